@@ -1,0 +1,45 @@
+# Two commands to begin with: make demo, make test. Everything else is plain cargo and the scripts.
+# PROFILE=release builds optimised; TIDEMILL_BIN=path uses a binary that is there already.
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidemill/target
+PROFILE ?= dev
+OUT := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+BENCH ?= nexmark latency point hydrate groups
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test kafka-demo bench build fmt lint
+
+help: ## Show what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## A server on an empty directory with live views over a generated auction site
+	@scripts/install build
+	@cargo build --profile $(PROFILE) --bin tidemill
+	@"$(CARGO_TARGET_DIR)/$(OUT)/tidemill" demo $(DEMO)
+
+test: ## Everything that CI runs
+	@scripts/install test
+	@scripts/test
+
+kafka-demo: ## Events in a real Kafka, views in psql, a kill -9 in the middle; ends in PASS or FAIL
+	@scripts/install kafka
+	@PROFILE=$(PROFILE) scripts/kafka-demo
+
+bench: ## All benchmarks, optimised, with figures in target/bench/*.json (BENCH="nexmark point" for some)
+	@scripts/install build
+	@cargo build --release --bin tidemill
+	@mkdir -p "$(CARGO_TARGET_DIR)/bench"
+	@for what in $(BENCH); do \
+	  "$(CARGO_TARGET_DIR)/release/tidemill" bench $$what --json "$(CARGO_TARGET_DIR)/bench/$$what.json" || exit 1; \
+	done
+	@echo "figures: $(CARGO_TARGET_DIR)/bench/"
+
+build: ## The binary
+	@scripts/install build
+	@cargo build --profile $(PROFILE) --bin tidemill
+
+fmt: ## Format
+	@cargo fmt
+
+lint: ## Clippy, warnings are errors
+	@cargo clippy --all-targets -- -D warnings

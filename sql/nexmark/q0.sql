@@ -1,0 +1,2 @@
+-- Pass through: what reading and writing alone cost.
+SELECT auction, bidder, price, date_time, extra FROM bid

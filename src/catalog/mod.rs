@@ -1,0 +1,144 @@
+//! Names → definitions. A `Catalog` is a value: a change makes a new one, so a statement sees one catalog from start to end.
+
+mod object;
+pub mod system;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use object::{Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
+
+use crate::error::{Error, Kind, Result};
+use crate::types::ObjectId;
+
+/// The schema that is there from the start.
+pub const DEFAULT_SCHEMA: &str = "public";
+
+/// The first number of a user's object: PostgreSQL keeps those below for itself, and so do clients' queries.
+pub const FIRST_USER_ID: ObjectId = 16_384;
+
+/// Every object there is, by number and by name.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    objects: BTreeMap<ObjectId, Arc<Object>>,
+    /// `(schema, name)` → number; a schema itself stands under `("", name)`.
+    names: BTreeMap<(String, String), ObjectId>,
+    /// Goes up with every change: cached plans are valid for one generation.
+    generation: u64,
+}
+
+impl Catalog {
+    /// A catalog of these objects.
+    pub fn new(objects: impl IntoIterator<Item = Object>) -> Self {
+        let mut catalog = Catalog::default();
+        for object in objects {
+            catalog.insert(object);
+        }
+        catalog
+    }
+
+    /// Adds an object, or replaces the one of its number.
+    pub fn insert(&mut self, object: Object) {
+        if let Some(before) = self.objects.get(&object.id) {
+            self.names.remove(&(before.schema.clone(), before.name.clone()));
+        }
+        self.names.insert((object.schema.clone(), object.name.clone()), object.id);
+        self.objects.insert(object.id, Arc::new(object));
+        self.generation += 1;
+    }
+
+    /// Takes an object out.
+    pub fn remove(&mut self, id: ObjectId) {
+        if let Some(object) = self.objects.remove(&id) {
+            self.names.remove(&(object.schema.clone(), object.name.clone()));
+            self.generation += 1;
+        }
+    }
+
+    /// Goes up with every change.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The object of this number.
+    pub fn get(&self, id: ObjectId) -> Option<&Arc<Object>> {
+        self.objects.get(&id)
+    }
+
+    /// All objects, in the order of their numbers, so each after those it depends on.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// The object called `schema.name`.
+    pub fn find_in(&self, schema: &str, name: &str) -> Option<&Arc<Object>> {
+        self.objects.get(self.names.get(&(schema.to_owned(), name.to_owned()))?)
+    }
+
+    /// Whether a schema of this name is there.
+    pub fn has_schema(&self, name: &str) -> bool {
+        name == DEFAULT_SCHEMA || self.find_in("", name).is_some()
+    }
+
+    /// Looks a name up: in `schema` if given, else along the search path. The error says what was probably meant.
+    pub fn resolve(&self, schema: Option<&str>, name: &str, search_path: &[String]) -> Result<&Arc<Object>> {
+        let found = match schema {
+            Some(schema) => self.find_in(schema, name),
+            None => search_path.iter().find_map(|schema| self.find_in(schema, name)),
+        };
+        found.ok_or_else(|| self.undefined(schema, name))
+    }
+
+    /// The objects that name `id` in their definition, directly.
+    pub fn dependants(&self, id: ObjectId) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values().filter(move |object| object.depends_on.contains(&id))
+    }
+
+    /// The objects that depend on `id`, directly or through others, so that each stands before those it depends on.
+    pub fn dependants_deep(&self, id: ObjectId) -> Vec<Arc<Object>> {
+        let mut found = BTreeSet::from([id]);
+        // Numbers grow with time and an object names only older ones, so one pass upwards finds all.
+        for object in self.objects.values() {
+            if object.depends_on.iter().any(|dependency| found.contains(dependency)) {
+                found.insert(object.id);
+            }
+        }
+        found.remove(&id);
+        found.into_iter().rev().filter_map(|id| self.objects.get(&id).cloned()).collect()
+    }
+
+    fn undefined(&self, schema: Option<&str>, name: &str) -> Error {
+        let full = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
+        let error = Error::new(Kind::UndefinedTable, format!("relation \"{full}\" does not exist"));
+        match nearest(name, self.objects.values().filter(|object| object.columns().is_some()).map(|object| object.name.as_str())) {
+            Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
+            None => error,
+        }
+    }
+}
+
+/// The candidate that `name` was probably meant to be: the fewest edits, and not more than a third of its length.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    candidates
+        .map(|candidate| (edits(name, candidate), candidate))
+        .filter(|(edits, _)| *edits <= limit)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance, by Wagner and Fischer's table kept as one row.
+fn edits(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}

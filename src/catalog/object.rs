@@ -1,0 +1,131 @@
+//! What the catalog knows of each object: tables, sources, views. Stored as JSON, so that later versions can read earlier ones.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Include, ObjectId, OnConflict, SqlType};
+
+/// One named thing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Object {
+    /// Its number for ever.
+    pub id: ObjectId,
+    /// The schema it stands in.
+    pub schema: String,
+    /// Its name within the schema.
+    pub name: String,
+    /// The statement that made it, as the user wrote it (without the final semicolon): what SHOW CREATE gives back.
+    pub sql: String,
+    /// The objects that its definition names; none of them can be dropped before it.
+    pub depends_on: Vec<ObjectId>,
+    /// What it is.
+    pub kind: ObjectKind,
+}
+
+/// What an object is, with what only that kind has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ObjectKind {
+    /// A namespace. Its `name` is the schema's; `schema` is empty.
+    Schema,
+    /// Rows written by DML or a connector.
+    Table(Table),
+    /// Rows from outside, not kept.
+    Source(Source),
+    /// A query under a name.
+    View(View),
+    /// A query whose answer is kept up to date.
+    MaterializedView(View),
+}
+
+/// A column as declared, or as a query gives it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// NULL is refused.
+    pub not_null: bool,
+    /// The SQL text of its DEFAULT expression.
+    pub default: Option<String>,
+    /// The SQL text it is computed from (`GENERATED ALWAYS AS (…) STORED`, or `AS …`).
+    pub generated: Option<String>,
+    /// Filled by the connector from the record's surroundings.
+    pub include: Option<Include>,
+}
+
+/// A table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Table {
+    /// Its columns, generated ones included.
+    pub columns: Vec<Column>,
+    /// The positions of the primary key's columns; empty without one.
+    pub key: Vec<usize>,
+    /// What an INSERT of a key that is there does.
+    pub on_conflict: OnConflict,
+    /// Rows are never changed or deleted.
+    pub append_only: bool,
+    /// Where its rows come from, if not from INSERTs.
+    pub connector: Option<ConnectorOptions>,
+}
+
+/// A source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// Its columns, generated ones included.
+    pub columns: Vec<Column>,
+    /// Where its rows come from.
+    pub connector: ConnectorOptions,
+}
+
+/// The WITH, FORMAT and ENCODE clauses.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConnectorOptions {
+    /// WITH (…), keys in lower case.
+    pub options: BTreeMap<String, String>,
+    /// FORMAT, upper case.
+    pub format: String,
+    /// ENCODE, upper case.
+    pub encode: String,
+    /// ENCODE … (…), keys in lower case.
+    pub encode_options: BTreeMap<String, String>,
+}
+
+/// A view, materialised or not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct View {
+    /// The columns that its query gives.
+    pub columns: Vec<Column>,
+    /// The text of the query alone.
+    pub query: String,
+    /// The schema in which the query's unqualified names are looked up.
+    pub search_path: Vec<String>,
+    /// Positions of columns that together are unique, if the plan knows some (materialised views).
+    pub key: Option<Vec<usize>>,
+    /// Rows are never retracted (materialised views).
+    pub append_only: bool,
+}
+
+impl Object {
+    /// The columns, for objects that have any.
+    pub fn columns(&self) -> Option<&[Column]> {
+        match &self.kind {
+            ObjectKind::Schema => None,
+            ObjectKind::Table(table) => Some(&table.columns),
+            ObjectKind::Source(source) => Some(&source.columns),
+            ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&view.columns),
+        }
+    }
+
+    /// What messages call it: "table", "source", "view", "materialized view", "schema".
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            ObjectKind::Schema => "schema",
+            ObjectKind::Table(_) => "table",
+            ObjectKind::Source(_) => "source",
+            ObjectKind::View(_) => "view",
+            ObjectKind::MaterializedView(_) => "materialized view",
+        }
+    }
+}

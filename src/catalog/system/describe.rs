@@ -1,0 +1,198 @@
+//! Functions that describe objects, the session and the server.
+
+use super::facts::Facts;
+use super::functions::{arg, undefined};
+use super::listings;
+use super::names::{
+    OWNER_NAME, effective_path, namespace, namespaces, relation_name, relation_oid, relation_text, relations, role_oid, roles, table_of_key,
+};
+use super::objects::default_of;
+use super::types::oid_named;
+use super::value::Value;
+use crate::catalog::{Object, ObjectKind};
+use crate::error::{Error, Kind, Result};
+use crate::types::ObjectId;
+
+/// `version()`: clients find the version of PostgreSQL in it, people ours.
+pub(super) fn version(facts: &Facts) -> String {
+    format!(
+        "PostgreSQL {} (Tidemill {}) on {}-{}, 64-bit",
+        facts.server_version,
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        std::env::consts::OS
+    )
+}
+
+/// The search path; with `implicit`, `pg_catalog` too.
+pub(super) fn schemas(facts: &Facts, implicit: bool) -> Vec<String> {
+    let named = effective_path(facts).into_iter();
+    named.filter(|schema| implicit || schema != "pg_catalog" || facts.search_path.contains(schema)).collect()
+}
+
+/// `current_setting(name [, missing_ok])`.
+pub(super) fn setting(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let Some(name) = arg(args, 0).text() else { return Ok(Value::Null) };
+    match facts.settings.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name)) {
+        Some((_, value, _)) => Ok(value.as_str().into()),
+        None if arg(args, 1) == &Value::Bool(true) => Ok(Value::Null),
+        None => Err(Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
+    }
+}
+
+/// The name of the role of a number.
+pub(super) fn role_name(facts: &Facts, oid: &Value) -> Value {
+    let Some(oid) = oid.int() else { return Value::Null };
+    let role = roles(facts).into_iter().find(|(known, _)| i64::from(*known) == oid);
+    // The words of PostgreSQL.
+    role.map_or_else(|| format!("unknown (OID={oid})"), |(_, name)| name).into()
+}
+
+/// The object that a number or name means.
+fn object<'a>(facts: &'a Facts, value: &Value) -> Option<&'a Object> {
+    let oid = relation(facts, value)?;
+    facts.catalog.get(ObjectId::try_from(oid).ok()?).map(AsRef::as_ref)
+}
+
+/// The number of the relation that a number or name means.
+fn relation(facts: &Facts, value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(oid) => Some(*oid),
+        Value::Text(name) => relation_oid(facts, name),
+        _ => None,
+    }
+}
+
+pub(super) fn view_definition(facts: &Facts, args: &[Value]) -> Result<Value> {
+    Ok(match object(facts, arg(args, 0)).map(|object| &object.kind) {
+        Some(ObjectKind::View(view) | ObjectKind::MaterializedView(view)) => {
+            format!(" {};", view.query.trim().trim_end_matches(';')).into()
+        }
+        _ => Value::Null,
+    })
+}
+
+/// `pg_get_indexdef(index [, column, pretty])`: with a column's number only that column.
+pub(super) fn index_definition(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let Some(table) = arg(args, 0).int().and_then(|oid| table_of_key(facts, oid)) else { return Ok(Value::Null) };
+    let column = arg(args, 1).int().unwrap_or(0);
+    if column <= 0 {
+        return Ok(listings::index_definition(table).into());
+    }
+    Ok(listings::key_columns(table).split(", ").nth(column as usize - 1).into())
+}
+
+pub(super) fn constraint_definition(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let table = arg(args, 0).int().and_then(|oid| table_of_key(facts, oid));
+    Ok(table.map(|table| format!("PRIMARY KEY ({})", listings::key_columns(table))).into())
+}
+
+/// `obj_description(oid, catalog)`: there is a comment on `public` only.
+pub(super) fn comment(_facts: &Facts, args: &[Value]) -> Result<Value> {
+    let public = arg(args, 0).int() == Some(2200) && arg(args, 1).text() == Some("pg_namespace");
+    Ok(public.then_some("standard public schema").into())
+}
+
+/// `has_table_privilege([user,] table, privilege)`: true of every relation that is there, NULL of a number that is none.
+pub(super) fn table_privilege(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let table = if args.len() >= 3 { arg(args, 1) } else { arg(args, 0) };
+    match table {
+        Value::Text(name) if relation_oid(facts, name).is_none() => Err(undefined(Kind::UndefinedTable, "relation", name)),
+        other => Ok(relation(facts, other).and_then(|oid| relation_name(facts, oid)).map(|_| true).into()),
+    }
+}
+
+pub(super) fn schema_privilege(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let schema = if args.len() >= 3 { arg(args, 1) } else { arg(args, 0) };
+    match schema {
+        Value::Text(name) if namespace(facts, name) == 0 => Err(undefined(Kind::UndefinedSchema, "schema", name)),
+        Value::Null => Ok(Value::Null),
+        _ => Ok(true.into()),
+    }
+}
+
+pub(super) fn relation_bytes(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let Some(oid) = relation(facts, arg(args, 0)) else { return Ok(Value::Null) };
+    if relation_name(facts, oid).is_none() {
+        return Ok(Value::Null);
+    }
+    Ok(ObjectId::try_from(oid).map_or(0, |id| facts.relation(id).bytes).into())
+}
+
+/// `x::regclass` as a number: of a number itself, of a name the relation of that name.
+pub(super) fn regclass(facts: &Facts, args: &[Value]) -> Result<Value> {
+    match arg(args, 0) {
+        Value::Text(name) if name == "-" => Ok(0.into()),
+        Value::Text(name) => relation_oid(facts, name).map(Value::from).ok_or_else(|| undefined(Kind::UndefinedTable, "relation", name)),
+        other => Ok(other.clone()),
+    }
+}
+
+/// `x::regclass::text`.
+pub(super) fn regclass_text(facts: &Facts, args: &[Value]) -> Result<Value> {
+    Ok(regclass(facts, args)?.int().map(|oid| relation_text(facts, oid)).into())
+}
+
+/// `x::regtype` as a number.
+pub(super) fn regtype(_facts: &Facts, args: &[Value]) -> Result<Value> {
+    match arg(args, 0) {
+        Value::Text(name) if name == "-" => Ok(0.into()),
+        Value::Text(name) => oid_named(name).map(Value::from).ok_or_else(|| undefined(Kind::UndefinedObject, "type", name)),
+        other => Ok(other.clone()),
+    }
+}
+
+/// `x::regnamespace` as a number.
+pub(super) fn regnamespace(facts: &Facts, args: &[Value]) -> Result<Value> {
+    match arg(args, 0) {
+        Value::Text(name) => match name.parse().unwrap_or_else(|_| i64::from(namespace(facts, name.trim_matches('"')))) {
+            0 => Err(undefined(Kind::UndefinedSchema, "schema", name)),
+            oid => Ok(oid.into()),
+        },
+        other => Ok(other.clone()),
+    }
+}
+
+pub(super) fn regnamespace_text(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let Some(oid) = regnamespace(facts, args)?.int() else { return Ok(Value::Null) };
+    let found = namespaces(facts).into_iter().find(|(known, _)| i64::from(*known) == oid);
+    Ok(found.map_or_else(|| oid.to_string(), |(_, name)| name).into())
+}
+
+/// `x::regrole` as a number.
+pub(super) fn regrole(facts: &Facts, args: &[Value]) -> Result<Value> {
+    match arg(args, 0) {
+        Value::Text(name) => {
+            if let Ok(oid) = name.parse::<i64>() {
+                return Ok(oid.into());
+            }
+            let plain = name.trim_matches('"');
+            let known = plain == OWNER_NAME || roles(facts).iter().any(|(_, known)| known == plain);
+            if known { Ok(role_oid(plain).into()) } else { Err(undefined(Kind::UndefinedObject, "role", plain)) }
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+/// The default of a column, by its relation and number.
+pub(super) fn column_default(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let (Some(table), Some(number)) = (object(facts, arg(args, 0)), arg(args, 1).int()) else { return Ok(Value::Null) };
+    let position = usize::try_from(number - 1).ok();
+    let column = position.and_then(|position| table.columns().unwrap_or_default().get(position));
+    Ok(column.and_then(default_of).into())
+}
+
+/// The type of every column of system relations that is called so, as declarations write it; `None` if there is none, or if they differ.
+pub fn declared_type(name: &str) -> Option<&'static str> {
+    let mut found = None;
+    for declared in relations() {
+        for column in declared.columns.split(',') {
+            let Some((column, sql_type)) = column.trim().split_once(' ') else { continue };
+            let sql_type = sql_type.trim().trim_end_matches('!');
+            if column == name && *found.get_or_insert(sql_type) != sql_type {
+                return None;
+            }
+        }
+    }
+    found
+}

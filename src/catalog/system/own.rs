@@ -1,0 +1,172 @@
+//! Our own schema, `tidemill`: what runs, how far it is, what it holds, and what went wrong.
+
+use super::declared::{Declared, Rows};
+use super::facts::Facts;
+use super::listings::connector_name;
+use super::names::user_relations;
+use super::value::Value;
+use crate::catalog::Object;
+use crate::types::ObjectId;
+
+/// All of them. The numbers are in PostgreSQL's range of system objects.
+pub(super) const RELATIONS: &[Declared] = &[
+    view(
+        13_600,
+        "sources",
+        "schema name!, name name!, connector text, kind text!, status text!, rows int8!, dead_letters int8!, lag int8, position text!",
+        sources,
+    ),
+    view(
+        13_601,
+        "dead_letters",
+        "source name!, partition int4!, offset int8!, time timestamptz!, error text!, payload text!",
+        dead_letters,
+    ),
+    view(
+        13_602,
+        "progress",
+        "name name!, status text!, rows_done int8!, rows_total int8, percent float8, rows_out int8!, epoch int8!, failure text",
+        progress,
+    ),
+    view(13_603, "state", "name name!, node int4!, operator text!, rows int8!, bytes int8!", state),
+    view(13_604, "relations", "schema name!, name name!, kind text!, rows int8!, bytes int8!", relations),
+    view(13_605, "row_errors", "name name!, count int8!, error text, row text", row_errors),
+    view(
+        13_606,
+        "sessions",
+        "pid int4!, user_name name!, application text!, client text!, connected timestamptz!, state text!, query text!",
+        sessions,
+    ),
+    view(13_607, "epochs", "durable int8!, complete int8!, checkpoint int8!", epochs),
+    view(13_608, "settings", "name text!, setting text!, description text!", settings),
+];
+
+const fn view(oid: ObjectId, name: &'static str, columns: &'static str, rows: fn(&Facts, &mut Rows)) -> Declared {
+    Declared { schema: "tidemill", name, oid, kind: 'v', columns, rows: Some(rows) }
+}
+
+/// What there is to say of an object by its number; nothing of one that was dropped meanwhile.
+fn object(facts: &Facts, id: ObjectId) -> Option<&Object> {
+    facts.catalog.get(id).map(AsRef::as_ref)
+}
+
+fn sources(facts: &Facts, rows: &mut Rows) {
+    for source in &facts.sources {
+        let Some(object) = object(facts, source.id) else { continue };
+        let positions: Vec<String> = source.positions.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+        rows.push([
+            ("schema", object.schema.as_str().into()),
+            ("name", object.name.as_str().into()),
+            ("connector", connector_name(object).into()),
+            ("kind", object.kind_name().into()),
+            ("status", source.status.as_str().into()),
+            ("rows", source.rows.into()),
+            ("dead_letters", source.dead_letters.into()),
+            ("lag", source.lag.into()),
+            ("position", positions.join(" ").into()),
+        ]);
+    }
+}
+
+fn dead_letters(facts: &Facts, rows: &mut Rows) {
+    for source in &facts.sources {
+        let Some(object) = object(facts, source.id) else { continue };
+        for letter in &source.newest_dead_letters {
+            rows.push([
+                ("source", object.name.as_str().into()),
+                ("partition", letter.partition.into()),
+                ("offset", letter.offset.into()),
+                ("time", Value::Time(letter.time_micros)),
+                ("error", letter.error.as_str().into()),
+                ("payload", letter.payload.as_str().into()),
+            ]);
+        }
+    }
+}
+
+fn progress(facts: &Facts, rows: &mut Rows) {
+    for view in &facts.views {
+        let Some(object) = object(facts, view.id) else { continue };
+        let percent = match view.rows_total {
+            _ if view.status == "running" => Some(100.0),
+            Some(total) => Some((view.rows_done as f64 / total.max(1) as f64 * 100.0).min(100.0)),
+            None => None,
+        };
+        rows.push([
+            ("name", object.name.as_str().into()),
+            ("status", view.status.into()),
+            ("rows_done", view.rows_done.into()),
+            ("rows_total", view.rows_total.into()),
+            ("percent", percent.into()),
+            ("rows_out", view.rows_out.into()),
+            ("epoch", view.frontier.saturating_sub(1).into()),
+            ("failure", view.failure.as_deref().into()),
+        ]);
+    }
+}
+
+fn state(facts: &Facts, rows: &mut Rows) {
+    for view in &facts.views {
+        let Some(object) = object(facts, view.id) else { continue };
+        for (node, operator, count, bytes) in &view.state {
+            rows.push([
+                ("name", object.name.as_str().into()),
+                ("node", (*node).into()),
+                ("operator", operator.as_str().into()),
+                ("rows", (*count).into()),
+                ("bytes", (*bytes).into()),
+            ]);
+        }
+    }
+}
+
+fn relations(facts: &Facts, rows: &mut Rows) {
+    for object in user_relations(facts) {
+        let Some(relation) = facts.relations.iter().find(|relation| relation.id == object.id) else { continue };
+        rows.push([
+            ("schema", object.schema.as_str().into()),
+            ("name", object.name.as_str().into()),
+            ("kind", object.kind_name().into()),
+            ("rows", relation.rows.into()),
+            ("bytes", relation.bytes.into()),
+        ]);
+    }
+}
+
+fn row_errors(facts: &Facts, rows: &mut Rows) {
+    for errors in &facts.row_errors {
+        let Some(object) = object(facts, errors.id) else { continue };
+        let name = || Value::from(object.name.as_str());
+        if errors.samples.is_empty() {
+            rows.push([("name", name()), ("count", errors.count.into())]);
+        }
+        for (error, row) in &errors.samples {
+            rows.push([("name", name()), ("count", errors.count.into()), ("error", error.as_str().into()), ("row", row.as_str().into())]);
+        }
+    }
+}
+
+fn sessions(facts: &Facts, rows: &mut Rows) {
+    for session in &facts.sessions {
+        rows.push([
+            ("pid", session.process_id.into()),
+            ("user_name", session.user.as_str().into()),
+            ("application", session.application.as_str().into()),
+            ("client", session.peer.as_str().into()),
+            ("connected", Value::Time(session.connected_micros)),
+            ("state", if session.active { "active" } else { "idle" }.into()),
+            ("query", session.query.as_str().into()),
+        ]);
+    }
+}
+
+fn epochs(facts: &Facts, rows: &mut Rows) {
+    let epochs = facts.epochs;
+    rows.push([("durable", epochs.durable.into()), ("complete", epochs.complete.into()), ("checkpoint", epochs.checkpoint.into())]);
+}
+
+fn settings(facts: &Facts, rows: &mut Rows) {
+    for (name, setting, description) in &facts.settings {
+        rows.push([("name", name.as_str().into()), ("setting", setting.as_str().into()), ("description", description.as_str().into())]);
+    }
+}

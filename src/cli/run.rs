@@ -1,0 +1,140 @@
+//! `tidemill run file.sql`: executes the statements of a file one after the other and prints their answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use crate::cli::serve::{Server, runtime, start_tracing};
+use crate::config::ServeOptions;
+use crate::error::{Error, Kind, Result};
+use crate::sql::Parsed;
+
+/// What `tidemill run` takes.
+#[derive(Args, Clone, Debug)]
+pub struct RunOptions {
+    /// The file with SQL statements.
+    file: PathBuf,
+    /// The server to run them on, like postgresql://127.0.0.1:7654/tidemill?user=tidemill [default: one of its own, in memory].
+    #[arg(long)]
+    url: Option<String>,
+}
+
+/// Runs a file's statements; the first error ends it.
+pub fn run(options: &RunOptions) -> Result<()> {
+    start_tracing(false);
+    let text = std::fs::read_to_string(&options.file)
+        .map_err(|cause| Error::external(&format!("cannot read \"{}\"", options.file.display()), cause))?;
+    runtime()?.block_on(async {
+        let own = match &options.url {
+            Some(_) => None,
+            None => Some(own_server(1).await?),
+        };
+        let url = options.url.clone().unwrap_or_else(|| own.as_ref().map(url_of).unwrap_or_default());
+        let client = connect(&url).await?;
+        let result = run_text(&client, &text, &options.file.display().to_string()).await;
+        if let Some(server) = own {
+            server.stop().await?;
+        }
+        result
+    })
+}
+
+/// A server in memory, on ports of its own choosing.
+pub(crate) async fn own_server(workers: usize) -> Result<Server> {
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let options = ServeOptions { in_memory: true, listen: Some(any), http: Some(any), workers: Some(workers), ..ServeOptions::default() };
+    Server::start(options.resolve()?, Arc::new(String::new)).await
+}
+
+/// How to reach a server of this process.
+pub(crate) fn url_of(server: &Server) -> String {
+    format!("postgresql://tidemill@{}/tidemill", server.address)
+}
+
+/// A client of the server at `url`.
+pub(crate) async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.map_err(|cause| Error::external(&format!("cannot connect to {url}"), cause))?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Runs each statement of `text` and prints its answer. `name`: what messages call the text.
+pub(crate) async fn run_text(client: &Client, text: &str, name: &str) -> Result<()> {
+    for statement in crate::sql::parse(text).inspect_err(|error| point_at(text, error, name))? {
+        let answer = client.simple_query(&statement.text).await;
+        match answer {
+            Ok(messages) => print_answer(&messages),
+            Err(cause) => {
+                let error = server_error(&cause, &statement);
+                point_at(text, &error, name);
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the server said, with its position in the whole text.
+fn server_error(cause: &tokio_postgres::Error, statement: &Parsed) -> Error {
+    let Some(told) = cause.as_db_error() else { return Error::external("the server cannot be reached", cause) };
+    let mut error = Error::new(Kind::Syntax, format!("{} ({})", told.message(), told.code().code()));
+    if let Some(hint) = told.hint() {
+        error = error.hint(hint);
+    }
+    if let Some(detail) = told.detail() {
+        error = error.detail(detail);
+    }
+    match told.position() {
+        Some(tokio_postgres::error::ErrorPosition::Original(position)) => error.at(*position as usize).shifted(statement.offset),
+        _ => error.at(statement.offset + 1),
+    }
+}
+
+/// Prints the line of an error with a caret under its position.
+fn point_at(text: &str, error: &Error, name: &str) {
+    let Some(position) = error.position() else { return };
+    let before: String = text.chars().take(position.saturating_sub(1)).collect();
+    let line_number = before.matches('\n').count();
+    let column = before.chars().rev().take_while(|c| *c != '\n').count();
+    let prefix = format!("LINE {}: ", line_number + 1);
+    eprintln!("{name}:");
+    eprintln!("{prefix}{}", text.lines().nth(line_number).unwrap_or_default());
+    eprintln!("{}^", " ".repeat(prefix.chars().count() + column));
+}
+
+/// Prints rows as an aligned table, everything else as its tag.
+fn print_answer(messages: &[SimpleQueryMessage]) {
+    let mut header: Vec<String> = Vec::new();
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for message in messages {
+        match message {
+            SimpleQueryMessage::RowDescription(columns) => header = columns.iter().map(|column| column.name().to_owned()).collect(),
+            SimpleQueryMessage::Row(row) => rows.push((0..row.len()).map(|column| row.get(column).unwrap_or("").to_owned()).collect()),
+            SimpleQueryMessage::CommandComplete(count) if header.is_empty() => println!("OK ({count})"),
+            _ => {}
+        }
+    }
+    if !header.is_empty() {
+        println!("{}", table(&header, &rows));
+    }
+}
+
+/// Rows under their header, each column as wide as its widest value.
+pub(crate) fn table(header: &[String], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([header[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} ")).collect();
+        padded.join("|").trim_end().to_owned()
+    };
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
+    let body: Vec<String> = rows.iter().map(|row| line(row)).collect();
+    let count = if rows.len() == 1 { "(1 row)".to_owned() } else { format!("({} rows)", rows.len()) };
+    format!("{}\n{}\n{}{}{count}", line(header), rule.join("+"), body.join("\n"), if body.is_empty() { "" } else { "\n" })
+}

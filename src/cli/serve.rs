@@ -1,0 +1,127 @@
+//! `tidemill serve`: a database with its listeners, until a signal ends it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, ServeOptions};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::http::RenderMetrics;
+use crate::types::SystemClock;
+
+/// How long clients may take to finish when the server stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Runs the server until SIGTERM or SIGINT.
+pub fn serve(options: ServeOptions) -> Result<()> {
+    let config = options.resolve()?;
+    start_tracing(config.log_json);
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    // A second server in one process (a test) keeps the first one's recorder.
+    drop(metrics::set_global_recorder(recorder));
+    let render: RenderMetrics = Arc::new(move || handle.render());
+    runtime()?.block_on(async move {
+        // Listened for from the first moment on: whoever reads the banner may end the server at once.
+        let failed = |cause| Error::external("cannot listen for signals", cause);
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let server = Server::start(config, render).await?;
+        println!("{}", server.banner());
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        server.stop().await
+    })
+}
+
+/// The runtime for connections and queries.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|cause| Error::external("cannot start the runtime", cause))
+}
+
+/// A running server.
+pub(crate) struct Server {
+    config: Config,
+    engine: Arc<Engine>,
+    /// Where PostgreSQL clients reach it.
+    pub(crate) address: SocketAddr,
+    http: SocketAddr,
+    shutdown: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Binds first, so that a port that is taken is told before anything is opened; then recovers; then lets clients in.
+    pub(crate) async fn start(config: Config, render: RenderMetrics) -> Result<Self> {
+        let listener = bind(config.listen).await?;
+        let http_listener = bind(config.http).await?;
+        let address = listener.local_addr().map_err(|cause| Error::external("cannot listen", cause))?;
+        let http = http_listener.local_addr().map_err(|cause| Error::external("cannot listen", cause))?;
+        let engine = Engine::open(config.clone(), Arc::new(SystemClock)).await?;
+        let shutdown = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(crate::wire::serve(listener, Arc::clone(&engine), shutdown.clone())),
+            tokio::spawn(serve_http(http_listener, Arc::clone(&engine), render, shutdown.clone())),
+        ];
+        Ok(Server { config, engine, address, http, shutdown, tasks })
+    }
+
+    fn banner(&self) -> String {
+        let kept = match &self.config.data_dir {
+            Some(dir) => format!("data        {} (durable: every COMMIT is on disk)", dir.display()),
+            None => "data        in memory only: nothing survives a restart".to_owned(),
+        };
+        format!(
+            "Tidemill {}  ({} workers)\n  {kept}\n  http        http://{}/healthz  /metrics\n  connect     psql \"postgresql://{}/tidemill?user=tidemill\"",
+            env!("CARGO_PKG_VERSION"),
+            self.config.workers,
+            self.http,
+            self.address,
+        )
+    }
+
+    /// Lets clients finish, makes a last checkpoint, and ends.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        for task in self.tasks {
+            // A client that does not finish in time is cut off: what it committed is durable.
+            drop(tokio::time::timeout(DRAIN, task).await);
+        }
+        self.engine.stop().await;
+        Ok(())
+    }
+}
+
+async fn serve_http(listener: TcpListener, engine: Arc<Engine>, render: RenderMetrics, shutdown: CancellationToken) {
+    if let Err(error) = crate::http::serve(listener, engine, render, shutdown).await {
+        tracing::error!(%error, "HTTP has ended");
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|cause| {
+        Error::external(&format!("cannot listen on {address}"), cause)
+            .hint("Another process may use it: choose another with --listen or --http.")
+    })
+}
+
+pub(crate) fn start_tracing(json: bool) {
+    let filter = EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tidemill=info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error says that a subscriber is there already, which will do.
+    if json {
+        drop(builder.json().try_init());
+    } else {
+        drop(builder.try_init());
+    }
+}

@@ -1,0 +1,117 @@
+//! Every setting of the server with its default and why: from the command line, else the environment, else a TOML file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result};
+
+/// What `tidemill serve` can be told. The TOML file has the same names with underscores.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeOptions {
+    /// Where everything is kept that must survive a restart [default: ./tidemill-data].
+    #[arg(long, env = "TIDEMILL_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Keep nothing on disk: a restart begins anew.
+    #[arg(long, env = "TIDEMILL_IN_MEMORY")]
+    pub in_memory: bool,
+    /// Where to listen for PostgreSQL clients [default: 127.0.0.1:7654].
+    #[arg(long, env = "TIDEMILL_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Where to listen for HTTP: /healthz and /metrics [default: 127.0.0.1:7655].
+    #[arg(long, env = "TIDEMILL_HTTP")]
+    pub http: Option<SocketAddr>,
+    /// Threads that maintain views [default: the number of cores].
+    #[arg(long, env = "TIDEMILL_WORKERS")]
+    pub workers: Option<usize>,
+    /// Milliseconds between checkpoints [default: 10000].
+    #[arg(long, env = "TIDEMILL_CHECKPOINT_INTERVAL_MS")]
+    pub checkpoint_interval_ms: Option<u64>,
+    /// Clients that may be connected at once [default: 1000].
+    #[arg(long, env = "TIDEMILL_MAX_CONNECTIONS")]
+    pub max_connections: Option<usize>,
+    /// Write logs as JSON, one object a line.
+    #[arg(long, env = "TIDEMILL_LOG_JSON")]
+    pub log_json: bool,
+    /// A TOML file with any of these settings.
+    #[arg(long, env = "TIDEMILL_CONFIG")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// The settings as they are in force.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `None`: nothing is kept.
+    pub data_dir: Option<PathBuf>,
+    /// For PostgreSQL clients.
+    pub listen: SocketAddr,
+    /// For HTTP.
+    pub http: SocketAddr,
+    /// Threads that maintain views, 1 to 256.
+    pub workers: usize,
+    /// Between checkpoints. Ten seconds keep recovery short and the disk mostly idle.
+    pub checkpoint_interval: Duration,
+    /// Clients at once; each costs a task and its buffers.
+    pub max_connections: usize,
+    /// Logs as JSON.
+    pub log_json: bool,
+}
+
+impl ServeOptions {
+    /// Fills what the command line and the environment left open from the file, then from the defaults.
+    pub fn resolve(self) -> Result<Config> {
+        let file = match &self.config {
+            Some(path) => read_file(path)?,
+            None => ServeOptions::default(),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = self.workers.or(file.workers).unwrap_or(cores);
+        if !(1..=crate::types::BUCKETS).contains(&workers) {
+            return Err(Error::new(
+                Kind::InvalidParameter,
+                format!("workers must be between 1 and {}, not {workers}", crate::types::BUCKETS),
+            ));
+        }
+        let data_dir = self.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("tidemill-data"));
+        Ok(Config {
+            data_dir: (!(self.in_memory || file.in_memory)).then_some(data_dir),
+            listen: self.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7654))),
+            http: self.http.or(file.http).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7655))),
+            workers,
+            checkpoint_interval: Duration::from_millis(
+                self.checkpoint_interval_ms.or(file.checkpoint_interval_ms).unwrap_or(10_000).max(10),
+            ),
+            max_connections: self.max_connections.or(file.max_connections).unwrap_or(1_000),
+            log_json: self.log_json || file.log_json,
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<ServeOptions> {
+    let text = std::fs::read_to_string(path).map_err(|cause| Error::external(&format!("cannot read \"{}\"", path.display()), cause))?;
+    toml::from_str(&text).map_err(|cause| Error::new(Kind::InvalidParameter, format!("\"{}\" is not valid: {cause}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ServeOptions;
+
+    #[test]
+    fn the_command_line_wins_over_the_defaults() {
+        let config = ServeOptions { workers: Some(3), in_memory: true, ..ServeOptions::default() }.resolve().expect("valid");
+        assert_eq!(config.workers, 3);
+        assert_eq!(config.data_dir, None);
+        assert!(ServeOptions { workers: Some(0), ..ServeOptions::default() }.resolve().is_err());
+    }
+
+    #[test]
+    fn the_file_has_no_unknown_names() {
+        assert!(toml::from_str::<ServeOptions>("worker = 3").is_err());
+        assert_eq!(toml::from_str::<ServeOptions>("workers = 3").expect("valid").workers, Some(3));
+    }
+}

@@ -1,0 +1,446 @@
+//! Reads files in turn, block by block, and waits for them to grow.
+//!
+//! Always: `next_offset` of a file is the start of a line. A file that is shorter than what was read of it, or another one under the
+//! same name, stops the reader: going on would tear a line or repeat rows.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::lines::line_feed;
+use crate::connect::format::{Decoder, Envelope, Format};
+use crate::connect::{Poll, Positions, Reader, SOURCE_BATCH_ROWS, SourceBatch};
+
+/// Bytes that are read at once: a full batch of ordinary lines.
+const BLOCK_BYTES: usize = 4 << 20;
+/// Longer lines stop the reader: they are no lines.
+const LINE_BYTES_MAX: usize = 64 << 20;
+/// How often new files are looked for.
+const SCAN_EVERY: Duration = Duration::from_secs(1);
+/// How often files are asked whether they have grown.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Reads all files of a path or glob.
+pub(super) struct FileReader {
+    path: String,
+    follow: bool,
+    format: Format,
+    from: Positions,
+    until: Option<Positions>,
+    files: BTreeMap<i32, OpenFile>,
+    /// The file that was read last: the next one gets its turn.
+    last: Option<i32>,
+    scanned_at: Option<Instant>,
+    /// Why there is no going on.
+    stopped: Option<String>,
+}
+
+/// One file.
+struct OpenFile {
+    path: PathBuf,
+    file: File,
+    /// Device and inode: tells a replaced file.
+    identity: (u64, u64),
+    decoder: Decoder,
+    /// A file whose first line names columns cannot be read before that line is complete.
+    header_missing: bool,
+    next_offset: i64,
+    until: Option<i64>,
+    /// Read, from `buffer_start` of it on not yet decoded.
+    buffer: Vec<u8>,
+    buffer_start: usize,
+    ended: bool,
+}
+
+impl FileReader {
+    pub(super) fn new(path: &str, follow: bool, format: Format, from: &Positions, until: Option<&Positions>) -> Self {
+        FileReader {
+            path: path.to_owned(),
+            follow,
+            format,
+            from: from.clone(),
+            until: until.cloned(),
+            files: BTreeMap::new(),
+            last: None,
+            scanned_at: None,
+            stopped: None,
+        }
+    }
+
+    /// Opens files that are new.
+    fn scan(&mut self) -> Result<(), String> {
+        if self.scanned_at.is_some_and(|at| at.elapsed() < SCAN_EVERY || !self.follow) {
+            return Ok(());
+        }
+        for path in matching(&self.path) {
+            let id = partition_of(&path);
+            match self.files.get(&id) {
+                Some(open) if open.path == path => continue,
+                Some(open) => {
+                    let (one, other) = (open.path.display(), path.display());
+                    return Err(format!("files \"{one}\" and \"{other}\" have the same hash: rename one of them"));
+                }
+                None => {}
+            }
+            let until = self.until.as_ref().map(|until| until.get(&id).copied());
+            // With an end given, a file that it does not name had nothing to read.
+            if until == Some(None) {
+                continue;
+            }
+            let next_offset = self.from.get(&id).copied().unwrap_or(0);
+            let open = OpenFile::new(path, &self.format, next_offset, until.flatten())?;
+            self.files.insert(id, open);
+        }
+        let mut expected = self.from.keys().chain(self.until.iter().flat_map(BTreeMap::keys));
+        if expected.any(|id| !self.files.contains_key(id) && self.until.as_ref().is_none_or(|until| until.contains_key(id))) {
+            return Err(format!("a file of \"{}\" that was read before is gone", self.path));
+        }
+        self.scanned_at = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The next rows of any file, each in its turn.
+    fn advance(&mut self) -> Result<Option<SourceBatch>, String> {
+        let behind: Vec<i32> = self.files.keys().copied().filter(|id| Some(*id) > self.last).collect();
+        let before: Vec<i32> = self.files.keys().copied().filter(|id| Some(*id) <= self.last).collect();
+        for id in behind.into_iter().chain(before) {
+            let Some(file) = self.files.get_mut(&id) else { continue };
+            if let Some(batch) = file.read(id, self.follow)? {
+                self.last = Some(id);
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn finished(&self) -> bool {
+        let may_end = self.until.is_some() || !self.follow;
+        may_end && self.scanned_at.is_some() && self.files.values().all(|file| file.done() || file.ended)
+    }
+}
+
+impl Reader for FileReader {
+    fn poll(&mut self, wait: Duration) -> Poll {
+        let deadline = Instant::now() + wait;
+        if let Some(text) = &self.stopped {
+            std::thread::sleep(wait);
+            return Poll::Degraded(text.clone());
+        }
+        loop {
+            // What went wrong before a file was read may be right the next time; what is wrong with one that was being read is final.
+            if let Err(text) = self.scan() {
+                std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+                return Poll::Degraded(text);
+            }
+            match self.advance() {
+                Ok(Some(batch)) => return Poll::Batch(batch),
+                Ok(None) if self.finished() => return Poll::End,
+                Ok(None) => {}
+                Err(text) => {
+                    self.stopped = Some(text.clone());
+                    return Poll::Degraded(text);
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Poll::Pending;
+            }
+            std::thread::sleep(left.min(LOOK_EVERY));
+        }
+    }
+}
+
+impl OpenFile {
+    fn new(path: PathBuf, format: &Format, next_offset: i64, until: Option<i64>) -> Result<Self, String> {
+        let failed = |cause: io::Error| format!("cannot read \"{}\": {cause}", path.display());
+        let file = File::open(&path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(format!("\"{}\" is not a file", path.display()));
+        }
+        Ok(OpenFile {
+            file,
+            identity: identity(&metadata),
+            decoder: format.decoder(),
+            header_missing: format.has_header(),
+            next_offset,
+            until,
+            buffer: Vec::new(),
+            buffer_start: 0,
+            ended: false,
+            path,
+        })
+    }
+
+    fn done(&self) -> bool {
+        self.until.is_some_and(|until| self.next_offset >= until)
+    }
+
+    /// The next lines, if there are any.
+    fn read(&mut self, id: i32, follow: bool) -> Result<Option<SourceBatch>, String> {
+        if self.done() || self.ended {
+            return Ok(None);
+        }
+        let length = self.length(follow)?;
+        if self.header_missing && !self.read_header(follow)? {
+            return Ok(None);
+        }
+        self.decode(id);
+        // A long line may need several blocks; more of it is read only while there is more.
+        while self.decoder.len() == 0 && !self.done() && self.read_block()? {
+            self.decode(id);
+        }
+        if self.decoder.len() == 0 && !follow && !self.done() {
+            self.decode_last_line(id);
+            self.ended = true;
+        }
+        if self.decoder.len() == 0 {
+            return Ok(None);
+        }
+        let lag_bytes = length.saturating_sub(self.next_offset);
+        // Records are not counted ahead; that there is nothing behind is known.
+        let lag = (lag_bytes <= 0).then_some(0);
+        Ok(Some(self.decoder.finish(id, self.next_offset, lag)))
+    }
+
+    /// The file's length, if it is still the file that we read, and no shorter.
+    fn length(&self, follow: bool) -> Result<i64, String> {
+        let path = self.path.display();
+        let metadata = self.file.metadata().map_err(|cause| format!("cannot read \"{path}\": {cause}"))?;
+        let length = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
+        if length < self.next_offset {
+            return Err(format!("file \"{path}\" was truncated: it has {length} bytes, {} were read", self.next_offset));
+        }
+        // Asked only once everything was read: a file may well be replaced while its old content is still being read.
+        if follow && self.buffer_start == self.buffer.len() && length == self.next_offset {
+            match std::fs::metadata(&self.path) {
+                Ok(metadata) if identity(&metadata) != self.identity => return Err(format!("file \"{path}\" was replaced by another")),
+                _ => {}
+            }
+        }
+        Ok(length)
+    }
+
+    /// Reads the line that names the columns. False: it is not complete yet.
+    fn read_header(&mut self, follow: bool) -> Result<bool, String> {
+        let mut start = vec![0; 1 << 16];
+        let length = read_at(&self.file, &mut start, 0).map_err(|cause| format!("cannot read \"{}\": {cause}", self.path.display()))?;
+        let end = match line_feed(&start[..length]) {
+            Some(end) => end,
+            None if length == start.len() => {
+                return Err(format!("the first line of \"{}\" is too long to be a header", self.path.display()));
+            }
+            None if follow => return Ok(false),
+            None => length,
+        };
+        let header = start[..end].strip_suffix(b"\r").unwrap_or(&start[..end]);
+        self.decoder.use_header(header).map_err(|cause| format!("file \"{}\": {}", self.path.display(), cause.message()))?;
+        self.next_offset = self.next_offset.max(i64::try_from((end + 1).min(length)).unwrap_or(i64::MAX));
+        self.header_missing = false;
+        Ok(true)
+    }
+
+    /// Appends a block to the buffer. False: the file has no more.
+    fn read_block(&mut self) -> Result<bool, String> {
+        self.buffer.drain(..self.buffer_start);
+        self.buffer_start = 0;
+        let old = self.buffer.len();
+        if old >= LINE_BYTES_MAX {
+            return Err(format!(
+                "file \"{}\": the line at byte {} is longer than {LINE_BYTES_MAX} bytes",
+                self.path.display(),
+                self.next_offset
+            ));
+        }
+        self.buffer.resize(old + BLOCK_BYTES, 0);
+        let at = u64::try_from(self.next_offset).unwrap_or(0) + old as u64;
+        let read = read_at(&self.file, &mut self.buffer[old..], at)
+            .map_err(|cause| format!("cannot read \"{}\": {cause}", self.path.display()))?;
+        self.buffer.truncate(old + read);
+        Ok(read > 0)
+    }
+
+    /// Decodes the buffer's complete lines, up to a full batch.
+    fn decode(&mut self, id: i32) {
+        while self.decoder.len() < SOURCE_BATCH_ROWS && !self.done() {
+            let rest = &self.buffer[self.buffer_start..];
+            let Some(end) = line_feed(rest) else { break };
+            push(&mut self.decoder, id, self.next_offset, &rest[..end]);
+            self.buffer_start += end + 1;
+            self.next_offset += i64::try_from(end + 1).unwrap_or(i64::MAX);
+        }
+    }
+
+    /// What is left in the buffer is the last line, if nothing will ever be added to it.
+    fn decode_last_line(&mut self, id: i32) {
+        let rest = &self.buffer[self.buffer_start..];
+        push(&mut self.decoder, id, self.next_offset, rest);
+        self.next_offset += i64::try_from(rest.len()).unwrap_or(i64::MAX);
+        self.buffer.clear();
+        self.buffer_start = 0;
+    }
+}
+
+/// Decodes one line; empty ones are nothing.
+fn push(decoder: &mut Decoder, partition: i32, offset: i64, line: &[u8]) {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if !line.is_empty() {
+        decoder.push(Some(line), &Envelope { partition, offset, ..Envelope::default() });
+    }
+}
+
+/// As much as the file has from `offset` on, up to the buffer's length.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(filled)
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// The files that a path or glob names, in order. What cannot be read is left out: it may be readable later.
+pub(super) fn matching(pattern: &str) -> Vec<PathBuf> {
+    // A path that exists means itself, even if it could be a glob.
+    if Path::new(pattern).is_file() {
+        return vec![PathBuf::from(pattern)];
+    }
+    let found = glob::glob(pattern).map(|paths| paths.filter_map(|path| path.ok()).filter(|path| path.is_file()).collect());
+    found.unwrap_or_default()
+}
+
+/// A file's partition: FNV-1a (Fowler, Noll, Vo) of its path, without the sign bit. Part of stored positions: must never change.
+fn partition_of(path: &Path) -> i32 {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    i32::try_from(hash & 0x7fff_ffff).expect("31 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
+
+    use super::partition_of;
+    use crate::connect::format::tests::{column, rows, spec};
+    use crate::connect::{Poll, Positions, Reader, SourceBatch, SourceSpec, connect, open};
+    use crate::types::{SqlType, Value};
+
+    /// A folder of its own, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("tidemill-file-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
+            std::fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+
+        fn append(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            OpenOptions::new().create(true).append(true).open(&path).unwrap().write_all(text.as_bytes()).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn source(path: &Path, encode: &str, follow: bool) -> SourceSpec {
+        let options: &[(&str, &str)] = if encode == "CSV" { &[("header", "true")] } else { &[] };
+        let mut spec = spec(encode, vec![column("n", SqlType::Int4)], options);
+        spec.options.insert("connector".into(), "file".into());
+        spec.options.insert("path".into(), path.to_str().unwrap().into());
+        spec.options.insert("follow".into(), follow.to_string());
+        spec
+    }
+
+    fn reader(spec: SourceSpec, from: &Positions, until: Option<&Positions>) -> Box<dyn Reader> {
+        connect(spec).unwrap().start(from, until).unwrap()
+    }
+
+    fn batch(reader: &mut dyn Reader) -> SourceBatch {
+        match reader.poll(Duration::from_secs(2)) {
+            Poll::Batch(batch) => batch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn numbers(batch: &SourceBatch) -> Vec<i64> {
+        rows(batch).into_iter().map(|row| if let Value::Int(n) = row[0] { n } else { -1 }).collect()
+    }
+
+    #[test]
+    fn follows_growth_and_waits_for_the_line_feed() {
+        let folder = Folder::new("growth");
+        let path = folder.append("a.jsonl", "{\"n\":1}\r\n\n{\"n\":2}\n{\"n\":");
+        let mut reader = reader(source(&path, "JSON", true), &Positions::new(), None);
+        let first = batch(&mut *reader);
+        assert_eq!((numbers(&first), first.next_offset), (vec![1, 2], 18));
+        assert!(matches!(reader.poll(Duration::ZERO), Poll::Pending));
+        folder.append("a.jsonl", "3}\nx\n");
+        let second = batch(&mut *reader);
+        assert_eq!((numbers(&second), second.dead_letters[0].offset), (vec![3], 26));
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(reader.poll(Duration::from_millis(20)), Poll::Degraded(text) if text.contains("truncated")));
+    }
+
+    #[test]
+    fn positions_give_the_rest_again_and_until_ends() {
+        let folder = Folder::new("positions");
+        let path = folder.append("a.csv", "m,n\n0,1\n0,2\n0,3\n");
+        let id = partition_of(&path);
+        let mut from_two = reader(source(&path, "CSV", false), &Positions::from([(id, 8)]), None);
+        assert_eq!(numbers(&batch(&mut *from_two)), [2, 3]);
+        assert!(matches!(from_two.poll(Duration::ZERO), Poll::End));
+        let mut until_three = reader(source(&path, "CSV", true), &Positions::new(), Some(&Positions::from([(id, 12)])));
+        assert_eq!(numbers(&batch(&mut *until_three)), [1, 2]);
+        assert!(matches!(until_three.poll(Duration::ZERO), Poll::End));
+    }
+
+    #[test]
+    fn a_glob_reads_every_file_and_the_last_line_needs_no_line_feed_at_the_end() {
+        let folder = Folder::new("glob");
+        folder.append("a.jsonl", "{\"n\":1}\n{\"n\":2}");
+        folder.append("b.jsonl", "{\"n\":3}\n");
+        folder.append("c.txt", "no");
+        let mut reader = reader(source(&folder.0.join("*.jsonl"), "JSON", false), &Positions::new(), None);
+        let mut all = Vec::new();
+        loop {
+            match reader.poll(Duration::ZERO) {
+                Poll::Batch(batch) => all.extend(numbers(&batch)),
+                Poll::End => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_at_create_only() {
+        let path = Path::new("/nonexistent/x.jsonl");
+        assert_eq!(connect(source(path, "JSON", true)).err().unwrap().kind().sqlstate(), "58000");
+        assert!(open(source(path, "JSON", true)).is_ok());
+        let mut unknown = source(path, "JSON", true);
+        unknown.options.insert("paht".into(), "x".into());
+        assert_eq!(open(unknown).err().unwrap().hint_text(), Some("Did you mean \"path\"?"));
+    }
+}

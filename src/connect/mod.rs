@@ -1,0 +1,128 @@
+//! The outside world ↔ `Changes`: what a connector must be able to do, and the registry of those there are.
+//!
+//! A `Connector` is a source's options, checked. It starts any number of `Reader`s, each from positions that a checkpoint stored:
+//! the same positions give the same rows again, which is what makes recovery exact. Readers are polled by a thread of their own.
+
+pub mod datagen;
+mod file;
+mod format;
+mod generator;
+mod kafka;
+mod kafka_writer;
+pub mod nexmark;
+mod options;
+mod registry;
+
+pub use kafka_writer::KafkaWriter;
+pub use registry::{connect, open};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arrow::array::ArrayRef;
+
+use crate::error::Result;
+use crate::types::{Changes, Include, SqlType};
+
+/// Where to read on: for each partition the offset of the next record.
+pub type Positions = BTreeMap<i32, i64>;
+
+/// One column that a source delivers.
+#[derive(Clone, Debug)]
+pub struct SourceColumn {
+    /// As in the CREATE statement, and as the record's field is called.
+    pub name: String,
+    /// What its values are decoded to.
+    pub sql_type: SqlType,
+    /// A record without a value for it is a dead letter.
+    pub not_null: bool,
+    /// The value (an array of length 1) where the record has none; `None`: NULL.
+    pub default: Option<ArrayRef>,
+    /// Filled from the record's surroundings instead of its payload.
+    pub include: Option<Include>,
+}
+
+/// Everything that a CREATE SOURCE says, apart from names in the catalog.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// The columns, in order; empty if the statement named none (some connectors know them).
+    pub columns: Vec<SourceColumn>,
+    /// The WITH options, keys in lower case.
+    pub options: BTreeMap<String, String>,
+    /// `FORMAT …` in upper case, `PLAIN` unless said.
+    pub format: String,
+    /// `ENCODE …` in upper case, `JSON` unless said.
+    pub encode: String,
+    /// The options in parentheses behind ENCODE, keys in lower case.
+    pub encode_options: BTreeMap<String, String>,
+}
+
+/// A source's options, checked and ready to read with.
+pub trait Connector: Send + Sync {
+    /// The columns of the batches, in order: those of the spec, or the connector's own where it named none.
+    fn columns(&self) -> &[SourceColumn];
+
+    /// Asks the outside world whether there is something to read: broker and topic, file. Done at CREATE, so that a wrong name is
+    /// an error there; not done at a restart, where a broker that is down for the moment must not keep the system from starting.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Starts to read from `from` (partitions not in it: from where the options say). With `until`, the reader ends
+    /// (`Poll::End`) when every partition in it has reached the offset given there; records at and after it are not delivered.
+    fn start(&self, from: &Positions, until: Option<&Positions>) -> Result<Box<dyn Reader>>;
+}
+
+/// Reads one source, in order within each partition. Used by one thread.
+pub trait Reader: Send {
+    /// The next batch, waiting up to `wait` for it. Failures of the world outside do not end a reader: it reports
+    /// `Poll::Degraded`, backs off and tries again.
+    fn poll(&mut self, wait: Duration) -> Poll;
+}
+
+/// What a reader has to say.
+#[derive(Debug)]
+pub enum Poll {
+    /// Rows, or dead letters, or both; or neither, where only the position is news (a partition found, where `latest` begins).
+    Batch(SourceBatch),
+    /// Nothing for now.
+    Pending,
+    /// The outside world does not answer; the text says why. Goes on by itself.
+    Degraded(String),
+    /// Everything there will ever be has been delivered.
+    End,
+}
+
+/// What was read from one partition in one go.
+#[derive(Debug)]
+pub struct SourceBatch {
+    /// Which partition.
+    pub partition: i32,
+    /// The offset to go on from: one past the last record of this batch.
+    pub next_offset: i64,
+    /// The rows, of the connector's columns. Retractions only from formats that have them.
+    pub changes: Changes,
+    /// Records that could not become rows.
+    pub dead_letters: Vec<DeadLetter>,
+    /// How many records the partition holds behind this batch, where that is known.
+    pub lag: Option<i64>,
+}
+
+/// A record that could not become a row.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Where it stands.
+    pub partition: i32,
+    /// Where it stands.
+    pub offset: i64,
+    /// What was wrong with it, for a person.
+    pub error: String,
+    /// The record as it came, cut to `DEAD_LETTER_PAYLOAD_MAX` bytes.
+    pub payload: Vec<u8>,
+}
+
+/// Bytes of a dead letter's payload that are kept: enough to recognise a record, too few for a poison message to fill memory.
+pub const DEAD_LETTER_PAYLOAD_MAX: usize = 4_096;
+
+/// Rows of one batch at the most. Larger batches amortise per-batch work, but a worker answers no command while it holds one.
+pub const SOURCE_BATCH_ROWS: usize = 16_384;

@@ -1,0 +1,73 @@
+//! The only way into a worker. Every worker gets the same commands in the same order, and so builds the same dataflows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use crate::dataflow::feed::Feed;
+use crate::dataflow::progress::DataflowProgress;
+use crate::dataflow::row_errors::RowErrorSink;
+use crate::plan::Plan;
+use crate::state::{Relation, StateChanges, Store};
+use crate::types::{Changes, Epoch, ObjectId, OperatorId};
+
+/// One order to all workers.
+#[derive(Clone)]
+pub enum Command {
+    /// Start a dataflow.
+    Build(Arc<Dataflow>),
+    /// Stop the dataflow that maintains this view.
+    Drop(ObjectId),
+    /// Everything that enters in this epoch has been handed in, here; nothing else will.
+    Tick(Arc<Tick>),
+    /// Hand over what changed in the operators' state. Sent when all earlier epochs are finished everywhere, so the state is that of the last.
+    Checkpoint {
+        /// The views that are in it: those that have finished all earlier epochs.
+        views: Arc<Vec<ObjectId>>,
+        /// Where to hand it over.
+        reply: Sender<WorkerCheckpoint>,
+    },
+    /// Report state sizes to each dataflow's progress.
+    Measure,
+    /// End.
+    Stop,
+}
+
+/// The input of one epoch.
+pub struct Tick {
+    /// Which.
+    pub epoch: Epoch,
+    /// For each table or source that changed, each worker's share.
+    pub inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>>,
+}
+
+/// A dataflow to be built.
+pub struct Dataflow {
+    /// The view it maintains.
+    pub object: ObjectId,
+    /// What it computes.
+    pub plan: Plan,
+    /// Where the answer is kept; `None` throws it away (to measure the engine).
+    pub target: Option<Arc<Relation>>,
+    /// The epochs from `first` to `last` are this dataflow's alone: in them it reads what was there before. `last` is the epoch as of which
+    /// everyone else starts behind. After recovery nothing is read and `last` is the checkpoint's epoch.
+    pub first: Epoch,
+    /// See `first`.
+    pub last: Epoch,
+    /// For each import node, by its number, what was there before, unless state is restored.
+    pub feeds: BTreeMap<u32, Arc<dyn Feed>>,
+    /// Where to read operators' state back from, after a restart.
+    pub restore: Option<Arc<Store>>,
+    /// Where rows whose expressions fail are told.
+    pub errors: RowErrorSink,
+    /// Where workers tell how far they are.
+    pub progress: Arc<DataflowProgress>,
+}
+
+/// One worker's part of a checkpoint.
+#[derive(Default)]
+pub struct WorkerCheckpoint {
+    /// What changed, by operator.
+    pub operators: Vec<(OperatorId, StateChanges)>,
+}

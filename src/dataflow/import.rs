@@ -1,0 +1,113 @@
+//! One input of a dataflow on one worker: first what was there before, then the changes, epoch by epoch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use timely::container::NoopBuilder;
+use timely::dataflow::InputHandle;
+
+use crate::dataflow::command::Dataflow;
+use crate::dataflow::feed::{Feed, FeedStep};
+use crate::dataflow::packet::Packet;
+use crate::dataflow::progress::DataflowProgress;
+use crate::types::{Changes, Epoch, ObjectId};
+
+/// Timely's side of an input.
+pub(crate) type Handle = InputHandle<Epoch, NoopBuilder<Packet>>;
+
+/// Feeds one `Import` node.
+pub(crate) struct Import {
+    /// The table, source or view it follows.
+    pub(crate) object: ObjectId,
+    columns: Vec<usize>,
+    handle: Handle,
+    /// What was there before, until it is read.
+    feed: Option<Arc<dyn Feed>>,
+    /// The last epoch that hydration may use.
+    last: Epoch,
+    /// Changes that came in while hydrating, in the order of their epochs.
+    waiting: VecDeque<(Epoch, Changes)>,
+    /// The first epoch that is not closed.
+    open: Epoch,
+    progress: Arc<DataflowProgress>,
+}
+
+impl Import {
+    /// The input of import node `node`: reads the dataflow's feed for it, if there is one, and then follows the changes.
+    pub(crate) fn new(node: u32, object: ObjectId, columns: Vec<usize>, mut handle: Handle, dataflow: &Dataflow) -> Self {
+        let (first, last) = (dataflow.first, dataflow.last);
+        let feed = dataflow.feeds.get(&node).cloned();
+        let progress = Arc::clone(&dataflow.progress);
+        handle.advance_to(if feed.is_some() { first } else { last + 1 });
+        Import { object, columns, handle, feed, last, waiting: VecDeque::new(), open: last + 1, progress }
+    }
+
+    /// Whether what was there before is still being read.
+    pub(crate) fn is_hydrating(&self) -> bool {
+        self.feed.is_some()
+    }
+
+    /// Takes changes of an epoch that is not closed.
+    pub(crate) fn offer(&mut self, epoch: Epoch, changes: Changes) {
+        assert!(epoch >= self.open, "changes of epoch {epoch} came after it was closed");
+        if self.feed.is_some() {
+            self.progress.add_waiting(changes.memory_size());
+            self.waiting.push_back((epoch, changes));
+        } else {
+            self.send(epoch, changes);
+        }
+    }
+
+    /// Takes changes unless their epoch is one that the snapshot it hydrates from holds already.
+    pub(crate) fn offer_if_open(&mut self, epoch: Epoch, changes: &Changes) {
+        if epoch >= self.open {
+            self.offer(epoch, changes.clone());
+        }
+    }
+
+    /// Every epoch below `open` has all its changes.
+    pub(crate) fn close(&mut self, open: Epoch) {
+        if open > self.open {
+            self.open = open;
+            if self.feed.is_none() {
+                self.handle.advance_to(open);
+            }
+        }
+    }
+
+    /// Reads a little of what was there before. Returns the rows read, or `None` when there was nothing at this moment.
+    pub(crate) fn hydrate(&mut self) -> Option<usize> {
+        let feed = self.feed.clone()?;
+        match feed.next() {
+            FeedStep::Pending => None,
+            FeedStep::Batch(changes) => {
+                let rows = changes.len();
+                // A new epoch for every batch keeps what operators stash small; the last one takes whatever is left over.
+                let epoch = *self.handle.time();
+                self.send(epoch, changes);
+                self.handle.advance_to((epoch + 1).min(self.last));
+                Some(rows)
+            }
+            FeedStep::Done => {
+                self.feed = None;
+                for (epoch, changes) in std::mem::take(&mut self.waiting) {
+                    self.progress.remove_waiting(changes.memory_size());
+                    self.send(epoch, changes);
+                }
+                self.handle.advance_to(self.open);
+                Some(0)
+            }
+        }
+    }
+
+    fn send(&mut self, epoch: Epoch, changes: Changes) {
+        if epoch > *self.handle.time() {
+            self.handle.advance_to(epoch);
+        }
+        if changes.is_empty() {
+            return;
+        }
+        let rows = changes.rows().project(&self.columns).expect("the plan names columns that the object has");
+        self.handle.send_batch(&mut Packet::from(changes.with_rows(rows)));
+    }
+}

@@ -1,0 +1,23 @@
+//! A `Node`, running: commands, workers, operators.
+//!
+//! A worker is a thread that steps timely. Dataflows meet at views: what one dataflow's sink finishes on a worker, the dataflows that read
+//! the view get on the same worker, epoch by epoch.
+
+mod command;
+mod driver;
+pub mod expr;
+mod feed;
+mod import;
+pub mod operator;
+mod packet;
+mod pool;
+mod progress;
+mod render;
+mod row_errors;
+mod worker;
+
+pub use command::{Command, Dataflow, Tick, WorkerCheckpoint};
+pub use feed::{Feed, FeedStep, SnapshotFeed};
+pub use pool::Workers;
+pub use progress::{DataflowProgress, Wake};
+pub use row_errors::{ObjectRowErrors, RowError, RowErrorLog, RowErrorSink};

@@ -1,0 +1,90 @@
+//! From partial results to result columns: what a sum and a count say about an average, and when the answer is NULL.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Decimal256Array, Float64Array, Int64Array, make_array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, Float64Type, Int64Type, i256};
+
+use crate::error::Result;
+
+/// How a call's result comes from a partial result and the number of values.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Finish {
+    /// The number itself.
+    Count,
+    /// The partial result; NULL if there was no value.
+    Value,
+    /// The partial result, which knows itself when it is NULL.
+    Extreme,
+    /// A Float64 sum divided by the number.
+    FloatAverage,
+    /// A decimal sum times 10^`digits`, divided by the number, towards zero.
+    DecimalAverage { digits: u32, result: DataType },
+    /// Whether as many are true as there are.
+    And,
+    /// Whether some are true.
+    Or,
+}
+
+impl Finish {
+    /// `partial`: of the same groups as `counts`; only `Count` has none.
+    pub(super) fn apply(&self, partial: Option<ArrayRef>, counts: &Int64Array) -> Result<ArrayRef> {
+        let Some(partial) = partial else { return Ok(Arc::new(counts.clone())) };
+        Ok(match self {
+            Finish::Count => Arc::new(counts.clone()),
+            Finish::Extreme => partial,
+            Finish::Value => null_without_values(partial, counts)?,
+            Finish::FloatAverage => {
+                let sums = partial.as_primitive::<Float64Type>().values();
+                let average = |(sum, count): (&f64, &i64)| (*count != 0).then(|| sum / *count as f64);
+                Arc::new(sums.iter().zip(counts.values()).map(average).collect::<Float64Array>())
+            }
+            Finish::DecimalAverage { digits, result } => decimal_average(&partial, counts, *digits, result)?,
+            Finish::And => truth(&partial, counts, |trues, all| trues == all),
+            Finish::Or => truth(&partial, counts, |trues, _| trues > 0),
+        })
+    }
+}
+
+fn truth(partial: &ArrayRef, counts: &Int64Array, test: impl Fn(i64, i64) -> bool) -> ArrayRef {
+    let trues = partial.as_primitive::<Int64Type>().values();
+    Arc::new(trues.iter().zip(counts.values()).map(|(trues, all)| (*all != 0).then(|| test(*trues, *all))).collect::<BooleanArray>())
+}
+
+fn null_without_values(partial: ArrayRef, counts: &Int64Array) -> Result<ArrayRef> {
+    if counts.values().iter().all(|count| *count != 0) {
+        return Ok(partial);
+    }
+    let nulls = counts.values().iter().map(|count| *count != 0).collect::<NullBuffer>();
+    Ok(make_array(partial.into_data().into_builder().nulls(Some(nulls)).build()?))
+}
+
+/// As DataFusion's `DecimalAverager`; where that fails with an overflow a view has NULL.
+fn decimal_average(sums: &ArrayRef, counts: &Int64Array, digits: u32, result: &DataType) -> Result<ArrayRef> {
+    let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) = *result else {
+        return null_without_values(Arc::clone(sums), counts);
+    };
+    if let Some(sums) = sums.as_primitive_opt::<Decimal128Type>() {
+        let factor = 10_i128.wrapping_pow(digits);
+        let average = |(sum, count): (&i128, &i64)| {
+            let average = sum.checked_mul(factor)?.checked_div(i128::from(*count))?;
+            Decimal128Type::validate_decimal_precision(average, precision, scale).is_ok().then_some(average)
+        };
+        let averages = sums.values().iter().zip(counts.values()).map(average).collect::<Decimal128Array>();
+        return Ok(Arc::new(averages.with_data_type(result.clone())));
+    }
+    let sums = sums.as_primitive::<Decimal256Type>();
+    let factor = i256::from_i128(10).wrapping_pow(digits);
+    let average = |(sum, count): (&i256, &i64)| {
+        let average = sum.checked_mul(factor)?.checked_div(i256::from(*count))?;
+        Decimal256Type::validate_decimal_precision(average, precision, scale).is_ok().then_some(average)
+    };
+    let averages = sums.values().iter().zip(counts.values()).map(average);
+    Ok(match result {
+        DataType::Decimal128(..) => {
+            Arc::new(averages.map(|average| average?.to_i128()).collect::<Decimal128Array>().with_data_type(result.clone()))
+        }
+        _ => Arc::new(averages.collect::<Decimal256Array>().with_data_type(result.clone())),
+    })
+}

@@ -1,0 +1,305 @@
+//! The table from group keys to slots: a slot is the group's place in every accumulator's column.
+//!
+//! Keys of up to four columns of at most 64 bits are kept as words; all others as bytes in Arrow's row format. The hash table holds
+//! nothing but slots and looks the keys up in their column, so a group of one bigint costs 8 bytes for its key and 5 to 10 for the table.
+//! The table's hash is its own: rows of one worker agree in some bits of `hash_rows`, which would crowd the table.
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, SortField};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::codec::{Reader, damaged};
+use super::segments::Segments;
+use super::value::{Shape, array_of_words, canonical, fold, hash_bytes, shape, words};
+use crate::error::{Error, Kind, Result};
+
+/// Finds groups, makes new ones and gives their keys back.
+pub(super) trait KeyTable {
+    /// The slot of every row's group, pushed to `slots`; groups that are not there get one.
+    fn locate(&mut self, columns: &[ArrayRef], rows: usize, slots: &mut Vec<u32>) -> Result<()>;
+    /// The slot of the group with an encoded key.
+    fn locate_encoded(&mut self, key: &[u8]) -> Result<u32>;
+    /// Writes the group's key, from which `locate_encoded` finds it again.
+    fn encode(&self, slot: u32, output: &mut Vec<u8>);
+    /// The keys of groups, as columns.
+    fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
+    /// Forgets a group; its slot will be given to another.
+    fn remove(&mut self, slot: u32);
+    /// All slots are below this.
+    fn end(&self) -> usize;
+    /// Bytes of memory.
+    fn bytes(&self) -> usize;
+}
+
+/// The table that fits the key columns' types.
+pub(super) fn key_table(types: &[DataType]) -> Result<Box<dyn KeyTable>> {
+    if types.is_empty() {
+        return Ok(Box::new(NoKey));
+    }
+    if types.len() <= 4 && types.iter().all(|data_type| shape(data_type) == Shape::Word) {
+        return Ok(match types.len() {
+            1 => Box::new(WordKeys::<1>::new(types)),
+            2 => Box::new(WordKeys::<2>::new(types)),
+            3 => Box::new(WordKeys::<3>::new(types)),
+            _ => Box::new(WordKeys::<4>::new(types)),
+        });
+    }
+    Ok(Box::new(RowKeys::new(types)?))
+}
+
+/// The one group of a global aggregate: slot 0.
+struct NoKey;
+
+impl KeyTable for NoKey {
+    fn locate(&mut self, _columns: &[ArrayRef], rows: usize, slots: &mut Vec<u32>) -> Result<()> {
+        slots.resize(slots.len() + rows, 0);
+        Ok(())
+    }
+
+    fn locate_encoded(&mut self, key: &[u8]) -> Result<u32> {
+        if key.is_empty() { Ok(0) } else { Err(damaged()) }
+    }
+
+    fn encode(&self, _slot: u32, _output: &mut Vec<u8>) {}
+
+    fn columns(&self, _slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        Ok(Vec::new())
+    }
+
+    fn remove(&mut self, _slot: u32) {}
+
+    fn end(&self) -> usize {
+        1
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Hands out slot numbers, freed ones first.
+#[derive(Default)]
+struct Slots {
+    free: Vec<u32>,
+    end: u32,
+}
+
+impl Slots {
+    /// Fails beyond 2^32 - 1 groups.
+    fn take(&mut self) -> Result<u32> {
+        if let Some(slot) = self.free.pop() {
+            return Ok(slot);
+        }
+        let slot = self.end;
+        self.end = slot.checked_add(1).ok_or_else(|| Error::new(Kind::LimitExceeded, "more than 4294967295 groups on one worker"))?;
+        Ok(slot)
+    }
+}
+
+/// Keys of `N` columns of at most 64 bits.
+struct WordKeys<const N: usize> {
+    types: Vec<DataType>,
+    table: HashTable<u32>,
+    keys: Segments<[u64; N]>,
+    /// Bit `i`: column `i` is NULL (and its word 0). Grown with the first NULL.
+    nulls: Option<Segments<u8>>,
+    slots: Slots,
+}
+
+#[inline]
+fn hash_key<const N: usize>(key: &[u64; N], nulls: u8) -> u64 {
+    key.iter().fold(u64::from(nulls), |hash, word| fold(hash ^ *word))
+}
+
+impl<const N: usize> WordKeys<N>
+where
+    [u64; N]: Default,
+{
+    fn new(types: &[DataType]) -> Self {
+        WordKeys { types: types.to_vec(), table: HashTable::new(), keys: Segments::new(), nulls: None, slots: Slots::default() }
+    }
+
+    #[inline]
+    fn find_or_insert(&mut self, key: [u64; N], nulls: u8) -> Result<u32> {
+        let (keys, masks) = (&self.keys, &self.nulls);
+        let mask = |slot: u32| masks.as_ref().map_or(0, |masks| masks[slot]);
+        let entry = self.table.entry(
+            hash_key(&key, nulls),
+            |&slot| keys[slot] == key && mask(slot) == nulls,
+            |&slot| hash_key(&keys[slot], mask(slot)),
+        );
+        let vacant = match entry {
+            Entry::Occupied(found) => return Ok(*found.get()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let slot = self.slots.take()?;
+        vacant.insert(slot);
+        self.keys.grow(slot as usize + 1);
+        self.keys[slot] = key;
+        if let Some(masks) = &mut self.nulls {
+            masks.grow(slot as usize + 1);
+            masks[slot] = nulls;
+        }
+        Ok(slot)
+    }
+
+    fn expect_nulls(&mut self) {
+        let end = self.slots.end as usize;
+        self.nulls.get_or_insert_with(Segments::new).grow(end);
+    }
+
+    fn null_mask(&self, slot: u32) -> u8 {
+        self.nulls.as_ref().map_or(0, |masks| masks[slot])
+    }
+}
+
+impl<const N: usize> KeyTable for WordKeys<N>
+where
+    [u64; N]: Default,
+{
+    fn locate(&mut self, columns: &[ArrayRef], rows: usize, slots: &mut Vec<u32>) -> Result<()> {
+        slots.reserve(rows);
+        let mut masks = None;
+        let mut words = columns.iter().map(words).collect::<Result<Vec<_>>>()?;
+        for (index, column) in columns.iter().enumerate() {
+            let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) else { continue };
+            let masks = masks.get_or_insert_with(|| vec![0_u8; rows]);
+            for row in (0..rows).filter(|row| nulls.is_null(*row)) {
+                masks[row] |= 1 << index;
+                words[index][row] = 0;
+            }
+        }
+        if masks.is_some() {
+            self.expect_nulls();
+        }
+        for row in 0..rows {
+            let key = std::array::from_fn(|index| words[index][row]);
+            let slot = self.find_or_insert(key, masks.as_ref().map_or(0, |masks| masks[row]))?;
+            slots.push(slot);
+        }
+        Ok(())
+    }
+
+    fn locate_encoded(&mut self, key: &[u8]) -> Result<u32> {
+        let mut reader = Reader(key);
+        let [nulls] = reader.array()?;
+        let mut key = [0; N];
+        for word in &mut key {
+            *word = u64::from_le_bytes(reader.array()?);
+        }
+        if nulls != 0 {
+            self.expect_nulls();
+        }
+        self.find_or_insert(key, nulls)
+    }
+
+    fn encode(&self, slot: u32, output: &mut Vec<u8>) {
+        output.push(self.null_mask(slot));
+        for word in self.keys[slot] {
+            output.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+
+    fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let column = |(index, data_type): (usize, &DataType)| {
+            let values = slots.iter().map(|slot| (self.null_mask(*slot) & (1 << index) == 0).then(|| self.keys[*slot][index]));
+            array_of_words(values, data_type)
+        };
+        self.types.iter().enumerate().map(column).collect()
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let hash = hash_key(&self.keys[slot], self.null_mask(slot));
+        if let Ok(found) = self.table.find_entry(hash, |other| *other == slot) {
+            found.remove();
+            self.slots.free.push(slot);
+        }
+    }
+
+    fn end(&self) -> usize {
+        self.slots.end as usize
+    }
+
+    fn bytes(&self) -> usize {
+        self.table.allocation_size()
+            + self.keys.bytes()
+            + self.nulls.as_ref().map_or(0, Segments::bytes)
+            + self.slots.free.capacity() * size_of::<u32>()
+    }
+}
+
+/// Keys of any columns, in Arrow's row format.
+struct RowKeys {
+    converter: RowConverter,
+    table: HashTable<u32>,
+    keys: Segments<Box<[u8]>>,
+    slots: Slots,
+    key_bytes: usize,
+}
+
+impl RowKeys {
+    fn new(types: &[DataType]) -> Result<Self> {
+        let fields = types.iter().map(|data_type| SortField::new(data_type.clone())).collect();
+        let converter = RowConverter::new(fields)?;
+        Ok(RowKeys { converter, table: HashTable::new(), keys: Segments::new(), slots: Slots::default(), key_bytes: 0 })
+    }
+
+    fn find_or_insert(&mut self, key: &[u8]) -> Result<u32> {
+        let keys = &self.keys;
+        let entry = self.table.entry(hash_bytes(key), |&slot| *keys[slot] == *key, |&slot| hash_bytes(&keys[slot]));
+        let vacant = match entry {
+            Entry::Occupied(found) => return Ok(*found.get()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let slot = self.slots.take()?;
+        vacant.insert(slot);
+        self.keys.grow(slot as usize + 1);
+        self.keys[slot] = key.into();
+        self.key_bytes += key.len();
+        Ok(slot)
+    }
+}
+
+impl KeyTable for RowKeys {
+    fn locate(&mut self, columns: &[ArrayRef], rows: usize, slots: &mut Vec<u32>) -> Result<()> {
+        slots.reserve(rows);
+        let columns: Vec<ArrayRef> = columns.iter().map(canonical).collect();
+        let encoded = self.converter.convert_columns(&columns)?;
+        for row in 0..rows {
+            slots.push(self.find_or_insert(encoded.row(row).as_ref())?);
+        }
+        Ok(())
+    }
+
+    fn locate_encoded(&mut self, key: &[u8]) -> Result<u32> {
+        self.find_or_insert(key)
+    }
+
+    fn encode(&self, slot: u32, output: &mut Vec<u8>) {
+        output.extend_from_slice(&self.keys[slot]);
+    }
+
+    fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let parser = self.converter.parser();
+        Ok(self.converter.convert_rows(slots.iter().map(|slot| parser.parse(&self.keys[*slot])))?)
+    }
+
+    fn remove(&mut self, slot: u32) {
+        if let Ok(found) = self.table.find_entry(hash_bytes(&self.keys[slot]), |other| *other == slot) {
+            found.remove();
+            self.key_bytes -= self.keys[slot].len();
+            self.keys[slot] = Box::default();
+            self.slots.free.push(slot);
+        }
+    }
+
+    fn end(&self) -> usize {
+        self.slots.end as usize
+    }
+
+    fn bytes(&self) -> usize {
+        self.table.allocation_size() + self.keys.bytes() + self.key_bytes + self.slots.free.capacity() * size_of::<u32>()
+    }
+}

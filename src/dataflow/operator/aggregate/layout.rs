@@ -1,0 +1,238 @@
+//! Which accumulators the calls of one aggregate need: each once, however many calls share it.
+//!
+//! `sum(x)`, `avg(x)` and `count(x)` need one sum and one count between them; `min(x)` and `max(x)` one ordered set.
+//! Where every row has a value (no filter, a column that is never NULL) the group's row count serves as the count.
+
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Schema, UInt64Type};
+
+use super::distinct::{DistinctValues, distinct_values};
+use super::extremes::Extremes;
+use super::finish::Finish;
+use super::multiset::Multisets;
+use super::state::{Counts, End, GroupState};
+use super::sums::{FloatSums, Sums};
+use super::value::{Shape, shape};
+use crate::error::{Error, Result};
+use crate::plan::{AggregateCall, AggregateFunction};
+
+/// Which rows an accumulator sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    /// Position of the argument.
+    pub(super) argument: Option<usize>,
+    /// Position of the filter.
+    pub(super) filter: Option<usize>,
+    /// Number of the table that lets each value through once.
+    pub(super) distinct: Option<usize>,
+}
+
+/// One DISTINCT argument.
+pub(super) struct DistinctArgument {
+    pub(super) argument: usize,
+    pub(super) filter: Option<usize>,
+    pub(super) values: Box<dyn DistinctValues>,
+}
+
+/// What an accumulator computes.
+#[derive(Clone, Debug, PartialEq)]
+enum Need {
+    Count,
+    TrueCount,
+    Sum,
+    /// A sum with room for 10^9 values, as DataFusion's `avg` has it.
+    AverageSum,
+    /// In place, of append-only inputs.
+    Extreme(End),
+    Ordered,
+}
+
+/// One accumulator and the rows it sees.
+pub(super) struct Accumulator {
+    pub(super) source: Source,
+    need: Need,
+    pub(super) state: Box<dyn GroupState>,
+    /// Number of the accumulator that counts its values; `None`: the group's rows do.
+    pub(super) count: Option<usize>,
+}
+
+/// One result column.
+pub(super) struct Output {
+    /// Number of the accumulator with the partial result.
+    pub(super) state: Option<usize>,
+    /// Number of the accumulator with the count of values; `None`: the group's rows.
+    pub(super) count: Option<usize>,
+    pub(super) end: End,
+    pub(super) finish: Finish,
+}
+
+/// Everything that the calls of one aggregate need.
+#[derive(Default)]
+pub(super) struct Layout {
+    pub(super) distincts: Vec<DistinctArgument>,
+    pub(super) accumulators: Vec<Accumulator>,
+    pub(super) outputs: Vec<Output>,
+}
+
+impl Layout {
+    /// Fails with `NotSupported` for functions over types that they are not defined for.
+    pub(super) fn new(input: &Schema, append_only: bool, calls: &[AggregateCall]) -> Result<Self> {
+        let mut layout = Layout::default();
+        for call in calls {
+            let output = layout.output(input, append_only, call)?;
+            layout.outputs.push(output);
+        }
+        Ok(layout)
+    }
+
+    /// Whether some accumulator wants to see the values that a DISTINCT argument lets through, and not just their number.
+    pub(super) fn wants_values(&self, distinct: usize) -> bool {
+        self.accumulators.iter().any(|accumulator| accumulator.source.distinct == Some(distinct) && accumulator.need != Need::Count)
+    }
+
+    fn output(&mut self, input: &Schema, append_only: bool, call: &AggregateCall) -> Result<Output> {
+        let source = self.source(input, call);
+        let count = if call.function == AggregateFunction::Min || call.function == AggregateFunction::Max {
+            None
+        } else {
+            self.count(input, source)?
+        };
+        let end = if call.function == AggregateFunction::Min { End::Least } else { End::Greatest };
+        let output = |state, finish| Ok(Output { state, count, end, finish });
+        let Some(argument) = call.argument else {
+            return if call.function == AggregateFunction::Count { output(None, Finish::Count) } else { Err(unsupported(call)) };
+        };
+        let data_type = input.field(argument).data_type();
+        let mut state = |need| self.accumulator(source, need, count, data_type, call).map(Some);
+        match call.function {
+            AggregateFunction::Count => output(None, Finish::Count),
+            AggregateFunction::Sum => output(state(Need::Sum)?, Finish::Value),
+            AggregateFunction::Min | AggregateFunction::Max => {
+                let need = if append_only { Need::Extreme(end) } else { Need::Ordered };
+                output(state(need)?, Finish::Extreme)
+            }
+            AggregateFunction::BoolAnd => output(state(Need::TrueCount)?, Finish::And),
+            AggregateFunction::BoolOr => output(state(Need::TrueCount)?, Finish::Or),
+            AggregateFunction::Avg => match (decimal_scale(data_type), decimal_scale(&call.result)) {
+                (Some(from), Some(to)) => {
+                    let digits = u32::try_from(to - from).map_err(|_| unsupported(call))?;
+                    output(state(Need::AverageSum)?, Finish::DecimalAverage { digits, result: call.result.clone() })
+                }
+                _ if *data_type == DataType::Float64 => output(state(Need::Sum)?, Finish::FloatAverage),
+                _ => Err(unsupported(call)),
+            },
+        }
+    }
+
+    /// MIN, MAX and the boolean functions do not care how often a value occurs.
+    fn source(&mut self, input: &Schema, call: &AggregateCall) -> Source {
+        let AggregateCall { argument, filter, .. } = *call;
+        let counts_each = matches!(call.function, AggregateFunction::Count | AggregateFunction::Sum | AggregateFunction::Avg);
+        let distinct = argument.filter(|_| call.distinct && counts_each).map(|argument| {
+            let known = self.distincts.iter().position(|other| (other.argument, other.filter) == (argument, filter));
+            known.unwrap_or_else(|| {
+                let values = distinct_values(input.field(argument).data_type());
+                self.distincts.push(DistinctArgument { argument, filter, values });
+                self.distincts.len() - 1
+            })
+        });
+        Source { argument, filter, distinct }
+    }
+
+    fn count(&mut self, input: &Schema, source: Source) -> Result<Option<usize>> {
+        let every_row = source.argument.is_none_or(|argument| !input.field(argument).is_nullable());
+        if every_row && source.filter.is_none() && source.distinct.is_none() {
+            return Ok(None);
+        }
+        let state = || Ok(Box::new(Counts::new(false)) as Box<dyn GroupState>);
+        self.find_or_add(source, Need::Count, None, state).map(Some)
+    }
+
+    fn accumulator(
+        &mut self,
+        source: Source,
+        need: Need,
+        count: Option<usize>,
+        data_type: &DataType,
+        call: &AggregateCall,
+    ) -> Result<usize> {
+        let state = || state_for(&need, data_type, call);
+        self.find_or_add(source, need.clone(), count, state)
+    }
+
+    fn find_or_add(
+        &mut self,
+        source: Source,
+        need: Need,
+        count: Option<usize>,
+        state: impl FnOnce() -> Result<Box<dyn GroupState>>,
+    ) -> Result<usize> {
+        if let Some(known) = self.accumulators.iter().position(|other| other.source == source && other.need == need) {
+            return Ok(known);
+        }
+        self.accumulators.push(Accumulator { source, need, state: state()?, count });
+        Ok(self.accumulators.len() - 1)
+    }
+}
+
+fn decimal_scale(data_type: &DataType) -> Option<i8> {
+    match data_type {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => Some(*scale),
+        _ => None,
+    }
+}
+
+fn state_for(need: &Need, data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupState>> {
+    Ok(match need {
+        Need::Count => Box::new(Counts::new(false)),
+        Need::TrueCount if *data_type == DataType::Boolean => Box::new(Counts::new(true)),
+        Need::TrueCount => return Err(unsupported(call)),
+        Need::Sum => return sum_for(data_type, call),
+        Need::AverageSum => return average_sum_for(data_type, call),
+        Need::Extreme(end) => match shape(data_type) {
+            Shape::Word => Box::new(Extremes::<u64>::new(*end, data_type.clone())),
+            Shape::Wide => Box::new(Extremes::<u128>::new(*end, data_type.clone())),
+            Shape::Bytes => Box::new(Extremes::<Box<[u8]>>::new(*end, data_type.clone())),
+            Shape::Opaque => return Err(unsupported(call)),
+        },
+        Need::Ordered => match shape(data_type) {
+            Shape::Word => Box::new(Multisets::<u64>::new(data_type.clone())),
+            Shape::Wide => Box::new(Multisets::<u128>::new(data_type.clone())),
+            Shape::Bytes => Box::new(Multisets::<Box<[u8]>>::new(data_type.clone())),
+            Shape::Opaque => return Err(unsupported(call)),
+        },
+    })
+}
+
+fn sum_for(data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupState>> {
+    let result = if call.function == AggregateFunction::Avg { data_type } else { &call.result }.clone();
+    Ok(match (data_type, &result) {
+        (DataType::Int64, DataType::Int64) => Box::new(Sums::<Int64Type, Int64Type>::new(result)),
+        (DataType::UInt64, DataType::UInt64) => Box::new(Sums::<UInt64Type, UInt64Type>::new(result)),
+        (DataType::Float64, DataType::Float64) => Box::new(FloatSums::new()),
+        (DataType::Decimal128(..), DataType::Decimal128(..)) => Box::new(Sums::<Decimal128Type, Decimal128Type>::new(result)),
+        (DataType::Decimal128(..), DataType::Decimal256(..)) => Box::new(Sums::<Decimal128Type, Decimal256Type>::new(result)),
+        (DataType::Decimal256(..), DataType::Decimal256(..)) => Box::new(Sums::<Decimal256Type, Decimal256Type>::new(result)),
+        (DataType::Interval(IntervalUnit::MonthDayNano), DataType::Interval(IntervalUnit::MonthDayNano))
+            if call.function == AggregateFunction::Sum =>
+        {
+            Box::new(Sums::<IntervalMonthDayNanoType, IntervalMonthDayNanoType>::new(result))
+        }
+        _ => return Err(unsupported(call)),
+    })
+}
+
+/// As DataFusion's `avg_sum_data_type`: 13 digits more than the argument has, 4 for the result's scale and 9 for the number of rows.
+fn average_sum_for(data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupState>> {
+    Ok(match data_type {
+        DataType::Decimal128(precision, scale) if precision + 13 <= 38 => {
+            Box::new(Sums::<Decimal128Type, Decimal128Type>::new(DataType::Decimal128(38, *scale)))
+        }
+        DataType::Decimal128(_, scale) => Box::new(Sums::<Decimal128Type, Decimal256Type>::new(DataType::Decimal256(76, *scale))),
+        DataType::Decimal256(_, scale) => Box::new(Sums::<Decimal256Type, Decimal256Type>::new(DataType::Decimal256(76, *scale))),
+        _ => return Err(unsupported(call)),
+    })
+}
+
+fn unsupported(call: &AggregateCall) -> Error {
+    Error::not_supported(format!("the aggregate \"{}\" is not supported for this type in a materialized view", call.text))
+}

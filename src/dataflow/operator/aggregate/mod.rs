@@ -1,0 +1,427 @@
+//! GROUP BY, maintained: count, sum, avg, min, max and the boolean functions, with DISTINCT and FILTER; without functions it is DISTINCT.
+//!
+//! In: weighted rows. Out: per group and epoch at most one retraction (the row that was emitted before) and one insertion.
+//! Holds: for every group a slot, and under that number one cell in every accumulator's column. Nothing is kept of what was emitted:
+//! before an epoch's rows go in, the touched groups are evaluated, and that is what will be retracted.
+//! Always: what we have emitted equals the groups with rows, at each closed epoch. Results are those of DataFusion's batch aggregates
+//! (integer and decimal sums wrap), with two exceptions: an average that overflows is NULL, and float sums are rounded only once.
+//!
+//! ```text
+//! rows ─ keys ──▶ slots ─┬──────────────▶ row counts, accumulators ─ finish ─▶ changes
+//!                        └─▶ distinct ──▶ accumulators of DISTINCT arguments
+//! ```
+//!
+//! A slot is free, live (it has rows), or kept: without rows, but still in the last checkpoint, whose entry the next one must delete.
+
+mod checkpoint;
+mod codec;
+mod distinct;
+mod extremes;
+mod finish;
+mod keys;
+mod layout;
+mod multiset;
+mod segments;
+mod state;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::mem::take;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::cmp;
+use arrow::compute::{concat, take as take_rows};
+use arrow::datatypes::{Int64Type, SchemaRef};
+
+use self::finish::Finish;
+use self::keys::{KeyTable, key_table};
+use self::layout::Layout;
+use self::segments::{Bits, Segments};
+use self::state::{Input, valid_rows};
+use super::{Operator, StateSize};
+use crate::error::{Error, Result};
+use crate::plan::AggregateCall;
+use crate::state::{StateChanges, StateEntry};
+use crate::types::{Changes, Epoch};
+
+/// Groups per output batch: large enough to amortise a batch's cost, small enough that its columns stay in the second-level cache.
+const GROUPS_PER_BATCH: usize = 16_384;
+
+/// An incremental GROUP BY.
+pub struct Aggregate {
+    /// Positions of the key columns in the input.
+    keys: Vec<usize>,
+    /// Which of the keys (by their place among the keys) the input is exchanged by.
+    partitioning: Vec<usize>,
+    output: SchemaRef,
+    groups: Groups,
+    layout: Layout,
+    /// For an aggregate without keys: its one row is there without input.
+    global: Option<Global>,
+    /// DISTINCT of an append-only input: a group that is there cannot change any more.
+    presence_only: bool,
+}
+
+/// The one group of an aggregate without keys.
+struct Global {
+    /// Whether this instance is the one that emits the row.
+    owner: bool,
+    /// Whether the row has been emitted.
+    emitted: bool,
+}
+
+/// Which groups there are.
+struct Groups {
+    table: Box<dyn KeyTable>,
+    /// Rows of every group.
+    rows: Segments<i64>,
+    /// Groups with rows.
+    live: usize,
+    /// Slots touched in this epoch.
+    touched: Bits,
+    /// Slots changed since the last checkpoint, as bits and as a list.
+    dirty: Bits,
+    dirty_slots: Vec<u32>,
+    /// Slots whose group is in the last checkpoint.
+    stored: Bits,
+}
+
+/// The slots that an epoch touches, each once.
+#[derive(Default)]
+struct Touched {
+    /// With a row emitted before.
+    existing: Vec<u32>,
+    /// Without.
+    fresh: Vec<u32>,
+}
+
+/// Positions of an argument column and of a filter column.
+type ArgumentAndFilter = (Option<usize>, Option<usize>);
+
+/// The rows that a DISTINCT argument lets through.
+struct Passed {
+    slots: Vec<u32>,
+    signs: Vec<i64>,
+    values: Option<ArrayRef>,
+}
+
+impl Aggregate {
+    /// An aggregate over `input` by the columns at `keys`. `output` has the key columns, then one column per call.
+    ///
+    /// `input_append_only`: the input promises never to retract; MIN and MAX then keep one value per group. `is_global_owner` matters
+    /// without keys only: this instance emits the one row. Fails with `NotSupported` for a function over a type it is not defined for.
+    pub fn new(
+        input: SchemaRef,
+        input_append_only: bool,
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+        output: SchemaRef,
+        is_global_owner: bool,
+    ) -> Result<Aggregate> {
+        let types: Vec<_> = keys.iter().map(|key| input.field(*key).data_type().clone()).collect();
+        let groups = Groups {
+            table: key_table(&types)?,
+            rows: Segments::new(),
+            live: 0,
+            touched: Bits::default(),
+            dirty: Bits::default(),
+            dirty_slots: Vec::new(),
+            stored: Bits::default(),
+        };
+        Ok(Aggregate {
+            partitioning: (0..keys.len()).collect(),
+            global: keys.is_empty().then_some(Global { owner: is_global_owner, emitted: false }),
+            presence_only: input_append_only && calls.is_empty() && !keys.is_empty(),
+            layout: Layout::new(&input, input_append_only, &calls)?,
+            keys,
+            output,
+            groups,
+        })
+    }
+
+    /// Says that the input is exchanged by some of the keys only (their places among the keys): decides the buckets of the state.
+    #[must_use]
+    pub fn partitioned_by(mut self, places: Vec<usize>) -> Aggregate {
+        assert!(places.iter().all(|place| *place < self.keys.len()), "the input is partitioned by keys");
+        self.partitioning = places;
+        self
+    }
+
+    /// Finds the slots of a batch's rows and notes which groups are touched for the first time.
+    fn locate(&mut self, changes: &Changes, touched: &mut Touched) -> Result<Vec<u32>> {
+        let columns: Vec<ArrayRef> = self.keys.iter().map(|key| Arc::clone(changes.column(*key))).collect();
+        let mut slots = Vec::new();
+        self.groups.table.locate(&columns, changes.len(), &mut slots)?;
+        self.grow();
+        for slot in &slots {
+            if self.presence_only && self.groups.rows[*slot] > 0 {
+                continue;
+            }
+            self.touch(*slot, touched);
+        }
+        Ok(slots)
+    }
+
+    #[inline]
+    fn touch(&mut self, slot: u32, touched: &mut Touched) {
+        if self.groups.touched.set(slot) {
+            return;
+        }
+        let existing = self.global.as_ref().map_or(self.groups.rows[slot] > 0, |global| global.emitted);
+        if existing { touched.existing.push(slot) } else { touched.fresh.push(slot) }
+    }
+
+    fn grow(&mut self) {
+        let end = self.groups.table.end();
+        let groups = &mut self.groups;
+        groups.rows.grow(end);
+        groups.touched.grow(end);
+        groups.dirty.grow(end);
+        groups.stored.grow(end);
+        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.grow(end));
+    }
+
+    /// Takes a batch into the accumulators.
+    fn update(&mut self, changes: &Changes, slots: &[u32]) -> Result<()> {
+        let weights = changes.weights().map(|weights| &weights.values()[..]);
+        let rows = &mut self.groups.rows;
+        Input { slots, values: None, valid: None, weights }.for_each(|_, slot, weight| rows[slot] += weight);
+        let passed = self.pass_distinct(changes, slots, weights)?;
+        let mut masks: Vec<(ArgumentAndFilter, Option<BooleanBuffer>)> = Vec::new();
+        for accumulator in &mut self.layout.accumulators {
+            let source = accumulator.source;
+            if let Some(distinct) = source.distinct {
+                let Passed { slots, signs, values } = &passed[distinct];
+                accumulator.state.update(&Input { slots, values: values.as_ref(), valid: None, weights: Some(signs) })?;
+                continue;
+            }
+            let rows_of = (source.argument, source.filter);
+            let place = masks.iter().position(|(known, _)| *known == rows_of).unwrap_or_else(|| {
+                masks.push((rows_of, mask(changes, source.argument, source.filter)));
+                masks.len() - 1
+            });
+            let values = source.argument.map(|argument| changes.column(argument));
+            accumulator.state.update(&Input { slots, values, valid: masks[place].1.as_ref(), weights })?;
+        }
+        Ok(())
+    }
+
+    /// Sends a batch through the DISTINCT arguments.
+    fn pass_distinct(&mut self, changes: &Changes, slots: &[u32], weights: Option<&[i64]>) -> Result<Vec<Passed>> {
+        let mut passed = Vec::with_capacity(self.layout.distincts.len());
+        for number in 0..self.layout.distincts.len() {
+            let wants_values = self.layout.wants_values(number);
+            let distinct = &mut self.layout.distincts[number];
+            let valid = mask(changes, Some(distinct.argument), distinct.filter);
+            let column = changes.column(distinct.argument);
+            let (mut rows, mut signs) = (Vec::new(), Vec::new());
+            let input = Input { slots, values: Some(column), valid: valid.as_ref(), weights };
+            distinct.values.update(&input, &mut rows, &mut signs)?;
+            let slots = rows.iter().map(|row| slots[*row as usize]).collect();
+            let values = wants_values.then(|| take_rows(column, &UInt32Array::from(rows), None)).transpose()?;
+            passed.push(Passed { slots, signs, values });
+        }
+        Ok(passed)
+    }
+
+    /// After an epoch's rows: the input must not have taken away what was not there.
+    fn check(&self, touched: &Touched) -> Result<()> {
+        let fewer = |slot: &u32| self.groups.rows[*slot] < 0;
+        let groups = touched.existing.iter().chain(&touched.fresh).filter(|slot| fewer(slot)).count();
+        let accumulators = self.layout.accumulators.iter().map(|accumulator| accumulator.state.negative()).sum::<usize>();
+        let values = accumulators + self.layout.distincts.iter().map(|distinct| distinct.values.negative()).sum::<usize>();
+        if groups + values == 0 {
+            return Ok(());
+        }
+        Err(Error::internal(format!("an aggregate's input retracted rows that were not there ({groups} groups, {values} values)")))
+    }
+
+    /// Clears what rounding left in groups that have rows but no values.
+    fn settle(&mut self, touched: &Touched) -> Result<()> {
+        for number in 0..self.layout.accumulators.len() {
+            let accumulator = &self.layout.accumulators[number];
+            let count = accumulator.count;
+            if !accumulator.state.leaves_residue() {
+                continue;
+            }
+            for slots in [&touched.existing, &touched.fresh] {
+                let counts = self.counts(count, slots)?;
+                let state = &mut self.layout.accumulators[number].state;
+                slots.iter().zip(counts.values()).filter(|(_, count)| **count == 0).for_each(|(slot, _)| state.reset(*slot));
+            }
+        }
+        Ok(())
+    }
+
+    fn counts(&self, accumulator: Option<usize>, slots: &[u32]) -> Result<Int64Array> {
+        let Some(number) = accumulator else {
+            return Ok(Int64Array::from_iter_values(slots.iter().map(|slot| self.groups.rows[*slot])));
+        };
+        let counts = self.layout.accumulators[number].state.values(slots, state::End::Least)?;
+        Ok(counts.as_primitive::<Int64Type>().clone())
+    }
+
+    /// The result columns of groups, without their keys.
+    fn evaluate(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut counts: Vec<(Option<usize>, Int64Array)> = Vec::new();
+        let mut columns = Vec::with_capacity(self.layout.outputs.len());
+        for output in &self.layout.outputs {
+            let partial = output.state.map(|state| self.layout.accumulators[state].state.values(slots, output.end)).transpose()?;
+            if let (Finish::Extreme, Some(partial)) = (&output.finish, &partial) {
+                columns.push(Arc::clone(partial));
+                continue;
+            }
+            let place = match counts.iter().position(|(known, _)| *known == output.count) {
+                Some(place) => place,
+                None => {
+                    counts.push((output.count, self.counts(output.count, slots)?));
+                    counts.len() - 1
+                }
+            };
+            columns.push(output.finish.apply(partial, &counts[place].1)?);
+        }
+        Ok(columns)
+    }
+
+    fn is_live(&self, slot: u32) -> bool {
+        self.groups.rows[slot] > 0 || self.global.is_some()
+    }
+
+    /// Retracts the old rows and inserts the new ones of groups that had a row before, where they differ.
+    fn emit_existing(&self, slots: &[u32], old: &[ArrayRef], output: &mut Vec<Changes>) -> Result<()> {
+        let new = self.evaluate(slots)?;
+        let differ = differences(old, &new, slots.len())?;
+        let gone = |place: &u32| !self.is_live(slots[*place as usize]);
+        let places = 0..slots.len() as u32;
+        let retracted: Vec<u32> = places.clone().filter(|place| differ.value(*place as usize) || gone(place)).collect();
+        let inserted: Vec<u32> = places.filter(|place| differ.value(*place as usize) && !gone(place)).collect();
+        if retracted.is_empty() {
+            return Ok(());
+        }
+        let key_slots: Vec<u32> = retracted.iter().chain(&inserted).map(|place| slots[*place as usize]).collect();
+        let mut weights = vec![-1; retracted.len()];
+        weights.resize(key_slots.len(), 1);
+        let mut columns = self.groups.table.columns(&key_slots)?;
+        let (retracted, inserted) = (UInt32Array::from(retracted), UInt32Array::from(inserted));
+        for (old, new) in old.iter().zip(&new) {
+            let (old, new) = (take_rows(old, &retracted, None)?, take_rows(new, &inserted, None)?);
+            columns.push(concat(&[&old, &new])?);
+        }
+        output.push(Changes::new(self.batch(columns, key_slots.len())?, Some(Int64Array::from(weights))));
+        Ok(())
+    }
+
+    /// Inserts the rows of groups that had none.
+    fn emit_fresh(&self, slots: &[u32], output: &mut Vec<Changes>) -> Result<()> {
+        let slots: Vec<u32> = slots.iter().copied().filter(|slot| self.is_live(*slot)).collect();
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let mut columns = self.groups.table.columns(&slots)?;
+        columns.extend(self.evaluate(&slots)?);
+        output.push(Changes::insertions(self.batch(columns, slots.len())?));
+        Ok(())
+    }
+
+    fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?)
+    }
+
+    /// Ends the epoch for the touched groups: those without rows lose their slots, unless the last checkpoint knows them.
+    fn retire(&mut self, touched: Touched) {
+        let existed = touched.existing.len();
+        for (place, slot) in touched.existing.into_iter().chain(touched.fresh).enumerate() {
+            let live = self.groups.rows[slot] > 0;
+            self.groups.live += usize::from(live);
+            self.groups.live -= usize::from(place < existed && self.global.is_none());
+            self.groups.touched.clear(slot);
+            if !self.groups.dirty.set(slot) {
+                self.groups.dirty_slots.push(slot);
+            }
+            if live || self.global.is_some() {
+                continue;
+            }
+            self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.reset(slot));
+            if !self.groups.stored.get(slot) {
+                self.groups.table.remove(slot);
+            }
+        }
+        if let Some(global) = &self.global {
+            self.groups.live = usize::from(global.emitted);
+        }
+    }
+}
+
+impl Operator for Aggregate {
+    /// After an error the state is undefined: the view has failed.
+    fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+        let mut touched = Touched::default();
+        if self.global.as_ref().is_some_and(|global| global.owner && !global.emitted) {
+            self.grow();
+            self.touch(0, &mut touched);
+        }
+        let mut batches = Vec::new();
+        for changes in inputs.into_iter().flatten().filter(|changes| !changes.is_empty()) {
+            let slots = self.locate(&changes, &mut touched)?;
+            batches.push((changes, slots));
+        }
+        let old = self.evaluate(&touched.existing)?;
+        for (changes, slots) in batches {
+            self.update(&changes, &slots)?;
+        }
+        self.check(&touched)?;
+        self.settle(&touched)?;
+        for start in (0..touched.existing.len()).step_by(GROUPS_PER_BATCH) {
+            let slots = &touched.existing[start..touched.existing.len().min(start + GROUPS_PER_BATCH)];
+            let old: Vec<ArrayRef> = old.iter().map(|column| column.slice(start, slots.len())).collect();
+            self.emit_existing(slots, &old, output)?;
+        }
+        for slots in touched.fresh.chunks(GROUPS_PER_BATCH) {
+            self.emit_fresh(slots, output)?;
+        }
+        if let Some(global) = &mut self.global {
+            global.emitted |= !touched.fresh.is_empty();
+        }
+        self.retire(touched);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, changes: &mut StateChanges) {
+        self.write_value_changes(changes);
+        let dirty = take(&mut self.groups.dirty_slots);
+        self.write_groups(&dirty, changes);
+    }
+
+    fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
+        for entry in entries {
+            self.read_entry(&entry?)?;
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> StateSize {
+        let groups = &self.groups;
+        let marks = groups.touched.bytes() + groups.dirty.bytes() + groups.stored.bytes() + groups.dirty_slots.capacity() * 4;
+        let accumulators = self.layout.accumulators.iter().map(|accumulator| accumulator.state.bytes()).sum::<usize>();
+        let distincts = self.layout.distincts.iter().map(|distinct| distinct.values.bytes()).sum::<usize>();
+        StateSize { rows: groups.live, bytes: groups.table.bytes() + groups.rows.bytes() + marks + accumulators + distincts }
+    }
+}
+
+fn mask(changes: &Changes, argument: Option<usize>, filter: Option<usize>) -> Option<BooleanBuffer> {
+    valid_rows(argument.map(|argument| changes.column(argument)), filter.map(|filter| changes.column(filter)))
+}
+
+/// In which rows some column of `old` and `new` differs; NULL equals NULL.
+fn differences(old: &[ArrayRef], new: &[ArrayRef], rows: usize) -> Result<BooleanArray> {
+    let mut differ = BooleanBuffer::new_unset(rows);
+    for (old, new) in old.iter().zip(new) {
+        differ = &differ | cmp::distinct(old, new)?.values();
+    }
+    Ok(BooleanArray::new(differ, None))
+}

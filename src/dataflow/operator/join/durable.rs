@@ -1,0 +1,191 @@
+//! The rows of one side as entries of a checkpoint, and back.
+//!
+//! ```text
+//! a side that can lose rows     key: side, row bytes            value: weight (zigzag varint)
+//! an append-only side           key: side | 2, number (8 bytes) value: row bytes
+//! ```
+//!
+//! Row bytes are Arrow's row format over all columns. Append-only rows need no identity, so they get numbers: those are unique within a
+//! bucket, since a worker counts on from the highest number among the entries of its buckets. The bucket is that of the key's hash.
+
+use std::collections::HashSet;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+
+use super::side::{PAIRS_MAX, SAVED, Side};
+use crate::error::{Error, Result};
+use crate::state::{StateChanges, StateEntry};
+use crate::types::{Changes, bucket};
+
+/// Marks the keys of append-only sides.
+const NUMBERED: u8 = 2;
+
+/// Hands over what changed on `side`, whose entries start with `tag`.
+pub(super) fn checkpoint(side: &mut Side, tag: u8, changes: &mut StateChanges) -> Result<()> {
+    if side.ledger.is_some() { checkpoint_weighted(side, tag, changes) } else { checkpoint_numbered(side, tag, changes) }
+}
+
+fn checkpoint_numbered(side: &mut Side, tag: u8, changes: &mut StateChanges) -> Result<()> {
+    let rows: Vec<u32> = (side.unsaved as u32..side.rows.len() as u32).collect();
+    for part in rows.chunks(PAIRS_MAX) {
+        for (row, value) in part.iter().zip(encode(side, part)?) {
+            let mut key = vec![tag | NUMBERED];
+            key.extend_from_slice(&side.sequence.to_be_bytes());
+            side.sequence += 1;
+            changes.puts.push(StateEntry { bucket: bucket(side.links[*row as usize].hash()), key, value });
+        }
+    }
+    side.unsaved = side.rows.len();
+    Ok(())
+}
+
+fn checkpoint_weighted(side: &mut Side, tag: u8, changes: &mut StateChanges) -> Result<()> {
+    let Some(ledger) = &mut side.ledger else { return Ok(()) };
+    let mut dirty = ledger.settle();
+    // A row that came and went between two checkpoints was never written, so there is nothing to delete.
+    dirty.retain(|row| {
+        let (flags, alive) = (&mut ledger.flags[*row as usize], ledger.weights[*row as usize] != 0);
+        let concerns = alive || *flags & SAVED != 0;
+        *flags = if alive { SAVED } else { 0 };
+        concerns
+    });
+    let (mut puts, mut deletes) = (Vec::new(), Vec::new());
+    for part in dirty.chunks(PAIRS_MAX) {
+        let encoded = encode(side, part)?;
+        let Some(ledger) = &side.ledger else { return Ok(()) };
+        for (row, bytes) in part.iter().zip(encoded) {
+            let mut key = vec![tag];
+            key.extend_from_slice(&bytes);
+            let bucket = bucket(side.links[*row as usize].hash());
+            match ledger.weights[*row as usize] {
+                0 => deletes.push((bucket, key)),
+                weight => puts.push(StateEntry { bucket, key, value: varint(weight) }),
+            }
+        }
+    }
+    // A row that went and came again has two numbers here, but only one key.
+    if !deletes.is_empty() {
+        let put: HashSet<&[u8]> = puts.iter().map(|entry| entry.key.as_slice()).collect();
+        deletes.retain(|(_, key)| !put.contains(key.as_slice()));
+    }
+    changes.puts.append(&mut puts);
+    changes.deletes.append(&mut deletes);
+    Ok(())
+}
+
+/// Collects entries of one side and inserts them a batch at a time.
+pub(super) struct Restore {
+    converter: Option<RowConverter>,
+    rows: Vec<Vec<u8>>,
+    weights: Vec<i64>,
+}
+
+impl Restore {
+    pub(super) fn new(side: &Side) -> Result<Self> {
+        Ok(Restore { converter: converter(side)?, rows: Vec::new(), weights: Vec::new() })
+    }
+
+    /// Takes one entry of `side`, whose key started with `tag` and goes on with `key`.
+    pub(super) fn push(&mut self, side: &mut Side, tag: u8, key: &[u8], value: Vec<u8>) -> Result<()> {
+        match (&side.ledger, tag & NUMBERED != 0) {
+            (None, true) => {
+                let number = key.try_into().map(u64::from_be_bytes).map_err(|_| damaged())?;
+                side.sequence = side.sequence.max(number + 1);
+                self.rows.push(value);
+                self.weights.push(1);
+            }
+            (Some(_), false) => {
+                self.rows.push(key.to_vec());
+                self.weights.push(read_varint(&value).ok_or_else(damaged)?);
+            }
+            _ => return Err(Error::internal("the stored state of a join is that of another plan")),
+        }
+        if self.rows.len() == PAIRS_MAX { self.flush(side) } else { Ok(()) }
+    }
+
+    /// Inserts what was collected; the rows count as saved.
+    pub(super) fn flush(&mut self, side: &mut Side) -> Result<()> {
+        let columns: Vec<ArrayRef> = match &self.converter {
+            Some(converter) => {
+                let parser = converter.parser();
+                converter.convert_rows(self.rows.iter().map(|row| parser.parse(row)))?
+            }
+            None => Vec::new(),
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
+        let rows = RecordBatch::try_new_with_options(nullable(side), columns, &options)?;
+        let weights = side.ledger.is_some().then(|| Int64Array::from(std::mem::take(&mut self.weights)));
+        self.rows.clear();
+        self.weights.clear();
+        if let Some(arrived) = side.admit(Changes::new(rows, weights))? {
+            side.insert(&arrived)?;
+        }
+        side.unsaved = side.rows.len();
+        if let Some(ledger) = &mut side.ledger {
+            for row in ledger.dirty.drain(..) {
+                ledger.flags[row as usize] = SAVED;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The row bytes of these rows.
+fn encode(side: &Side, rows: &[u32]) -> Result<Vec<Vec<u8>>> {
+    let Some(converter) = converter(side)? else {
+        return Ok(vec![Vec::new(); rows.len()]);
+    };
+    let encoded = converter.convert_columns(&side.rows.gather_all(rows)?)?;
+    Ok(encoded.iter().map(|row| row.as_ref().to_vec()).collect())
+}
+
+/// None for rows without columns, which a converter cannot count.
+fn converter(side: &Side) -> Result<Option<RowConverter>> {
+    let fields: Vec<SortField> = side.schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+    if fields.is_empty() { Ok(None) } else { Ok(Some(RowConverter::new(fields)?)) }
+}
+
+/// The side's schema without promises about NULL, which row errors may break.
+fn nullable(side: &Side) -> SchemaRef {
+    let fields: Vec<_> = side.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    SchemaRef::new(Schema::new(fields))
+}
+
+fn damaged() -> Error {
+    Error::internal("an entry of a join's stored state is damaged")
+}
+
+/// Zigzag, then seven bits a byte with the lowest first.
+fn varint(value: i64) -> Vec<u8> {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    let mut bytes = Vec::with_capacity(1);
+    while rest >= 0x80 {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
+}
+
+fn read_varint(bytes: &[u8]) -> Option<i64> {
+    if bytes.is_empty() || bytes.len() > 10 {
+        return None;
+    }
+    let raw = bytes.iter().rev().fold(0_u64, |value, byte| (value << 7) | u64::from(byte & 0x7F));
+    Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{read_varint, varint};
+
+    #[test]
+    fn weights_survive() {
+        for weight in [0, 1, -1, 63, 64, -65, 1_000_000, i64::MAX, i64::MIN] {
+            assert_eq!(read_varint(&varint(weight)), Some(weight));
+        }
+        assert_eq!(varint(1).len(), 1);
+    }
+}

@@ -1,0 +1,431 @@
+//! The rows of one side of a join, and the way from a key to them.
+//!
+//! ```text
+//! heads: key hash → newest row with it      links: per row its key hash and the next older row
+//!        ┌─────┐                                   ┌───┐   ┌───┐   ┌───┐
+//!        │  7  │ ────────────────────────────────▶ │ 7 │ ─▶│ 4 │ ─▶│ 0 │
+//!        └─────┘                                   └───┘   └───┘   └───┘
+//! ```
+//!
+//! A chain holds all rows of one *hash*: the index never compares keys. Where different keys may share a hash, `Join` compares the
+//! keys of the pairs, a batch at a time.
+//!
+//! A side that can lose rows also has a ledger: the weight of every distinct row, and an index from the whole row to its number, so
+//! that a retraction takes the same time however long the chain of its key is. A row of weight 0 is dead: the next probe that meets it
+//! takes it out of its chain, and compaction frees it when more than half of all rows are dead.
+
+use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, SchemaRef};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::dataflow::operator::StateSize;
+use crate::dataflow::operator::rows::RowStore;
+use crate::error::{Error, Result};
+use crate::types::{Changes, hash_rows, rows_equal};
+
+/// No row: the end of a chain.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Pairs found per call. Bounds the memory of a batch of output, however many rows share a key.
+pub(super) const PAIRS_MAX: usize = 16_384;
+
+/// Dead rows below this number are not worth a compaction.
+const DEAD_MIN: usize = 4_096;
+
+/// The row differs from what the last checkpoint knows of it.
+pub(super) const DIRTY: u8 = 1;
+/// The last checkpoint has the row.
+pub(super) const SAVED: u8 = 2;
+
+/// Rows of one input, indexed by key.
+pub(super) struct Side {
+    pub(super) schema: SchemaRef,
+    keys: Vec<usize>,
+    null_equals_null: bool,
+    pub(super) rows: RowStore,
+    pub(super) links: Vec<Link>,
+    heads: HashTable<u32>,
+    /// `None`: rows only ever arrive, each stands for itself.
+    pub(super) ledger: Option<Ledger>,
+    /// Without a ledger: the first row that no checkpoint has seen yet.
+    pub(super) unsaved: usize,
+    /// Without a ledger: the number under which the next row is saved.
+    pub(super) sequence: u64,
+}
+
+/// Twelve bytes: the hash is in halves so that nothing is padded.
+pub(super) struct Link {
+    hash_low: u32,
+    hash_high: u32,
+    next: u32,
+}
+
+/// What a side knows of rows that may go away again. Vectors have one entry per row of the store.
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) weights: Vec<i64>,
+    row_hashes: Vec<u32>,
+    pub(super) flags: Vec<u8>,
+    /// From a whole row to its number; only rows whose weight is not 0.
+    by_row: HashTable<u32>,
+    /// Rows with the flag `DIRTY`.
+    pub(super) dirty: Vec<u32>,
+    /// Rows of weight 0.
+    dead: usize,
+    /// Those of them that the next checkpoint must delete, which takes their columns.
+    undeleted: usize,
+}
+
+/// Rows that arrived: none with a NULL key that matches nothing, none of weight 0; without weights if the side has no ledger.
+pub(super) struct Arrived {
+    pub(super) columns: Vec<ArrayRef>,
+    pub(super) weights: Option<Int64Array>,
+    /// Of the keys.
+    pub(super) hashes: Vec<u64>,
+}
+
+/// Numbers of rows that belong together, pair by pair.
+#[derive(Default)]
+pub(super) struct Pairs {
+    /// Rows of the batch that arrived, ascending.
+    pub(super) arrived: Vec<u32>,
+    /// Rows of the side.
+    pub(super) held: Vec<u32>,
+}
+
+/// How far a batch has been probed.
+pub(super) struct Cursor {
+    row: usize,
+    /// The next row of its chain to look at.
+    at: u32,
+    /// The last row of the chain that was alive.
+    previous: u32,
+}
+
+impl Link {
+    fn new(hash: u64, next: u32) -> Self {
+        Link { hash_low: hash as u32, hash_high: (hash >> 32) as u32, next }
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        (u64::from(self.hash_high) << 32) | u64::from(self.hash_low)
+    }
+}
+
+impl Cursor {
+    pub(super) fn new(heads: &[u32]) -> Self {
+        Cursor { row: 0, at: heads.first().copied().unwrap_or(NONE), previous: NONE }
+    }
+}
+
+impl Side {
+    pub(super) fn new(schema: SchemaRef, keys: Vec<usize>, null_equals_null: bool, append_only: bool) -> Result<Self> {
+        let rows = RowStore::new(&schema)?;
+        Ok(Side {
+            schema,
+            keys,
+            null_equals_null,
+            rows,
+            links: Vec::new(),
+            heads: HashTable::new(),
+            ledger: (!append_only).then(Ledger::default),
+            unsaved: 0,
+            sequence: 0,
+        })
+    }
+
+    /// Whether equal hashes mean equal keys: the hash of a single integer or time is a bijection.
+    pub(super) fn hash_is_exact(&self) -> bool {
+        match self.keys.as_slice() {
+            [] => true,
+            [key] => !self.null_equals_null && is_word(self.schema.field(*key).data_type()),
+            _ => false,
+        }
+    }
+
+    /// Prepares what arrived on this side; `None` if nothing of it can match anything.
+    pub(super) fn admit(&self, changes: Changes) -> Result<Option<Arrived>> {
+        let matchable = self.matchable(&changes);
+        let counted = changes.weights().is_some_and(|weights| self.ledger.is_none() || weights.values().contains(&0));
+        let changes = if matchable.is_some() || counted { self.select(&changes, matchable.as_ref())? } else { changes };
+        let count = changes.len();
+        let (rows, weights) = changes.into_parts();
+        let columns = rows.columns().to_vec();
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| ArrayRef::clone(&columns[*key])).collect();
+        let hashes = hash_rows(&keys, count);
+        Ok((count > 0).then_some(Arrived { columns, weights, hashes }))
+    }
+
+    /// The rows without a NULL in their key, if any has one and NULLs match nothing.
+    fn matchable(&self, changes: &Changes) -> Option<NullBuffer> {
+        if self.null_equals_null {
+            return None;
+        }
+        let nulls = self.keys.iter().map(|key| changes.column(*key).logical_nulls());
+        nulls.fold(None, |all, column| NullBuffer::union(all.as_ref(), column.as_ref())).filter(|nulls| nulls.null_count() > 0)
+    }
+
+    /// Drops rows that match nothing; without a ledger a row of weight `n` becomes `n` rows.
+    fn select(&self, changes: &Changes, matchable: Option<&NullBuffer>) -> Result<Changes> {
+        let mut chosen = Vec::with_capacity(changes.len());
+        for row in 0..changes.len() {
+            let weight = changes.weight(row);
+            if weight == 0 || matchable.is_some_and(|nulls| nulls.is_null(row)) {
+                continue;
+            }
+            let copies = match (&self.ledger, u32::try_from(weight)) {
+                (Some(_), _) => 1,
+                (None, Ok(copies)) => copies,
+                (None, Err(_)) => return Err(Error::internal("an append-only input of a join retracts a row")),
+            };
+            chosen.extend(std::iter::repeat_n(row as u32, copies as usize));
+        }
+        let taken = changes.take(&UInt32Array::from(chosen));
+        Ok(if self.ledger.is_none() { Changes::insertions(taken.into_parts().0) } else { taken })
+    }
+
+    /// Per hash the newest row that has it. Apart from the walk along the chains, so that the misses of many lookups overlap.
+    pub(super) fn heads(&self, hashes: &[u64]) -> Vec<u32> {
+        if self.heads.is_empty() {
+            return Vec::new();
+        }
+        let links = &self.links;
+        let find = |hash: u64| self.heads.find(hash, |head| links[*head as usize].hash() == hash).copied().unwrap_or(NONE);
+        hashes.iter().map(|hash| find(*hash)).collect()
+    }
+
+    /// Fills `pairs` from where the cursor is, up to the limit; false when all is done.
+    pub(super) fn next_pairs(&mut self, heads: &[u32], cursor: &mut Cursor, pairs: &mut Pairs) -> bool {
+        while cursor.row < heads.len() {
+            while cursor.at != NONE {
+                if pairs.held.len() == PAIRS_MAX {
+                    return true;
+                }
+                let at = cursor.at;
+                cursor.at = self.links[at as usize].next;
+                if self.ledger.as_ref().is_some_and(|ledger| ledger.weights[at as usize] == 0) {
+                    self.unlink(cursor.previous, at, cursor.at);
+                } else {
+                    pairs.arrived.push(cursor.row as u32);
+                    pairs.held.push(at);
+                    cursor.previous = at;
+                }
+            }
+            cursor.row += 1;
+            cursor.at = heads.get(cursor.row).copied().unwrap_or(NONE);
+            cursor.previous = NONE;
+        }
+        false
+    }
+
+    /// Takes a dead row out of its chain. Its own link stays: a probe that started from it still finds its way.
+    fn unlink(&mut self, previous: u32, dead: u32, next: u32) {
+        if previous != NONE {
+            self.links[previous as usize].next = next;
+        } else if let Ok(mut head) = self.heads.find_entry(self.links[dead as usize].hash(), |head| *head == dead) {
+            if next == NONE {
+                head.remove();
+            } else {
+                *head.get_mut() = next;
+            }
+        }
+    }
+
+    /// Adds what arrived.
+    pub(super) fn insert(&mut self, arrived: &Arrived) -> Result<()> {
+        let count = arrived.hashes.len();
+        if self.ledger.is_some() {
+            return self.insert_weighted(arrived);
+        }
+        let base = self.rows.len();
+        let all: Vec<u32> = (0..count as u32).collect();
+        self.rows.append(&arrived.columns, &all)?;
+        for (row, hash) in arrived.hashes.iter().enumerate() {
+            self.link((base + row) as u32, *hash);
+        }
+        Ok(())
+    }
+
+    fn insert_weighted(&mut self, arrived: &Arrived) -> Result<()> {
+        let row_hashes = hash_rows(&arrived.columns, arrived.hashes.len());
+        let base = self.rows.len();
+        let mut fresh = Vec::new();
+        for (row, row_hash) in row_hashes.into_iter().enumerate() {
+            let weight = arrived.weights.as_ref().map_or(1, |weights| weights.value(row));
+            let row_hash = (row_hash >> 32) as u32;
+            let ledger = self.ledger.as_mut().expect("the caller looked");
+            let same = |held: u32| match (held as usize).checked_sub(base) {
+                None => self.rows.equal(held, &arrived.columns, row),
+                Some(new) => rows_equal(&arrived.columns, fresh[new] as usize, &arrived.columns, row),
+            };
+            if !ledger.add(row_hash, weight, same) {
+                let number = (base + fresh.len()) as u32;
+                ledger.push(row_hash, weight, number);
+                fresh.push(row as u32);
+                self.link(number, arrived.hashes[row]);
+            }
+        }
+        self.rows.append(&arrived.columns, &fresh)
+    }
+
+    /// Puts the next row at the head of its chain.
+    fn link(&mut self, row: u32, hash: u64) {
+        debug_assert_eq!(row as usize, self.links.len(), "rows are linked in the order of their numbers");
+        let links = &self.links;
+        let next = match self.heads.entry(hash, |head| links[*head as usize].hash() == hash, |head| links[*head as usize].hash()) {
+            Entry::Occupied(mut head) => std::mem::replace(head.get_mut(), row),
+            Entry::Vacant(vacant) => {
+                vacant.insert(row);
+                NONE
+            }
+        };
+        self.links.push(Link::new(hash, next));
+    }
+
+    /// Frees dead rows if they are the most. Dead rows that the next checkpoint must delete stay until then.
+    pub(super) fn compact(&mut self) -> Result<()> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let free = ledger.dead - ledger.undeleted;
+        if free < DEAD_MIN || free * 2 <= self.rows.len() {
+            return Ok(());
+        }
+        let kept: Vec<u32> = (0..self.rows.len() as u32).filter(|row| ledger.is_needed(*row)).collect();
+        let mut compacted = Side::new(self.schema.clone(), self.keys.clone(), self.null_equals_null, false)?;
+        let mut copy = Ledger::default();
+        for part in kept.chunks(PAIRS_MAX) {
+            let all: Vec<u32> = (0..part.len() as u32).collect();
+            compacted.rows.append(&self.rows.gather_all(part)?, &all)?;
+            for row in part {
+                let number = compacted.links.len() as u32;
+                let hash = self.links[*row as usize].hash();
+                copy.copy(ledger, *row, number);
+                if ledger.weights[*row as usize] == 0 {
+                    compacted.links.push(Link::new(hash, NONE));
+                } else {
+                    compacted.link(number, hash);
+                }
+            }
+        }
+        compacted.ledger = Some(copy);
+        *self = compacted;
+        Ok(())
+    }
+
+    pub(super) fn size(&self) -> StateSize {
+        let dead = self.ledger.as_ref().map_or(0, |ledger| ledger.dead);
+        let index = self.links.capacity() * size_of::<Link>() + self.heads.allocation_size();
+        let ledger = self.ledger.as_ref().map_or(0, Ledger::bytes);
+        StateSize { rows: self.rows.len() - dead, bytes: self.rows.bytes() + index + ledger }
+    }
+}
+
+impl Ledger {
+    /// Adds to the weight of the row for which `same` holds; false if there is none.
+    fn add(&mut self, row_hash: u32, weight: i64, same: impl Fn(u32) -> bool) -> bool {
+        let (weights, row_hashes) = (&mut self.weights, &self.row_hashes);
+        let found = self.by_row.find_entry(spread(row_hash), |held| row_hashes[*held as usize] == row_hash && same(*held));
+        let Ok(entry) = found else { return false };
+        let row = *entry.get();
+        let sum = &mut weights[row as usize];
+        *sum += weight;
+        if *sum == 0 {
+            entry.remove();
+            self.dead += 1;
+            self.undeleted += usize::from(self.flags[row as usize] & SAVED != 0);
+        }
+        self.touch(row);
+        true
+    }
+
+    /// Enters a row that was not there.
+    fn push(&mut self, row_hash: u32, weight: i64, row: u32) {
+        self.weights.push(weight);
+        self.row_hashes.push(row_hash);
+        self.flags.push(0);
+        self.index(row_hash, row);
+        self.touch(row);
+    }
+
+    fn index(&mut self, row_hash: u32, row: u32) {
+        let row_hashes = &self.row_hashes;
+        self.by_row.insert_unique(spread(row_hash), row, |held| spread(row_hashes[*held as usize]));
+    }
+
+    fn touch(&mut self, row: u32) {
+        let flags = &mut self.flags[row as usize];
+        if *flags & DIRTY == 0 {
+            *flags |= DIRTY;
+            self.dirty.push(row);
+        }
+    }
+
+    /// Alive, or in the last checkpoint and not yet deleted from it.
+    fn is_needed(&self, row: u32) -> bool {
+        self.weights[row as usize] != 0 || self.flags[row as usize] & SAVED != 0
+    }
+
+    /// Enters a row of another ledger under a new number.
+    fn copy(&mut self, from: &Ledger, row: u32, number: u32) {
+        let old = row as usize;
+        self.weights.push(from.weights[old]);
+        self.row_hashes.push(from.row_hashes[old]);
+        self.flags.push(from.flags[old]);
+        if from.flags[old] & DIRTY != 0 {
+            self.dirty.push(number);
+        }
+        if from.weights[old] == 0 {
+            self.dead += 1;
+            self.undeleted += 1;
+        } else {
+            self.index(from.row_hashes[old], number);
+        }
+    }
+
+    /// The rows that changed, for a checkpoint that writes or deletes all of them.
+    pub(super) fn settle(&mut self) -> Vec<u32> {
+        self.undeleted = 0;
+        std::mem::take(&mut self.dirty)
+    }
+
+    fn bytes(&self) -> usize {
+        self.weights.capacity() * size_of::<i64>()
+            + (self.row_hashes.capacity() + self.dirty.capacity()) * size_of::<u32>()
+            + self.flags.capacity()
+            + self.by_row.allocation_size()
+    }
+}
+
+impl Pairs {
+    pub(super) fn clear(&mut self) {
+        self.arrived.clear();
+        self.held.clear();
+    }
+}
+
+/// A table takes both ends of a hash; half a hash has only one.
+fn spread(row_hash: u32) -> u64 {
+    u64::from(row_hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Types whose values are at most one word, each with bits of its own.
+fn is_word(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::UInt8
+            | DataType::UInt16
+            | DataType::UInt32
+            | DataType::UInt64
+            | DataType::Date32
+            | DataType::Date64
+            | DataType::Time32(_)
+            | DataType::Time64(_)
+            | DataType::Timestamp(_, _)
+            | DataType::Duration(_)
+    )
+}

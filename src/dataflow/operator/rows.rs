@@ -1,0 +1,492 @@
+//! Rows that an operator holds: appended by copying, read back by row number, compared in place.
+//!
+//! Each column is a list of chunks of 16 Ki values in its natural layout, so a row costs what it costs in Arrow, the newest rows
+//! can be read while their chunk still grows, and nothing pins the batches that rows came in. Rows are never removed: whoever
+//! holds a store counts its dead rows and copies the live ones to a new store when there are too many.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, BooleanBufferBuilder, GenericByteArray, NullArray,
+    PrimitiveArray, UInt32Array, downcast_primitive,
+};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
+use arrow::compute::take;
+use arrow::datatypes::{BinaryType, ByteArrayType, DataType, Schema, Utf8Type};
+use arrow::row::{RowConverter, SortField};
+
+use crate::error::{Error, Kind, Result};
+use crate::types::rows_equal;
+
+/// Rows per chunk, a power of two. Smaller chunks cost a pointer more often; larger ones waste more when a chunk is half full.
+const CHUNK_ROWS: usize = 1 << CHUNK_BITS;
+const CHUNK_BITS: u32 = 14;
+
+/// The first chunk of a small state starts this small: there may be thousands of views with a few rows each.
+const FIRST_CAPACITY: usize = 64;
+
+/// Rows of one schema, numbered from 0 in the order of their arrival.
+pub struct RowStore {
+    columns: Vec<Box<dyn ColumnStore>>,
+    rows: usize,
+}
+
+impl RowStore {
+    /// No rows yet. Fails for a type that cannot be held.
+    pub fn new(schema: &Schema) -> Result<Self> {
+        let columns = schema.fields().iter().map(|field| column_store(field.data_type())).collect::<Result<Vec<_>>>()?;
+        Ok(RowStore { columns, rows: 0 })
+    }
+
+    /// How many rows were appended.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Copies these rows of `columns`, which get the next numbers.
+    pub fn append(&mut self, columns: &[ArrayRef], rows: &[u32]) -> Result<()> {
+        if self.rows + rows.len() >= u32::MAX as usize {
+            return Err(Error::new(Kind::LimitExceeded, "an operator holds more than 4294967294 rows on one worker"));
+        }
+        for (store, values) in self.columns.iter_mut().zip(columns) {
+            store.append(values, rows)?;
+        }
+        self.rows += rows.len();
+        Ok(())
+    }
+
+    /// One column of the rows with these numbers, in this order.
+    pub fn gather(&self, column: usize, rows: &[u32]) -> Result<ArrayRef> {
+        self.columns[column].gather(rows)
+    }
+
+    /// All columns of the rows with these numbers, in this order.
+    pub fn gather_all(&self, rows: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.columns.iter().map(|column| column.gather(rows)).collect()
+    }
+
+    /// Whether a stored row is the same as row `other` of `columns`, as `rows_equal` means it.
+    pub fn equal(&self, row: u32, columns: &[ArrayRef], other: usize) -> bool {
+        self.columns.iter().zip(columns).all(|(store, values)| store.equal(row, values, other))
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.bytes()).sum()
+    }
+}
+
+/// One column of a store. Arrays handed in have the type that the column was made for.
+trait ColumnStore {
+    fn append(&mut self, values: &ArrayRef, rows: &[u32]) -> Result<()>;
+    fn gather(&self, rows: &[u32]) -> Result<ArrayRef>;
+    fn equal(&self, row: u32, values: &ArrayRef, other: usize) -> bool;
+    fn bytes(&self) -> usize;
+}
+
+macro_rules! fixed_store {
+    ($value:ty, $data_type:expr) => {
+        Box::new(Fixed::<$value> { data_type: $data_type.clone(), chunks: Vec::new(), validity: Validity::default() })
+    };
+}
+
+fn column_store(data_type: &DataType) -> Result<Box<dyn ColumnStore>> {
+    Ok(downcast_primitive! {
+        data_type => (fixed_store, data_type),
+        DataType::Utf8 => Box::new(Bytes::<Utf8Type>::default()),
+        DataType::Binary => Box::new(Bytes::<BinaryType>::default()),
+        DataType::Boolean => Box::new(Booleans::default()),
+        DataType::Null => Box::new(Nulls),
+        _ => Box::new(Encoded::new(data_type)?),
+    })
+}
+
+/// Where a row is: chunk and place in it.
+fn place(row: u32) -> (usize, usize) {
+    ((row >> CHUNK_BITS) as usize, row as usize & (CHUNK_ROWS - 1))
+}
+
+/// Which rows are not NULL; nothing at all as long as every row is.
+#[derive(Default)]
+struct Validity {
+    rows: usize,
+    bits: Option<BooleanBufferBuilder>,
+}
+
+impl Validity {
+    fn append(&mut self, values: &dyn Array, rows: &[u32]) {
+        match (&mut self.bits, values.nulls()) {
+            (None, None) => {}
+            (Some(bits), None) => bits.append_n(rows.len(), true),
+            (bits, Some(nulls)) => {
+                let bits = bits.get_or_insert_with(|| {
+                    let mut bits = BooleanBufferBuilder::new(self.rows + rows.len());
+                    bits.append_n(self.rows, true);
+                    bits
+                });
+                rows.iter().for_each(|row| bits.append(nulls.is_valid(*row as usize)));
+            }
+        }
+        self.rows += rows.len();
+    }
+
+    fn is_null(&self, row: u32) -> bool {
+        self.bits.as_ref().is_some_and(|bits| !bits.get_bit(row as usize))
+    }
+
+    fn gather(&self, rows: &[u32]) -> Option<NullBuffer> {
+        let bits = self.bits.as_ref()?;
+        let nulls = NullBuffer::new(BooleanBuffer::collect_bool(rows.len(), |i| bits.get_bit(rows[i] as usize)));
+        (nulls.null_count() > 0).then_some(nulls)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bits.as_ref().map_or(0, |bits| bits.capacity() / 8)
+    }
+}
+
+/// The chunk that still has room, and for how many of `wanted` rows.
+fn open_chunk<C: Chunk>(chunks: &mut Vec<C>, wanted: usize) -> (&mut C, usize) {
+    if chunks.last().is_none_or(|chunk| chunk.rows() == CHUNK_ROWS) {
+        if let Some(full) = chunks.last_mut() {
+            full.seal();
+        }
+        chunks.push(C::default());
+    }
+    let first = chunks.len() == 1;
+    let chunk = chunks.last_mut().expect("pushed above if there was none");
+    let count = wanted.min(CHUNK_ROWS - chunk.rows());
+    let needed = chunk.rows() + count;
+    let doubled = if first { (chunk.rows() * 2).max(FIRST_CAPACITY) } else { CHUNK_ROWS };
+    chunk.reserve(needed.max(doubled).min(CHUNK_ROWS));
+    (chunk, count)
+}
+
+trait Chunk: Default {
+    fn rows(&self) -> usize;
+    /// Makes room for `rows` rows in all.
+    fn reserve(&mut self, rows: usize);
+    /// No more rows will come.
+    fn seal(&mut self) {}
+}
+
+impl<N> Chunk for Vec<N> {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn reserve(&mut self, rows: usize) {
+        if rows > self.capacity() {
+            self.reserve_exact(rows - self.len());
+        }
+    }
+}
+
+/// Numbers, times, decimals, intervals.
+struct Fixed<T: ArrowPrimitiveType> {
+    data_type: DataType,
+    chunks: Vec<Vec<T::Native>>,
+    validity: Validity,
+}
+
+impl<T: ArrowPrimitiveType> Fixed<T> {
+    fn value(&self, row: u32) -> T::Native {
+        let (chunk, offset) = place(row);
+        self.chunks[chunk][offset]
+    }
+}
+
+impl<T: ArrowPrimitiveType> ColumnStore for Fixed<T> {
+    fn append(&mut self, values: &ArrayRef, rows: &[u32]) -> Result<()> {
+        let source = values.as_primitive::<T>().values();
+        self.validity.append(values.as_ref(), rows);
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let (chunk, count) = open_chunk(&mut self.chunks, rest.len());
+            let (now, later) = rest.split_at(count);
+            chunk.extend(now.iter().map(|row| source[*row as usize]));
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn gather(&self, rows: &[u32]) -> Result<ArrayRef> {
+        let values: Vec<T::Native> = rows.iter().map(|row| self.value(*row)).collect();
+        let array = PrimitiveArray::<T>::new(values.into(), self.validity.gather(rows));
+        Ok(Arc::new(array.with_data_type(self.data_type.clone())))
+    }
+
+    fn equal(&self, row: u32, values: &ArrayRef, other: usize) -> bool {
+        match (self.validity.is_null(row), values.is_null(other)) {
+            (true, true) => return true,
+            (false, false) => {}
+            _ => return false,
+        }
+        if self.value(row).is_eq(values.as_primitive::<T>().value(other)) {
+            return true;
+        }
+        // Both zeros are one value, and so are all NaNs: rare enough to take the long way.
+        self.data_type.is_floating() && self.gather(&[row]).is_ok_and(|held| rows_equal(&[held], 0, std::slice::from_ref(values), other))
+    }
+
+    fn bytes(&self) -> usize {
+        let values: usize = self.chunks.iter().map(Vec::capacity).sum();
+        values * size_of::<T::Native>() + self.validity.bytes()
+    }
+}
+
+/// Strings one after the other, and where each ends.
+#[derive(Default)]
+struct BytesChunk {
+    ends: Vec<u32>,
+    data: Vec<u8>,
+}
+
+impl BytesChunk {
+    fn value(&self, offset: usize) -> &[u8] {
+        let start = if offset == 0 { 0 } else { self.ends[offset - 1] };
+        &self.data[start as usize..self.ends[offset] as usize]
+    }
+
+    fn push(&mut self, value: &[u8]) -> Result<()> {
+        let end = u32::try_from(self.data.len() + value.len())
+            .map_err(|_| Error::new(Kind::LimitExceeded, format!("{CHUNK_ROWS} values of one column are more than 4 GiB")))?;
+        self.data.extend_from_slice(value);
+        self.ends.push(end);
+        Ok(())
+    }
+}
+
+impl Chunk for BytesChunk {
+    fn rows(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn reserve(&mut self, rows: usize) {
+        Chunk::reserve(&mut self.ends, rows);
+    }
+
+    fn seal(&mut self) {
+        self.data.shrink_to_fit();
+    }
+}
+
+/// Text and binary strings.
+struct Bytes<T: ByteArrayType<Offset = i32>> {
+    chunks: Vec<BytesChunk>,
+    validity: Validity,
+    value: std::marker::PhantomData<T>,
+}
+
+impl<T: ByteArrayType<Offset = i32>> Default for Bytes<T> {
+    fn default() -> Self {
+        Bytes { chunks: Vec::new(), validity: Validity::default(), value: std::marker::PhantomData }
+    }
+}
+
+impl<T: ByteArrayType<Offset = i32>> Bytes<T> {
+    fn value(&self, row: u32) -> &[u8] {
+        let (chunk, offset) = place(row);
+        self.chunks[chunk].value(offset)
+    }
+}
+
+impl<T: ByteArrayType<Offset = i32>> ColumnStore for Bytes<T> {
+    fn append(&mut self, values: &ArrayRef, rows: &[u32]) -> Result<()> {
+        let source = values.as_bytes::<T>();
+        self.validity.append(values.as_ref(), rows);
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let (chunk, count) = open_chunk(&mut self.chunks, rest.len());
+            let (now, later) = rest.split_at(count);
+            for row in now {
+                chunk.push(source.value(*row as usize).as_ref())?;
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn gather(&self, rows: &[u32]) -> Result<ArrayRef> {
+        let mut ends = Vec::with_capacity(rows.len() + 1);
+        ends.push(0_i32);
+        let mut length = 0;
+        for row in rows {
+            length += self.value(*row).len();
+            ends.push(i32::try_from(length).map_err(|_| Error::new(Kind::LimitExceeded, "one batch holds more than 2 GiB of text"))?);
+        }
+        let mut data = Vec::with_capacity(length);
+        rows.iter().for_each(|row| data.extend_from_slice(self.value(*row)));
+        let offsets = OffsetBuffer::new(ends.into());
+        Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, Buffer::from(data), self.validity.gather(rows))?))
+    }
+
+    fn equal(&self, row: u32, values: &ArrayRef, other: usize) -> bool {
+        match (self.validity.is_null(row), values.is_null(other)) {
+            (false, false) => {
+                let value: &[u8] = values.as_bytes::<T>().value(other).as_ref();
+                self.value(row) == value
+            }
+            (held, other) => held == other,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk.ends.capacity() * size_of::<u32>() + chunk.data.capacity()).sum();
+        chunks + self.validity.bytes()
+    }
+}
+
+/// Booleans, a bit each.
+struct Booleans {
+    values: BooleanBufferBuilder,
+    validity: Validity,
+}
+
+impl Default for Booleans {
+    fn default() -> Self {
+        Booleans { values: BooleanBufferBuilder::new(0), validity: Validity::default() }
+    }
+}
+
+impl ColumnStore for Booleans {
+    fn append(&mut self, values: &ArrayRef, rows: &[u32]) -> Result<()> {
+        let source = values.as_boolean();
+        self.validity.append(values.as_ref(), rows);
+        rows.iter().for_each(|row| self.values.append(source.value(*row as usize)));
+        Ok(())
+    }
+
+    fn gather(&self, rows: &[u32]) -> Result<ArrayRef> {
+        let values = BooleanBuffer::collect_bool(rows.len(), |i| self.values.get_bit(rows[i] as usize));
+        Ok(Arc::new(BooleanArray::new(values, self.validity.gather(rows))))
+    }
+
+    fn equal(&self, row: u32, values: &ArrayRef, other: usize) -> bool {
+        match (self.validity.is_null(row), values.is_null(other)) {
+            (false, false) => self.values.get_bit(row as usize) == values.as_boolean().value(other),
+            (held, other) => held == other,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.capacity() / 8 + self.validity.bytes()
+    }
+}
+
+/// A column of the type of an untyped NULL.
+struct Nulls;
+
+impl ColumnStore for Nulls {
+    fn append(&mut self, _values: &ArrayRef, _rows: &[u32]) -> Result<()> {
+        Ok(())
+    }
+
+    fn gather(&self, rows: &[u32]) -> Result<ArrayRef> {
+        Ok(Arc::new(NullArray::new(rows.len())))
+    }
+
+    fn equal(&self, _row: u32, _values: &ArrayRef, _other: usize) -> bool {
+        true
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Lists, structs and other rare types: as the bytes of Arrow's row format.
+struct Encoded {
+    converter: RowConverter,
+    bytes: Bytes<BinaryType>,
+}
+
+impl Encoded {
+    fn new(data_type: &DataType) -> Result<Self> {
+        let converter = RowConverter::new(vec![SortField::new(data_type.clone())])
+            .map_err(|_| Error::not_supported(format!("keeping columns of type {data_type} in a materialised view's state")))?;
+        Ok(Encoded { converter, bytes: Bytes::default() })
+    }
+}
+
+impl ColumnStore for Encoded {
+    fn append(&mut self, values: &ArrayRef, rows: &[u32]) -> Result<()> {
+        let taken = take(values, &UInt32Array::from(rows.to_vec()), None)?;
+        let encoded: ArrayRef = Arc::new(self.converter.convert_columns(&[taken])?.try_into_binary()?);
+        let all: Vec<u32> = (0..rows.len() as u32).collect();
+        self.bytes.append(&encoded, &all)
+    }
+
+    fn gather(&self, rows: &[u32]) -> Result<ArrayRef> {
+        let parser = self.converter.parser();
+        let columns = self.converter.convert_rows(rows.iter().map(|row| parser.parse(self.bytes.value(*row))))?;
+        columns.into_iter().next().ok_or_else(|| Error::internal("a converter of one column gives one column"))
+    }
+
+    fn equal(&self, row: u32, values: &ArrayRef, other: usize) -> bool {
+        self.gather(&[row]).is_ok_and(|held| rows_equal(&[held], 0, std::slice::from_ref(values), other))
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK_ROWS, RowStore};
+    use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray};
+    use arrow::datatypes::{Field, Int32Type, Schema};
+    use std::sync::Arc;
+
+    fn columns(rows: usize) -> Vec<ArrayRef> {
+        let sparse = |row: usize| (!row.is_multiple_of(3)).then_some(row);
+        vec![
+            Arc::new(Int64Array::from_iter((0..rows).map(|row| sparse(row).map(|row| row as i64)))),
+            Arc::new(StringArray::from_iter((0..rows).map(|row| sparse(row + 1).map(|row| "x".repeat(row % 7))))),
+            Arc::new(BooleanArray::from_iter((0..rows).map(|row| sparse(row + 2).map(|row| row % 2 == 0)))),
+            Arc::new(Float64Array::from_iter_values((0..rows).map(|row| row as f64))),
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(
+                (0..rows).map(|row| sparse(row).map(|row| vec![Some(row as i32), None])),
+            )),
+        ]
+    }
+
+    fn store(columns: &[ArrayRef]) -> RowStore {
+        let fields: Vec<Field> = columns.iter().map(|column| Field::new("c", column.data_type().clone(), true)).collect();
+        RowStore::new(&Schema::new(fields)).unwrap()
+    }
+
+    #[test]
+    fn rows_come_back_across_chunks_and_null_beginnings() {
+        let rows = CHUNK_ROWS + 100;
+        let columns = columns(rows);
+        let mut store = store(&columns);
+        let (first, second): (Vec<u32>, Vec<u32>) = ((0..1).collect(), (1..rows as u32).collect());
+        store.append(&columns, &first).unwrap();
+        store.append(&columns, &second).unwrap();
+        let wanted: Vec<u32> = (0..rows as u32).rev().collect();
+        for (position, column) in columns.iter().enumerate() {
+            let gathered = store.gather(position, &wanted).unwrap();
+            assert_eq!(gathered.len(), rows);
+            let expected = arrow::compute::take(column, &arrow::array::UInt32Array::from(wanted.clone()), None).unwrap();
+            assert_eq!(gathered.as_ref(), expected.as_ref());
+        }
+        assert!(store.equal(rows as u32 - 1, &columns, rows - 1));
+        assert!(!store.equal(3, &columns, 4));
+        assert!(store.bytes() < rows * 80, "most of the second chunk is room to grow");
+    }
+
+    #[test]
+    fn both_zeros_are_equal() {
+        let zero: Vec<ArrayRef> = vec![Arc::new(Float64Array::from(vec![0.0, -0.0]))];
+        let mut store = store(&zero);
+        store.append(&zero, &[0]).unwrap();
+        assert!(store.equal(0, &zero, 1));
+    }
+}

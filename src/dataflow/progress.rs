@@ -1,0 +1,138 @@
+//! How far each dataflow has come, told by the workers and read by everyone else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::dataflow::operator::StateSize;
+use crate::types::Epoch;
+
+/// Wakes whoever waits for progress: the coordinator. Called by workers after each advance; must not block.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// One dataflow's progress. Workers write, each its own place.
+pub struct DataflowProgress {
+    /// Per worker the first epoch that is not finished there.
+    frontiers: Vec<AtomicU64>,
+    /// Workers that still read what was there before the dataflow.
+    hydrating: AtomicUsize,
+    /// Rows read so far of what was there before.
+    rows_hydrated: AtomicU64,
+    /// How many rows there are to read, where that is known; 0 otherwise.
+    rows_total: AtomicU64,
+    /// Rows that came out since the start, per sign.
+    rows_out: AtomicU64,
+    /// Bytes of changes that wait until what was there before has been read.
+    waiting_bytes: AtomicU64,
+    failure: Mutex<Option<String>>,
+    /// Per stateful node (number, name) what each worker holds.
+    sizes: Mutex<Vec<(u32, String, StateSize)>>,
+    wake: Wake,
+}
+
+impl DataflowProgress {
+    /// For a dataflow on `workers` workers.
+    pub fn new(workers: usize, wake: Wake) -> Self {
+        DataflowProgress {
+            frontiers: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            hydrating: AtomicUsize::new(workers),
+            rows_hydrated: AtomicU64::new(0),
+            rows_total: AtomicU64::new(0),
+            rows_out: AtomicU64::new(0),
+            waiting_bytes: AtomicU64::new(0),
+            failure: Mutex::new(None),
+            sizes: Mutex::new(Vec::new()),
+            wake,
+        }
+    }
+
+    /// The first epoch that is not finished on every worker.
+    pub fn frontier(&self) -> Epoch {
+        self.frontiers.iter().map(|frontier| frontier.load(Ordering::Acquire)).min().unwrap_or(Epoch::MAX)
+    }
+
+    /// Whether some worker still reads what was there before.
+    pub fn is_hydrating(&self) -> bool {
+        self.hydrating.load(Ordering::Acquire) > 0
+    }
+
+    /// Rows read of what was there before, and how many there are where that is known.
+    pub fn hydration(&self) -> (u64, Option<u64>) {
+        let total = self.rows_total.load(Ordering::Relaxed);
+        (self.rows_hydrated.load(Ordering::Relaxed), (total > 0).then_some(total))
+    }
+
+    /// Says how many rows there are to read.
+    pub fn expect_rows(&self, rows: u64) {
+        self.rows_total.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Rows that changed in the output since the start.
+    pub fn rows_out(&self) -> u64 {
+        self.rows_out.load(Ordering::Relaxed)
+    }
+
+    /// Why it failed, if it did.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
+    }
+
+    /// What its operators hold, by node: the sum over the workers as each last told.
+    pub fn sizes(&self) -> Vec<(u32, String, StateSize)> {
+        self.sizes.lock().clone()
+    }
+
+    /// Bytes of changes that wait until what was there before has been read.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_waiting(&self, bytes: usize) {
+        self.waiting_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_waiting(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn advance(&self, worker: usize, frontier: Epoch) {
+        self.frontiers[worker].store(frontier, Ordering::Release);
+        (self.wake)();
+    }
+
+    pub(crate) fn hydrated(&self) {
+        self.hydrating.fetch_sub(1, Ordering::AcqRel);
+        (self.wake)();
+    }
+
+    pub(crate) fn count_hydrated(&self, rows: usize) {
+        self.rows_hydrated.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_out(&self, rows: usize) {
+        self.rows_out.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fail(&self, cause: String) {
+        self.failure.lock().get_or_insert(cause);
+        (self.wake)();
+    }
+
+    /// Adds one worker's sizes to a list that was cleared by worker 0's.
+    pub(crate) fn report_sizes(&self, worker: usize, mine: &[(u32, String, StateSize)]) {
+        let mut sizes = self.sizes.lock();
+        if worker == 0 {
+            sizes.clear();
+        }
+        for (node, name, size) in mine {
+            match sizes.iter_mut().find(|(known, ..)| known == node) {
+                Some((_, _, sum)) => {
+                    sum.rows += size.rows;
+                    sum.bytes += size.bytes;
+                }
+                None => sizes.push((*node, name.clone(), *size)),
+            }
+        }
+    }
+}

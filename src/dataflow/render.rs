@@ -1,0 +1,176 @@
+//! `Node` → operators: one flat match.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use timely::container::NoopBuilder;
+use timely::dataflow::Scope;
+use timely::dataflow::operators::core::Concatenate;
+use timely::dataflow::operators::generic::operator::source;
+
+use crate::dataflow::command::Dataflow;
+use crate::dataflow::driver::{Flow, SharedOperator, exchange, stateful, stateless};
+use crate::dataflow::import::{Handle, Import};
+use crate::dataflow::operator::aggregate::Aggregate;
+use crate::dataflow::operator::hop::Hop;
+use crate::dataflow::operator::join::{Join, JoinSpec};
+use crate::dataflow::operator::map::Map;
+use crate::dataflow::operator::{Operator, Stateless};
+use crate::dataflow::packet::Packet;
+use crate::error::{Error, Result};
+use crate::plan::{Node, NodeKind};
+use crate::types::{BUCKETS, Changes, Epoch, OperatorId};
+
+/// What rendering leaves in the worker's hands.
+pub(crate) struct Rendered<'scope> {
+    /// The view's changes.
+    pub(crate) output: Flow<'scope>,
+    /// The dataflow's inputs on this worker.
+    pub(crate) imports: Vec<Import>,
+    /// Its stateful operators.
+    pub(crate) operators: Vec<(OperatorId, &'static str, SharedOperator)>,
+}
+
+/// Builds the operators of a dataflow in `scope`.
+pub(crate) fn render<'scope>(scope: Scope<'scope, Epoch>, dataflow: &Arc<Dataflow>, worker: usize, workers: usize) -> Rendered<'scope> {
+    let mut renderer = Renderer { scope, dataflow: Arc::clone(dataflow), worker, workers, imports: Vec::new(), operators: Vec::new() };
+    let output = renderer.node(&dataflow.plan.root);
+    Rendered { output, imports: renderer.imports, operators: renderer.operators }
+}
+
+struct Renderer<'scope> {
+    scope: Scope<'scope, Epoch>,
+    dataflow: Arc<Dataflow>,
+    worker: usize,
+    workers: usize,
+    imports: Vec<Import>,
+    operators: Vec<(OperatorId, &'static str, SharedOperator)>,
+}
+
+impl<'scope> Renderer<'scope> {
+    fn node(&mut self, node: &Node) -> Flow<'scope> {
+        match &node.kind {
+            NodeKind::Import { object, columns, .. } => {
+                let mut handle = Handle::new_with_builder();
+                let flow = handle.to_stream(self.scope);
+                self.imports.push(Import::new(node.id, *object, columns.clone(), handle, &self.dataflow));
+                flow
+            }
+            NodeKind::Constant { rows } => self.constant(Changes::insertions(rows.clone())),
+            NodeKind::Map { input, predicate, projection } => {
+                let map = Map::new(predicate.clone(), projection.clone(), Arc::clone(&node.schema), self.dataflow.errors.clone());
+                self.stateless(input, "map", map)
+            }
+            NodeKind::Hop { input, time, slide_us, size_us } => {
+                self.stateless(input, "hop", Hop::new(*time, *slide_us, *size_us, Arc::clone(&node.schema)))
+            }
+            NodeKind::Exchange { input, keys } => {
+                let flow = self.node(input);
+                if self.workers == 1 { flow } else { exchange(flow, keys.clone()) }
+            }
+            NodeKind::Aggregate { input, keys, aggregates } => {
+                let owner = self.worker == 0;
+                let aggregate = Aggregate::new(
+                    Arc::clone(&input.schema),
+                    input.properties.append_only,
+                    keys.clone(),
+                    aggregates.clone(),
+                    Arc::clone(&node.schema),
+                    owner,
+                );
+                // The one row of a global aggregate is there from the start.
+                let initially = (keys.is_empty() && owner && self.dataflow.restore.is_none()).then_some(self.dataflow.first);
+                let aggregate = aggregate.map(|aggregate| match &input.properties.partitioning {
+                    Some(by) => {
+                        aggregate.partitioned_by(by.iter().filter_map(|column| keys.iter().position(|key| key == column)).collect())
+                    }
+                    None => aggregate,
+                });
+                self.stateful(&[input], node.id, "aggregate", aggregate, initially)
+            }
+            NodeKind::Join { left, right, left_keys, right_keys, null_equals_null, condition } => {
+                let spec = JoinSpec {
+                    left: Arc::clone(&left.schema),
+                    right: Arc::clone(&right.schema),
+                    left_keys: left_keys.clone(),
+                    right_keys: right_keys.clone(),
+                    null_equals_null: *null_equals_null,
+                    condition: condition.clone(),
+                    output: Arc::clone(&node.schema),
+                    left_append_only: left.properties.append_only,
+                    right_append_only: right.properties.append_only,
+                };
+                let join = Join::new(spec, self.dataflow.errors.clone());
+                self.stateful(&[left, right], node.id, "join", join, None)
+            }
+            NodeKind::Union { inputs } => {
+                let flows: Vec<Flow<'scope>> = inputs.iter().map(|input| self.node(input)).collect();
+                self.scope.concatenate(flows)
+            }
+        }
+    }
+
+    /// Rows that are there from the first epoch on, on one worker.
+    fn constant(&mut self, rows: Changes) -> Flow<'scope> {
+        let first = self.dataflow.first;
+        let mut rows = (self.worker == 0 && self.dataflow.restore.is_none()).then_some(rows);
+        source::<_, NoopBuilder<Packet>, _, _>(self.scope, "constant", move |capability, _info| {
+            let mut capability = Some(capability);
+            move |output| {
+                if let Some(capability) = capability.take()
+                    && let Some(rows) = rows.take()
+                {
+                    let capability = capability.delayed(&first);
+                    output.session_with_builder(&capability).give_container(&mut Packet::from(rows));
+                }
+            }
+        })
+    }
+
+    fn stateless(&mut self, input: &Node, name: &str, operator: Result<impl Stateless + 'static>) -> Flow<'scope> {
+        let flow = self.node(input);
+        match operator {
+            Ok(operator) => stateless(flow, name, Box::new(operator), Arc::clone(&self.dataflow.progress)),
+            Err(error) => self.failed(flow, &error),
+        }
+    }
+
+    /// An operator that could not be made: the dataflow has failed before it began.
+    fn failed(&self, flow: Flow<'scope>, error: &Error) -> Flow<'scope> {
+        self.dataflow.progress.fail(error.to_string());
+        flow
+    }
+
+    fn stateful(
+        &mut self,
+        inputs: &[&Node],
+        node: u32,
+        name: &'static str,
+        operator: Result<impl Operator + 'static>,
+        initially: Option<Epoch>,
+    ) -> Flow<'scope> {
+        let mut flows: Vec<Flow<'scope>> = inputs.iter().map(|input| self.node(input)).collect();
+        let mut operator: Box<dyn Operator> = match operator {
+            Ok(operator) => Box::new(operator),
+            Err(error) => return self.failed(flows.remove(0), &error),
+        };
+        let id = OperatorId { object: self.dataflow.object, node };
+        self.restore(id, operator.as_mut());
+        let operator: SharedOperator = Rc::new(RefCell::new(operator));
+        self.operators.push((id, name, Rc::clone(&operator)));
+        stateful(flows, name, operator, initially, Arc::clone(&self.dataflow.progress))
+    }
+
+    /// Gives an operator its state back: the entries of the buckets that this worker owns.
+    fn restore(&self, id: OperatorId, operator: &mut dyn Operator) {
+        let Some(store) = &self.dataflow.restore else { return };
+        let (worker, workers) = (self.worker, self.workers);
+        assert!(workers <= BUCKETS, "a bucket belongs to one worker");
+        let mine = move |bucket: u8| usize::from(bucket) % workers == worker;
+        let mut entries = store.operator_state(id, &mine);
+        if let Err(error) = operator.restore(&mut entries) {
+            self.dataflow.progress.fail(format!("its state cannot be read back: {error}"));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The worker thread: takes commands, steps timely, hands changes from one dataflow to the next, reports frontiers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator as _;
+use timely::worker::Worker as Timely;
+
+use crate::dataflow::command::{Command, Dataflow, Tick, WorkerCheckpoint};
+use crate::dataflow::driver::{Flow, SharedOperator, guard};
+use crate::dataflow::import::Import;
+use crate::dataflow::render::{Rendered, render};
+use crate::state::StateChanges;
+use crate::types::{Changes, Epoch, ObjectId, OperatorId};
+
+/// Batches of what was there before that a hydrating input reads before others get a turn.
+const HYDRATION_BATCHES: usize = 4;
+
+/// Runs until `Command::Stop` or until nobody can send commands any more.
+pub(crate) fn run(timely: &mut Timely, commands: &Receiver<Command>) {
+    let mut worker = Worker { index: timely.index(), workers: timely.peers(), dataflows: BTreeMap::new(), readers: HashMap::new() };
+    loop {
+        let mut busy = false;
+        loop {
+            match commands.try_recv() {
+                Ok(Command::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => {
+                    worker.stop(timely);
+                    return;
+                }
+                Ok(command) => {
+                    busy = true;
+                    worker.execute(timely, command);
+                }
+                Err(crossbeam_channel::TryRecvError::Empty) => break,
+            }
+        }
+        let waiting = worker.hydrate(&mut busy);
+        busy |= timely.step();
+        busy |= worker.hand_on();
+        if !busy {
+            // A feed that has nothing at this moment wakes nobody; commands and peers do.
+            let limit = waiting.then_some(std::time::Duration::from_millis(1));
+            timely.step_or_park(limit);
+        }
+    }
+}
+
+/// A dataflow as it runs here.
+struct Running {
+    spec: Arc<Dataflow>,
+    /// Timely's number for it.
+    index: usize,
+    imports: Vec<Import>,
+    operators: Vec<(OperatorId, &'static str, SharedOperator)>,
+    /// What the sink finished and nobody has taken yet.
+    finished: Rc<RefCell<Vec<(Epoch, Changes)>>>,
+    /// The first epoch that the sink has not finished here.
+    frontier: Rc<Cell<Epoch>>,
+    /// The frontier as last handed on.
+    told: Epoch,
+    hydrating: bool,
+}
+
+struct Worker {
+    index: usize,
+    workers: usize,
+    /// By view: the order of creation, so that each stands behind those it reads.
+    dataflows: BTreeMap<ObjectId, Running>,
+    /// Which dataflows read an object.
+    readers: HashMap<ObjectId, Vec<ObjectId>>,
+}
+
+impl Worker {
+    fn execute(&mut self, timely: &mut Timely, command: Command) {
+        match command {
+            Command::Build(dataflow) => self.build(timely, dataflow),
+            Command::Drop(object) => self.remove(timely, object),
+            Command::Tick(tick) => self.tick(&tick),
+            Command::Checkpoint { views, reply } => {
+                // The coordinator has gone if nobody listens: then there is no checkpoint to make.
+                drop(reply.send(self.checkpoint(&views)));
+            }
+            Command::Measure => self.measure(),
+            Command::Stop => {}
+        }
+    }
+
+    fn build(&mut self, timely: &mut Timely, spec: Arc<Dataflow>) {
+        let finished = Rc::new(RefCell::new(Vec::new()));
+        let frontier = Rc::new(Cell::new(0));
+        let index = timely.next_dataflow_index();
+        let (worker, workers) = (self.index, self.workers);
+        let (imports, operators) = timely.dataflow::<Epoch, _, _>(|scope| {
+            let Rendered { output, imports, operators } = render(scope, &spec, worker, workers);
+            sink(output, &spec, worker, Rc::clone(&finished), Rc::clone(&frontier));
+            (imports, operators)
+        });
+        for import in &imports {
+            let readers = self.readers.entry(import.object).or_default();
+            if !readers.contains(&spec.object) {
+                readers.push(spec.object);
+            }
+        }
+        let object = spec.object;
+        let running = Running { spec, index, imports, operators, finished, frontier, told: 0, hydrating: true };
+        self.dataflows.insert(object, running);
+    }
+
+    fn remove(&mut self, timely: &mut Timely, object: ObjectId) {
+        if let Some(running) = self.dataflows.remove(&object) {
+            timely.drop_dataflow(running.index);
+        }
+        for readers in self.readers.values_mut() {
+            readers.retain(|reader| *reader != object);
+        }
+    }
+
+    fn stop(&mut self, timely: &mut Timely) {
+        for (_, running) in std::mem::take(&mut self.dataflows) {
+            timely.drop_dataflow(running.index);
+        }
+    }
+
+    /// Gives each dataflow its share of the epoch's input, and closes the epoch for every input that comes from outside.
+    fn tick(&mut self, tick: &Tick) {
+        let views: Vec<ObjectId> = self.dataflows.keys().copied().collect();
+        for running in self.dataflows.values_mut() {
+            for import in &mut running.imports {
+                if let Some(shares) = tick.inputs.get(&import.object) {
+                    for changes in &shares[self.index] {
+                        import.offer(tick.epoch, changes.clone());
+                    }
+                }
+                if views.binary_search(&import.object).is_err() {
+                    import.close(tick.epoch + 1);
+                }
+            }
+            // A dataflow without inputs has nothing to wait for.
+        }
+    }
+
+    /// Reads on in what was there before. Returns whether some input waits for rows that are not there at this moment.
+    fn hydrate(&mut self, busy: &mut bool) -> bool {
+        let mut waiting = false;
+        for running in self.dataflows.values_mut().filter(|running| running.hydrating) {
+            for import in &mut running.imports {
+                for _ in 0..HYDRATION_BATCHES {
+                    if !import.is_hydrating() {
+                        break;
+                    }
+                    match import.hydrate() {
+                        Some(rows) => {
+                            running.spec.progress.count_hydrated(rows);
+                            *busy = true;
+                        }
+                        None => {
+                            waiting = true;
+                            break;
+                        }
+                    }
+                }
+            }
+            if !running.imports.iter().any(Import::is_hydrating) {
+                running.hydrating = false;
+                running.spec.progress.hydrated();
+            }
+        }
+        waiting
+    }
+
+    /// Hands what views finished to the dataflows that read them, and tells frontiers. Returns whether anything moved.
+    fn hand_on(&mut self) -> bool {
+        let mut moved = false;
+        let views: Vec<ObjectId> = self.dataflows.keys().copied().collect();
+        for view in views {
+            let running = self.dataflows.get_mut(&view).expect("listed above");
+            let frontier = running.frontier.get();
+            if frontier == running.told {
+                continue;
+            }
+            moved = true;
+            running.told = frontier;
+            let finished = std::mem::take(&mut *running.finished.borrow_mut());
+            let progress = Arc::clone(&running.spec.progress);
+            for reader in self.readers.get(&view).map_or(&[][..], Vec::as_slice) {
+                let Some(reader) = self.dataflows.get_mut(reader) else { continue };
+                for import in reader.imports.iter_mut().filter(|import| import.object == view) {
+                    for (epoch, changes) in &finished {
+                        import.offer_if_open(*epoch, changes);
+                    }
+                    import.close(frontier);
+                }
+            }
+            progress.advance(self.index, frontier);
+        }
+        moved
+    }
+
+    fn checkpoint(&mut self, views: &[ObjectId]) -> WorkerCheckpoint {
+        let mut checkpoint = WorkerCheckpoint::default();
+        for running in views.iter().filter_map(|view| self.dataflows.get(view)) {
+            for (id, _, operator) in &running.operators {
+                let mut changes = StateChanges::default();
+                guard(&running.spec.progress, || {
+                    operator.borrow_mut().checkpoint(&mut changes);
+                    Ok(())
+                });
+                if !changes.puts.is_empty() || !changes.deletes.is_empty() {
+                    checkpoint.operators.push((*id, changes));
+                }
+            }
+        }
+        checkpoint
+    }
+
+    fn measure(&self) {
+        for running in self.dataflows.values() {
+            let sizes: Vec<_> =
+                running.operators.iter().map(|(id, name, operator)| (id.node, (*name).to_owned(), operator.borrow().size())).collect();
+            running.spec.progress.report_sizes(self.index, &sizes);
+        }
+    }
+}
+
+/// The end of every dataflow: when an epoch closes, writes its changes to this worker's shard and keeps them for those that read the view.
+fn sink(output: Flow<'_>, spec: &Arc<Dataflow>, worker: usize, finished: Rc<RefCell<Vec<(Epoch, Changes)>>>, told: Rc<Cell<Epoch>>) {
+    let mut pending: BTreeMap<Epoch, Vec<Changes>> = BTreeMap::new();
+    let spec = Arc::clone(spec);
+    output.sink(Pipeline, "materialize", move |(input, frontier)| {
+        input.for_each(|capability, packet| {
+            if let Some(changes) = packet.take() {
+                pending.entry(*capability.time()).or_default().push(changes);
+            }
+        });
+        let open = frontier.frontier().first().copied().unwrap_or(Epoch::MAX);
+        while let Some(entry) = pending.first_entry().filter(|entry| *entry.key() < open) {
+            let (epoch, batches) = entry.remove_entry();
+            let changes = Changes::concat(&spec.plan.root.schema, &batches);
+            spec.progress.count_out(changes.len());
+            if let Some(relation) = &spec.target {
+                guard(&spec.progress, || relation.apply(worker, epoch, &changes));
+                finished.borrow_mut().push((epoch, changes));
+            }
+        }
+        told.set(open);
+    });
+}

@@ -1,0 +1,144 @@
+//! What a statement reads, and as of when: relations at one complete epoch, or a table as its writer sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::{Catalog, ObjectKind};
+use crate::engine::Engine;
+use crate::engine::session::Session;
+use crate::engine::transaction::{NEWEST, Transaction};
+use crate::error::{Error, Kind, Result};
+use crate::state::{Lease, Relation, Snapshot};
+use crate::types::{Epoch, ObjectId};
+
+impl Engine {
+    /// The rows of a table or view; the error says why there are none.
+    pub(crate) fn relation(&self, catalog: &Catalog, id: ObjectId) -> Result<Arc<Relation>> {
+        if let Some(view) = self.views.read().get(&id) {
+            return view.readable().cloned();
+        }
+        if let Some(relation) = self.relations.lock().get(&id) {
+            return Ok(Arc::clone(relation));
+        }
+        let object = catalog.get(id).ok_or_else(|| Error::new(Kind::UndefinedTable, "a relation was dropped meanwhile"))?;
+        match object.kind {
+            ObjectKind::Source(_) => {
+                Err(Error::not_supported(format!("cannot read source \"{}\" directly: a source keeps no rows", object.name)).hint(format!(
+                    "CREATE MATERIALIZED VIEW v AS SELECT * FROM {}, or CREATE TABLE … WITH (connector = …) to keep the rows.",
+                    object.name
+                )))
+            }
+            _ => Err(Error::internal(format!("\"{}\" has no rows", object.name))),
+        }
+    }
+
+    /// Waits until the views among `objects` can be read.
+    pub(crate) async fn wait_readable(&self, objects: &[ObjectId]) -> Result<()> {
+        for id in objects {
+            let view = self.views.read().get(id).cloned();
+            if let Some(view) = view {
+                view.wait_ready().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the newest complete epoch.
+    pub(crate) fn lease_newest(&self) -> Lease {
+        self.leases.acquire_newest(|| self.clock.complete())
+    }
+}
+
+impl Session {
+    /// The epoch that this session's queries read now: the newest complete one, not older than its own last write, and the same for all
+    /// queries of a transaction block.
+    pub(crate) async fn read_epoch(&mut self, objects: &[ObjectId]) -> Result<Lease> {
+        if let Some(lease) = self.transaction.as_ref().and_then(|transaction| transaction.reads_at.clone()) {
+            let oldest = self.engine.oldest_readable(objects);
+            if lease.epoch() < oldest {
+                return Err(Error::new(Kind::ObjectState, "a view was created after this transaction's first read")
+                    .hint("ROLLBACK and begin anew."));
+            }
+            self.engine.wait_readable(objects).await?;
+            return Ok(lease);
+        }
+        self.engine.wait_readable(objects).await?;
+        self.engine.clock.wait_complete(self.last_write).await?;
+        let lease = self.engine.lease_newest();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.reads_at = Some(lease.clone());
+        }
+        Ok(lease)
+    }
+
+    /// One relation as this statement sees it: a table that the transaction writes with what it has written, all others at `epoch`.
+    pub(crate) fn snapshot(&mut self, catalog: &Catalog, id: ObjectId, epoch: Epoch) -> Result<Snapshot> {
+        if let Some(transaction) = &mut self.transaction
+            && let Some(snapshot) = transaction.snapshot(id)?
+        {
+            return Ok(snapshot);
+        }
+        Ok(self.engine.relation(catalog, id)?.snapshot(epoch))
+    }
+
+    /// Waits for the table's turn and holds it until the transaction ends.
+    pub(crate) async fn hold_table(&mut self, catalog: &Catalog, table: ObjectId) -> Result<()> {
+        let relation = self.engine.relation(catalog, table)?;
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.holds(table)) {
+            return Ok(());
+        }
+        let lock = Arc::clone(self.engine.table_locks.lock().entry(table).or_default());
+        let limit = Duration::from_millis(self.settings.duration_ms("lock_timeout").max(1));
+        let turn = tokio::time::timeout(limit, lock.lock_owned()).await.map_err(|_| {
+            Error::new(Kind::Deadlock, "waited too long for another transaction that writes the same table")
+                .hint("Write tables in the same order everywhere, keep transactions short, or raise lock_timeout.")
+        })?;
+        self.transaction.get_or_insert_with(Transaction::single).hold(table, relation, turn);
+        Ok(())
+    }
+
+    /// Makes what the transaction wrote durable and visible, and ends it.
+    pub(crate) async fn commit(&mut self) -> Result<()> {
+        let Some(transaction) = self.end_transaction() else { return Ok(()) };
+        let (writes, turns) = transaction.into_writes();
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let epoch = self.engine.clock.commit(writes)?;
+        // The next writer sees these rows already, so it need not wait for the disk.
+        drop(turns);
+        (self.engine.wake)();
+        self.last_write = epoch;
+        self.engine.clock.wait_durable(epoch).await
+    }
+
+    /// Forgets what the transaction wrote, and ends it.
+    pub(crate) fn rollback(&mut self) -> Result<()> {
+        drop(self.end_transaction());
+        Ok(())
+    }
+
+    fn end_transaction(&mut self) -> Option<Transaction> {
+        let transaction = self.transaction.take()?;
+        for (name, value) in transaction.local_settings.iter().rev() {
+            if let Ok(change) = self.settings.set(name, value.as_deref()) {
+                self.tell_change(change);
+            }
+        }
+        self.cursors.retain(|_, cursor| cursor.hold);
+        Some(transaction)
+    }
+
+    /// The epoch at which a writer reads tables it holds.
+    pub(crate) fn newest() -> Epoch {
+        NEWEST
+    }
+}
+
+impl Engine {
+    /// The first epoch at which all of these can be read.
+    fn oldest_readable(&self, objects: &[ObjectId]) -> Epoch {
+        let views = self.views.read();
+        objects.iter().filter_map(|id| views.get(id)).map(|view| view.valid_from()).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,117 @@
+//! Changes of the catalog: first on disk, then in memory; a statement that is planned meanwhile keeps the catalog it started with.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::catalog::{Catalog, DEFAULT_SCHEMA, Object, ObjectKind};
+use crate::engine::Engine;
+use crate::engine::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::sql::Name;
+use crate::types::ObjectId;
+
+/// The fact that holds the next free object number: numbers are never used again, not even after a DROP.
+pub(crate) const NEXT_ID_FACT: &str = "next_object_id";
+
+/// Schemas that users cannot create or fill.
+const SYSTEM_SCHEMAS: &[&str] = &["pg_catalog", "information_schema", "tidemill"];
+
+impl Engine {
+    /// A number for a new object.
+    pub(crate) fn new_id(&self) -> Result<ObjectId> {
+        let id = self.next_id.fetch_add(1, Ordering::SeqCst);
+        self.store.put_fact(NEXT_ID_FACT, &(id + 1).to_le_bytes())?;
+        Ok(id)
+    }
+
+    /// Adds objects, or replaces those of the same numbers.
+    pub(crate) fn install(&self, objects: &[Object]) -> Result<()> {
+        let puts: Vec<(ObjectId, Vec<u8>)> =
+            objects.iter().map(|object| (object.id, serde_json::to_vec(object).expect("definitions always encode"))).collect();
+        self.store.put_objects(&puts, &[])?;
+        self.change_catalog(|catalog| {
+            for object in objects {
+                catalog.insert(object.clone());
+            }
+        });
+        Ok(())
+    }
+
+    /// Takes objects out, with everything that is stored for them.
+    pub(crate) fn uninstall(&self, objects: &[ObjectId]) -> Result<()> {
+        self.store.put_objects(&[], objects)?;
+        self.change_catalog(|catalog| {
+            for object in objects {
+                catalog.remove(*object);
+            }
+        });
+        Ok(())
+    }
+
+    fn change_catalog(&self, change: impl FnOnce(&mut Catalog)) {
+        let mut slot = self.catalog.write();
+        let mut catalog = Catalog::clone(&slot);
+        change(&mut catalog);
+        *slot = Arc::new(catalog);
+    }
+}
+
+impl Session {
+    /// The schema that a new object of this name goes into, and whether the name is free there: `None` when it is taken and the statement
+    /// says IF NOT EXISTS.
+    pub(crate) fn free_name(&mut self, name: &Name, if_not_exists: bool) -> Result<Option<String>> {
+        let catalog = self.engine.catalog();
+        let schema = match &name.schema {
+            Some(schema) => schema.clone(),
+            None => self
+                .settings
+                .search_path()
+                .into_iter()
+                .find(|schema| catalog.has_schema(schema))
+                .unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()),
+        };
+        if SYSTEM_SCHEMAS.contains(&schema.as_str()) {
+            return Err(Error::new(Kind::InsufficientPrivilege, format!("permission denied for schema {schema}")).at(name.position));
+        }
+        if !catalog.has_schema(&schema) {
+            return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist")).at(name.position));
+        }
+        if catalog.find_in(&schema, &name.name).is_none() {
+            return Ok(Some(schema));
+        }
+        let error = Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", name.name)).at(name.position);
+        if !if_not_exists {
+            return Err(error);
+        }
+        self.notice(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists, skipping", name.name)));
+        Ok(None)
+    }
+
+    /// The object that a name stands for.
+    pub(crate) fn find(&self, name: &Name) -> Result<Arc<Object>> {
+        let catalog = self.engine.catalog();
+        let found = catalog.resolve(name.schema.as_deref(), &name.name, &self.settings.search_path());
+        found.cloned().map_err(|error| error.at(name.position))
+    }
+
+    pub(crate) fn create_schema(&mut self, name: &Name, if_not_exists: bool) -> Result<()> {
+        let catalog = self.engine.catalog();
+        if catalog.has_schema(&name.name) || SYSTEM_SCHEMAS.contains(&name.name.as_str()) {
+            if if_not_exists {
+                self.notice(Error::new(Kind::DuplicateSchema, format!("schema \"{}\" already exists, skipping", name.name)));
+                return Ok(());
+            }
+            return Err(Error::new(Kind::DuplicateSchema, format!("schema \"{}\" already exists", name.name)).at(name.position));
+        }
+        let id = self.engine.new_id()?;
+        let object = Object {
+            id,
+            schema: String::new(),
+            name: name.name.clone(),
+            sql: format!("CREATE SCHEMA {}", crate::sql::quote_ident(&name.name)),
+            depends_on: Vec::new(),
+            kind: ObjectKind::Schema,
+        };
+        self.engine.install(&[object])
+    }
+}

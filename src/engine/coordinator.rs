@@ -1,0 +1,553 @@
+//! The coordinator: the one thread that advances the clock, commands the workers and makes checkpoints.
+//!
+//! In: requests from sessions, batches from sources, progress from workers. Out: ticks.
+//! Always: an epoch is logged before it is ticked, and ticked before it is complete; between two ticks, when everything ticked is complete,
+//! the state of all workers is exactly that of the last epoch, and that is where dataflows are built and checkpoints are cut.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use parking_lot::Mutex;
+
+use crate::connect::Positions;
+use crate::dataflow::{Command, Dataflow, DataflowProgress, Feed, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
+use crate::engine::clock::{EpochClock, Write};
+use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
+use crate::engine::view::{RunningView, ViewStatus};
+use crate::error::Result;
+use crate::state::{CheckpointData, Leases, Relation, Store, fatal};
+use crate::types::{Changes, Clock, Epoch, ObjectId, OnConflict};
+
+/// Epochs that may be ticked but not complete. Two keep the workers busy while the next one is being gathered; more would only
+/// make epochs smaller and answers older.
+const EPOCHS_IN_FLIGHT: u64 = 2;
+
+/// Epochs set aside for a new view to read what was there before it, one for each batch; the last one takes what is left over.
+const HYDRATION_EPOCHS: u64 = 1 << 32;
+
+/// Rows that one source may put into one epoch: enough for large efficient batches, few enough that an epoch takes milliseconds.
+const SOURCE_EPOCH_ROWS: usize = 131_072;
+
+/// Rows of a write that go to one worker in one piece.
+const SHARE_ROWS: usize = 16_384;
+
+/// Bytes that may wait for views that are still hydrating before sources pause.
+const WAITING_BYTES_MAX: u64 = 512 << 20;
+
+/// Between two looks at relations for rows that nobody can see any more.
+const COMPACTION_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the coordinator can be asked.
+pub(crate) enum Request {
+    /// Something changed: look.
+    Wake,
+    /// Start to maintain a view.
+    Build(Box<BuildView>),
+    /// Stop everything that belongs to these objects.
+    Drop { objects: Vec<ObjectId>, reply: tokio::sync::oneshot::Sender<()> },
+    /// Start to fill a table from its connector.
+    FillTable { recipe: SourceRecipe, relation: Arc<Relation>, report: Arc<Mutex<SourceReport>>, from: SourcePosition },
+    /// Make a checkpoint now.
+    Checkpoint { reply: tokio::sync::oneshot::Sender<()> },
+    /// Make a last checkpoint and end.
+    Stop { reply: tokio::sync::oneshot::Sender<()> },
+}
+
+/// A view to be built.
+pub(crate) struct BuildView {
+    pub(crate) view: Arc<RunningView>,
+    pub(crate) errors: crate::dataflow::RowErrorSink,
+    /// Where each import comes from.
+    pub(crate) imports: BTreeMap<ObjectId, ImportFrom>,
+    /// The checkpoint to restore from, if the view is in it.
+    pub(crate) restore: Option<Epoch>,
+    pub(crate) reply: tokio::sync::oneshot::Sender<Result<()>>,
+}
+
+/// Where a view's import comes from.
+pub(crate) enum ImportFrom {
+    /// A table or view: its rows as of now, then its changes.
+    Relation(Arc<Relation>),
+    /// A source: what the others have read of it, then on with them.
+    Source { recipe: SourceRecipe, report: Arc<Mutex<SourceReport>>, from: SourcePosition },
+}
+
+/// What the coordinator works with.
+pub(crate) struct Setting {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<EpochClock>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) wall: Arc<dyn Clock>,
+    pub(crate) checkpoint_interval: Duration,
+    /// Every table and view with its rows, as it is now: for checkpoints and compaction.
+    pub(crate) relations: Arc<Mutex<BTreeMap<ObjectId, Arc<Relation>>>>,
+}
+
+/// A table that a connector fills.
+struct FilledTable {
+    source: RunningSource,
+    relation: Arc<Relation>,
+}
+
+/// Runs on a thread of its own until asked to stop.
+pub(crate) struct Coordinator {
+    setting: Setting,
+    workers: Workers,
+    requests: Receiver<Request>,
+    /// Requests that came while a quiet moment was waited for.
+    deferred: VecDeque<Request>,
+    wake: crate::dataflow::Wake,
+    views: BTreeMap<ObjectId, Arc<RunningView>>,
+    sources: BTreeMap<ObjectId, RunningSource>,
+    tables: BTreeMap<ObjectId, FilledTable>,
+    /// The newest epoch that was ticked.
+    ticked: Epoch,
+    /// The epoch of the newest checkpoint.
+    checkpointed: Epoch,
+    /// The epoch at which operators were last asked how much they hold.
+    measured: Epoch,
+    next_checkpoint: Instant,
+    next_compaction: Instant,
+    /// Takes turns among the workers, so that small batches spread.
+    turn: usize,
+}
+
+impl Coordinator {
+    /// A coordinator whose last epoch is the clock's, and the way to reach it.
+    pub(crate) fn new(setting: Setting, workers: Workers, checkpointed: Epoch) -> (Self, Sender<Request>) {
+        let (sender, requests) = unbounded();
+        let woken = sender.clone();
+        // One wake in the queue says as much as many.
+        let wake: crate::dataflow::Wake = Arc::new(move || {
+            if woken.is_empty() {
+                drop(woken.send(Request::Wake));
+            }
+        });
+        let ticked = setting.clock.complete();
+        let next_checkpoint = Instant::now() + setting.checkpoint_interval;
+        let coordinator = Coordinator {
+            setting,
+            workers,
+            requests,
+            deferred: VecDeque::new(),
+            wake,
+            views: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            ticked,
+            checkpointed,
+            measured: 0,
+            next_checkpoint,
+            next_compaction: Instant::now(),
+            turn: 0,
+        };
+        (coordinator, sender)
+    }
+
+    /// What workers and readers call when something happened.
+    pub(crate) fn wake(&self) -> crate::dataflow::Wake {
+        Arc::clone(&self.wake)
+    }
+
+    /// The loop.
+    pub(crate) fn run(mut self) {
+        loop {
+            if let Some(request) = self.next_request()
+                && !self.handle(request)
+            {
+                return;
+            }
+            self.observe();
+            if self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT && self.has_input() {
+                self.tick();
+            }
+            if Instant::now() >= self.next_checkpoint {
+                self.checkpoint();
+            }
+            if Instant::now() >= self.next_compaction {
+                self.compact();
+            }
+        }
+    }
+
+    /// The next request; `None` when it is time for something else.
+    fn next_request(&mut self) -> Option<Request> {
+        if let Some(request) = self.deferred.pop_front() {
+            return Some(request);
+        }
+        let ready = self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT && self.has_input();
+        if ready {
+            return self.requests.try_recv().ok();
+        }
+        let idle = self.ticked == self.checkpointed;
+        let until = if idle { self.next_checkpoint } else { self.next_checkpoint.min(self.next_compaction) };
+        self.requests.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+    }
+
+    /// Does what is asked. Returns false at the end.
+    fn handle(&mut self, request: Request) -> bool {
+        match request {
+            Request::Wake => {}
+            Request::Build(build) => {
+                let BuildView { view, errors, imports, restore, reply } = *build;
+                let result = self.build(&view, errors, imports, restore);
+                drop(reply.send(result));
+            }
+            Request::Drop { objects, reply } => {
+                self.remove(&objects);
+                answer(reply);
+            }
+            Request::FillTable { recipe, relation, report, from } => self.fill_table(recipe, relation, report, from),
+            Request::Checkpoint { reply } => {
+                self.checkpoint();
+                answer(reply);
+            }
+            Request::Stop { reply } => {
+                self.sources.clear();
+                self.tables.clear();
+                if self.has_input() {
+                    self.tick();
+                }
+                self.checkpoint();
+                self.workers.stop();
+                answer(reply);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Looks how far the dataflows are, and moves the complete epoch.
+    fn observe(&mut self) {
+        let mut complete = self.ticked;
+        for view in self.views.values() {
+            if let Some(cause) = view.progress.failure() {
+                if !matches!(view.status(), ViewStatus::Failed(_)) {
+                    tracing::error!(view = view.name, %cause, "a view has failed");
+                    view.set_status(ViewStatus::Failed(cause));
+                }
+                continue;
+            }
+            match view.status() {
+                ViewStatus::Joining | ViewStatus::Ready => complete = complete.min(view.progress.frontier().saturating_sub(1)),
+                ViewStatus::Hydrating | ViewStatus::Failed(_) => {}
+            }
+        }
+        self.setting.clock.set_complete(complete);
+        let complete = self.setting.clock.complete();
+        for view in self.views.values() {
+            let frontier = view.progress.frontier();
+            match view.status() {
+                ViewStatus::Hydrating | ViewStatus::Joining
+                    if !view.progress.is_hydrating() && frontier > complete && complete >= view.valid_from() =>
+                {
+                    view.set_status(ViewStatus::Ready);
+                }
+                ViewStatus::Hydrating if !view.progress.is_hydrating() && frontier + EPOCHS_IN_FLIGHT >= self.ticked => {
+                    view.set_status(ViewStatus::Joining);
+                }
+                _ => {}
+            }
+        }
+        self.fail_readers();
+    }
+
+    /// A view that reads a failed one cannot go on either.
+    fn fail_readers(&self) {
+        for view in self.views.values() {
+            if matches!(view.status(), ViewStatus::Failed(_)) {
+                continue;
+            }
+            let failed = view.plan.root.imports().into_iter().find_map(|import| {
+                let upstream = self.views.get(&import)?;
+                matches!(upstream.status(), ViewStatus::Failed(_)).then(|| upstream.name.clone())
+            });
+            if let Some(upstream) = failed {
+                view.progress.fail(format!("it reads \"{upstream}\", which has failed"));
+            }
+        }
+    }
+
+    fn has_input(&self) -> bool {
+        self.setting.clock.has_writes()
+            || self.tables.values().any(|table| !table.source.queue.is_empty())
+            || (self.sources.values().any(|source| !source.queue.is_empty()) && !self.overloaded())
+    }
+
+    /// Whether so much waits for hydrating views that sources should pause.
+    fn overloaded(&self) -> bool {
+        self.views.values().map(|view| view.progress.waiting_bytes()).sum::<u64>() > WAITING_BYTES_MAX
+    }
+
+    /// Closes the open epoch: what was written and read enters the dataflows.
+    fn tick(&mut self) {
+        let (epoch, writes) = self.setting.clock.close();
+        self.log(epoch, &writes);
+        let mut inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>> = BTreeMap::new();
+        for write in writes {
+            self.share(&mut inputs, write.table, &write.changes);
+        }
+        self.drain_tables(epoch, &mut inputs);
+        if !self.overloaded() {
+            self.drain_sources(&mut inputs);
+        }
+        self.ticked = epoch;
+        self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs })));
+        self.observe();
+    }
+
+    /// Makes writes durable: one synced write for all that came together.
+    fn log(&self, epoch: Epoch, writes: &[Write]) {
+        let writes: Vec<(ObjectId, Changes)> =
+            writes.iter().filter(|write| !write.logged).map(|write| (write.table, write.changes.clone())).collect();
+        if !writes.is_empty()
+            && let Err(error) = self.setting.store.append_log(epoch, &writes)
+        {
+            fatal("the log could not be written", &error);
+        }
+        self.setting.clock.set_durable(epoch);
+    }
+
+    /// Deals changes out to the workers, in pieces.
+    fn share(&mut self, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>, object: ObjectId, changes: &Changes) {
+        let workers = self.workers.count();
+        let shares = inputs.entry(object).or_insert_with(|| vec![Vec::new(); workers]);
+        let mut offset = 0;
+        while offset < changes.len() {
+            let length = SHARE_ROWS.min(changes.len() - offset);
+            self.turn = (self.turn + 1) % workers;
+            shares[self.turn].push(changes.slice(offset, length));
+            offset += length;
+        }
+    }
+
+    fn drain_sources(&mut self, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
+        let now = self.setting.wall.now_micros();
+        let mut drained = Vec::new();
+        for (id, source) in &self.sources {
+            let mut rows = 0;
+            while rows < SOURCE_EPOCH_ROWS {
+                let Ok(mut batch) = source.queue.try_recv() else { break };
+                rows += batch.changes.len();
+                source.note(&mut batch, now);
+                drained.push((*id, batch.changes));
+            }
+        }
+        for (id, changes) in drained {
+            self.share(inputs, id, &changes);
+        }
+    }
+
+    /// Connectors' rows become rows of their tables, by the rules of the tables' keys.
+    fn drain_tables(&mut self, epoch: Epoch, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
+        let now = self.setting.wall.now_micros();
+        let mut drained = Vec::new();
+        for (id, table) in &self.tables {
+            let mut rows = 0;
+            while rows < SOURCE_EPOCH_ROWS {
+                let Ok(mut batch) = table.source.queue.try_recv() else { break };
+                rows += batch.changes.len();
+                table.source.note(&mut batch, now);
+                let changes = match table.relation.key() {
+                    None => Ok(batch.changes),
+                    Some(_) => table.relation.resolve(batch.changes.rows(), OnConflict::Overwrite, "").map(|resolved| resolved.changes),
+                };
+                match changes.and_then(|changes| table.relation.apply(0, epoch, &changes).map(|()| changes)) {
+                    Ok(changes) => drained.push((*id, changes)),
+                    Err(error) => fatal("a connector's rows could not enter their table", &error),
+                }
+            }
+        }
+        for (id, changes) in drained {
+            self.share(inputs, id, &changes);
+        }
+    }
+
+    /// Waits until everything that was ticked is complete. Other requests wait meanwhile.
+    fn quiesce(&mut self) {
+        loop {
+            self.observe();
+            if self.setting.clock.complete() >= self.ticked {
+                return;
+            }
+            match self.requests.recv() {
+                Ok(Request::Wake) => {}
+                Ok(request) => self.deferred.push_back(request),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn build(
+        &mut self,
+        view: &Arc<RunningView>,
+        errors: crate::dataflow::RowErrorSink,
+        imports: BTreeMap<ObjectId, ImportFrom>,
+        restore: Option<Epoch>,
+    ) -> Result<()> {
+        self.quiesce();
+        let before = self.ticked;
+        let mut feeds: BTreeMap<u32, Arc<dyn Feed>> = BTreeMap::new();
+        for (object, from) in imports {
+            let nodes: Vec<u32> =
+                view.plan.root.import_nodes().into_iter().filter(|(_, read)| *read == object).map(|(node, _)| node).collect();
+            match from {
+                ImportFrom::Relation(relation) if restore.is_none() => {
+                    for node in nodes {
+                        view.progress.expect_rows(relation.live_rows() as u64);
+                        feeds.insert(node, Arc::new(SnapshotFeed::new(relation.snapshot(before))));
+                    }
+                }
+                ImportFrom::Relation(_) => {}
+                ImportFrom::Source { recipe, report, from } => {
+                    let replay = self.import_source(&recipe, report, from)?.filter(|_| restore.is_none());
+                    for node in nodes {
+                        if let Some(until) = &replay {
+                            feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, until)?));
+                        }
+                    }
+                }
+            }
+        }
+        let (first, last) = match restore {
+            Some(epoch) => (epoch, epoch),
+            None => {
+                // The epochs up to `last` are the new dataflow's alone: the clock goes on behind them.
+                let open = self.setting.clock.skip(HYDRATION_EPOCHS);
+                (open, open + HYDRATION_EPOCHS - 1)
+            }
+        };
+        let dataflow = Dataflow {
+            object: view.id,
+            plan: view.plan.clone(),
+            target: view.relation.clone(),
+            first,
+            last,
+            feeds,
+            restore: restore.map(|_| Arc::clone(&self.setting.store)),
+            errors,
+            progress: Arc::clone(&view.progress),
+        };
+        view.set_valid_from(last);
+        self.views.insert(view.id, Arc::clone(view));
+        self.workers.broadcast(&Command::Build(Arc::new(dataflow)));
+        // An empty epoch, so that everyone moves behind those that were set aside.
+        self.tick();
+        Ok(())
+    }
+
+    /// Reads a source for one more view: shares its reader if it has one, else starts it. Returns how far the others have read.
+    fn import_source(
+        &mut self,
+        recipe: &SourceRecipe,
+        report: Arc<Mutex<SourceReport>>,
+        from: SourcePosition,
+    ) -> Result<Option<Positions>> {
+        if let Some(running) = self.sources.get(&recipe.id) {
+            return Ok(Some(running.report.lock().position.positions.clone()));
+        }
+        let read = (!from.positions.is_empty()).then(|| from.positions.clone());
+        self.sources.insert(recipe.id, RunningSource::start(recipe.clone(), from, report, Arc::clone(&self.wake))?);
+        Ok(read)
+    }
+
+    fn fill_table(&mut self, recipe: SourceRecipe, relation: Arc<Relation>, report: Arc<Mutex<SourceReport>>, from: SourcePosition) {
+        let id = recipe.id;
+        match RunningSource::start(recipe, from, Arc::clone(&report), Arc::clone(&self.wake)) {
+            Ok(source) => {
+                self.tables.insert(id, FilledTable { source, relation });
+            }
+            Err(error) => report.lock().status = format!("stopped: {error}"),
+        }
+    }
+
+    fn remove(&mut self, objects: &[ObjectId]) {
+        for object in objects {
+            if self.views.remove(object).is_some() {
+                self.workers.broadcast(&Command::Drop(*object));
+            }
+            self.sources.remove(object);
+            self.tables.remove(object);
+        }
+        // A source that nobody reads any more stops; the next view starts it from its beginning.
+        let wanted: Vec<ObjectId> = self.views.values().flat_map(|view| view.plan.root.imports()).collect();
+        self.sources.retain(|id, source| {
+            let keep = wanted.contains(id);
+            if !keep {
+                let mut report = source.report.lock();
+                report.position = SourcePosition::default();
+                "idle".clone_into(&mut report.status);
+            }
+            keep
+        });
+    }
+
+    /// Cuts a checkpoint at the last epoch: operators' state, relations and source positions in one atomic write.
+    fn checkpoint(&mut self) {
+        self.next_checkpoint = Instant::now() + self.setting.checkpoint_interval;
+        if !self.setting.store.is_durable() || self.ticked == self.checkpointed {
+            return;
+        }
+        let started = Instant::now();
+        self.quiesce();
+        let epoch = self.ticked;
+        let (sender, parts) = unbounded();
+        let ready: Vec<ObjectId> = self.views.values().filter(|view| view.status() == ViewStatus::Ready).map(|view| view.id).collect();
+        self.workers.broadcast(&Command::Checkpoint { views: Arc::new(ready.clone()), reply: sender });
+        let parts: Vec<WorkerCheckpoint> = parts.iter().take(self.workers.count()).collect();
+        let cut = started.elapsed();
+        let data = self.checkpoint_data(epoch, &ready, parts);
+        if let Err(error) = self.setting.store.checkpoint(&data) {
+            fatal("the checkpoint could not be written", &error);
+        }
+        self.checkpointed = epoch;
+        metrics::histogram!("tidemill_checkpoint_seconds").record(started.elapsed().as_secs_f64());
+        tracing::debug!(epoch, cut_ms = cut.as_millis(), total_ms = started.elapsed().as_millis(), "checkpoint");
+    }
+
+    fn checkpoint_data(&self, epoch: Epoch, ready: &[ObjectId], parts: Vec<WorkerCheckpoint>) -> CheckpointData {
+        let relations = self.setting.relations.lock().clone();
+        let kept = |id: &ObjectId| !self.views.contains_key(id) || ready.contains(id);
+        let relations = relations.into_iter().filter(|(id, _)| kept(id)).map(|(id, relation)| (id, relation.delta(epoch))).collect();
+        let running = self.sources.iter().map(|(id, source)| (*id, &source.report));
+        let filled = self.tables.iter().map(|(id, table)| (*id, &table.source.report));
+        let mut offsets: Vec<(ObjectId, Vec<u8>)> = running
+            .chain(filled)
+            .map(|(id, report)| (id, serde_json::to_vec(&report.lock().position).expect("numbers always encode")))
+            .collect();
+        // A view's entry says that its state is part of the checkpoint; without one it is computed anew.
+        offsets.extend(self.views.keys().map(|id| (*id, if ready.contains(id) { b"ready".to_vec() } else { Vec::new() })));
+        CheckpointData {
+            epoch,
+            workers: self.workers.count(),
+            operators: parts.into_iter().flat_map(|part| part.operators).collect(),
+            relations,
+            offsets,
+        }
+    }
+
+    fn compact(&mut self) {
+        self.next_compaction = Instant::now() + COMPACTION_INTERVAL;
+        if self.measured != self.ticked {
+            self.measured = self.ticked;
+            self.workers.broadcast(&Command::Measure);
+        }
+        let horizon = self.setting.leases.horizon(self.setting.clock.complete());
+        let relations = self.setting.relations.lock().clone();
+        for relation in relations.values() {
+            relation.compact(horizon);
+        }
+    }
+}
+
+/// Tells whoever asked; an error means that they have stopped waiting.
+fn answer(reply: tokio::sync::oneshot::Sender<()>) {
+    reply.send(()).unwrap_or_default();
+}
+
+/// Progress of a view on this coordinator's workers.
+pub(crate) fn progress(workers: usize, wake: crate::dataflow::Wake) -> Arc<DataflowProgress> {
+    Arc::new(DataflowProgress::new(workers, wake))
+}

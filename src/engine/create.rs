@@ -1,0 +1,447 @@
+//! CREATE: what a definition becomes. The catalog first, then what runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::catalog::{Catalog, Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
+use crate::connect::{Connector, SourceColumn, SourceSpec};
+use crate::dataflow::operator::map::Map;
+use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
+use crate::engine::session::Session;
+use crate::engine::source::{MakeMap, SourcePosition, SourceRecipe, SourceReport};
+use crate::engine::view::RunningView;
+use crate::engine::{Engine, KnownSource};
+use crate::error::{Error, Kind, Result};
+use crate::plan::{NoSystemRelations, Plan, Scalar, Scope, schema_of, sql_type};
+use crate::sql::{CreateTable, CreateView, Insert, Parsed, Statement};
+use crate::state::Relation;
+use crate::types::{Epoch, ObjectId, OnConflict, sql_type_of};
+
+/// How long CREATE MATERIALIZED VIEW waits for the view to be readable before it answers with a notice instead.
+const READY_WAIT: Duration = Duration::from_millis(500);
+
+impl Session {
+    pub(crate) async fn create_table(&mut self, create: &CreateTable, parsed: &Parsed, source: bool) -> Result<()> {
+        match &create.query {
+            Some(query) if !source => self.create_table_as(create, query, parsed).await,
+            _ => self.define_table(create, parsed, source).await,
+        }
+    }
+
+    /// CREATE TABLE … AS: a table of the query's columns, and its rows as they are now.
+    async fn create_table_as(&mut self, create: &CreateTable, query: &sqlparser::ast::Query, parsed: &Parsed) -> Result<()> {
+        let planned = self.plan(query, &parsed.text, &[])?;
+        let columns = planned.bound.schema.fields().iter().enumerate().map(|(index, field)| {
+            let name = create.columns.get(index).map_or_else(|| field.name().clone(), |column| column.name.clone());
+            Column { name, sql_type: sql_type_of(field), not_null: false, default: None, generated: None, include: None }
+        });
+        let columns: Vec<Column> = columns.collect();
+        {
+            let engine = Arc::clone(&self.engine);
+            let _one_at_a_time = engine.ddl.lock().await;
+            let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
+            let key = key_positions(create, &columns)?;
+            let table = Table {
+                columns: with_key_not_null(columns, &key),
+                key,
+                on_conflict: create.on_conflict.unwrap_or(OnConflict::Overwrite),
+                append_only: create.append_only,
+                connector: None,
+            };
+            let object = Object {
+                id: engine.new_id()?,
+                schema,
+                name: create.name.name.clone(),
+                sql: parsed.text.clone(),
+                depends_on: Vec::new(),
+                kind: ObjectKind::Table(table),
+            };
+            engine.install(std::slice::from_ref(&object))?;
+            engine.start_table_or_source(&object, None, SourcePosition::default(), None)?;
+        }
+        let insert = Insert {
+            table: create.name.clone(),
+            columns: Vec::new(),
+            source: Some(Box::new(query.clone())),
+            on_conflict: None,
+            conflict_target: Vec::new(),
+            returning: None,
+        };
+        let filled = Parsed { statement: Statement::Insert(Box::new(insert)), text: parsed.text.clone(), offset: parsed.offset };
+        Box::pin(self.run_change(&filled, &[], &[])).await.map(drop)
+    }
+
+    async fn define_table(&mut self, create: &CreateTable, parsed: &Parsed, source: bool) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let _one_at_a_time = engine.ddl.lock().await;
+        let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
+        refuse_unfinished(create)?;
+        let columns = declared_columns(create)?;
+        let id = engine.new_id()?;
+        let options = connector_options(create);
+        if source && options.is_none() {
+            return Err(Error::new(Kind::InvalidParameter, "a source needs a connector")
+                .hint("WITH (connector = 'kafka' | 'file' | 'nexmark' | 'datagen', …)"));
+        }
+        let (columns, recipe) = match &options {
+            None => (columns, None),
+            Some(options) => {
+                let recipe = engine.recipe(id, &columns, options).await?;
+                (completed(columns, recipe.connector.as_ref()), Some(recipe))
+            }
+        };
+        if columns.is_empty() {
+            return Err(
+                Error::new(Kind::InvalidTableDefinition, format!("\"{}\" has no columns", create.name.name)).at(create.name.position)
+            );
+        }
+        let key = key_positions(create, &columns)?;
+        let columns = with_key_not_null(columns, &key);
+        engine.check_expressions(&columns)?;
+        let kind = if source {
+            ObjectKind::Source(Source { columns, connector: options.expect("checked above") })
+        } else {
+            let append_only = create.append_only || (options.is_some() && key.is_empty());
+            if create.append_only && !key.is_empty() && create.on_conflict.is_none() {
+                return Err(Error::new(
+                    Kind::InvalidTableDefinition,
+                    "an append-only table with a primary key must say what a second row does",
+                )
+                .hint("ON CONFLICT DO NOTHING"));
+            }
+            let on_conflict = create.on_conflict.unwrap_or(OnConflict::Overwrite);
+            ObjectKind::Table(Table { columns, key, on_conflict, append_only, connector: options })
+        };
+        let object = Object { id, schema, name: create.name.name.clone(), sql: parsed.text.clone(), depends_on: Vec::new(), kind };
+        engine.install(std::slice::from_ref(&object))?;
+        engine.start_table_or_source(&object, recipe, SourcePosition::default(), None)
+    }
+
+    pub(crate) async fn create_view(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let _one_at_a_time = engine.ddl.lock().await;
+        if create.or_replace {
+            return Err(Error::not_supported("OR REPLACE of views").hint("DROP the view and create it again."));
+        }
+        if create.emit_on_window_close {
+            return Err(Error::not_supported("EMIT ON WINDOW CLOSE").hint("Leave it out: the view then shows every window as it grows."));
+        }
+        let discard = discard_option(create)?;
+        let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
+        let catalog = engine.catalog();
+        let search_path = self.settings.search_path();
+        let shift = |error: Error| error.shifted(create.query_offset);
+        let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &NoSystemRelations, text: &create.query_text };
+        let bound = engine.planner.query(&create.query, &scope, &[]).map_err(shift)?;
+        if !bound.parameters.is_empty() {
+            return Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1").hint("A view's query has no parameters."));
+        }
+        let plan = if materialized { Some(engine.planner.view(&bound, &catalog).map_err(shift)?) } else { None };
+        let columns = view_columns(create, &bound.schema)?;
+        let view = View {
+            columns,
+            query: create.query_text.clone(),
+            search_path,
+            key: plan.as_ref().and_then(|plan| plan.root.properties.key.clone()),
+            append_only: plan.as_ref().is_some_and(|plan| plan.root.properties.append_only),
+        };
+        let kind = if materialized { ObjectKind::MaterializedView(view) } else { ObjectKind::View(view) };
+        let id = engine.new_id()?;
+        let object =
+            Object { id, schema, name: create.name.name.clone(), sql: parsed.text.clone(), depends_on: bound.depends_on.clone(), kind };
+        let Some(plan) = plan else { return engine.install(&[object]) };
+        engine.wait_readable(&plan.root.imports()).await?;
+        engine.install(std::slice::from_ref(&object))?;
+        let running = match engine.start_view(&object, plan, discard, None).await {
+            Ok(running) => running,
+            Err(error) => {
+                engine.uninstall(&[id])?;
+                return Err(error);
+            }
+        };
+        self.wait_or_tell(&running).await
+    }
+
+    /// A view that is ready at once needs no word; one that reads a lot first gets a notice.
+    async fn wait_or_tell(&mut self, view: &Arc<RunningView>) -> Result<()> {
+        if let Ok(ready) = tokio::time::timeout(READY_WAIT, view.wait_ready()).await {
+            return ready;
+        }
+        let (rows, total) = view.progress.hydration();
+        let of = total.map_or_else(String::new, |total| format!(" of {total}"));
+        let notice = Error::new(Kind::ObjectState, format!("materialized view \"{}\" is being filled: {rows} rows{of} so far", view.name));
+        self.notice(notice.hint("Queries on it wait until it is ready; SELECT * FROM tidemill.progress shows how far it is."));
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Checks a connector's options and makes it ready to read. Talks to the outside world, so not on a thread of the runtime.
+    pub(crate) async fn recipe(&self, id: ObjectId, columns: &[Column], options: &ConnectorOptions) -> Result<SourceRecipe> {
+        let spec = self.source_spec(columns, options)?;
+        let connector = tokio::task::spawn_blocking(move || crate::connect::connect(spec))
+            .await
+            .map_err(|cause| Error::internal(format!("the connector failed: {cause}")))??;
+        let compute = self.compute(id, columns, connector.as_ref())?;
+        Ok(SourceRecipe { id, connector, compute })
+    }
+
+    /// What the connector is told: the columns that it delivers, with their defaults evaluated.
+    pub(crate) fn source_spec(&self, columns: &[Column], options: &ConnectorOptions) -> Result<SourceSpec> {
+        let delivered = columns.iter().filter(|column| column.generated.is_none()).map(|column| {
+            let default = column.default.as_ref().map(|text| self.constant(text, &column.sql_type)).transpose()?;
+            Ok(SourceColumn {
+                name: column.name.clone(),
+                sql_type: column.sql_type.clone(),
+                not_null: column.not_null,
+                default,
+                include: column.include,
+            })
+        });
+        Ok(SourceSpec {
+            columns: delivered.collect::<Result<_>>()?,
+            options: options.options.clone(),
+            format: options.format.clone(),
+            encode: options.encode.clone(),
+            encode_options: options.encode_options.clone(),
+        })
+    }
+
+    /// How the connector's columns become the object's, if some are generated.
+    pub(crate) fn compute(&self, id: ObjectId, columns: &[Column], connector: &dyn Connector) -> Result<Option<MakeMap>> {
+        if columns.iter().all(|column| column.generated.is_none()) {
+            return Ok(None);
+        }
+        let delivered: Vec<Column> = connector.columns().iter().map(column_of).collect();
+        let projection = self.generated_projection(&delivered, columns)?;
+        let schema = schema_of(columns);
+        let errors = self.row_errors.sink(id);
+        Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone())?;
+        Ok(Some(Arc::new(move || Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone()).expect("it was made once above"))))
+    }
+
+    /// What turns rows without generated columns into rows with them.
+    pub(crate) fn generated_projection(&self, at_hand: &[Column], columns: &[Column]) -> Result<Vec<Scalar>> {
+        let catalog = self.catalog();
+        let scope = Scope { catalog: &catalog, search_path: &[], relations: &NoSystemRelations, text: "" };
+        self.planner.generated_projection(at_hand, columns, &scope)
+    }
+
+    /// Makes a table's or source's run-time side. `relation`: the rows it has already, after a restart.
+    pub(crate) fn start_table_or_source(
+        &self,
+        object: &Object,
+        recipe: Option<SourceRecipe>,
+        from: SourcePosition,
+        relation: Option<Relation>,
+    ) -> Result<()> {
+        let report = Arc::new(Mutex::new(SourceReport { position: from.clone(), status: "idle".to_owned(), ..SourceReport::default() }));
+        if let Some(recipe) = &recipe {
+            self.sources.write().insert(object.id, KnownSource { recipe: recipe.clone(), report: Arc::clone(&report) });
+        }
+        let ObjectKind::Table(table) = &object.kind else { return Ok(()) };
+        let relation = Arc::new(relation.unwrap_or_else(|| new_table_relation(table)));
+        self.relations.lock().insert(object.id, Arc::clone(&relation));
+        match recipe {
+            Some(recipe) => self.ask(Request::FillTable { recipe, relation, report, from }),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts to maintain a view. `restore`: the checkpoint that holds its state, and its rows.
+    pub(crate) async fn start_view(
+        &self,
+        object: &Object,
+        plan: Plan,
+        discard: bool,
+        restore: Option<(Epoch, Relation)>,
+    ) -> Result<Arc<RunningView>> {
+        let (epoch, stored) = restore.map_or((None, None), |(epoch, relation)| (Some(epoch), Some(relation)));
+        let relation = (!discard).then(|| Arc::new(stored.unwrap_or_else(|| self.new_view_relation(object, &plan))));
+        let progress = progress(self.config.workers, Arc::clone(&self.wake));
+        let view = Arc::new(RunningView::new(object.id, object.name.clone(), plan, relation.clone(), progress));
+        let imports = self.imports(&view.plan)?;
+        let (reply, built) = tokio::sync::oneshot::channel();
+        if let Some(relation) = relation {
+            self.relations.lock().insert(object.id, relation);
+        }
+        self.views.write().insert(object.id, Arc::clone(&view));
+        let errors = self.row_errors.sink(object.id);
+        self.ask(Request::Build(Box::new(BuildView { view: Arc::clone(&view), errors, imports, restore: epoch, reply })))?;
+        let built = built.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
+        if let Err(error) = built {
+            self.views.write().remove(&object.id);
+            self.relations.lock().remove(&object.id);
+            return Err(error);
+        }
+        Ok(view)
+    }
+
+    fn new_view_relation(&self, object: &Object, plan: &Plan) -> Relation {
+        let properties = &plan.root.properties;
+        let schema = schema_of(object.columns().expect("a view has columns"));
+        Relation::new(schema, properties.key.clone(), properties.append_only, self.config.workers)
+    }
+
+    fn imports(&self, plan: &Plan) -> Result<BTreeMap<ObjectId, ImportFrom>> {
+        let catalog = self.catalog();
+        let import = |id: ObjectId| -> Result<ImportFrom> {
+            match catalog.get(id).map(|object| &object.kind) {
+                Some(ObjectKind::Source(_)) => {
+                    let sources = self.sources.read();
+                    let source = sources.get(&id).ok_or_else(|| Error::internal(format!("source {id} has no connector")))?;
+                    let from = source.report.lock().position.clone();
+                    Ok(ImportFrom::Source { recipe: source.recipe.clone(), report: Arc::clone(&source.report), from })
+                }
+                _ => Ok(ImportFrom::Relation(self.relation(&catalog, id)?)),
+            }
+        };
+        plan.root.imports().into_iter().map(|id| Ok((id, import(id)?))).collect()
+    }
+
+    /// Every DEFAULT and generated column must be an expression over the table's own columns.
+    fn check_expressions(&self, columns: &[Column]) -> Result<()> {
+        for column in columns {
+            if let Some(default) = &column.default {
+                self.constant(default, &column.sql_type)?;
+            }
+        }
+        if columns.iter().any(|column| column.generated.is_some()) {
+            let plain: Vec<Column> = columns.iter().filter(|column| column.generated.is_none()).cloned().collect();
+            self.generated_projection(&plain, columns)?;
+        }
+        Ok(())
+    }
+}
+
+/// An empty relation for a table's rows.
+pub(crate) fn new_table_relation(table: &Table) -> Relation {
+    let key = (!table.key.is_empty()).then(|| table.key.clone());
+    Relation::new(schema_of(&table.columns), key, table.append_only, 1)
+}
+
+fn refuse_unfinished(create: &CreateTable) -> Result<()> {
+    if create.watermark.is_some() {
+        return Err(Error::not_supported("WATERMARK FOR").hint("Leave the clause out: windows then show every row as it arrives."));
+    }
+    Ok(())
+}
+
+fn declared_columns(create: &CreateTable) -> Result<Vec<Column>> {
+    let mut columns: Vec<Column> = Vec::new();
+    for definition in &create.columns {
+        let data_type = definition
+            .data_type
+            .as_ref()
+            .ok_or_else(|| Error::new(Kind::Syntax, format!("column \"{}\" has no type", definition.name)).at(definition.position))?;
+        let column = Column {
+            name: definition.name.clone(),
+            sql_type: sql_type(data_type).map_err(|error| error.at(definition.position))?,
+            not_null: definition.not_null,
+            default: definition.default.as_ref().map(ToString::to_string),
+            generated: definition.generated.as_ref().map(ToString::to_string),
+            include: None,
+        };
+        if columns.iter().any(|other| other.name == column.name) {
+            return Err(
+                Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", column.name)).at(definition.position)
+            );
+        }
+        columns.push(column);
+    }
+    for (include, name) in &create.include {
+        let sql_type = include.sql_type();
+        columns.push(Column { name: name.clone(), sql_type, not_null: false, default: None, generated: None, include: Some(*include) });
+    }
+    Ok(columns)
+}
+
+fn connector_options(create: &CreateTable) -> Option<ConnectorOptions> {
+    create.options.contains_key("connector").then(|| ConnectorOptions {
+        options: create.options.clone(),
+        format: create.format.clone().unwrap_or_else(|| "PLAIN".to_owned()),
+        encode: create.encode.clone().unwrap_or_else(|| "JSON".to_owned()),
+        encode_options: create.encode_options.clone(),
+    })
+}
+
+/// The columns of the statement, or the connector's own where it named none.
+fn completed(columns: Vec<Column>, connector: &dyn Connector) -> Vec<Column> {
+    if columns.iter().any(|column| column.generated.is_none()) {
+        return columns;
+    }
+    connector.columns().iter().map(column_of).chain(columns).collect()
+}
+
+fn column_of(column: &SourceColumn) -> Column {
+    Column {
+        name: column.name.clone(),
+        sql_type: column.sql_type.clone(),
+        not_null: column.not_null,
+        default: None,
+        generated: None,
+        include: column.include,
+    }
+}
+
+fn key_positions(create: &CreateTable, columns: &[Column]) -> Result<Vec<usize>> {
+    create
+        .key
+        .iter()
+        .map(|name| {
+            columns.iter().position(|column| column.name == *name).ok_or_else(|| {
+                Error::new(Kind::UndefinedColumn, format!("column \"{name}\" named in key does not exist")).at(create.name.position)
+            })
+        })
+        .collect()
+}
+
+fn with_key_not_null(mut columns: Vec<Column>, key: &[usize]) -> Vec<Column> {
+    for position in key {
+        columns[*position].not_null = true;
+    }
+    columns
+}
+
+fn discard_option(create: &CreateView) -> Result<bool> {
+    let mut discard = false;
+    for (name, value) in &create.options {
+        match (name.as_str(), value.to_ascii_lowercase().as_str()) {
+            ("discard", "true") => discard = true,
+            ("discard", "false") => {}
+            ("discard", _) => return Err(Error::new(Kind::InvalidParameter, format!("invalid value for option \"{name}\": \"{value}\""))),
+            _ => {
+                return Err(Error::new(Kind::InvalidParameter, format!("unrecognized option \"{name}\""))
+                    .hint("A view has the option discard = true."));
+            }
+        }
+    }
+    Ok(discard)
+}
+
+fn view_columns(create: &CreateView, schema: &arrow::datatypes::Schema) -> Result<Vec<Column>> {
+    if create.columns.len() > schema.fields().len() {
+        return Err(Error::new(Kind::Syntax, "CREATE VIEW specifies more column names than columns").at(create.name.position));
+    }
+    let mut columns: Vec<Column> = Vec::new();
+    for (index, field) in schema.fields().iter().enumerate() {
+        let name = create.columns.get(index).unwrap_or_else(|| field.name()).clone();
+        if columns.iter().any(|column| column.name == name) {
+            return Err(Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+                .hint("Give each column a name of its own with AS."));
+        }
+        columns.push(Column { name, sql_type: sql_type_of(field), not_null: false, default: None, generated: None, include: None });
+    }
+    Ok(columns)
+}
+
+/// What the catalog and a plan must agree on for a stored view.
+pub(crate) fn plan_stored(engine: &Engine, catalog: &Catalog, view: &View) -> Result<Plan> {
+    let query = crate::plan::parse_query(&view.query)?;
+    let scope = Scope { catalog, search_path: &view.search_path, relations: &NoSystemRelations, text: &view.query };
+    let bound = engine.planner.query(&query, &scope, &[])?;
+    engine.planner.view(&bound, catalog)
+}

@@ -1,0 +1,312 @@
+//! INSERT, UPDATE, DELETE, TRUNCATE: from rows that a plan gives to changes that a transaction holds.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use futures::TryStreamExt;
+
+use crate::catalog::{Object, ObjectKind, Table};
+use crate::engine::outcome::Outcome;
+use crate::engine::query::stream_of;
+use crate::engine::session::Session;
+use crate::engine::system::SystemRelations;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Bound, Change, ConflictUpdate, Scope, schema_of};
+use crate::serve::Providers;
+use crate::sql::{Insert, InsertConflict, Name, Parsed, Statement};
+use crate::state::Relation;
+use crate::types::{Changes, ObjectId, OnConflict, SqlType, rows_equal};
+
+impl Session {
+    /// Plans a statement that writes.
+    pub(crate) fn plan_change(&mut self, parsed: &Parsed, declared: &[Option<SqlType>]) -> Result<Change> {
+        let catalog = self.engine.catalog();
+        let search_path = self.settings.search_path();
+        let system = SystemRelations::new(self);
+        let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &system, text: &parsed.text };
+        match &parsed.statement {
+            Statement::Insert(insert) => self.engine.planner.insert(insert, &scope, declared),
+            Statement::Update(update) => self.engine.planner.update(update, &scope, declared),
+            Statement::Delete(delete) => self.engine.planner.delete(delete, &scope, declared),
+            _ => Err(Error::internal("not a statement that writes")),
+        }
+    }
+
+    /// Runs INSERT, UPDATE or DELETE.
+    pub(crate) async fn run_change(&mut self, parsed: &Parsed, declared: &[Option<SqlType>], parameters: &[ArrayRef]) -> Result<Outcome> {
+        let change = self.plan_change(parsed, declared)?;
+        let table = writable(&change.object)?.clone();
+        let catalog = self.engine.catalog();
+        self.hold_table(&catalog, change.object.id).await?;
+        let rows = self.collect(&change.rows, parameters).await?;
+        let written = match &parsed.statement {
+            Statement::Insert(insert) => self.insert_rows(&change.object, &table, insert, rows, &parsed.text)?,
+            Statement::Update(_) => self.update_rows(&change.object, &table, rows)?,
+            _ => self.delete_rows(&change.object, &table, rows)?,
+        };
+        let tag = match &parsed.statement {
+            Statement::Insert(_) => "INSERT",
+            Statement::Update(_) => "UPDATE",
+            _ => "DELETE",
+        };
+        match &change.returning {
+            None if tag == "INSERT" => Ok(Outcome::Done(format!("INSERT 0 {}", written.affected))),
+            None => Ok(Outcome::Done(format!("{tag} {}", written.affected))),
+            Some(returning) => self.returning(returning, change.object.id, written.rows, parameters, tag).await,
+        }
+    }
+
+    /// Retracts every row of the tables.
+    pub(crate) async fn truncate(&mut self, names: &[Name]) -> Result<()> {
+        let catalog = self.engine.catalog();
+        for name in names {
+            let object = self.find(name)?;
+            let table = writable(&object).map_err(|error| error.at(name.position))?;
+            if table.append_only {
+                return Err(
+                    Error::not_supported(format!("TRUNCATE of append-only table \"{}\"", object.name)).hint("DROP and create it again.")
+                );
+            }
+            self.hold_table(&catalog, object.id).await?;
+            let snapshot = self.snapshot(&catalog, object.id, Session::newest())?;
+            for chunk in 0..snapshot.chunks() {
+                self.write(object.id, Changes::retractions(snapshot.batch(chunk, None)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes rows that have every column of the table already: COPY.
+    pub(crate) fn insert_complete(&mut self, object: &Object, table: &Table, rows: &RecordBatch) -> Result<usize> {
+        check_not_null(object, table, rows)?;
+        let relation = self.held(object.id)?;
+        let resolved = relation.resolve(rows, table.on_conflict, &object.name)?;
+        self.write(object.id, resolved.changes)?;
+        Ok(resolved.affected)
+    }
+
+    fn insert_rows(&mut self, object: &Object, table: &Table, insert: &Insert, rows: Vec<RecordBatch>, text: &str) -> Result<Written> {
+        let rows = concat_batches(&schema_of_nullable(table), &rows)?;
+        check_not_null(object, table, &rows)?;
+        let relation = self.held(object.id)?;
+        let (changes, affected, shown) = match &insert.on_conflict {
+            Some(InsertConflict::DoUpdate { assignments, condition }) if !table.key.is_empty() => {
+                let catalog = self.engine.catalog();
+                let search_path = self.settings.search_path();
+                let system = SystemRelations::new(self);
+                let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &system, text };
+                let update = self.engine.planner.conflict_update(object, assignments, condition.as_ref(), &scope)?;
+                upsert(object, table, &relation, &update, &rows)?
+            }
+            conflict => {
+                let policy = if conflict.is_some() { OnConflict::DoNothing } else { table.on_conflict };
+                let resolved = relation.resolve(&rows, policy, &object.name)?;
+                let shown = if policy == OnConflict::DoNothing { inserted_rows(&resolved.changes) } else { rows };
+                (resolved.changes, resolved.affected, shown)
+            }
+        };
+        self.write(object.id, changes)?;
+        Ok(Written { rows: shown, affected })
+    }
+
+    /// `rows`: the old columns, then the new ones.
+    fn update_rows(&mut self, object: &Object, table: &Table, rows: Vec<RecordBatch>) -> Result<Written> {
+        let width = table.columns.len();
+        let schema = schema_of_nullable(table);
+        let mut changed = Vec::new();
+        let (mut old_rows, mut new_rows) = (Vec::new(), Vec::new());
+        for batch in &rows {
+            old_rows.push(RecordBatch::try_new(Arc::clone(&schema), batch.columns()[..width].to_vec())?);
+            new_rows.push(RecordBatch::try_new(Arc::clone(&schema), batch.columns()[width..].to_vec())?);
+        }
+        let (old, new) = (concat_batches(&schema, &old_rows)?, concat_batches(&schema, &new_rows)?);
+        check_not_null(object, table, &new)?;
+        check_moved_keys(object, table, &*self.held(object.id)?, &old, &new)?;
+        changed.push(Changes::retractions(old));
+        changed.push(Changes::insertions(new.clone()));
+        self.write(object.id, Changes::concat(&schema, &changed))?;
+        Ok(Written { affected: new.num_rows(), rows: new })
+    }
+
+    fn delete_rows(&mut self, object: &Object, table: &Table, rows: Vec<RecordBatch>) -> Result<Written> {
+        let rows = concat_batches(&schema_of_nullable(table), &rows)?;
+        self.write(object.id, Changes::retractions(rows.clone()))?;
+        Ok(Written { affected: rows.num_rows(), rows })
+    }
+
+    async fn collect(&mut self, bound: &Bound, parameters: &[ArrayRef]) -> Result<Vec<RecordBatch>> {
+        let catalog = self.engine.catalog();
+        let lease = self.read_epoch(&bound.depends_on).await?;
+        let (_, rows) = self.run_bound(bound, &catalog, parameters, lease).await?;
+        rows.try_collect().await
+    }
+
+    async fn returning(
+        &mut self,
+        returning: &Bound,
+        table: ObjectId,
+        rows: RecordBatch,
+        parameters: &[ArrayRef],
+        tag: &'static str,
+    ) -> Result<Outcome> {
+        let catalog = self.engine.catalog();
+        let mut providers = Providers::default();
+        for id in returning.depends_on.iter().filter(|id| **id != table) {
+            providers.snapshot(*id, self.engine.relation(&catalog, *id)?.snapshot(self.engine.clock.complete()));
+        }
+        let affected = rows.num_rows();
+        providers.batch(table, rows);
+        let provider = |id| providers.get(id);
+        let (schema, rows) = crate::serve::run(
+            &self.engine.planner,
+            returning,
+            &provider,
+            parameters,
+            self.engine.wall.now_micros(),
+            self.engine.queries.handle(),
+        )
+        .await?;
+        let rows: Vec<RecordBatch> = rows.try_collect().await?;
+        debug_assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), affected, "RETURNING gives one row per affected row");
+        Ok(Outcome::Rows { schema, rows: stream_of(rows), tag })
+    }
+
+    fn held(&mut self, table: ObjectId) -> Result<Arc<Relation>> {
+        let transaction = self.transaction.as_mut().expect("holding a table opens a transaction");
+        Ok(transaction.table(table)?.expect("the table is held before it is written"))
+    }
+
+    fn write(&mut self, table: ObjectId, changes: Changes) -> Result<()> {
+        self.transaction.as_mut().expect("holding a table opens a transaction").write(table, changes)
+    }
+}
+
+/// What a statement wrote: the rows as RETURNING shows them, and how many the tag counts.
+struct Written {
+    rows: RecordBatch,
+    affected: usize,
+}
+
+/// The table behind an object that may be written to.
+pub(crate) fn writable(object: &Object) -> Result<&Table> {
+    match &object.kind {
+        ObjectKind::Table(table) if table.connector.is_none() => Ok(table),
+        ObjectKind::Table(_) => {
+            Err(Error::not_supported(format!("cannot change table \"{}\": its rows come from its connector", object.name)))
+        }
+        _ => Err(Error::new(Kind::WrongObjectType, format!("cannot change {} \"{}\"", object.kind_name(), object.name))
+            .hint("Write to the tables that it reads.")),
+    }
+}
+
+/// The table's columns as batches carry them until NOT NULL has been checked.
+fn schema_of_nullable(table: &Table) -> arrow::datatypes::SchemaRef {
+    let fields = schema_of(&table.columns).fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
+    Arc::new(arrow::datatypes::Schema::new(fields))
+}
+
+fn check_not_null(object: &Object, table: &Table, rows: &RecordBatch) -> Result<()> {
+    for (column, values) in table.columns.iter().zip(rows.columns()) {
+        if column.not_null && values.null_count() > 0 {
+            let message = format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", column.name, object.name);
+            return Err(Error::new(Kind::NotNullViolation, message));
+        }
+    }
+    Ok(())
+}
+
+fn inserted_rows(changes: &Changes) -> RecordBatch {
+    let wanted: Vec<u32> = (0..changes.len()).filter(|row| changes.weight(*row) > 0).map(|row| row as u32).collect();
+    changes.take(&UInt32Array::from(wanted)).into_parts().0
+}
+
+/// A row whose key an UPDATE changed must not meet another row of the new key.
+fn check_moved_keys(object: &Object, table: &Table, relation: &Relation, old: &RecordBatch, new: &RecordBatch) -> Result<()> {
+    let key = |batch: &RecordBatch| table.key.iter().map(|position| Arc::clone(batch.column(*position))).collect::<Vec<ArrayRef>>();
+    let (old_keys, new_keys) = (key(old), key(new));
+    let moved: Vec<u32> = (0..old.num_rows()).filter(|row| !rows_equal(&old_keys, *row, &new_keys, *row)).map(|row| row as u32).collect();
+    if table.key.is_empty() || moved.is_empty() {
+        return Ok(());
+    }
+    // What would remain without the old rows must take the new ones: the relation's own check for a plain INSERT says so.
+    let without = Relation::new(Arc::clone(relation.schema()), relation.key().map(<[usize]>::to_vec), false, 1);
+    let moved = UInt32Array::from(moved);
+    let targets = take_record_batch(new, &moved)?;
+    let there = relation.lookup(&key(&targets), Session::newest())?;
+    without.apply(0, 1, &Changes::insertions(there.clone()))?;
+    let leaving = rows_with_keys(&key(old), old, &there, &key(&there))?;
+    without.apply(0, 2, &Changes::retractions(leaving))?;
+    let staying: Vec<u32> = (0..old.num_rows()).filter(|row| !moved.values().contains(&(*row as u32))).map(|row| row as u32).collect();
+    let staying = take_record_batch(new, &UInt32Array::from(staying))?;
+    let arriving = concat_batches(&new.schema(), [&staying, &targets])?;
+    without.resolve(&arriving, OnConflict::Error, &object.name).map(drop)
+}
+
+/// The rows of `there` whose key is one of `old_keys`.
+fn rows_with_keys(old_keys: &[ArrayRef], old: &RecordBatch, there: &RecordBatch, there_keys: &[ArrayRef]) -> Result<RecordBatch> {
+    let found: Vec<u32> = (0..there.num_rows())
+        .filter(|row| (0..old.num_rows()).any(|other| rows_equal(there_keys, *row, old_keys, other)))
+        .map(|row| row as u32)
+        .collect();
+    Ok(take_record_batch(there, &UInt32Array::from(found))?)
+}
+
+/// ON CONFLICT DO UPDATE: changes, affected rows, and the rows as they are afterwards.
+fn upsert(
+    object: &Object,
+    table: &Table,
+    relation: &Relation,
+    update: &ConflictUpdate,
+    rows: &RecordBatch,
+) -> Result<(Changes, usize, RecordBatch)> {
+    let schema = rows.schema();
+    let key = |batch: &RecordBatch| table.key.iter().map(|position| Arc::clone(batch.column(*position))).collect::<Vec<ArrayRef>>();
+    // The statement's own rows must not meet each other: PostgreSQL refuses that, too.
+    let alone = Relation::new(Arc::clone(relation.schema()), relation.key().map(<[usize]>::to_vec), false, 1);
+    alone.resolve(rows, OnConflict::Error, &object.name).map_err(|_| {
+        Error::new(Kind::CardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time")
+            .hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
+    })?;
+    let (mut fresh, mut taken, mut old) = (Vec::new(), Vec::new(), Vec::new());
+    for row in 0..rows.num_rows() {
+        let there = relation.lookup(&key(&rows.slice(row, 1)), Session::newest())?;
+        if there.num_rows() == 0 {
+            fresh.push(row as u32);
+        } else {
+            taken.push(row as u32);
+            old.push(there);
+        }
+    }
+    let fresh = take_record_batch(rows, &UInt32Array::from(fresh))?;
+    let excluded = take_record_batch(rows, &UInt32Array::from(taken))?;
+    let old = concat_batches(&schema, &old)?;
+    let (old, new) = updated(table, update, &old, &excluded)?;
+    check_not_null(object, table, &new)?;
+    check_moved_keys(object, table, relation, &old, &new)?;
+    let shown = concat_batches(&schema, [&fresh, &new])?;
+    let changes = Changes::concat(&schema, &[Changes::insertions(fresh), Changes::retractions(old), Changes::insertions(new)]);
+    Ok((changes, shown.num_rows(), shown))
+}
+
+/// The rows that an upsert changes, before and after.
+fn updated(table: &Table, update: &ConflictUpdate, old: &RecordBatch, excluded: &RecordBatch) -> Result<(RecordBatch, RecordBatch)> {
+    let fields: Vec<_> = old.schema().fields().iter().chain(excluded.schema().fields()).cloned().collect();
+    let columns = old.columns().iter().chain(excluded.columns()).cloned().collect();
+    let mut both = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns)?;
+    let mut old = old.clone();
+    if let Some(condition) = &update.condition {
+        let mask = condition.array(&both)?;
+        let mask = arrow::array::AsArray::as_boolean(mask.as_ref());
+        both = arrow::compute::filter_record_batch(&both, mask)?;
+        old = arrow::compute::filter_record_batch(&old, mask)?;
+    }
+    let columns = update.columns.iter().map(|scalar| scalar.array(&both)).collect::<Result<Vec<_>>>()?;
+    let mut new = RecordBatch::try_new(schema_of_nullable(table), columns)?;
+    for (position, scalar) in &update.generated {
+        let mut columns = new.columns().to_vec();
+        columns[*position] = scalar.array(&new)?;
+        new = RecordBatch::try_new(new.schema(), columns)?;
+    }
+    Ok((old, new))
+}

@@ -1,0 +1,146 @@
+//! DROP: what depends on the object goes first, and only if asked for.
+
+use crate::catalog::{Catalog, Object, ObjectKind};
+use crate::engine::Engine;
+use crate::engine::coordinator::Request;
+use crate::engine::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::sql::{DropKind, Name};
+use crate::types::ObjectId;
+
+impl Session {
+    pub(crate) async fn drop_objects(&mut self, kind: DropKind, names: &[Name], if_exists: bool, cascade: bool) -> Result<()> {
+        let engine = std::sync::Arc::clone(&self.engine);
+        let _one_at_a_time = engine.ddl.lock().await;
+        let catalog = engine.catalog();
+        let mut going: Vec<ObjectId> = Vec::new();
+        for name in names {
+            let Some(object) = self.droppable(&catalog, kind, name, if_exists)? else { continue };
+            let mut below: Vec<ObjectId> = dependants(&catalog, &object);
+            below.retain(|id| !going.contains(id));
+            if !cascade && below.iter().any(|id| !names_it(&catalog, *id, names)) {
+                return Err(refuse(&catalog, &object, &below).at(name.position));
+            }
+            if cascade && !below.is_empty() {
+                let listed: Vec<String> = below.iter().filter_map(|id| catalog.get(*id)).map(|object| described(object)).collect();
+                self.notice(Error::new(Kind::DependentObjects, format!("drop cascades to {}", listed.join(", "))));
+            }
+            going.extend(below);
+            if object.id != 0 && !going.contains(&object.id) {
+                going.push(object.id);
+            }
+        }
+        engine.drop_all(&going).await
+    }
+
+    fn droppable(&mut self, catalog: &Catalog, kind: DropKind, name: &Name, if_exists: bool) -> Result<Option<Object>> {
+        let found = match kind {
+            DropKind::Schema => catalog
+                .find_in("", &name.name)
+                .cloned()
+                .ok_or_else(|| Error::new(Kind::UndefinedSchema, format!("schema \"{}\" does not exist", name.name)).at(name.position)),
+            _ => self.find(name).map_err(|error| missing(kind, name, error)),
+        };
+        let object = match found {
+            Ok(object) => object,
+            Err(error) if if_exists && matches!(error.kind(), Kind::UndefinedTable | Kind::UndefinedSchema) => {
+                self.notice(Error::new(error.kind(), format!("{}, skipping", error.message())));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let right = matches!(
+            (kind, &object.kind),
+            (DropKind::Table, ObjectKind::Table(_))
+                | (DropKind::Source, ObjectKind::Source(_))
+                | (DropKind::View, ObjectKind::View(_))
+                | (DropKind::MaterializedView, ObjectKind::MaterializedView(_))
+                | (DropKind::Schema, ObjectKind::Schema)
+        );
+        if !right {
+            let error = Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.name, kind_name(kind))).at(name.position);
+            return Err(error.hint(format!("Use DROP {} to remove it.", object.kind_name().to_uppercase())));
+        }
+        Ok(Some(Object::clone(&object)))
+    }
+}
+
+impl Engine {
+    /// Ends and forgets these objects, each listed before those it depends on.
+    pub(crate) async fn drop_all(&self, objects: &[ObjectId]) -> Result<()> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let (reply, done) = tokio::sync::oneshot::channel();
+        // The rows go first, so that no checkpoint writes them again behind the catalog's back.
+        {
+            let mut relations = self.relations.lock();
+            objects.iter().for_each(|id| drop(relations.remove(id)));
+        }
+        self.ask(Request::Drop { objects: objects.to_vec(), reply })?;
+        done.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
+        self.uninstall(objects)?;
+        for id in objects {
+            self.views.write().remove(id);
+            self.sources.write().remove(id);
+            self.table_locks.lock().remove(id);
+            self.row_errors.forget(*id);
+        }
+        Ok(())
+    }
+}
+
+/// Everything that goes with the object, each before those it depends on.
+fn dependants(catalog: &Catalog, object: &Object) -> Vec<ObjectId> {
+    if !matches!(object.kind, ObjectKind::Schema) {
+        return catalog.dependants_deep(object.id).into_iter().map(|object| object.id).collect();
+    }
+    let mut inside: Vec<ObjectId> = Vec::new();
+    for member in catalog.objects().filter(|member| member.schema == object.name) {
+        inside.push(member.id);
+        inside.extend(catalog.dependants_deep(member.id).into_iter().map(|object| object.id));
+    }
+    inside.sort_unstable_by(|a, b| b.cmp(a));
+    inside.dedup();
+    inside
+}
+
+fn names_it(catalog: &Catalog, id: ObjectId, names: &[Name]) -> bool {
+    catalog.get(id).is_some_and(|object| {
+        names.iter().any(|name| name.name == object.name && name.schema.as_ref().is_none_or(|schema| *schema == object.schema))
+    })
+}
+
+fn refuse(catalog: &Catalog, object: &Object, below: &[ObjectId]) -> Error {
+    let on = described(object);
+    let details: Vec<String> =
+        below.iter().filter_map(|id| catalog.get(*id)).map(|dependant| format!("{} depends on {on}", described(dependant))).collect();
+    Error::new(Kind::DependentObjects, format!("cannot drop {on} because other objects depend on it"))
+        .detail(details.join("\n"))
+        .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}
+
+fn described(object: &Object) -> String {
+    format!("{} {}", object.kind_name(), object.name)
+}
+
+fn missing(kind: DropKind, name: &Name, error: Error) -> Error {
+    if error.kind() != Kind::UndefinedTable {
+        return error;
+    }
+    let renamed = Error::new(Kind::UndefinedTable, format!("{} \"{}\" does not exist", kind_name(kind), name.name)).at(name.position);
+    match error.hint_text() {
+        Some(hint) => renamed.hint(hint),
+        None => renamed,
+    }
+}
+
+fn kind_name(kind: DropKind) -> &'static str {
+    match kind {
+        DropKind::Table => "table",
+        DropKind::Source => "source",
+        DropKind::View => "view",
+        DropKind::MaterializedView => "materialized view",
+        DropKind::Schema => "schema",
+    }
+}

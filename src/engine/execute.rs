@@ -1,0 +1,270 @@
+//! One match over every `Statement`.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+
+use crate::engine::outcome::{Description, Outcome};
+use crate::engine::session::Session;
+use crate::engine::transaction::Transaction;
+use crate::error::{Error, Kind, Result};
+use crate::sql::{CopySubject, Parsed, Statement};
+use crate::types::SqlType;
+
+impl Session {
+    /// What a statement takes and gives.
+    pub(crate) async fn describe_statement(&mut self, parsed: &Arc<Parsed>, declared: &[Option<SqlType>]) -> Result<Description> {
+        let plain = |columns| Ok(Description { parameters: known(declared), columns });
+        match &parsed.statement {
+            Statement::Query(query) => {
+                let planned = self.plan(query, &parsed.text, declared)?;
+                Ok(Description { parameters: planned.bound.parameters.clone(), columns: Some(Arc::clone(&planned.bound.schema)) })
+            }
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+                let change = self.plan_change(parsed, declared)?;
+                Ok(Description { parameters: change.rows.parameters.clone(), columns: change.returning.map(|returning| returning.schema) })
+            }
+            Statement::Declare { query, .. } => {
+                let Statement::Query(select) = &query.statement else { return plain(None) };
+                let planned = self.plan(select, &query.text, declared)?;
+                Ok(Description { parameters: planned.bound.parameters.clone(), columns: None })
+            }
+            Statement::Fetch { name, skip: false, .. } => {
+                let schema = Arc::clone(&self.cursor(name)?.schema);
+                plain(Some(schema))
+            }
+            Statement::Execute { name, .. } => {
+                let (prepared, types) = self.prepared_statement(name)?;
+                let description = Box::pin(self.describe_statement(&prepared, &types)).await?;
+                plain(description.columns)
+            }
+            Statement::Explain { .. } => plain(Some(crate::engine::explain::schema())),
+            Statement::Show(show) => {
+                let schema = self.show_schema(show)?;
+                plain(Some(schema))
+            }
+            _ => plain(None),
+        }
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn execute_statement(
+        &mut self,
+        parsed: &Arc<Parsed>,
+        description: Option<&Description>,
+        parameters: &[ArrayRef],
+    ) -> Result<Outcome> {
+        let declared: Vec<Option<SqlType>> =
+            description.map_or_else(Vec::new, |known| known.parameters.iter().cloned().map(Some).collect());
+        match &parsed.statement {
+            Statement::Query(query) => {
+                let (schema, rows) = self.run_query(query, &parsed.text, &declared, parameters).await?;
+                Ok(Outcome::Rows { schema, rows, tag: "SELECT" })
+            }
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => self.run_change(parsed, &declared, parameters).await,
+            Statement::Truncate { names } => {
+                self.truncate(names).await?;
+                done("TRUNCATE TABLE")
+            }
+            Statement::CreateTable(create) => self.create_table(create, parsed, false).await.and(done("CREATE TABLE")),
+            Statement::CreateSource(create) => self.create_table(create, parsed, true).await.and(done("CREATE SOURCE")),
+            Statement::CreateView(create) => self.create_view(create, parsed, false).await.and(done("CREATE VIEW")),
+            Statement::CreateMaterializedView(create) => self.create_view(create, parsed, true).await.and(done("CREATE MATERIALIZED VIEW")),
+            Statement::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists).and(done("CREATE SCHEMA")),
+            Statement::Drop { kind, names, if_exists, cascade } => {
+                self.drop_objects(*kind, names, *if_exists, *cascade).await?;
+                done(drop_tag(*kind))
+            }
+            Statement::Explain { kind, statement } => self.explain(*kind, statement, parsed).await,
+            Statement::Copy(copy) => match (&copy.subject, copy.from_client) {
+                (CopySubject::Relation { name, columns }, true) => self.copy_from(name, columns, &copy.format).await,
+                (CopySubject::Query(_), true) => Err(Error::new(Kind::Syntax, "COPY FROM takes a table, not a query")),
+                (subject, false) => self.copy_to(subject, &copy.format, &parsed.text).await,
+            },
+            Statement::Show(show) => self.show(show),
+            Statement::Flush => {
+                self.commit_and_wait().await?;
+                done("FLUSH")
+            }
+            _ => self.execute_session_statement(parsed, parameters).await,
+        }
+    }
+
+    /// Statements about the session itself.
+    async fn execute_session_statement(&mut self, parsed: &Arc<Parsed>, parameters: &[ArrayRef]) -> Result<Outcome> {
+        match &parsed.statement {
+            Statement::Set { name, value, local } => {
+                self.set(name, value.as_deref(), *local)?;
+                done("SET")
+            }
+            Statement::Reset { name } => {
+                self.reset(name.as_deref())?;
+                done("RESET")
+            }
+            Statement::Begin => self.begin(),
+            Statement::Commit => self.end_block(true).await,
+            Statement::Rollback => self.end_block(false).await,
+            Statement::Savepoint(_) => self.savepoint("SAVEPOINT"),
+            Statement::Release(_) => self.savepoint("RELEASE"),
+            Statement::RollbackTo(_) => Err(Error::not_supported("ROLLBACK TO SAVEPOINT").hint("ROLLBACK ends the whole transaction.")),
+            Statement::Prepare { name, types, statement } => {
+                let types = types.iter().map(|data_type| crate::plan::sql_type(data_type).map(Some)).collect::<Result<Vec<_>>>()?;
+                if self.prepared.contains_key(name) {
+                    return Err(Error::new(Kind::DuplicateStatement, format!("prepared statement \"{name}\" already exists")));
+                }
+                self.prepared.insert(name.clone(), (Arc::new(Parsed::clone(statement)), types));
+                done("PREPARE")
+            }
+            Statement::Execute { name, arguments } => self.execute_prepared(name, arguments).await,
+            Statement::Deallocate { name } => {
+                match name {
+                    None => self.prepared.clear(),
+                    // A name of the protocol's own statements is the wire's: nothing is kept of it here.
+                    Some(name) => drop(self.prepared.remove(name)),
+                }
+                done("DEALLOCATE")
+            }
+            Statement::Declare { name, hold, query, .. } => self.declare(name, *hold, query, parameters).await,
+            Statement::Fetch { name, count, skip } => self.fetch(name, *count, *skip).await,
+            Statement::Close { name } => self.close_cursor(name.as_deref()),
+            Statement::Discard { all } => {
+                if *all {
+                    self.cursors.clear();
+                    self.prepared.clear();
+                    self.reset(None)?;
+                }
+                done(if *all { "DISCARD ALL" } else { "DISCARD" })
+            }
+            Statement::NoOperation(tag @ "CHECKPOINT") => {
+                self.engine.checkpoint().await?;
+                done(tag)
+            }
+            Statement::NoOperation(tag) => done(tag),
+            _ => Err(Error::internal("a statement that nobody executes")),
+        }
+    }
+
+    fn begin(&mut self) -> Result<Outcome> {
+        match &mut self.transaction {
+            Some(transaction) if transaction.explicit => {
+                self.warning(Error::new(Kind::ActiveTransaction, "there is already a transaction in progress"));
+            }
+            // What the same message wrote before BEGIN belongs to the block, as in PostgreSQL.
+            Some(transaction) => {
+                transaction.explicit = true;
+                transaction.reads_at = None;
+            }
+            None => self.transaction = Some(Transaction::new(true)),
+        }
+        done("BEGIN")
+    }
+
+    async fn end_block(&mut self, keep: bool) -> Result<Outcome> {
+        if self.transaction.as_ref().is_none_or(|transaction| !transaction.explicit) {
+            self.warning(Error::new(Kind::ActiveTransaction, "there is no transaction in progress"));
+        }
+        if keep && !self.in_failed_transaction() {
+            self.commit().await?;
+            return done("COMMIT");
+        }
+        self.rollback()?;
+        done("ROLLBACK")
+    }
+
+    fn savepoint(&mut self, tag: &'static str) -> Result<Outcome> {
+        if self.transaction.as_ref().is_none_or(|transaction| !transaction.explicit) {
+            return Err(Error::new(Kind::ActiveTransaction, format!("{tag} can only be used in transaction blocks")));
+        }
+        done(tag)
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        let before = self.settings.get(name)?.to_owned();
+        let change = self.settings.set(name, value)?;
+        if local && let Some(transaction) = &mut self.transaction {
+            transaction.local_settings.push((name.to_owned(), Some(before)));
+        }
+        self.tell_change(change);
+        Ok(())
+    }
+
+    fn reset(&mut self, name: Option<&str>) -> Result<()> {
+        match name {
+            Some(name) => self.set(name, None, false),
+            None => {
+                self.settings.reset_all();
+                for change in self.settings.reported() {
+                    self.tell_change(Some(change));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn prepared_statement(&self, name: &str) -> Result<(Arc<Parsed>, Vec<Option<SqlType>>)> {
+        let found = self.prepared.get(name).cloned();
+        found.ok_or_else(|| Error::new(Kind::UndefinedStatement, format!("prepared statement \"{name}\" does not exist")))
+    }
+
+    async fn execute_prepared(&mut self, name: &str, arguments: &[sqlparser::ast::Expr]) -> Result<Outcome> {
+        let (prepared, types) = self.prepared_statement(name)?;
+        let description = Box::pin(self.describe_statement(&prepared, &types)).await?;
+        if description.parameters.len() != arguments.len() {
+            let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+            let detail = format!("Expected {} parameters but got {}.", description.parameters.len(), arguments.len());
+            return Err(Error::new(Kind::Syntax, message).detail(detail));
+        }
+        let values =
+            arguments.iter().zip(&description.parameters).map(|(value, sql_type)| self.engine.constant(&value.to_string(), sql_type));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        Box::pin(self.execute_statement(&prepared, Some(&description), &values)).await
+    }
+
+    /// Makes what was written visible everywhere: waits until every view reflects it.
+    async fn commit_and_wait(&mut self) -> Result<()> {
+        self.commit().await?;
+        self.engine.flush().await
+    }
+}
+
+impl crate::engine::Engine {
+    /// Waits until every view reflects everything that has been written.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let epoch = self.clock.newest_written();
+        self.clock.wait_complete(epoch).await.map(drop)
+    }
+
+    /// Makes a checkpoint now.
+    pub(crate) async fn checkpoint(&self) -> Result<()> {
+        let (reply, made) = tokio::sync::oneshot::channel();
+        self.ask(crate::engine::coordinator::Request::Checkpoint { reply })?;
+        made.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))
+    }
+
+    /// The value of an expression without columns.
+    pub(crate) fn constant(&self, text: &str, sql_type: &SqlType) -> Result<ArrayRef> {
+        let catalog = self.catalog();
+        let scope = crate::plan::Scope { catalog: &catalog, search_path: &[], relations: &crate::plan::NoSystemRelations, text };
+        self.planner.constant_text(text, sql_type, &scope, self.wall.now_micros())
+    }
+}
+
+fn done(tag: &str) -> Result<Outcome> {
+    Ok(Outcome::Done(tag.to_owned()))
+}
+
+/// Parameters of a statement that takes none of its own: as declared.
+fn known(declared: &[Option<SqlType>]) -> Vec<SqlType> {
+    declared.iter().map(|declared| declared.clone().unwrap_or(SqlType::Text)).collect()
+}
+
+fn drop_tag(kind: crate::sql::DropKind) -> &'static str {
+    use crate::sql::DropKind;
+    match kind {
+        DropKind::Table => "DROP TABLE",
+        DropKind::Source => "DROP SOURCE",
+        DropKind::View => "DROP VIEW",
+        DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
+        DropKind::Schema => "DROP SCHEMA",
+    }
+}

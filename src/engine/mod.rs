@@ -1,0 +1,170 @@
+//! The only folder that knows the whole: sessions, statements, the coordinator, recovery.
+//!
+//! A `Session` is one client's. It executes statements: definitions change the catalog and command the coordinator, writes join the clock's
+//! open epoch, queries read relations at a complete epoch on the caller's own task.
+
+mod access;
+mod catalog_change;
+mod clock;
+mod coordinator;
+mod copy;
+mod create;
+mod cursor;
+mod dml;
+mod drop;
+mod execute;
+mod explain;
+mod outcome;
+mod query;
+mod recover;
+mod registry;
+mod session;
+mod settings;
+mod show;
+mod source;
+mod system;
+mod transaction;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crossbeam_channel::Sender;
+use parking_lot::{Mutex, RwLock};
+
+pub use outcome::{CopyTarget, Description, Notice, Outcome, Parameter, RowStream, TransactionStatus};
+pub use session::{Session, Startup};
+pub use settings::SERVER_VERSION;
+
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::dataflow::RowErrorLog;
+use crate::engine::clock::EpochClock;
+use crate::engine::coordinator::Request;
+use crate::engine::registry::Registry;
+use crate::engine::source::{SourceRecipe, SourceReport};
+use crate::engine::view::{RunningView, ViewStatus};
+use crate::error::Result;
+use crate::plan::Planner;
+use crate::state::{Leases, Relation, Store};
+use crate::types::{Clock, ObjectId};
+
+/// The database.
+pub struct Engine {
+    config: Config,
+    store: Arc<Store>,
+    planner: Planner,
+    /// Where queries compute: apart from the threads that serve connections, which must never be kept busy for long.
+    queries: QueryThreads,
+    wall: Arc<dyn Clock>,
+    /// When it started, microseconds since 1970.
+    started_micros: i64,
+    catalog: RwLock<Arc<Catalog>>,
+    next_id: AtomicU32,
+    clock: Arc<EpochClock>,
+    leases: Arc<Leases>,
+    /// The rows of every table and view.
+    relations: Arc<Mutex<BTreeMap<ObjectId, Arc<Relation>>>>,
+    views: RwLock<BTreeMap<ObjectId, Arc<RunningView>>>,
+    sources: RwLock<BTreeMap<ObjectId, KnownSource>>,
+    row_errors: Arc<RowErrorLog>,
+    /// Writers of one table take turns: held from the first look at the table until the write has joined an epoch.
+    table_locks: Mutex<BTreeMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Definitions change one at a time.
+    ddl: tokio::sync::Mutex<()>,
+    coordinator: Sender<Request>,
+    coordinator_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    wake: crate::dataflow::Wake,
+    registry: Registry,
+    stopping: AtomicBool,
+}
+
+/// The runtime of queries. Ends without waiting for them.
+struct QueryThreads(Option<tokio::runtime::Runtime>);
+
+impl QueryThreads {
+    fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("query").enable_all().build();
+        runtime
+            .map(|runtime| QueryThreads(Some(runtime)))
+            .map_err(|cause| crate::error::Error::external("cannot start threads for queries", cause))
+    }
+
+    fn handle(&self) -> &tokio::runtime::Handle {
+        self.0.as_ref().expect("there until it is dropped").handle()
+    }
+}
+
+impl Drop for QueryThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A source, or a table that a connector fills.
+#[derive(Clone)]
+pub(crate) struct KnownSource {
+    pub(crate) recipe: SourceRecipe,
+    pub(crate) report: Arc<Mutex<SourceReport>>,
+}
+
+impl Engine {
+    /// The names of views that have failed.
+    pub fn failed_views(&self) -> Vec<String> {
+        let views = self.views.read();
+        views.values().filter(|view| matches!(view.status(), ViewStatus::Failed(_))).map(|view| view.name.clone()).collect()
+    }
+
+    /// Sets the gauges that are computed when somebody asks.
+    pub fn record_metrics(&self) {
+        let rows = |count: usize| u32::try_from(count).map_or(f64::MAX, f64::from);
+        metrics::gauge!("tidemill_connections").set(rows(self.registry.connections()));
+        metrics::gauge!("tidemill_epoch").set(self.clock.complete() as f64);
+        for (id, relation) in self.relations.lock().iter() {
+            let name = self.object_name(*id);
+            metrics::gauge!("tidemill_relation_rows", "relation" => name.clone()).set(relation.live_rows() as f64);
+            metrics::gauge!("tidemill_relation_bytes", "relation" => name).set(relation.memory_bytes() as f64);
+        }
+        for (id, source) in self.sources.read().iter() {
+            let report = source.report.lock();
+            let name = self.object_name(*id);
+            metrics::counter!("tidemill_source_rows_total", "source" => name.clone()).absolute(report.position.rows);
+            metrics::counter!("tidemill_dead_letters_total", "source" => name.clone()).absolute(report.position.dead_letters);
+            metrics::gauge!("tidemill_source_lag", "source" => name).set(report.lag.unwrap_or(0) as f64);
+        }
+    }
+
+    /// Makes a last checkpoint and ends the workers.
+    pub async fn stop(&self) {
+        if self.stopping.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (reply, done) = tokio::sync::oneshot::channel();
+        if self.coordinator.send(Request::Stop { reply }).is_ok() {
+            // An error means that the coordinator has gone already.
+            drop(done.await);
+        }
+        // It lets go of the store as it ends: RocksDB must be closed before the process runs its exit handlers.
+        let thread = self.coordinator_thread.lock().take();
+        if let Some(thread) = thread
+            && let Ok(Err(_)) = tokio::task::spawn_blocking(move || thread.join()).await
+        {
+            tracing::error!("the coordinator has panicked");
+        }
+    }
+
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read())
+    }
+
+    fn object_name(&self, id: ObjectId) -> String {
+        self.catalog().get(id).map_or_else(|| id.to_string(), |object| object.name.clone())
+    }
+
+    fn ask(&self, request: Request) -> Result<()> {
+        self.coordinator.send(request).map_err(|_| crate::error::Error::new(crate::error::Kind::Shutdown, "the server is shutting down"))
+    }
+}

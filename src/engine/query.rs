@@ -1,0 +1,143 @@
+//! SELECT: plan once, attach rows of one epoch, stream the answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::SchemaRef;
+use futures::StreamExt;
+use sqlparser::ast;
+
+use crate::catalog::Catalog;
+use crate::engine::outcome::{Outcome, RowStream};
+use crate::engine::session::Session;
+use crate::engine::system::SystemRelations;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Bound, Scope};
+use crate::serve::{PointQuery, Providers, point_query, run, run_point};
+use crate::state::Lease;
+use crate::types::{ObjectId, SqlType};
+
+/// Plans that one session keeps at the most; the protocol's prepared statements of a busy application fit in.
+const PLANS_KEPT: usize = 256;
+
+/// Plans of a session, by statement text.
+#[derive(Default)]
+pub(crate) struct PlanCache {
+    /// The catalog's generation that the plans are valid for.
+    generation: u64,
+    plans: BTreeMap<String, Arc<PlannedQuery>>,
+}
+
+/// A query that is ready to run with parameters and rows.
+pub(crate) struct PlannedQuery {
+    pub(crate) bound: Bound,
+    /// If it is a lookup by key, how.
+    pub(crate) point: Option<PointQuery>,
+}
+
+impl Session {
+    /// Analyses a query, or finds it analysed. `text`: what its positions refer to and what it is remembered by.
+    pub(crate) fn plan(&mut self, query: &ast::Query, text: &str, declared: &[Option<SqlType>]) -> Result<Arc<PlannedQuery>> {
+        let catalog = self.engine.catalog();
+        let search_path = self.settings.search_path();
+        let key = format!("{}\0{declared:?}\0{text}", self.settings.known("search_path"));
+        if self.plans.generation != catalog.generation() {
+            self.plans = PlanCache { generation: catalog.generation(), plans: BTreeMap::new() };
+        }
+        if let Some(planned) = self.plans.plans.get(&key) {
+            return Ok(Arc::clone(planned));
+        }
+        let system = SystemRelations::new(self);
+        let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &system, text };
+        let mut query = query.clone();
+        crate::plan::prepare_catalog_query(&mut query);
+        let bound = self.engine.planner.query(&query, &scope, declared)?;
+        let keep = !bound.reads_system && !system.was_asked();
+        let point = point_query(&bound);
+        let planned = Arc::new(PlannedQuery { bound, point });
+        if keep {
+            if self.plans.plans.len() >= PLANS_KEPT {
+                self.plans.plans.clear();
+            }
+            self.plans.plans.insert(key, Arc::clone(&planned));
+        }
+        Ok(planned)
+    }
+
+    /// Runs a query.
+    pub(crate) async fn run_query(
+        &mut self,
+        query: &ast::Query,
+        text: &str,
+        declared: &[Option<SqlType>],
+        parameters: &[ArrayRef],
+    ) -> Result<(SchemaRef, RowStream)> {
+        let planned = self.plan(query, text, declared)?;
+        self.run_planned(&planned, parameters).await
+    }
+
+    /// Runs a planned query at the session's epoch.
+    pub(crate) async fn run_planned(&mut self, planned: &PlannedQuery, parameters: &[ArrayRef]) -> Result<(SchemaRef, RowStream)> {
+        let catalog = self.engine.catalog();
+        let lease = self.read_epoch(&planned.bound.depends_on).await?;
+        if let Some(point) = &planned.point
+            && !self.transaction.as_ref().is_some_and(|transaction| transaction.holds(point.object))
+        {
+            let relation = self.engine.relation(&catalog, point.object)?;
+            return run_point(point, &planned.bound, &relation, lease.epoch(), parameters);
+        }
+        self.run_bound(&planned.bound, &catalog, parameters, lease).await
+    }
+
+    /// Runs an analysed query on the rows of one epoch.
+    pub(crate) async fn run_bound(
+        &mut self,
+        bound: &Bound,
+        catalog: &Catalog,
+        parameters: &[ArrayRef],
+        lease: Lease,
+    ) -> Result<(SchemaRef, RowStream)> {
+        let mut providers = Providers::default();
+        for id in bound.depends_on.iter().filter(|id| reads_rows(catalog, **id)) {
+            providers.snapshot(*id, self.snapshot(catalog, *id, lease.epoch())?);
+        }
+        let provider = |id| providers.get(id);
+        let now = self.engine.wall.now_micros();
+        let (_, rows) = run(&self.engine.planner, bound, &provider, parameters, now, self.engine.queries.handle()).await?;
+        // Rows that the snapshot shows stay until the last of them has been read.
+        let rows = rows.inspect(move |_| {
+            let _held = &lease;
+        });
+        Ok((Arc::clone(&bound.schema), Box::pin(rows)))
+    }
+}
+
+/// Whether an object has rows of its own: a view without a materialisation has none, its query was put in its place.
+fn reads_rows(catalog: &Catalog, id: ObjectId) -> bool {
+    catalog.get(id).is_some_and(|object| !matches!(object.kind, crate::catalog::ObjectKind::View(_)))
+}
+
+/// Ends a stream of rows with an error when the time is over.
+pub(crate) fn with_deadline(outcome: Outcome, limit: Duration) -> Outcome {
+    let Outcome::Rows { schema, rows, tag } = outcome else { return outcome };
+    let deadline = tokio::time::sleep(limit);
+    let late = || Error::new(Kind::Canceled, "canceling statement due to statement timeout");
+    let timed = futures::stream::unfold((rows, Box::pin(deadline), false), move |(mut rows, mut deadline, over)| async move {
+        if over {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            () = &mut deadline => Some((Err(late()), (rows, deadline, true))),
+            next = rows.next() => next.map(|batch| (batch, (rows, deadline, false))),
+        }
+    });
+    Outcome::Rows { schema, rows: Box::pin(timed), tag }
+}
+
+/// A stream of rows that are there already.
+pub(crate) fn stream_of(batches: Vec<arrow::array::RecordBatch>) -> RowStream {
+    Box::pin(futures::stream::iter(batches.into_iter().map(Ok)))
+}

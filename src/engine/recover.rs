@@ -1,0 +1,236 @@
+//! From a data directory to a running database: catalog, last checkpoint, the log behind it; then plan again, start again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::catalog::{Catalog, Column, ConnectorOptions, FIRST_USER_ID, Object, ObjectKind};
+use crate::config::Config;
+use crate::connect::{Connector, Positions, Reader};
+use crate::dataflow::{RowErrorLog, Workers};
+use crate::engine::catalog_change::NEXT_ID_FACT;
+use crate::engine::clock::{EpochClock, Write};
+use crate::engine::coordinator::{Coordinator, Setting};
+use crate::engine::create::plan_stored;
+use crate::engine::registry::Registry;
+use crate::engine::source::{SourcePosition, SourceRecipe};
+use crate::engine::system;
+use crate::engine::{Engine, QueryThreads};
+use crate::error::{Error, Result};
+use crate::plan::{Planner, PlannerOptions, schema_of};
+use crate::state::{Leases, Relation, Store};
+use crate::types::{Changes, Clock, Epoch, ObjectId};
+
+impl Engine {
+    /// Opens the database of `config`: new, or as its data directory has it.
+    pub async fn open(config: Config, wall: Arc<dyn Clock>) -> Result<Arc<Self>> {
+        let store = Arc::new(match &config.data_dir {
+            Some(dir) => Store::open(dir)?,
+            None => Store::in_memory(),
+        });
+        let objects = stored_objects(&store)?;
+        let checkpoint = store.last_checkpoint()?.map_or(0, |checkpoint| checkpoint.epoch);
+        let log = store.read_log(checkpoint)?;
+        // What the log holds enters in one new epoch, behind all that it was written in.
+        let last = log.iter().map(|(epoch, ..)| *epoch).max().unwrap_or(checkpoint).max(checkpoint);
+        let engine = Self::start(config, wall, Arc::clone(&store), Catalog::new(objects.iter().cloned()), last, checkpoint)?;
+        engine.recover(&objects, checkpoint, log).await?;
+        Ok(engine)
+    }
+
+    fn start(
+        config: Config,
+        wall: Arc<dyn Clock>,
+        store: Arc<Store>,
+        catalog: Catalog,
+        last: Epoch,
+        checkpoint: Epoch,
+    ) -> Result<Arc<Self>> {
+        let clock = Arc::new(EpochClock::new(last));
+        let leases = Arc::new(Leases::new());
+        let relations = Arc::new(Mutex::new(BTreeMap::new()));
+        let workers = Workers::start(config.workers)?;
+        let setting = Setting {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            leases: Arc::clone(&leases),
+            wall: Arc::clone(&wall),
+            checkpoint_interval: config.checkpoint_interval,
+            relations: Arc::clone(&relations),
+        };
+        let (coordinator, requests) = Coordinator::new(setting, workers, checkpoint);
+        let wake = coordinator.wake();
+        let thread = std::thread::Builder::new()
+            .name("coordinator".to_owned())
+            .spawn(move || coordinator.run())
+            .map_err(|cause| Error::external("cannot start the coordinator", cause))?;
+        let next_id = store.fact(NEXT_ID_FACT)?.and_then(|bytes| bytes.try_into().ok()).map_or(FIRST_USER_ID, u32::from_le_bytes);
+        let mut planner = Planner::new(&PlannerOptions::default())?;
+        system::register_functions(&mut planner)?;
+        Ok(Arc::new(Engine {
+            started_micros: wall.now_micros(),
+            config,
+            store,
+            planner,
+            queries: QueryThreads::start()?,
+            wall,
+            catalog: RwLock::new(Arc::new(catalog)),
+            next_id: AtomicU32::new(next_id),
+            clock,
+            leases,
+            relations,
+            views: RwLock::default(),
+            sources: RwLock::default(),
+            row_errors: Arc::new(RowErrorLog::default()),
+            table_locks: Mutex::default(),
+            ddl: tokio::sync::Mutex::new(()),
+            coordinator: requests,
+            coordinator_thread: Mutex::new(Some(thread)),
+            wake,
+            registry: Registry::default(),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Starts everything in the catalog, each object behind those it depends on.
+    async fn recover(self: &Arc<Self>, objects: &[Object], checkpoint: Epoch, log: Vec<(Epoch, ObjectId, Changes)>) -> Result<()> {
+        let mut anew = Vec::new();
+        for object in objects {
+            match &object.kind {
+                ObjectKind::Schema | ObjectKind::View(_) => {}
+                ObjectKind::Table(table) => {
+                    let recipe = self.stored_recipe(object.id, &table.columns, table.connector.as_ref())?;
+                    let relation = self.stored_relation(object, 1, checkpoint, None)?;
+                    self.start_table_or_source(object, recipe, self.stored_position(object.id)?, Some(relation))?;
+                }
+                ObjectKind::Source(source) => {
+                    let recipe = self.stored_recipe(object.id, &source.columns, Some(&source.connector))?;
+                    self.start_table_or_source(object, recipe, self.stored_position(object.id)?, None)?;
+                }
+                ObjectKind::MaterializedView(_) => {
+                    let in_checkpoint = self.store.offsets(object.id)?.is_some_and(|mark| mark == b"ready");
+                    if in_checkpoint {
+                        self.restore_view(object, checkpoint).await?;
+                    } else {
+                        anew.push(object);
+                    }
+                }
+            }
+        }
+        self.replay(log).await?;
+        for object in anew {
+            self.refill_view(object).await?;
+        }
+        Ok(())
+    }
+
+    /// A view whose state is in the checkpoint goes on from there.
+    async fn restore_view(&self, object: &Object, checkpoint: Epoch) -> Result<()> {
+        let ObjectKind::MaterializedView(view) = &object.kind else { return Ok(()) };
+        let plan = plan_stored(self, &self.catalog(), view)?;
+        let spread_by = plan.root.properties.partitioning.as_deref();
+        let relation = self.stored_relation(object, self.config.workers, checkpoint, spread_by)?;
+        self.start_view(object, plan, discards(object), Some((checkpoint, relation))).await.map(drop)
+    }
+
+    /// A view that was not part of the checkpoint is computed anew.
+    async fn refill_view(&self, object: &Object) -> Result<()> {
+        let ObjectKind::MaterializedView(view) = &object.kind else { return Ok(()) };
+        let plan = plan_stored(self, &self.catalog(), view)?;
+        self.wait_readable(&plan.root.imports()).await?;
+        self.start_view(object, plan, discards(object), None).await.map(drop)
+    }
+
+    /// Writes that were durable but not part of the checkpoint enter again.
+    async fn replay(&self, log: Vec<(Epoch, ObjectId, Changes)>) -> Result<()> {
+        let mut by_table: BTreeMap<ObjectId, Vec<Changes>> = BTreeMap::new();
+        for (_, table, changes) in log {
+            by_table.entry(table).or_default().push(changes);
+        }
+        let relations = self.relations.lock().clone();
+        let writes = by_table.into_iter().filter_map(|(table, parts)| {
+            // A table that was dropped behind its last write has no relation any more.
+            let relation = Arc::clone(relations.get(&table)?);
+            let changes = Changes::concat(relation.schema(), &parts);
+            Some(Write { table, relation, changes, logged: true })
+        });
+        let writes: Vec<Write> = writes.collect();
+        if !writes.is_empty() {
+            let epoch = self.clock.commit(writes)?;
+            (self.wake)();
+            // Nobody may read an epoch that lacks them.
+            self.clock.wait_complete(epoch).await?;
+        }
+        Ok(())
+    }
+
+    fn stored_relation(&self, object: &Object, shards: usize, checkpoint: Epoch, spread_by: Option<&[usize]>) -> Result<Relation> {
+        let columns = object.columns().expect("tables and views have columns");
+        let (key, append_only) = match &object.kind {
+            ObjectKind::Table(table) => ((!table.key.is_empty()).then(|| table.key.clone()), table.append_only),
+            ObjectKind::MaterializedView(view) => (view.key.clone(), view.append_only),
+            _ => (None, false),
+        };
+        Relation::load(&self.store, object.id, schema_of(columns), key, append_only, shards, checkpoint, spread_by)
+    }
+
+    fn stored_position(&self, id: ObjectId) -> Result<SourcePosition> {
+        let Some(bytes) = self.store.offsets(id)? else { return Ok(SourcePosition::default()) };
+        serde_json::from_slice(&bytes).map_err(|cause| Error::internal(format!("the position of source {id} cannot be read: {cause}")))
+    }
+
+    /// A stored source's recipe. The outside world may be down at this moment: then the reader keeps trying.
+    fn stored_recipe(
+        self: &Arc<Self>,
+        id: ObjectId,
+        columns: &[Column],
+        options: Option<&ConnectorOptions>,
+    ) -> Result<Option<SourceRecipe>> {
+        let Some(options) = options else { return Ok(None) };
+        let spec = self.source_spec(columns, options)?;
+        let connector = match crate::connect::open(spec.clone()) {
+            Ok(connector) => connector,
+            Err(error) => Arc::new(Unreachable { columns: spec.columns.clone(), error }) as Arc<dyn Connector>,
+        };
+        let compute = self.compute(id, columns, connector.as_ref())?;
+        Ok(Some(SourceRecipe { id, connector, compute }))
+    }
+}
+
+/// A connector whose options are not valid any more: its readers say so, for ever.
+struct Unreachable {
+    columns: Vec<crate::connect::SourceColumn>,
+    error: Error,
+}
+
+impl Connector for Unreachable {
+    fn columns(&self) -> &[crate::connect::SourceColumn] {
+        &self.columns
+    }
+
+    fn start(&self, _from: &Positions, _until: Option<&Positions>) -> Result<Box<dyn Reader>> {
+        Err(self.error.clone())
+    }
+}
+
+fn stored_objects(store: &Store) -> Result<Vec<Object>> {
+    let mut objects = Vec::new();
+    for (id, bytes) in store.objects()? {
+        let object: Object = serde_json::from_slice(&bytes)
+            .map_err(|cause| Error::internal(format!("the definition of object {id} cannot be read: {cause}")))?;
+        objects.push(object);
+    }
+    objects.sort_by_key(|object| object.id);
+    Ok(objects)
+}
+
+/// Whether the view was created to throw its rows away.
+fn discards(object: &Object) -> bool {
+    let parsed = crate::sql::parse(&object.sql).ok().and_then(|statements| statements.into_iter().next());
+    matches!(
+        parsed.map(|parsed| parsed.statement),
+        Some(crate::sql::Statement::CreateMaterializedView(create)) if create.options.get("discard").is_some_and(|value| value == "true")
+    )
+}

@@ -1,0 +1,271 @@
+//! One client's session: its settings, its transaction, its cursors, and what it has been told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::engine::cursor::Cursor;
+use crate::engine::outcome::{Description, Notice, Outcome, Parameter, TransactionStatus};
+use crate::engine::query::PlanCache;
+use crate::engine::settings::Settings;
+use crate::engine::transaction::Transaction;
+use crate::error::{Error, Kind, Result};
+use crate::sql::{Parsed, Statement};
+use crate::types::{Epoch, SqlType};
+
+/// The one database there is, by the names under which clients look for it: its own, PostgreSQL's default, and the field's.
+const DATABASES: &[&str] = &["tidemill", "postgres", "dev"];
+
+/// What a client says when it connects.
+#[derive(Clone, Debug)]
+pub struct Startup {
+    /// Who it wants to be.
+    pub user: String,
+    /// Which database it wants.
+    pub database: String,
+    /// Everything else: settings by name.
+    pub parameters: Vec<(String, String)>,
+    /// Where it comes from.
+    pub peer: String,
+}
+
+/// One client's session. Used by one task at a time.
+pub struct Session {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) user: String,
+    pub(crate) database: String,
+    process_id: i32,
+    secret: i32,
+    cancel: CancellationToken,
+    pub(crate) settings: Settings,
+    pub(crate) transaction: Option<Transaction>,
+    /// The epoch of its last write: its reads are not older.
+    pub(crate) last_write: Epoch,
+    pub(crate) cursors: BTreeMap<String, Cursor>,
+    /// By PREPARE; the protocol's statements are the wire's.
+    pub(crate) prepared: BTreeMap<String, (Arc<Parsed>, Vec<Option<SqlType>>)>,
+    pub(crate) plans: PlanCache,
+    notices: Vec<Notice>,
+    changes: Vec<(String, String)>,
+}
+
+impl Engine {
+    /// Opens a session.
+    pub fn connect(self: &Arc<Self>, startup: Startup) -> Result<Session> {
+        let database = if startup.database.is_empty() { startup.user.clone() } else { startup.database.clone() };
+        // A client that names no database asks for the one called like its user, which is as good as none.
+        if !DATABASES.contains(&database.as_str()) && database != startup.user {
+            let error = Error::new(Kind::UndefinedDatabase, format!("database \"{database}\" does not exist"));
+            return Err(error.hint("There is one database; its name is \"tidemill\"."));
+        }
+        let mut settings = Settings::default();
+        settings.set("session_authorization", Some(&startup.user))?;
+        for (name, value) in &startup.parameters {
+            match name.as_str() {
+                "options" => start_options(&mut settings, value)?,
+                name if name.starts_with("_pq_.") || name == "replication" => {}
+                // PostgreSQL ends the connection here, too.
+                name => drop(settings.set(&name.to_ascii_lowercase(), Some(value))?),
+            }
+        }
+        let application = settings.known("application_name").to_owned();
+        let now = self.wall.now_micros();
+        let (process_id, secret, cancel) =
+            self.registry.enter(self.config.max_connections, &startup.user, &startup.peer, &application, now)?;
+        Ok(Session {
+            engine: Arc::clone(self),
+            user: startup.user,
+            database: "tidemill".to_owned(),
+            process_id,
+            secret,
+            cancel,
+            settings,
+            transaction: None,
+            last_write: 0,
+            cursors: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            plans: PlanCache::default(),
+            notices: Vec::new(),
+            changes: Vec::new(),
+        })
+    }
+
+    /// Stops what the client of this number and secret is running.
+    pub fn cancel(&self, process_id: i32, secret: i32) {
+        self.registry.cancel(process_id, Some(secret));
+    }
+}
+
+/// `-c name=value` and `--name=value`, as libpq sends PGOPTIONS.
+fn start_options(settings: &mut Settings, text: &str) -> Result<()> {
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        let assignment = if word == "-c" { words.next() } else { word.strip_prefix("-c").or_else(|| word.strip_prefix("--")) };
+        if let Some((name, value)) = assignment.and_then(|assignment| assignment.split_once('=')) {
+            settings.set(&name.replace('-', "_").to_ascii_lowercase(), Some(value))?;
+        }
+    }
+    Ok(())
+}
+
+impl Session {
+    /// The number by which the client can be cancelled.
+    pub fn process_id(&self) -> i32 {
+        self.process_id
+    }
+
+    /// What a cancel request must name beside the number.
+    pub fn secret(&self) -> i32 {
+        self.secret
+    }
+
+    /// Text → statements; none for an empty text.
+    pub fn parse(&self, text: &str) -> Result<Vec<Arc<Parsed>>> {
+        Ok(crate::sql::parse(text)?.into_iter().map(Arc::new).collect())
+    }
+
+    /// What a statement takes and gives. `declared`: the parameter types that the client named.
+    pub async fn describe(&mut self, statement: &Arc<Parsed>, declared: &[Option<SqlType>]) -> Result<Description> {
+        let described = self.describe_statement(statement, declared).await;
+        described.map_err(|error| self.note_failure(error.shifted(statement.offset)))
+    }
+
+    /// Runs a statement. An error inside a transaction block marks it failed.
+    pub async fn execute(
+        &mut self,
+        statement: &Arc<Parsed>,
+        description: Option<&Description>,
+        parameters: Vec<Parameter>,
+    ) -> Result<Outcome> {
+        self.engine.registry.note(self.process_id, Some(&statement.text));
+        let timeout = self.settings.duration_ms("statement_timeout");
+        let result = if self.in_failed_transaction() && !ends_transaction(&statement.statement) {
+            Err(Error::new(Kind::FailedTransaction, "current transaction is aborted, commands ignored until end of transaction block"))
+        } else if timeout > 0 {
+            let limit = std::time::Duration::from_millis(timeout);
+            let run = self.execute_statement(statement, description, &parameters);
+            match tokio::time::timeout(limit, run).await {
+                Ok(result) => result.map(|outcome| super::query::with_deadline(outcome, limit)),
+                Err(_) => Err(Error::new(Kind::Canceled, "canceling statement due to statement timeout")),
+            }
+        } else {
+            self.execute_statement(statement, description, &parameters).await
+        };
+        let result = match result {
+            // COPY goes on when its rows come.
+            Ok(outcome @ Outcome::CopyIn { .. }) => Ok(outcome),
+            Ok(outcome) => self.end_single(true).await.map(|()| outcome),
+            Err(error) => {
+                self.end_single(false).await?;
+                Err(error)
+            }
+        };
+        self.engine.registry.note(self.process_id, None);
+        result.map_err(|error| self.note_failure(error.shifted(statement.offset)))
+    }
+
+    /// Statements from here on are one transaction, until `end_implicit` or a COMMIT.
+    pub fn begin_implicit(&mut self) {
+        if self.transaction.is_none() {
+            self.transaction = Some(Transaction::new(false));
+        }
+    }
+
+    /// Ends the implicit transaction, if there is one: what it wrote is durable when this returns.
+    pub async fn end_implicit(&mut self, ok: bool) -> Result<()> {
+        if self.transaction.as_ref().is_none_or(|transaction| transaction.explicit) {
+            return Ok(());
+        }
+        let keep = ok && !self.in_failed_transaction();
+        if keep { self.commit().await } else { self.rollback() }
+    }
+
+    /// Ends the transaction of a statement that stands alone.
+    pub(crate) async fn end_single(&mut self, keep: bool) -> Result<()> {
+        if self.transaction.as_ref().is_none_or(|transaction| !transaction.single) {
+            return Ok(());
+        }
+        if keep { self.commit().await } else { self.rollback() }
+    }
+
+    /// The client broke the protocol within a transaction block.
+    pub fn fail_transaction(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        }
+    }
+
+    /// Where the session stands.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        match &self.transaction {
+            Some(transaction) if transaction.explicit && transaction.failed => TransactionStatus::Failed,
+            Some(transaction) if transaction.explicit => TransactionStatus::Open,
+            _ => TransactionStatus::Idle,
+        }
+    }
+
+    /// What is to be told beside the answer.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The settings that a client is told at the start.
+    pub fn parameter_status(&self) -> Vec<(String, String)> {
+        self.settings.reported()
+    }
+
+    /// Reported settings that changed.
+    pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Fires when the running statement is to be cancelled.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+
+    /// Forgets an earlier cancel request: called before each statement.
+    pub fn reset_cancel(&mut self) {
+        if self.cancel.is_cancelled() {
+            self.cancel = self.engine.registry.renew(self.process_id);
+        }
+    }
+
+    /// The time zone in which times are printed.
+    pub fn time_zone(&self) -> String {
+        self.settings.known("timezone").to_owned()
+    }
+
+    pub(crate) fn notice(&mut self, error: Error) {
+        self.notices.push(Notice { severity: "NOTICE", error });
+    }
+
+    pub(crate) fn warning(&mut self, error: Error) {
+        self.notices.push(Notice { severity: "WARNING", error });
+    }
+
+    pub(crate) fn tell_change(&mut self, change: Option<(String, String)>) {
+        self.changes.extend(change);
+    }
+
+    pub(crate) fn in_failed_transaction(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.failed)
+    }
+
+    fn note_failure(&mut self, error: Error) -> Error {
+        self.fail_transaction();
+        error
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.registry.leave(self.process_id);
+    }
+}
+
+fn ends_transaction(statement: &Statement) -> bool {
+    matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_))
+}

@@ -1,0 +1,265 @@
+//! A session's settings: one table says which there are, what they default to and what they accept.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::nearest;
+use crate::error::{Error, Kind, Result};
+
+/// What happens with a setting's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// It has an effect, or clients read it back.
+    Kept,
+    /// Accepted so that clients and scripts of PostgreSQL and its kin run; without effect.
+    Ignored,
+    /// Only shown.
+    ReadOnly,
+}
+
+/// One setting.
+struct Definition {
+    name: &'static str,
+    default: &'static str,
+    usage: Use,
+    /// The client is told when it changes (`GUC_REPORT` in PostgreSQL).
+    reported: bool,
+    /// For SHOW ALL and `pg_settings`.
+    about: &'static str,
+}
+
+const fn kept(name: &'static str, default: &'static str, about: &'static str) -> Definition {
+    Definition { name, default, usage: Use::Kept, reported: false, about }
+}
+
+const fn told(name: &'static str, default: &'static str, about: &'static str) -> Definition {
+    Definition { name, default, usage: Use::Kept, reported: true, about }
+}
+
+const fn ignored(name: &'static str, default: &'static str) -> Definition {
+    Definition { name, default, usage: Use::Ignored, reported: false, about: "Accepted for compatibility, without effect." }
+}
+
+const fn fixed(name: &'static str, default: &'static str, reported: bool, about: &'static str) -> Definition {
+    Definition { name, default, usage: Use::ReadOnly, reported, about }
+}
+
+/// The version of PostgreSQL whose behaviour clients may expect.
+pub const SERVER_VERSION: &str = "15.18";
+
+/// All settings, by name.
+const DEFINITIONS: &[Definition] = &[
+    told("application_name", "", "The name that the client gave itself."),
+    kept("bytea_output", "hex", "How bytea is printed; only hex."),
+    ignored("check_function_bodies", "on"),
+    told("client_encoding", "UTF8", "The client's character set; only UTF8."),
+    kept("client_min_messages", "notice", "The least severity of messages sent to the client."),
+    told("datestyle", "ISO, MDY", "How dates are printed; only ISO."),
+    ignored("default_table_access_method", "heap"),
+    ignored("default_transaction_deferrable", "off"),
+    ignored("default_transaction_isolation", "serializable"),
+    told("default_transaction_read_only", "off", "Accepted for compatibility, without effect."),
+    ignored("enable_hashjoin", "on"),
+    ignored("enable_mergejoin", "on"),
+    ignored("enable_nestloop", "on"),
+    ignored("enable_seqscan", "on"),
+    kept("extra_float_digits", "1", "Digits of floating-point numbers; above 0 they are exact."),
+    ignored("geqo", "on"),
+    ignored("idle_in_transaction_session_timeout", "0"),
+    told("in_hot_standby", "off", "Always off."),
+    fixed("integer_datetimes", "on", true, "Times are integers."),
+    told("intervalstyle", "postgres", "How intervals are printed; only postgres."),
+    told("is_superuser", "on", "Whether the user may do everything."),
+    ignored("jit", "off"),
+    ignored("lc_collate", "C"),
+    ignored("lc_ctype", "C"),
+    ignored("lc_messages", "C"),
+    ignored("lc_monetary", "C"),
+    ignored("lc_numeric", "C"),
+    ignored("lc_time", "C"),
+    kept("lock_timeout", "10s", "How long a statement waits for another transaction's table lock."),
+    fixed("max_identifier_length", "63", false, "Shown for compatibility."),
+    fixed("max_index_keys", "32", false, "Shown for compatibility."),
+    ignored("maintenance_work_mem", "65536"),
+    ignored("query_mode", "auto"),
+    ignored("row_security", "on"),
+    ignored("rw_enable_two_phase_agg", "on"),
+    ignored("rw_implicit_flush", "on"),
+    ignored("background_ddl", "off"),
+    kept("search_path", "\"$user\", public", "The schemas in which unqualified names are looked up."),
+    fixed("server_encoding", "UTF8", true, "The server's character set."),
+    fixed("server_version", SERVER_VERSION, true, "The PostgreSQL version that Tidemill answers like."),
+    fixed("server_version_num", "150018", false, "The same as a number."),
+    told("session_authorization", "", "The user."),
+    kept("standard_conforming_strings", "on", "Backslashes in strings are plain characters; always on."),
+    kept("statement_timeout", "0", "After how many milliseconds a statement is cancelled; 0 is never."),
+    ignored("streaming_parallelism", "default"),
+    ignored("synchronize_seqscans", "on"),
+    ignored("synchronous_commit", "on"),
+    ignored("temp_buffers", "1024"),
+    told("timezone", "UTC", "The time zone in which timestamptz is printed and read."),
+    kept("transaction_isolation", "serializable", "Every transaction reads one epoch."),
+    ignored("transaction_read_only", "off"),
+    ignored("visibility_mode", "default"),
+    ignored("wal_level", "logical"),
+    ignored("work_mem", "4096"),
+    ignored("xmloption", "content"),
+];
+
+/// The values that a session has set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    values: BTreeMap<&'static str, String>,
+}
+
+impl Settings {
+    /// The value of a setting; its name in lower case.
+    pub(crate) fn get(&self, name: &str) -> Result<&str> {
+        let definition = find(name)?;
+        Ok(self.values.get(definition.name).map_or(definition.default, String::as_str))
+    }
+
+    /// The value of a setting that is known to exist.
+    pub(crate) fn known(&self, name: &'static str) -> &str {
+        self.get(name).expect("named in the table above")
+    }
+
+    /// Sets a value; `None` takes the default again. Returns name and value if the client is to be told.
+    pub(crate) fn set(&mut self, name: &str, value: Option<&str>) -> Result<Option<(String, String)>> {
+        let definition = find(name)?;
+        if definition.usage == Use::ReadOnly {
+            return Err(Error::new(Kind::InvalidParameter, format!("parameter \"{name}\" cannot be changed")));
+        }
+        match value {
+            None => drop(self.values.remove(definition.name)),
+            Some(value) => {
+                let value = checked(definition.name, value)?;
+                self.values.insert(definition.name, value);
+            }
+        }
+        let now = self.known(definition.name).to_owned();
+        Ok(definition.reported.then(|| (shown_name(definition.name), now)))
+    }
+
+    /// Every setting back to its default.
+    pub(crate) fn reset_all(&mut self) {
+        let keep: Vec<_> =
+            ["session_authorization", "application_name"].iter().filter_map(|name| self.values.remove_entry(*name)).collect();
+        self.values.clear();
+        self.values.extend(keep);
+    }
+
+    /// What the client is told at the start.
+    pub(crate) fn reported(&self) -> Vec<(String, String)> {
+        DEFINITIONS
+            .iter()
+            .filter(|definition| definition.reported)
+            .map(|definition| (shown_name(definition.name), self.known(definition.name).to_owned()))
+            .collect()
+    }
+
+    /// Name, value and description of every setting.
+    pub(crate) fn all(&self) -> Vec<(String, String, String)> {
+        DEFINITIONS
+            .iter()
+            .map(|definition| (shown_name(definition.name), self.known(definition.name).to_owned(), definition.about.to_owned()))
+            .collect()
+    }
+
+    /// Whether a setting is accepted without having any effect.
+    pub(crate) fn is_ignored(name: &str) -> bool {
+        find(name).is_ok_and(|definition| definition.usage == Use::Ignored)
+    }
+
+    /// The schemas in which unqualified names are looked up.
+    pub(crate) fn search_path(&self) -> Vec<String> {
+        let path = self.known("search_path").split(',').map(|name| name.trim().trim_matches('"').to_owned());
+        path.filter(|name| !name.is_empty() && name != "$user").collect()
+    }
+
+    /// A setting that is a duration, in milliseconds: a number of them, or with a unit.
+    pub(crate) fn duration_ms(&self, name: &'static str) -> u64 {
+        parse_duration_ms(self.known(name)).unwrap_or(0)
+    }
+}
+
+fn find(name: &str) -> Result<&'static Definition> {
+    let name = if name == "time zone" { "timezone" } else { name };
+    DEFINITIONS.iter().find(|definition| definition.name == name).ok_or_else(|| {
+        let error = Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""));
+        match nearest(name, DEFINITIONS.iter().map(|definition| definition.name)) {
+            Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
+            None => error,
+        }
+    })
+}
+
+/// Some settings are written with capitals, as PostgreSQL does.
+fn shown_name(name: &str) -> String {
+    match name {
+        "datestyle" => "DateStyle".to_owned(),
+        "intervalstyle" => "IntervalStyle".to_owned(),
+        "timezone" => "TimeZone".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// The value as it is kept, or why it is not accepted.
+fn checked(name: &str, value: &str) -> Result<String> {
+    let refuse = || Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"{name}\": \"{value}\""));
+    match name {
+        "client_encoding" => {
+            let plain = value.trim_matches('\'').replace('-', "").to_ascii_uppercase();
+            if matches!(plain.as_str(), "UTF8" | "UNICODE" | "SQL_ASCII") {
+                Ok("UTF8".to_owned())
+            } else {
+                Err(refuse().hint("Only UTF8 is supported."))
+            }
+        }
+        "timezone" => {
+            let zone = if value.eq_ignore_ascii_case("z") || value.eq_ignore_ascii_case("default") { "UTC" } else { value };
+            let known = chrono_tz::TZ_VARIANTS.iter().find(|variant| variant.name().eq_ignore_ascii_case(zone));
+            known
+                .map(|variant| variant.name().to_owned())
+                .ok_or_else(|| refuse().hint("Use a name of the IANA time zone database, like \"Europe/Berlin\"."))
+        }
+        "datestyle" if !value.to_ascii_uppercase().contains("ISO") => Err(refuse().hint("Only the ISO style is supported.")),
+        "datestyle" => Ok("ISO, MDY".to_owned()),
+        "statement_timeout" | "lock_timeout" => parse_duration_ms(value).map(|_| value.to_owned()).ok_or_else(refuse),
+        "standard_conforming_strings" if !matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "1" | "yes") => Err(refuse()),
+        _ => Ok(value.to_owned()),
+    }
+}
+
+fn parse_duration_ms(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().ok()?;
+    let factor = match text[digits..].trim() {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Settings, parse_duration_ms};
+    use crate::error::Kind;
+
+    #[test]
+    fn an_unknown_setting_is_an_error_with_a_guess() {
+        let error = Settings::default().set("statement_timeoutt", Some("1")).expect_err("there is no such setting");
+        assert_eq!(error.kind(), Kind::UndefinedObject);
+        assert_eq!(error.hint_text(), Some("Did you mean \"statement_timeout\"?"));
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration_ms("250"), Some(250));
+        assert_eq!(parse_duration_ms("10s"), Some(10_000));
+        assert_eq!(parse_duration_ms("soon"), None);
+    }
+}

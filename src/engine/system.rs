@@ -1,0 +1,416 @@
+//! What the server knows of itself, as SQL: `pg_catalog`, `information_schema` and `tidemill`, and the functions that read them.
+//!
+//! The relations and functions are declared in `catalog::system`, over plain facts. Here the facts are gathered, once per query and only
+//! if it asks, and given to DataFusion as tables and functions.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, FieldRef};
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
+use datafusion::datasource::MemTable;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+
+use crate::catalog::system::{
+    self, DeadLetterFacts, EpochFacts, FUNCTIONS, Facts, Function, RelationFacts, RowErrorFacts, SessionFacts, SourceFacts, Value,
+    ViewFacts, array_of, values_of,
+};
+use crate::engine::session::Session;
+use crate::engine::settings::{SERVER_VERSION, Settings};
+use crate::engine::view::{RunningView, ViewStatus};
+use crate::engine::{Engine, KnownSource};
+use crate::error::{Error, Result};
+use crate::plan::{Planner, RelationSource};
+use crate::types::{ObjectId, SqlType};
+
+/// The system relations and session functions, as one session sees them.
+pub(crate) struct SystemRelations<'a> {
+    engine: &'a Arc<Engine>,
+    settings: &'a Settings,
+    user: &'a str,
+    database: &'a str,
+    process_id: i32,
+    /// Gathered when the first one is asked for: most queries never do.
+    facts: OnceLock<Arc<Facts>>,
+    asked: AtomicBool,
+}
+
+impl<'a> SystemRelations<'a> {
+    pub(crate) fn new(session: &'a Session) -> Self {
+        SystemRelations {
+            engine: &session.engine,
+            settings: &session.settings,
+            user: &session.user,
+            database: &session.database,
+            process_id: session.process_id(),
+            facts: OnceLock::new(),
+            asked: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a query named something whose answer changes without the catalog changing: its plan is not to be kept.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn facts(&self) -> Arc<Facts> {
+        self.asked.store(true, Ordering::Relaxed);
+        let gather = || {
+            let facts = Facts {
+                user: self.user.to_owned(),
+                database: self.database.to_owned(),
+                process_id: self.process_id,
+                search_path: self.settings.search_path(),
+                settings: self.settings.all(),
+                ..self.engine.facts()
+            };
+            Arc::new(facts)
+        };
+        Arc::clone(self.facts.get_or_init(gather))
+    }
+}
+
+impl RelationSource for SystemRelations<'_> {
+    fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
+        let declared = system::relation(schema, name)?;
+        // A declaration whose rows do not fit its columns is caught by a test in `catalog::system`.
+        let batch = declared.batch(&self.facts()).ok()?;
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).ok()?;
+        Some(Arc::new(table))
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let effect = match name {
+            "set_config" => Some(Effect::SetConfig),
+            "pg_cancel_backend" => Some(Effect::Cancel),
+            "pg_terminate_backend" => Some(Effect::Cancel),
+            _ => None,
+        };
+        if let Some(effect) = effect {
+            let name = name.to_owned();
+            return Some(Arc::new(ScalarUDF::from(EffectFunction {
+                name,
+                effect,
+                facts: self.facts(),
+                engine: Arc::clone(self.engine),
+                signature: signature(Volatility::Volatile),
+            })));
+        }
+        let function = system::function(name).filter(|function| !function.pure)?;
+        Some(Arc::new(ScalarUDF::from(CatalogFunction::new(function, self.facts()))))
+    }
+}
+
+/// Adds the functions of PostgreSQL's catalogs that need no session, and `pg_sleep`.
+pub(crate) fn register_functions(planner: &mut Planner) -> Result<()> {
+    let facts = Arc::new(Facts::default());
+    for function in FUNCTIONS.iter().filter(|function| function.pure) {
+        planner.register_udf(Arc::new(ScalarUDF::from(CatalogFunction::new(function, Arc::clone(&facts)))))?;
+    }
+    let sleep = Sleep { signature: Signature::exact(vec![DataType::Float64], Volatility::Volatile) };
+    planner.register_udf(Arc::new(AsyncScalarUDF::new(Arc::new(sleep)).into_scalar_udf()))
+}
+
+impl Engine {
+    /// What there is to tell, apart from what belongs to one session.
+    fn facts(&self) -> Facts {
+        let relations = self.relations.lock();
+        let relations = relations.iter().map(|(id, relation)| RelationFacts {
+            id: *id,
+            rows: relation.live_rows() as u64,
+            bytes: relation.memory_bytes() as u64,
+        });
+        let relations = relations.collect();
+        let checkpoint = self.store.last_checkpoint().ok().flatten().map_or(0, |checkpoint| checkpoint.epoch);
+        Facts {
+            catalog: self.catalog(),
+            sessions: self
+                .registry
+                .clients()
+                .into_iter()
+                .map(|(process_id, client)| SessionFacts {
+                    process_id,
+                    user: client.user,
+                    peer: client.peer,
+                    application: client.application,
+                    connected_micros: client.connected,
+                    query: client.query,
+                    active: client.active,
+                })
+                .collect(),
+            sources: self.sources.read().iter().map(|(id, source)| source_facts(*id, source)).collect(),
+            views: self.views.read().values().map(|view| view_facts(view)).collect(),
+            relations,
+            row_errors: self
+                .row_errors
+                .snapshot()
+                .into_iter()
+                .map(|(id, errors)| RowErrorFacts {
+                    id,
+                    count: errors.count,
+                    samples: errors.samples.into_iter().map(|sample| (sample.error, sample.row)).collect(),
+                })
+                .collect(),
+            epochs: EpochFacts { durable: self.clock.durable(), complete: self.clock.complete(), checkpoint },
+            started_micros: self.started_micros,
+            now_micros: self.wall.now_micros(),
+            server_version: SERVER_VERSION,
+            ..Facts::default()
+        }
+    }
+}
+
+fn source_facts(id: ObjectId, source: &KnownSource) -> SourceFacts {
+    let report = source.report.lock();
+    let letters = report.dead_letters.iter().map(|(time_micros, letter)| DeadLetterFacts {
+        partition: letter.partition,
+        offset: letter.offset,
+        time_micros: *time_micros,
+        error: letter.error.clone(),
+        payload: String::from_utf8_lossy(&letter.payload).into_owned(),
+    });
+    SourceFacts {
+        id,
+        // Nobody has started to read it: it is created, and no view needs it yet.
+        status: if report.status.is_empty() { "idle".to_owned() } else { report.status.clone() },
+        rows: report.position.rows,
+        dead_letters: report.position.dead_letters,
+        lag: report.lag,
+        positions: report.position.positions.iter().map(|(partition, offset)| (*partition, *offset)).collect(),
+        newest_dead_letters: letters.collect(),
+    }
+}
+
+fn view_facts(view: &RunningView) -> ViewFacts {
+    let (status, failure) = match view.status() {
+        ViewStatus::Hydrating | ViewStatus::Joining => ("hydrating", None),
+        ViewStatus::Ready => ("running", None),
+        ViewStatus::Failed(cause) => ("failed", Some(cause)),
+    };
+    let (rows_done, rows_total) = view.progress.hydration();
+    let sizes = view.progress.sizes().into_iter();
+    ViewFacts {
+        id: view.id,
+        status,
+        failure,
+        rows_done,
+        rows_total,
+        rows_out: view.progress.rows_out(),
+        frontier: view.progress.frontier(),
+        state: sizes.map(|(node, name, size)| (node, name, size.rows as u64, size.bytes as u64)).collect(),
+    }
+}
+
+/// Any number of arguments of any type: the functions sort out for themselves what they were given.
+fn signature(volatility: Volatility) -> Signature {
+    Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility)
+}
+
+/// A function of `catalog::system` for DataFusion.
+struct CatalogFunction {
+    function: &'static Function,
+    facts: Arc<Facts>,
+    signature: Signature,
+}
+
+impl CatalogFunction {
+    fn new(function: &'static Function, facts: Arc<Facts>) -> Self {
+        // Within one query the facts stay what they are.
+        let volatility = if function.pure { Volatility::Immutable } else { Volatility::Stable };
+        CatalogFunction { function, facts, signature: signature(volatility) }
+    }
+}
+
+impl fmt::Debug for CatalogFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.function.name)
+    }
+}
+
+impl PartialEq for CatalogFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.function.name == other.function.name && Arc::ptr_eq(&self.facts, &other.facts)
+    }
+}
+
+impl Eq for CatalogFunction {}
+
+impl Hash for CatalogFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.function.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for CatalogFunction {
+    fn name(&self) -> &str {
+        self.function.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
+        Ok((self.function.result)().arrow())
+    }
+
+    fn return_field_from_args(&self, _arguments: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        // The field says more than its Arrow type: a name or an oid is marked as one.
+        Ok(Arc::new((self.function.result)().field(self.function.name, true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let scalar = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let rows = if scalar { 1 } else { args.number_rows };
+        let arguments = args.args.iter().map(|argument| argument.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
+        let answer = self.function.evaluate(&self.facts, &arguments, rows).map_err(external)?;
+        if scalar { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?)) } else { Ok(ColumnarValue::Array(answer)) }
+    }
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// What a function does besides answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Effect {
+    /// Sets a setting: only one that is without effect, or to what it is, since a query cannot change its session.
+    SetConfig,
+    /// Stops what another session runs.
+    Cancel,
+}
+
+/// A function that does something.
+struct EffectFunction {
+    name: String,
+    effect: Effect,
+    facts: Arc<Facts>,
+    engine: Arc<Engine>,
+    signature: Signature,
+}
+
+impl EffectFunction {
+    fn result(&self) -> SqlType {
+        match self.effect {
+            Effect::SetConfig => SqlType::Text,
+            Effect::Cancel => SqlType::Bool,
+        }
+    }
+
+    fn run(&self, arguments: &[Value]) -> Result<Value> {
+        let argument = |position: usize| arguments.get(position).unwrap_or(&Value::Null);
+        match self.effect {
+            Effect::Cancel => {
+                let process_id = argument(0).int().and_then(|number| i32::try_from(number).ok());
+                Ok(process_id.map(|process_id| self.engine.registry.cancel(process_id, None)).into())
+            }
+            Effect::SetConfig => {
+                let (Some(name), Some(value)) = (argument(0).text(), argument(1).text()) else { return Ok(Value::Null) };
+                let mut settings = Settings::default();
+                settings.set(&name.to_ascii_lowercase(), Some(value))?;
+                let same = self.facts.settings.iter().any(|(known, now, _)| known.eq_ignore_ascii_case(name) && now == value);
+                if same || Settings::is_ignored(&name.to_ascii_lowercase()) {
+                    return Ok(value.into());
+                }
+                Err(Error::not_supported(format!("set_config() of \"{name}\" is not supported")).hint(format!("SET {name} = …")))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for EffectFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl PartialEq for EffectFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.facts, &other.facts)
+    }
+}
+
+impl Eq for EffectFunction {}
+
+impl Hash for EffectFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for EffectFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.result().arrow())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let columns =
+            args.args.iter().map(|argument| argument.to_array(args.number_rows).and_then(|array| values_of(&array).map_err(external)));
+        let columns = columns.collect::<DataFusionResult<Vec<_>>>()?;
+        let answers = (0..args.number_rows).map(|row| {
+            let values: Vec<Value> = columns.iter().map(|column| column[row].clone()).collect();
+            self.run(&values)
+        });
+        let answers = answers.collect::<Result<Vec<_>>>().map_err(external)?;
+        Ok(ColumnarValue::Array(array_of(&self.result(), &answers).map_err(external)?))
+    }
+}
+
+/// `pg_sleep(seconds)`: waits without holding a thread, and ends when the query is cancelled.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Sleep {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Sleep {
+    fn name(&self) -> &'static str {
+        "pg_sleep"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        Err(external(Error::not_supported("pg_sleep() is not supported here").hint("Call it in the SELECT list of a query.")))
+    }
+}
+
+#[async_trait]
+impl AsyncScalarUDFImpl for Sleep {
+    async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let seconds =
+            args.args.first().map(|argument| argument.to_array(args.number_rows).and_then(|array| values_of(&array).map_err(external)));
+        for seconds in seconds.transpose()?.unwrap_or_default() {
+            if let Value::Float(seconds) = seconds
+                && let Ok(time) = Duration::try_from_secs_f64(seconds)
+            {
+                tokio::time::sleep(time).await;
+            }
+        }
+        // PostgreSQL's function is void, which clients show as an empty text.
+        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(String::new()))))
+    }
+}

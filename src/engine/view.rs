@@ -1,0 +1,101 @@
+//! A materialised view as it runs: its rows, its progress, and whether it can be read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use crate::dataflow::DataflowProgress;
+use crate::error::{Error, Kind, Result};
+use crate::plan::Plan;
+use crate::state::Relation;
+use crate::types::{Epoch, ObjectId};
+
+/// A materialised view's run-time side.
+pub(crate) struct RunningView {
+    pub(crate) id: ObjectId,
+    pub(crate) name: String,
+    pub(crate) plan: Plan,
+    /// `None` for a view that throws its rows away.
+    pub(crate) relation: Option<Arc<Relation>>,
+    pub(crate) progress: Arc<DataflowProgress>,
+    /// The first epoch at which it has rows: set when it is built.
+    valid_from: AtomicU64,
+    status: watch::Sender<ViewStatus>,
+}
+
+/// Whether a view can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ViewStatus {
+    /// It still reads what was there before it.
+    Hydrating,
+    /// It has read that, and the clock now waits for it like for all others, but it has not reached the newest complete epoch.
+    Joining,
+    /// It can be read at every complete epoch.
+    Ready,
+    /// It stopped; the text says why.
+    Failed(String),
+}
+
+impl RunningView {
+    pub(crate) fn new(id: ObjectId, name: String, plan: Plan, relation: Option<Arc<Relation>>, progress: Arc<DataflowProgress>) -> Self {
+        RunningView {
+            id,
+            name,
+            plan,
+            relation,
+            progress,
+            valid_from: AtomicU64::new(Epoch::MAX),
+            status: watch::Sender::new(ViewStatus::Hydrating),
+        }
+    }
+
+    /// The first epoch at which it can be read.
+    pub(crate) fn valid_from(&self) -> Epoch {
+        self.valid_from.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_valid_from(&self, epoch: Epoch) {
+        self.valid_from.store(epoch, Ordering::Release);
+    }
+
+    pub(crate) fn status(&self) -> ViewStatus {
+        self.status.borrow().clone()
+    }
+
+    pub(crate) fn set_status(&self, status: ViewStatus) {
+        self.status.send_if_modified(|now| {
+            let changed = *now != status;
+            *now = status;
+            changed
+        });
+    }
+
+    /// Waits until the view can be read.
+    pub(crate) async fn wait_ready(&self) -> Result<()> {
+        let mut status = self.status.subscribe();
+        let status = status.wait_for(|status| matches!(status, ViewStatus::Ready | ViewStatus::Failed(_))).await;
+        match status.as_deref() {
+            Ok(ViewStatus::Failed(cause)) => Err(self.failed(cause)),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::new(Kind::Shutdown, "the server is shutting down")),
+        }
+    }
+
+    /// The rows, or why there are none.
+    pub(crate) fn readable(&self) -> Result<&Arc<Relation>> {
+        if let ViewStatus::Failed(cause) = self.status() {
+            return Err(self.failed(&cause));
+        }
+        self.relation.as_ref().ok_or_else(|| {
+            Error::new(Kind::ObjectState, format!("materialized view \"{}\" keeps no rows", self.name))
+                .hint("It was created WITH (discard = true).")
+        })
+    }
+
+    fn failed(&self, cause: &str) -> Error {
+        Error::new(Kind::ObjectState, format!("materialized view \"{}\" has failed", self.name))
+            .detail(cause.to_owned())
+            .hint("Drop it and create it again; other views go on.")
+    }
+}

@@ -1,0 +1,49 @@
+//! The `tidemill` command: reads arguments, starts tracing, runs what was asked for.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tidemill::cli;
+use tidemill::config::ServeOptions;
+use tikv_jemallocator::Jemalloc;
+
+/// Returns memory to the system and fragments less than the C library's when batches of all sizes come and go on many threads.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// A streaming SQL database: materialised views that are always up to date.
+#[derive(Parser)]
+#[command(name = "tidemill", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What can be asked for.
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(ServeOptions),
+    /// Start a server on an empty directory with a running example, and show its answers as they change.
+    Demo(cli::DemoOptions),
+    /// Run the statements of a file against a server, or against one of its own.
+    Run(cli::RunOptions),
+    /// Write generated events into a file or a Kafka topic.
+    Generate(cli::GenerateOptions),
+    /// Measure.
+    Bench(cli::BenchOptions),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(options) => cli::serve(options),
+        Command::Demo(options) => cli::demo(&options),
+        Command::Run(options) => cli::run(&options),
+        Command::Generate(options) => cli::generate(&options),
+        Command::Bench(options) => cli::bench(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cli::report(&error),
+    }
+}

@@ -1,0 +1,118 @@
+//! The incremental plan as text: an indented tree, each node with what it does, what is known of its rows, and what it keeps and why.
+
+use std::fmt::Write;
+
+use arrow::datatypes::Schema;
+
+use super::node::{Node, NodeKind, Plan, Properties, Scalar};
+
+/// One line per node, inputs below and two blanks further in.
+pub fn explain(plan: &Plan) -> String {
+    let mut text = String::new();
+    write_node(&plan.root, 0, &mut text);
+    text
+}
+
+fn write_node(node: &Node, depth: usize, text: &mut String) {
+    let line = format!("{:indent$}{}", "", describe(node), indent = depth * 2);
+    let known = properties(&node.properties, &node.schema);
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{line}  [{known}]  {}", state(node));
+    for input in node.inputs() {
+        write_node(input, depth + 1, text);
+    }
+}
+
+fn describe(node: &Node) -> String {
+    match &node.kind {
+        NodeKind::Import { name, .. } => format!("Import {name} ({})", names(&node.schema, 0..node.schema.fields().len())),
+        NodeKind::Constant { rows } => format!("Constant {} rows", rows.num_rows()),
+        NodeKind::Map { predicate, projection, .. } => {
+            let condition = predicate.as_ref().map(|predicate| format!(" where {}", predicate.text)).unwrap_or_default();
+            format!("Map ({}){condition}", projected(projection, &node.schema))
+        }
+        NodeKind::Hop { input, time, slide_us, size_us } => {
+            let word = if slide_us == size_us { "Tumble" } else { "Hop" };
+            let slide = if slide_us == size_us { String::new() } else { format!(" every {}", duration(*slide_us)) };
+            format!("{word} on {} for {}{slide}", names(&input.schema, [*time]), duration(*size_us))
+        }
+        NodeKind::Exchange { input, keys } if keys.is_empty() => {
+            format!("Exchange to one worker ({} columns)", input.schema.fields().len())
+        }
+        NodeKind::Exchange { input, keys } => format!("Exchange by ({})", names(&input.schema, keys.iter().copied())),
+        NodeKind::Aggregate { input, keys, aggregates } if aggregates.is_empty() => {
+            format!("Distinct ({})", names(&input.schema, keys.iter().copied()))
+        }
+        NodeKind::Aggregate { input, keys, aggregates } => {
+            let calls: Vec<&str> = aggregates.iter().map(|call| call.text.as_str()).collect();
+            format!("Aggregate by ({}): {}", names(&input.schema, keys.iter().copied()), calls.join(", "))
+        }
+        NodeKind::Join { left, right, left_keys, right_keys, null_equals_null, condition } => {
+            let sign = if *null_equals_null { "is not distinct from" } else { "=" };
+            let pairs = left_keys
+                .iter()
+                .zip(right_keys)
+                .map(|(left_key, right_key)| format!("{} {sign} {}", names(&left.schema, [*left_key]), names(&right.schema, [*right_key])));
+            let condition = condition.as_ref().map(|condition| format!(" and {}", condition.text)).unwrap_or_default();
+            format!("Join on {}{condition}", pairs.collect::<Vec<_>>().join(" and "))
+        }
+        NodeKind::Union { inputs } => format!("Union of {}", inputs.len()),
+    }
+}
+
+/// What the node remembers, and why.
+fn state(node: &Node) -> String {
+    match &node.kind {
+        NodeKind::Aggregate { input, aggregates, .. } => {
+            use super::node::AggregateFunction::{Max, Min};
+            let ordered = aggregates.iter().any(|call| matches!(call.function, Min | Max)) && !input.properties.append_only;
+            let distinct = aggregates.iter().any(|call| call.distinct);
+            let mut kept = "state: one entry per group".to_owned();
+            if ordered {
+                kept.push_str(", and the values of min and max, since rows may be retracted");
+            }
+            if distinct {
+                kept.push_str(", and the values of DISTINCT aggregates");
+            }
+            kept
+        }
+        NodeKind::Join { .. } => "state: both inputs".to_owned(),
+        _ => "stateless".to_owned(),
+    }
+}
+
+fn properties(properties: &Properties, schema: &Schema) -> String {
+    let mut known = Vec::new();
+    known.push(if properties.append_only { "append-only".to_owned() } else { "changing".to_owned() });
+    match &properties.key {
+        Some(key) if key.is_empty() => known.push("one row".to_owned()),
+        Some(key) => known.push(format!("key ({})", names(schema, key.iter().copied()))),
+        None => {}
+    }
+    match &properties.partitioning {
+        Some(columns) if columns.is_empty() => known.push("on one worker".to_owned()),
+        Some(columns) => known.push(format!("partitioned by ({})", names(schema, columns.iter().copied()))),
+        None => {}
+    }
+    known.join(", ")
+}
+
+fn projected(projection: &[Scalar], schema: &Schema) -> String {
+    let columns = projection.iter().zip(schema.fields()).map(|(scalar, field)| {
+        if scalar.text == *field.name() { scalar.text.clone() } else { format!("{} as {}", scalar.text, field.name()) }
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+fn names(schema: &Schema, columns: impl IntoIterator<Item = usize>) -> String {
+    columns.into_iter().map(|column| schema.field(column).name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Microseconds in the largest unit that leaves nothing over.
+fn duration(micros: i64) -> String {
+    let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+    match units.into_iter().find(|(unit, _)| micros % unit == 0) {
+        Some((unit, name)) => format!("{} {name}", micros / unit),
+        None => format!("{micros} µs"),
+    }
+}

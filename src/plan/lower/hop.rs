@@ -1,0 +1,104 @@
+//! HOP: an unnest of `hop_starts(time, slide, size)` becomes one node that gives each row once per window.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Unnest};
+
+use super::{Lowering, fields_of, scalar, support};
+use crate::error::{Error, Kind, Result};
+use crate::plan::expressions::{column_index, column_scalar, expression_text};
+use crate::plan::functions::{HOP_STARTS, fixed_micros};
+use crate::plan::node::{Node, NodeKind, Scalar};
+use crate::plan::properties;
+
+impl Lowering<'_> {
+    pub(super) fn unnest(&mut self, unnest: &Unnest) -> Result<Node> {
+        let (Some((projection, list)), [only]) =
+            (projection_below(&unnest.input).zip(list_column(unnest)), unnest.list_type_columns.as_slice())
+        else {
+            return Err(support::unsupported("unnest()"));
+        };
+        let Some(call) = hop_call(&projection.expr[list]) else { return Err(support::unsupported("unnest()")) };
+        if only.1.depth != 1 {
+            return Err(support::unsupported("unnest() of nested arrays"));
+        }
+        let [time, slide, size] = call.args.as_slice() else { return Err(support::unsupported("unnest()")) };
+        let slide_us = interval(slide, "the slide of a window")?;
+        let size_us = interval(size, "the size of a window")?;
+
+        let input = self.lower(&projection.input)?;
+        let below = projection.input.schema();
+        let mut scalars = Vec::with_capacity(projection.expr.len());
+        let mut fields: Vec<Field> = Vec::with_capacity(projection.expr.len());
+        let prepared = fields_of(&projection.schema);
+        for (index, expr) in projection.expr.iter().enumerate() {
+            // The place of the list is taken by the time that it was made from; it is where the window's start will stand.
+            let expr = if index == list { time } else { expr };
+            let scalar: Scalar = scalar(expr, below)?;
+            fields.push(prepared.field(index).clone());
+            scalars.push(scalar);
+        }
+        let time_type = unnest.schema.field(output_of(unnest, list)?).data_type().clone();
+        fields[list] = Field::new(expression_text(time), time_type, true);
+        let time_at = scalars.iter().position(|scalar| column_index(&scalar.expression) == column_index(&scalars[list].expression));
+        let time_at = time_at.filter(|at| column_index(&scalars[*at].expression).is_some()).unwrap_or(list);
+        let width = scalars.len();
+        let input = self.map(input, None, scalars, Arc::new(Schema::new(fields.clone())));
+
+        let properties = properties::hop(&input.properties, width, slide_us >= size_us);
+        fields.push(Field::new("window_start", fields[list].data_type().clone(), true));
+        fields.push(Field::new("window_end", fields[list].data_type().clone(), true));
+        let kind = NodeKind::Hop { input: Box::new(input), time: time_at, slide_us, size_us };
+        let hop = self.node(kind, Arc::new(Schema::new(fields)), properties);
+        let schema = fields_of(&unnest.schema);
+        let outputs = unnest
+            .dependency_indices
+            .iter()
+            .zip(schema.fields())
+            .map(|(from, field)| column_scalar(field.name(), if *from == list { width } else { *from }));
+        let outputs = outputs.collect();
+        Ok(self.map(hop, None, outputs, schema))
+    }
+}
+
+/// The projection that makes the list, seen through aliases.
+fn projection_below(plan: &LogicalPlan) -> Option<&Projection> {
+    match plan {
+        LogicalPlan::Projection(projection) => Some(projection),
+        LogicalPlan::SubqueryAlias(alias) => projection_below(&alias.input),
+        _ => None,
+    }
+}
+
+fn list_column(unnest: &Unnest) -> Option<usize> {
+    match (unnest.list_type_columns.as_slice(), unnest.struct_type_columns.as_slice()) {
+        ([(index, _)], []) => Some(*index),
+        _ => None,
+    }
+}
+
+fn output_of(unnest: &Unnest, list: usize) -> Result<usize> {
+    let found = unnest.dependency_indices.iter().position(|from| *from == list);
+    found.ok_or_else(|| Error::internal("an unnested column that is not in the output"))
+}
+
+fn hop_call(expr: &Expr) -> Option<&ScalarFunction> {
+    match expr {
+        Expr::Alias(alias) => hop_call(&alias.expr),
+        Expr::ScalarFunction(call) if call.func.name() == HOP_STARTS => Some(call),
+        _ => None,
+    }
+}
+
+fn interval(expr: &Expr, what: &str) -> Result<i64> {
+    match expr {
+        Expr::Literal(
+            value @ (ScalarValue::IntervalMonthDayNano(_) | ScalarValue::IntervalDayTime(_) | ScalarValue::IntervalYearMonth(_)),
+            _,
+        ) => fixed_micros(value, what),
+        _ => Err(Error::new(Kind::NotSupported, format!("{what} must be an interval constant in a materialized view"))),
+    }
+}

@@ -1,0 +1,31 @@
+//! Statement + catalog → `Node`; pure: reads no clock, file or socket.
+
+mod data_type;
+mod dml;
+mod errors;
+mod explain;
+mod expressions;
+mod functions;
+mod lower;
+mod names;
+mod node;
+mod parameters;
+mod pg_catalog;
+mod planner;
+mod properties;
+mod resolve;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod text;
+mod text_input;
+
+pub use data_type::sql_type;
+pub use dml::{Change, ConflictUpdate, returning_query};
+pub use errors::from_datafusion;
+pub use explain::explain;
+pub use node::{AggregateCall, AggregateFunction, Node, NodeKind, Plan, Properties, Scalar};
+pub use pg_catalog::prepare_catalog_query;
+pub use planner::{Bound, Planner, PlannerOptions};
+pub use resolve::{NoSystemRelations, ObjectSource, RelationSource, Scope, schema_of};
+pub use text::query as parse_query;

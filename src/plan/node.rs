@@ -1,0 +1,218 @@
+//! The incremental plan: a tree of plain data that `dataflow` renders. Self-contained: nobody below looks into the catalog.
+//!
+//! Expressions are DataFusion's physical ones, over the columns of the node's input by position.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::errors::from_datafusion;
+use crate::error::Result;
+use crate::types::ObjectId;
+
+/// A materialised view's plan.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is maintained. Its schema is the view's columns.
+    pub root: Node,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its number within the plan: inputs have lower ones. Names the state of stateful nodes, so the same SQL must give the same numbers.
+    pub id: u32,
+    /// What it does.
+    pub kind: NodeKind,
+    /// The columns that come out.
+    pub schema: SchemaRef,
+    /// What is known of the rows that come out.
+    pub properties: Properties,
+}
+
+/// What is known of a node's output without looking at rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Properties {
+    /// No retraction can occur.
+    pub append_only: bool,
+    /// Positions of columns that together are unique at every epoch; the smallest such set that is known.
+    pub key: Option<Vec<usize>>,
+    /// Rows that agree in these columns are on the same worker; `None`: nothing is known. An empty list: all rows are on one worker.
+    pub partitioning: Option<Vec<usize>>,
+}
+
+/// The operators there are.
+#[derive(Clone, Debug)]
+pub enum NodeKind {
+    /// The changes of a table, source or materialised view; `columns` says which of its columns are wanted.
+    Import {
+        /// What is read.
+        object: ObjectId,
+        /// Its name, for EXPLAIN.
+        name: String,
+        /// Positions in the object's columns.
+        columns: Vec<usize>,
+    },
+    /// Rows that never change.
+    Constant {
+        /// The rows.
+        rows: RecordBatch,
+    },
+    /// Keeps the rows for which `predicate` is true, then computes `projection` from them. Stateless.
+    Map {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Over the input's columns; `None` keeps all.
+        predicate: Option<Scalar>,
+        /// One per output column, over the input's columns.
+        projection: Vec<Scalar>,
+    },
+    /// Gives every row once for each window `[start, start + size)` that its time falls into, with two more columns at the end:
+    /// `window_start` and `window_end`, of the time column's type. Rows whose time is NULL are in no window. Stateless.
+    Hop {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Position of the time column (timestamp or timestamptz, microseconds).
+        time: usize,
+        /// Microseconds between the starts of two windows.
+        slide_us: i64,
+        /// Microseconds that a window lasts; as TUMBLE if equal to the slide.
+        size_us: i64,
+    },
+    /// Moves every row to the worker that owns the hash of these columns; to worker 0 if there are none.
+    Exchange {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Positions of the columns.
+        keys: Vec<usize>,
+    },
+    /// One row per distinct value of the key columns: the keys, then the aggregates. Without aggregates this is DISTINCT.
+    /// Without keys it is one row, there even when the input is empty. The input is partitioned by the keys.
+    Aggregate {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Positions of the key columns.
+        keys: Vec<usize>,
+        /// What is computed for each group.
+        aggregates: Vec<AggregateCall>,
+    },
+    /// Pairs of rows whose keys are equal (never where one is NULL, unless `null_equals_null`) and for which `condition` is true:
+    /// the left columns, then the right ones. Both inputs are partitioned by their keys; without keys all is on one worker.
+    Join {
+        /// Left rows.
+        left: Box<Node>,
+        /// Right rows.
+        right: Box<Node>,
+        /// Positions in the left columns.
+        left_keys: Vec<usize>,
+        /// Positions in the right columns; as many, of the same types.
+        right_keys: Vec<usize>,
+        /// Whether NULL keys match each other (IS NOT DISTINCT FROM, INTERSECT).
+        null_equals_null: bool,
+        /// Over the left columns followed by the right ones.
+        condition: Option<Scalar>,
+    },
+    /// All rows of all inputs. Their schemas have the same types.
+    Union {
+        /// Where rows come from.
+        inputs: Vec<Node>,
+    },
+}
+
+/// One aggregate function over one column of the input.
+#[derive(Clone, Debug)]
+pub struct AggregateCall {
+    /// Which one.
+    pub function: AggregateFunction,
+    /// Position of its argument in the input's columns; `None` for `count(*)`.
+    pub argument: Option<usize>,
+    /// Each different value counts once.
+    pub distinct: bool,
+    /// Position of a boolean column; only rows where it is true count.
+    pub filter: Option<usize>,
+    /// The type of the result.
+    pub result: DataType,
+    /// As EXPLAIN shows it.
+    pub text: String,
+}
+
+/// Aggregates that are maintained in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AggregateFunction {
+    /// Rows, or rows where the argument is not NULL.
+    Count,
+    /// Int64, Float64 or Decimal arguments (coerced by the plan); NULL when no value.
+    Sum,
+    /// Float64 or Decimal arguments; NULL when no value.
+    Avg,
+    /// The least value.
+    Min,
+    /// The greatest value.
+    Max,
+    /// Whether all are true.
+    BoolAnd,
+    /// Whether any is true.
+    BoolOr,
+}
+
+/// An expression over a batch's columns.
+#[derive(Clone)]
+pub struct Scalar {
+    /// How it is computed.
+    pub expression: Arc<dyn PhysicalExpr>,
+    /// As EXPLAIN shows it.
+    pub text: String,
+}
+
+impl Scalar {
+    /// Its value for every row of `batch`. An error in one row is an error of all: for statements, not for views.
+    pub fn array(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        let value = self.expression.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
+        value.map_err(|error| from_datafusion(error, ""))
+    }
+}
+
+impl fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Node {
+    /// The nodes whose output this one reads.
+    pub fn inputs(&self) -> Vec<&Node> {
+        match &self.kind {
+            NodeKind::Import { .. } | NodeKind::Constant { .. } => Vec::new(),
+            NodeKind::Map { input, .. }
+            | NodeKind::Hop { input, .. }
+            | NodeKind::Exchange { input, .. }
+            | NodeKind::Aggregate { input, .. } => {
+                vec![input]
+            }
+            NodeKind::Join { left, right, .. } => vec![left, right],
+            NodeKind::Union { inputs } => inputs.iter().collect(),
+        }
+    }
+
+    /// The `Import` nodes below: their numbers and what they read. An object that is joined with itself stands in it twice.
+    pub fn import_nodes(&self) -> Vec<(u32, ObjectId)> {
+        match &self.kind {
+            NodeKind::Import { object, .. } => vec![(self.id, *object)],
+            _ => self.inputs().into_iter().flat_map(Node::import_nodes).collect(),
+        }
+    }
+
+    /// The tables, sources and views that the plan below reads, each once.
+    pub fn imports(&self) -> Vec<ObjectId> {
+        let mut found = match &self.kind {
+            NodeKind::Import { object, .. } => vec![*object],
+            _ => self.inputs().into_iter().flat_map(Node::imports).collect(),
+        };
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}

@@ -1,0 +1,276 @@
+//! Queries → analysed plans → optimised plans → streams of rows.
+//!
+//! One `Planner` is built at the start and shared: it holds DataFusion's functions, rules and limits, and nothing of any session.
+//! Planning looks at names and types only; rows come in when a plan is executed, by `Bound::attach`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
+use datafusion::common::config::{ConfigOptions, Dialect};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableScan};
+use datafusion::optimizer::{Optimizer, OptimizerContext};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use sqlparser::ast;
+
+use super::errors::from_datafusion;
+use super::functions;
+use super::names::{name_outputs, visible};
+use super::resolve::{Names, ObjectSource, Scope};
+use super::rules::maintainable;
+use super::text;
+use crate::catalog::View;
+use crate::error::{Error, Kind, Result};
+use crate::types::{ObjectId, SqlType, sql_type_of};
+
+/// What a planner is built with.
+#[derive(Clone, Debug)]
+pub struct PlannerOptions {
+    /// Threads that one ad-hoc query may use.
+    pub target_partitions: usize,
+    /// Bytes that all ad-hoc queries together may hold; `None`: no limit.
+    pub memory_limit_bytes: Option<usize>,
+}
+
+impl Default for PlannerOptions {
+    fn default() -> Self {
+        PlannerOptions { target_partitions: 1, memory_limit_bytes: None }
+    }
+}
+
+/// Plans queries. Knows functions and types, no tables.
+pub struct Planner {
+    state: SessionState,
+    /// Rules that keep plans in a shape that can be maintained.
+    view_optimizer: Optimizer,
+    view_options: Arc<ConfigOptions>,
+}
+
+/// A query, analysed: every name and type is known, no row has been looked at.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Over `ObjectSource`s; not optimised yet.
+    pub plan: LogicalPlan,
+    /// The columns that come out, as the user sees them: names may repeat, every type is exactly that of a `SqlType`.
+    pub schema: SchemaRef,
+    /// The types of `$1`, `$2`, ….
+    pub parameters: Vec<SqlType>,
+    /// The tables, sources and views that it reads: those it names, and what is below the views among them.
+    pub depends_on: Vec<ObjectId>,
+    /// Whether it reads a system relation: such a plan holds rows already, and is not to be kept.
+    pub reads_system: bool,
+}
+
+/// What planning one query text gives: the plan, the views within it, whether it reads system relations.
+pub(super) type Planned = (LogicalPlan, BTreeSet<ObjectId>, bool);
+
+impl Planner {
+    /// A planner with DataFusion's functions and ours.
+    pub fn new(options: &PlannerOptions) -> Result<Self> {
+        let mut runtime = RuntimeEnvBuilder::new();
+        if let Some(bytes) = options.memory_limit_bytes {
+            runtime = runtime.with_memory_limit(bytes, 1.0);
+        }
+        let runtime = runtime.build_arc().map_err(|error| from_datafusion(error, ""))?;
+        let state = SessionStateBuilder::new()
+            .with_default_features()
+            .with_runtime_env(runtime)
+            .with_config(config(options.target_partitions))
+            .build();
+        let mut view_options = state.config_options().as_ref().clone();
+        // As a join, a scalar subquery is a plan node that we can see, and later maintain.
+        view_options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        let mut planner = Planner { state, view_optimizer: Optimizer::with_rules(maintainable()), view_options: Arc::new(view_options) };
+        for function in functions::all() {
+            planner.register_udf(function)?;
+        }
+        Ok(planner)
+    }
+
+    /// Adds a scalar function, or replaces the one of its name.
+    pub fn register_udf(&mut self, function: Arc<ScalarUDF>) -> Result<()> {
+        self.state.register_udf(function).map(drop).map_err(|error| from_datafusion(error, ""))
+    }
+
+    /// Analyses a query. `parameters`: the types that the client declared, as far as it did.
+    pub fn query(&self, query: &ast::Query, scope: &Scope<'_>, parameters: &[Option<SqlType>]) -> Result<Bound> {
+        let mut types = parameters.to_vec();
+        let planned = self.plan_typed(query, scope, &mut types)?;
+        let types = types.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect();
+        self.bind(planned, types, scope.text)
+    }
+
+    /// Analyses a plan and tells what there is to know of it.
+    pub(super) fn bind(&self, planned: Planned, parameters: Vec<SqlType>, text: &str) -> Result<Bound> {
+        let (plan, views, reads_system) = planned;
+        let options = self.state.config_options();
+        let plan = self.state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| from_datafusion(error, text))?;
+        let schema = output_schema(&plan);
+        let mut depends_on = views;
+        depends_on.extend(objects_of(&plan));
+        Ok(Bound { plan, schema, parameters, depends_on: depends_on.into_iter().collect(), reads_system })
+    }
+
+    /// The plan of a query, names resolved, types not yet coerced. `depth`: how many views it stands in.
+    pub(super) fn plan_query(
+        &self,
+        query: &ast::Query,
+        scope: &Scope<'_>,
+        depth: usize,
+        parameters: &[Option<SqlType>],
+    ) -> Result<Planned> {
+        let mut expanded = query.clone();
+        crate::sql::expand_windows(&mut expanded)?;
+        let attempt = |all: bool| {
+            let mut named = expanded.clone();
+            name_outputs(&mut named, all);
+            let names = Names::new(self, *scope, depth);
+            let mut context = planner_context(parameters);
+            let statement = ast::Statement::Query(Box::new(named));
+            let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context);
+            plan.map(|plan| {
+                let (views, system) = names.seen();
+                (plan, views, system)
+            })
+        };
+        match attempt(false) {
+            Ok(planned) => Ok(planned),
+            Err(error) => {
+                let error = from_datafusion(error, scope.text);
+                // `SELECT *, id` has a column twice: legal SQL, if each has a name of its own.
+                if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn)
+                    && let Ok(planned) = attempt(true)
+                {
+                    return Ok(planned);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The plan of a view's query, with the view's column names.
+    pub(super) fn view_plan(&self, view: &View, scope: Scope<'_>, depth: usize) -> Result<Planned> {
+        let query = text::query(&view.query)?;
+        let (plan, views, system) = self.plan_query(&query, &scope, depth, &[])?;
+        let columns = plan.schema().columns();
+        let named: Vec<Expr> = columns.into_iter().zip(&view.columns).map(|(from, to)| Expr::Column(from).alias(to.name.clone())).collect();
+        let plan = LogicalPlanBuilder::from(plan)
+            .project(named)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(|error| from_datafusion(error, scope.text))?;
+        Ok((plan, views, system))
+    }
+
+    /// Optimises a plan for running it once. `now_micros`: what `now()` means.
+    pub fn optimize(&self, plan: LogicalPlan, now_micros: i64) -> Result<LogicalPlan> {
+        let now = DateTime::<Utc>::from_timestamp_micros(now_micros).unwrap_or_default();
+        let context =
+            OptimizerContext::new_with_config_options(Arc::clone(self.state.config_options())).with_query_execution_start_time(now);
+        self.state.optimizer().optimize(plan, &context, |_, _| {}).map_err(|error| from_datafusion(error, ""))
+    }
+
+    /// Optimises a plan for maintaining its result.
+    pub(super) fn optimize_view(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let context = OptimizerContext::new_with_config_options(Arc::clone(&self.view_options));
+        self.view_optimizer.optimize(plan, &context, |_, _| {}).map_err(|error| from_datafusion(error, ""))
+    }
+
+    /// The physical plan of an optimised plan whose sources have rows.
+    pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        self.state.query_planner().create_physical_plan(plan, &self.state).await.map_err(|error| from_datafusion(error, ""))
+    }
+
+    /// Starts a physical plan. Dropping the stream stops it.
+    pub fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+        execute_stream(plan, self.state.task_ctx()).map_err(|error| from_datafusion(error, ""))
+    }
+
+    /// DataFusion's functions, rules and settings.
+    pub(crate) fn state(&self) -> &SessionState {
+        &self.state
+    }
+}
+
+impl Bound {
+    /// The plan with rows in the place of names: `provider` gives those of each object.
+    pub fn attach(&self, provider: &dyn Fn(ObjectId) -> Result<Arc<dyn TableProvider>>) -> Result<LogicalPlan> {
+        attach(self.plan.clone(), provider)
+    }
+
+    /// The plan with values in the place of parameters: one array of length 1 each.
+    pub fn with_parameters(&self, plan: LogicalPlan, values: &[ArrayRef]) -> Result<LogicalPlan> {
+        if self.parameters.is_empty() {
+            return Ok(plan);
+        }
+        if values.len() < self.parameters.len() {
+            return Err(Error::new(Kind::UndefinedParameter, format!("there is no parameter ${}", values.len() + 1)));
+        }
+        let scalars = values
+            .iter()
+            .zip(&self.parameters)
+            .map(|(value, sql_type)| ScalarValue::try_from_array(value, 0).and_then(|scalar| scalar.cast_to(&sql_type.arrow())));
+        let scalars = scalars.collect::<Result<Vec<_>, _>>().map_err(|error| from_datafusion(error, ""))?;
+        plan.replace_params_with_values(&ParamValues::from(scalars)).map_err(|error| from_datafusion(error, ""))
+    }
+}
+
+/// Puts providers in the place of `ObjectSource`s, in subqueries too.
+fn attach(plan: LogicalPlan, provider: &dyn Fn(ObjectId) -> Result<Arc<dyn TableProvider>>) -> Result<LogicalPlan> {
+    let attached = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
+        let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>() else { return Ok(Transformed::no(node)) };
+        let rows = provider(source.object.id).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source: provider_as_source(rows), ..scan.clone() })))
+    });
+    attached.map(|transformed| transformed.data).map_err(|error| from_datafusion(error, ""))
+}
+
+/// The objects that a plan scans, in subqueries too.
+fn objects_of(plan: &LogicalPlan) -> BTreeSet<ObjectId> {
+    let mut found = BTreeSet::new();
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>()
+        {
+            found.insert(source.object.id);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
+}
+
+/// The columns of a plan as the user sees them.
+pub(super) fn output_schema(plan: &LogicalPlan) -> SchemaRef {
+    let fields = plan.schema().fields().iter().map(|field| sql_type_of(field).field(visible(field.name()), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+pub(super) fn planner_context(parameters: &[Option<SqlType>]) -> PlannerContext {
+    let fields: Vec<Option<FieldRef>> =
+        parameters.iter().map(|known| known.as_ref().map(|sql_type| Arc::new(sql_type.field("", true)))).collect();
+    PlannerContext::new().with_prepare_param_data_types(fields)
+}
+
+fn config(target_partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(target_partitions).with_information_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.dialect = Dialect::PostgreSQL;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.enable_ident_normalization = true;
+    options.sql_parser.collect_spans = true;
+    options.catalog.create_default_catalog_and_schema = false;
+    options.execution.time_zone = Some("UTC".to_owned());
+    config
+}

@@ -1,0 +1,94 @@
+//! What is known of a node's output, from what is known of its inputs. Each rule is one function.
+
+use super::expressions::column_index;
+use super::node::{Properties, Scalar};
+
+/// Rows that never change, all made on one worker.
+pub(super) fn constant() -> Properties {
+    Properties { append_only: true, key: None, partitioning: Some(Vec::new()) }
+}
+
+/// Rows as an object has them. Where they are is not known: rows enter on whichever worker received them.
+pub(super) fn import(append_only: bool, key: Option<&[usize]>, columns: &[usize]) -> Properties {
+    let key = key.and_then(|key| places(key, |wanted| columns.iter().position(|column| column == wanted)));
+    Properties { append_only, key, partitioning: None }
+}
+
+/// A projection moves columns; what it drops or computes is not known any more.
+pub(super) fn map(input: &Properties, projection: &[Scalar]) -> Properties {
+    let place = |wanted: &usize| projection.iter().position(|scalar| column_index(&scalar.expression) == Some(*wanted));
+    Properties {
+        append_only: input.append_only,
+        key: input.key.as_ref().and_then(|key| places(key, place)),
+        partitioning: input.partitioning.as_ref().and_then(|columns| places(columns, place)),
+    }
+}
+
+/// A row comes out once per window: the window's start joins the key.
+pub(super) fn hop(input: &Properties, columns: usize, tumbling: bool) -> Properties {
+    let key = input.key.clone().map(|mut key| {
+        if !tumbling {
+            key.push(columns);
+        }
+        key
+    });
+    Properties { append_only: input.append_only, key, partitioning: input.partitioning.clone() }
+}
+
+/// The same rows elsewhere.
+pub(super) fn exchange(input: &Properties, keys: &[usize]) -> Properties {
+    Properties { partitioning: Some(keys.to_vec()), ..input.clone() }
+}
+
+/// One row per key, at the front of the output.
+pub(super) fn aggregate(input: &Properties, keys: &[usize], aggregates: usize) -> Properties {
+    let place = |wanted: &usize| keys.iter().position(|key| key == wanted);
+    Properties {
+        append_only: input.append_only && aggregates == 0,
+        key: Some((0..keys.len()).collect()),
+        partitioning: input.partitioning.as_ref().and_then(|columns| places(columns, place)),
+    }
+}
+
+/// Pairs of rows, at the left row's place.
+pub(super) fn join(left: &Properties, right: &Properties, left_keys: &[usize], right_keys: &[usize], left_columns: usize) -> Properties {
+    let unique =
+        |key: &Option<Vec<usize>>, joined: &[usize]| key.as_ref().is_some_and(|key| key.iter().all(|column| joined.contains(column)));
+    let right_key = right.key.as_ref().map(|key| key.iter().map(|column| column + left_columns).collect::<Vec<_>>());
+    // A side that is unique by the join's keys gives each row of the other side one partner at most.
+    let key = if unique(&right.key, right_keys) && left.key.is_some() {
+        left.key.clone()
+    } else if unique(&left.key, left_keys) && right_key.is_some() {
+        right_key
+    } else {
+        left.key.clone().zip(right_key).map(|(left, right)| left.into_iter().chain(right).collect())
+    };
+    Properties { append_only: left.append_only && right.append_only, key, partitioning: left.partitioning.clone() }
+}
+
+/// All rows of all inputs.
+pub(super) fn union<'a>(inputs: impl Iterator<Item = &'a Properties> + Clone) -> Properties {
+    let mut partitionings = inputs.clone().map(|input| input.partitioning.as_ref());
+    let first = partitionings.next().flatten();
+    let same = partitionings.all(|other| other == first);
+    Properties { append_only: inputs.clone().all(|input| input.append_only), key: None, partitioning: first.filter(|_| same).cloned() }
+}
+
+/// Whether rows that agree in `keys` are on one worker already.
+pub(super) fn together(properties: &Properties, keys: &[usize]) -> bool {
+    properties.partitioning.as_ref().is_some_and(|columns| columns.iter().all(|column| keys.contains(column)))
+}
+
+/// Whether equal keys of both sides of a join are on one worker already: both sides lie by all of their keys, in this order. (Some of the
+/// keys would do to find pairs, but stored state is shared out by the hash of all.)
+pub(super) fn met(left: &Properties, right: &Properties, left_keys: &[usize], right_keys: &[usize]) -> bool {
+    let at = |columns: &Option<Vec<usize>>, keys: &[usize]| {
+        columns.as_ref().and_then(|columns| places(columns, |wanted| keys.iter().position(|key| key == wanted)))
+    };
+    let all = Some((0..left_keys.len()).collect());
+    at(&left.partitioning, left_keys) == all && at(&right.partitioning, right_keys) == all
+}
+
+fn places(columns: &[usize], place: impl Fn(&usize) -> Option<usize>) -> Option<Vec<usize>> {
+    columns.iter().map(place).collect()
+}

@@ -1,0 +1,290 @@
+//! Names in a query → what they stand for: the catalog as DataFusion's planner asks for it.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::catalog::{TableFunctionArgs, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::common::config::ConfigOptions;
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+
+use super::data_type::SqlTypes;
+use super::functions::{UnknownFunction, undefined_function};
+use super::planner::Planner;
+use crate::catalog::{Catalog, Column, Object, ObjectKind, View, nearest};
+use crate::error::{Error, Kind, Result};
+use crate::types::ObjectId;
+
+/// Views within views at the most: planning recurses once for each.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// Where a query finds what the catalog does not hold.
+pub trait RelationSource: Send + Sync {
+    /// The system relation of this name in `pg_catalog`, `information_schema` or `tidemill`.
+    fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>>;
+
+    /// A function that depends on the session, such as `current_user`; asked before all others.
+    fn function(&self, _name: &str) -> Option<Arc<ScalarUDF>> {
+        None
+    }
+}
+
+/// No system relations: for views, which can only read what is in the catalog.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSystemRelations;
+
+impl RelationSource for NoSystemRelations {
+    fn system(&self, _schema: &str, _name: &str) -> Option<Arc<dyn TableProvider>> {
+        None
+    }
+}
+
+/// What the names of a statement are looked up in.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// Tables, sources and views.
+    pub catalog: &'a Catalog,
+    /// The schemas in which names without one are looked for, in order.
+    pub search_path: &'a [String],
+    /// System relations and session functions.
+    pub relations: &'a dyn RelationSource,
+    /// The statement's text, whose lines and columns the AST speaks of: for the positions of errors.
+    pub text: &'a str,
+}
+
+/// A table, source or materialised view in a logical plan: its columns, no rows.
+#[derive(Clone, Debug)]
+pub struct ObjectSource {
+    /// What is read.
+    pub object: Arc<Object>,
+    schema: SchemaRef,
+}
+
+impl ObjectSource {
+    /// The columns of an object as a plan sees them. Schemas and views have no source.
+    pub fn new(object: &Arc<Object>) -> Result<Self> {
+        let columns = object.columns().ok_or_else(|| Error::internal(format!("\"{}\" has no columns", object.name)))?;
+        Ok(ObjectSource { object: Arc::clone(object), schema: schema_of(columns) })
+    }
+}
+
+impl TableSource for ObjectSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// The Arrow schema of an object's columns.
+pub fn schema_of(columns: &[Column]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(|column| column.sql_type.field(&column.name, !column.not_null)).collect::<Vec<_>>()))
+}
+
+/// A view: DataFusion puts its plan in the place of its name.
+struct ViewSource {
+    schema: SchemaRef,
+    plan: LogicalPlan,
+}
+
+impl TableSource for ViewSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn get_logical_plan(&'_ self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}
+
+/// Looks names up for one query.
+pub(super) struct Names<'a> {
+    planner: &'a Planner,
+    scope: Scope<'a>,
+    depth: usize,
+    /// Views that were put in place of their names: they are not to be seen in the plan any more.
+    views: RefCell<BTreeSet<ObjectId>>,
+    system: RefCell<bool>,
+}
+
+impl<'a> Names<'a> {
+    /// `depth`: how many views this query stands in.
+    pub(super) fn new(planner: &'a Planner, scope: Scope<'a>, depth: usize) -> Self {
+        Names { planner, scope, depth, views: RefCell::default(), system: RefCell::new(false) }
+    }
+
+    /// The views seen, and whether a system relation was.
+    pub(super) fn seen(self) -> (BTreeSet<ObjectId>, bool) {
+        (self.views.into_inner(), self.system.into_inner())
+    }
+
+    fn state(&self) -> &SessionState {
+        self.planner.state()
+    }
+
+    fn find(&self, schema: Option<&str>, name: &str) -> Result<Arc<dyn TableSource>> {
+        match schema {
+            Some(schema) => {
+                if let Some(source) = self.system(schema, name) {
+                    return Ok(source);
+                }
+            }
+            None => {
+                let implicit = !self.scope.search_path.iter().any(|schema| schema == "pg_catalog");
+                let path = implicit.then_some("pg_catalog").into_iter().chain(self.scope.search_path.iter().map(String::as_str));
+                for schema in path {
+                    if let Some(object) = self.scope.catalog.find_in(schema, name)
+                        && object.columns().is_some()
+                    {
+                        return self.source(object);
+                    }
+                    if let Some(source) = self.system(schema, name) {
+                        return Ok(source);
+                    }
+                }
+            }
+        }
+        self.source(self.scope.catalog.resolve(schema, name, self.scope.search_path)?)
+    }
+
+    fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableSource>> {
+        let provider = self.scope.relations.system(schema, name)?;
+        *self.system.borrow_mut() = true;
+        Some(provider_as_source(provider))
+    }
+
+    fn source(&self, object: &Arc<Object>) -> Result<Arc<dyn TableSource>> {
+        match &object.kind {
+            ObjectKind::View(view) => self.view(object, view),
+            ObjectKind::Schema => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a schema", object.name))),
+            _ => Ok(Arc::new(ObjectSource::new(object)?)),
+        }
+    }
+
+    fn view(&self, object: &Object, view: &View) -> Result<Arc<dyn TableSource>> {
+        if self.depth >= VIEW_DEPTH_MAX {
+            return Err(Error::new(Kind::LimitExceeded, format!("views stand in each other more than {VIEW_DEPTH_MAX} deep")));
+        }
+        let scope = Scope { search_path: &view.search_path, text: &view.query, ..self.scope };
+        let (plan, views, system) = self.planner.view_plan(view, scope, self.depth + 1).map_err(|error| {
+            let inner = Error::new(error.kind(), format!("in view \"{}\": {}", object.name, error.message()));
+            match error.hint_text() {
+                Some(hint) => inner.hint(hint),
+                None => inner,
+            }
+        })?;
+        self.views.borrow_mut().extend(views);
+        self.views.borrow_mut().insert(object.id);
+        *self.system.borrow_mut() |= system;
+        Ok(Arc::new(ViewSource { schema: schema_of(&view.columns), plan }))
+    }
+
+    /// Whether DataFusion knows `name` in another way than as a scalar function.
+    fn is_special(&self, name: &str) -> bool {
+        let state = self.state();
+        state.aggregate_functions().contains_key(name)
+            || state.window_functions().contains_key(name)
+            || state.higher_order_functions().contains_key(name)
+            || matches!(
+                name,
+                "unnest"
+                    | "unnest_outer"
+                    | "struct"
+                    | "map"
+                    | "make_map"
+                    | "grouping"
+                    | "user"
+                    | "current_user"
+                    | "session_user"
+                    | "current_catalog"
+            )
+    }
+
+    fn unknown_function(&self, name: &str) -> Arc<ScalarUDF> {
+        let known = self.udf_names().into_iter().chain(self.udaf_names()).collect::<Vec<_>>();
+        let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+        Arc::new(ScalarUDF::from(UnknownFunction::new(name, near)))
+    }
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
+        self.find(name.schema(), name.table()).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    fn get_table_function_source(&self, name: &str, arguments: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
+        if let Some(function) = self.state().table_functions().get(name) {
+            let arguments = TableFunctionArgs::new(&arguments, self.state());
+            return Ok(provider_as_source(function.create_table_provider_with_args(arguments)?));
+        }
+        let types = vec![DataType::Null; arguments.len()];
+        Err(DataFusionError::External(Box::new(undefined_function(name, &types))))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DataFusionResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state().expr_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(SqlTypes))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        // `pg_catalog.version()` and the like: the schema in which PostgreSQL keeps its functions.
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        if let Some(function) = self.scope.relations.function(name) {
+            return Some(function);
+        }
+        match self.state().scalar_functions().get(name) {
+            Some(function) => Some(Arc::clone(function)),
+            None if self.is_special(name) => None,
+            None => Some(self.unknown_function(name)),
+        }
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state().higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state().aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state().window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state().config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state().scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state().higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state().aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state().window_functions().keys().cloned().collect()
+    }
+}

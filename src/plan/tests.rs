@@ -1,0 +1,241 @@
+//! Stories of planning: SQL in, incremental plans, names and errors out.
+
+use std::sync::Arc;
+
+use super::{Bound, NoSystemRelations, Planner, PlannerOptions, Scope, explain};
+use crate::catalog::{Catalog, Column, Object, ObjectKind, Table, View};
+use crate::error::{Error, Kind, Result};
+use crate::serve::{PointValue, point_query};
+use crate::sql::{Statement, parse};
+use crate::types::{OnConflict, SqlType};
+
+fn column(name: &str, sql_type: SqlType) -> Column {
+    Column { name: name.to_owned(), sql_type, not_null: false, default: None, generated: None, include: None }
+}
+
+fn object(id: u32, name: &str, kind: ObjectKind) -> Object {
+    Object { id, schema: "public".to_owned(), name: name.to_owned(), sql: String::new(), depends_on: Vec::new(), kind }
+}
+
+fn table(columns: Vec<Column>, key: Vec<usize>, append_only: bool) -> ObjectKind {
+    ObjectKind::Table(Table { columns, key, on_conflict: OnConflict::Overwrite, append_only, connector: None })
+}
+
+fn catalog() -> Catalog {
+    let account = vec![
+        column("id", SqlType::Int8),
+        column("owner", SqlType::Text),
+        column("balance", SqlType::Numeric(12, 2)),
+        Column { generated: Some("balance * 100".to_owned()), ..column("cents", SqlType::Int8) },
+        Column { default: Some("'new'".to_owned()), ..column("state", SqlType::Varchar(Some(8))) },
+    ];
+    let bid = vec![column("auction", SqlType::Int8), column("price", SqlType::Int8), column("ts", SqlType::Timestamp)];
+    let rich = View {
+        columns: vec![column("number", SqlType::Int8)],
+        query: "SELECT id FROM account WHERE balance > 1000".to_owned(),
+        search_path: vec!["public".to_owned()],
+        key: None,
+        append_only: false,
+    };
+    Catalog::new([
+        object(1, "account", table(account, vec![0], false)),
+        object(2, "bid", table(bid, Vec::new(), true)),
+        object(3, "rich", ObjectKind::View(rich)),
+    ])
+}
+
+/// Runs `with` on the parts of a statement that all tests need.
+fn plan<T>(sql: &str, with: impl Fn(&Planner, &Statement, &Scope<'_>) -> Result<T>) -> Result<T> {
+    let (catalog, path) = (catalog(), ["public".to_owned()]);
+    let planner = Planner::new(&PlannerOptions::default()).unwrap();
+    let scope = Scope { catalog: &catalog, search_path: &path, relations: &NoSystemRelations, text: sql };
+    with(&planner, &parse(sql).unwrap()[0].statement, &scope)
+}
+
+fn bound(sql: &str) -> Result<Bound> {
+    plan(sql, |planner, statement, scope| match statement {
+        Statement::Query(query) => planner.query(query, scope, &[]),
+        Statement::Insert(insert) => planner.insert(insert, scope, &[]).map(|change| change.rows),
+        Statement::Update(update) => planner.update(update, scope, &[]).map(|change| change.rows),
+        Statement::Delete(delete) => planner.delete(delete, scope, &[]).map(|change| change.rows),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn view(sql: &str) -> Result<String> {
+    plan(sql, |planner, statement, scope| match statement {
+        Statement::Query(query) => Ok(explain(&planner.view(&planner.query(query, scope, &[])?, scope.catalog)?)),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn names(sql: &str) -> Vec<String> {
+    bound(sql).unwrap().schema.fields().iter().map(|field| field.name().clone()).collect()
+}
+
+fn error(sql: &str) -> Error {
+    bound(sql).map(|bound| bound.schema).unwrap_err()
+}
+
+fn told(sql: &str) -> (Kind, String) {
+    let error = error(sql);
+    (error.kind(), error.message().to_owned())
+}
+
+#[test]
+fn columns_are_called_as_in_postgresql() {
+    assert_eq!(names("SELECT 1, 1, count(*), sum(a.id) FROM account a"), ["?column?", "?column?", "count", "sum"]);
+    assert_eq!(names("SELECT a.id, b.id, a.id + 1 FROM account a JOIN account b ON a.id = b.id"), ["id", "id", "?column?"]);
+    assert_eq!(names("SELECT *, auction FROM bid"), ["auction", "price", "ts", "auction"]);
+    assert_eq!(
+        names("SELECT id::text, 1::int, CASE WHEN true THEN 1 END, coalesce(id, 0) FROM account"),
+        ["id", "int4", "case", "coalesce"]
+    );
+    assert_eq!(names("SELECT count FROM (SELECT count(*) FROM bid) x"), ["count"]);
+    assert_eq!(names("SELECT * FROM rich"), ["number"]);
+}
+
+#[test]
+fn an_unnamed_aggregate_can_be_ordered_by_its_name() {
+    assert_eq!(names("SELECT auction, count(*) FROM bid GROUP BY auction ORDER BY count DESC"), ["auction", "count"]);
+}
+
+#[test]
+fn a_view_depends_on_what_is_below_it() {
+    assert_eq!(bound("SELECT * FROM rich").unwrap().depends_on, [1, 3]);
+}
+
+#[test]
+fn a_group_by_is_moved_by_its_key() {
+    let text = view("SELECT auction, count(*), sum(price + 1) FROM bid WHERE price > 10 GROUP BY auction").unwrap();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    assert!(lines[0].starts_with("Aggregate by (auction): count(*), sum("), "{text}");
+    assert!(lines[0].contains("[changing, key (auction), partitioned by (auction)]  state: one entry per group"), "{text}");
+    assert!(lines[1].starts_with("Exchange by (auction)"), "{text}");
+    assert!(lines[2].starts_with("Map (auction, "), "{text}");
+    assert!(lines[2].contains("where price > 10"), "{text}");
+    assert!(lines[3].starts_with("Import bid (auction, price)"), "{text}");
+    assert_eq!(lines.len(), 4, "{text}");
+}
+
+#[test]
+fn a_projection_of_an_append_only_table_needs_no_exchange() {
+    let text = view("SELECT price * 2 AS twice FROM bid ORDER BY price").unwrap();
+    assert!(text.starts_with("Map (price * 2 as twice)  [append-only]  stateless\n"), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn a_join_on_a_key_keeps_the_other_sides_key() {
+    let text = view("SELECT b.id, a.owner FROM account a JOIN account b ON a.id = b.id AND a.balance < b.balance").unwrap();
+    assert!(text.contains("Join on id = id and"), "{text}");
+    assert_eq!(text.matches("Exchange by (id)").count(), 2, "{text}");
+    assert!(text.contains("state: both inputs"), "{text}");
+}
+
+#[test]
+fn windows_become_one_node() {
+    let text =
+        view("SELECT window_start, window_end, count(*) FROM HOP(bid, ts, INTERVAL '2 seconds', INTERVAL '10 seconds') GROUP BY 1, 2")
+            .unwrap();
+    assert!(text.contains("Hop on ts for 10 s every 2 s"), "{text}");
+    let text = view("SELECT window_start, count(*) FROM TUMBLE(bid, ts, INTERVAL '10 seconds') GROUP BY window_start").unwrap();
+    assert!(text.contains("tumble_start"), "{text}");
+}
+
+#[test]
+fn union_and_distinct_are_maintained() {
+    let text = view("SELECT auction FROM bid UNION SELECT id FROM account").unwrap();
+    assert!(text.contains("Distinct (auction)") && text.contains("Union of 2"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_maintained_is_named() {
+    let refused = |sql: &str| {
+        let error = view(sql).unwrap_err();
+        assert_eq!((error.kind(), error.hint_text().is_some()), (Kind::NotSupported, true), "{sql}: {error}");
+        error.message().to_owned()
+    };
+    assert!(refused("SELECT a.id FROM account a LEFT JOIN bid b ON a.id = b.auction").starts_with("LEFT JOIN"));
+    assert!(refused("SELECT id FROM account LIMIT 3").starts_with("LIMIT"));
+    assert!(refused("SELECT row_number() OVER (ORDER BY id) FROM account").contains("row_number()"));
+    assert!(refused("SELECT now() FROM account").contains("now()"));
+    assert!(refused("SELECT id FROM account INTERSECT SELECT auction FROM bid").starts_with("INTERSECT"));
+    assert!(refused("SELECT id FROM account WHERE id IN (SELECT auction FROM bid)").starts_with("IN with a subquery"));
+    assert!(refused("SELECT stddev(price) FROM bid").contains("stddev()"));
+    assert!(refused("SELECT a.id FROM account a, bid b").starts_with("CROSS JOIN"));
+    assert!(refused("SELECT DISTINCT ON (auction) price FROM bid").starts_with("DISTINCT ON"));
+}
+
+#[test]
+fn errors_speak_postgresql() {
+    let near = error("SELECT ownr FROM account");
+    assert_eq!((near.kind(), near.message(), near.position()), (Kind::UndefinedColumn, "column \"ownr\" does not exist", Some(8)));
+    assert_eq!(near.hint_text(), Some("Did you mean \"owner\"?"));
+    let missing = error("SELECT 1 FROM acount");
+    assert_eq!((missing.kind(), missing.position()), (Kind::UndefinedTable, Some(15)));
+    assert_eq!(told("SELECT foo(id) FROM account"), (Kind::UndefinedFunction, "function foo(bigint) does not exist".into()));
+    assert_eq!(told("SELECT abs(owner) FROM account").0, Kind::UndefinedFunction);
+    assert_eq!(told("SELECT owner + id FROM account WHERE owner AND id").0, Kind::UndefinedFunction);
+    assert_eq!(
+        told("SELECT owner, count(*) FROM account"),
+        (Kind::Grouping, "column \"account.owner\" must appear in the GROUP BY clause or be used in an aggregate function".into())
+    );
+    assert_eq!(told("SELECT id FROM account a JOIN account b ON a.id = b.id").0, Kind::AmbiguousColumn);
+    assert_eq!(told("SELECT id FROM account WHERE balance").0, Kind::DatatypeMismatch);
+    assert_eq!(told("SELECT 1::nonsense").0, Kind::UndefinedObject);
+    assert_eq!(told("SELECT x.id FROM account a").0, Kind::UndefinedTable);
+    assert_eq!(told("SELECT 1 UNION SELECT 1, 2"), (Kind::Syntax, "each UNION query must have the same number of columns".into()));
+}
+
+#[test]
+fn parameters_get_types() {
+    let types = |sql: &str| bound(sql).unwrap().parameters;
+    assert_eq!(types("SELECT * FROM account WHERE id = $1 AND owner = $2"), [SqlType::Int8, SqlType::Text]);
+    assert_eq!(types("SELECT $1::int, $2 FROM bid LIMIT $3"), [SqlType::Int4, SqlType::Text, SqlType::Int8]);
+    assert_eq!(types("INSERT INTO account (id, balance) VALUES ($1, $2)"), [SqlType::Int8, SqlType::Numeric(12, 2)]);
+}
+
+#[test]
+fn an_insert_has_every_column() {
+    let insert = bound("INSERT INTO account (owner, id) VALUES ('ann', 1), (DEFAULT, 2)").unwrap();
+    assert_eq!(insert.schema.fields().len(), 5);
+    assert_eq!(insert.plan.schema().fields().len(), 5);
+    assert_eq!(told("INSERT INTO account (id) VALUES (1, 2)").0, Kind::Syntax);
+    assert_eq!(told("INSERT INTO account (cents) VALUES (1)").0, Kind::InvalidColumnReference);
+    let mismatch = told("INSERT INTO account (id) SELECT owner FROM account");
+    assert_eq!(mismatch, (Kind::DatatypeMismatch, "column \"id\" is of type bigint but expression is of type text".into()));
+}
+
+#[test]
+fn an_update_gives_old_and_new_rows() {
+    let update = bound("UPDATE account SET balance = balance + 1 WHERE id = $1").unwrap();
+    assert_eq!((update.plan.schema().fields().len(), update.parameters), (10, vec![SqlType::Int8]));
+    assert_eq!(told("DELETE FROM bid").0, Kind::WrongObjectType);
+    assert_eq!(bound("DELETE FROM account WHERE owner = 'x'").unwrap().schema.fields().len(), 5);
+}
+
+#[test]
+fn a_read_by_key_is_recognised() {
+    let point = point_query(&bound("SELECT owner, id FROM account WHERE id = $1").unwrap()).unwrap();
+    assert_eq!((point.object, point.key, point.projection), (1, vec![PointValue::Parameter(0)], vec![1, 0]));
+    assert!(point_query(&bound("SELECT owner FROM account WHERE id > $1").unwrap()).is_none());
+    assert!(point_query(&bound("SELECT owner FROM account WHERE id = $1 AND owner = 'x'").unwrap()).is_none());
+}
+
+#[test]
+fn a_query_runs_over_rows() {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+    use futures::StreamExt;
+
+    let bound = bound("SELECT a.n, a.n FROM (VALUES (1), (2), (3)) a (n) WHERE a.n >= $1 ORDER BY 1 DESC").unwrap();
+    let planner = Planner::new(&PlannerOptions::default()).unwrap();
+    let provider = |_| Err(Error::internal("no table is read"));
+    let limit: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![2]));
+    let rows = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+        let (_, mut rows) = crate::serve::run(&planner, &bound, &provider, &[limit], 0, &tokio::runtime::Handle::current()).await.unwrap();
+        rows.next().await.unwrap().unwrap()
+    });
+    assert_eq!(rows.column(1).as_primitive::<Int64Type>().values(), &[3, 2]);
+}

@@ -1,0 +1,53 @@
+//! Text → a value of any type, as PostgreSQL's input functions read it: what a quoted string means when it is assigned to a column.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+use crate::types::{SqlType, parse_column};
+
+/// `text`, an expression of type text, read as a value of `target`: `22P02`, `22003` and their kin for what is not one.
+pub(super) fn text_input(text: Expr, target: &SqlType) -> Expr {
+    let function = TextInput { target: target.clone(), signature: Signature::any(1, Volatility::Immutable) };
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(function)), vec![text]))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TextInput {
+    target: SqlType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for TextInput {
+    fn name(&self) -> &'static str {
+        "text_input"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.target.arrow())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        Ok(Arc::new(self.target.field("text_input", true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let scalar = matches!(args.args.first(), Some(ColumnarValue::Scalar(_)));
+        let text = ColumnarValue::values_to_arrays(&args.args)?.remove(0);
+        let text = cast(&text, &DataType::Utf8)?;
+        let values = text.as_string::<i32>();
+        let texts = (0..values.len()).map(|row| (!values.is_null(row)).then(|| values.value(row)));
+        let parsed = parse_column(&self.target, texts).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(if scalar { ColumnarValue::Scalar(ScalarValue::try_from_array(&parsed, 0)?) } else { ColumnarValue::Array(parsed) })
+    }
+}

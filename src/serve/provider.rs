@@ -1,0 +1,123 @@
+//! A relation as of one epoch, as DataFusion reads it: chunk by chunk, only the columns that are wanted.
+//!
+//! A chunk is made when the stream is asked for it, so a query that is dropped, or has enough, makes no more of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
+use datafusion::datasource::TableType;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::stream;
+
+use crate::error::Result;
+
+/// The rows of one relation at one epoch.
+pub trait RowsAt: fmt::Debug + Send + Sync {
+    /// The columns.
+    fn schema(&self) -> SchemaRef;
+
+    /// How many chunks the rows are kept in.
+    fn chunks(&self) -> usize;
+
+    /// The rows of one chunk that are there at the epoch; all columns, or those wanted, in the order given.
+    fn batch(&self, chunk: usize, projection: Option<&[usize]>) -> Result<RecordBatch>;
+
+    /// How many rows there are, exactly.
+    fn row_count(&self) -> usize;
+}
+
+/// A `RowsAt` as a table.
+#[derive(Debug)]
+pub struct RowsProvider {
+    rows: Arc<dyn RowsAt>,
+}
+
+impl RowsProvider {
+    /// The table of these rows.
+    pub fn new(rows: Arc<dyn RowsAt>) -> Self {
+        RowsProvider { rows }
+    }
+}
+
+#[async_trait]
+impl TableProvider for RowsProvider {
+    fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(columns) => Arc::new(self.rows.schema().project(columns)?),
+            None => self.rows.schema(),
+        };
+        let chunks = self.rows.chunks();
+        // More partitions than threads gain nothing, and no partition may be without chunks.
+        let partitions = state.config().target_partitions().clamp(1, chunks.max(1));
+        let parts = (0..partitions).map(|partition| {
+            Arc::new(Part {
+                rows: Arc::clone(&self.rows),
+                schema: Arc::clone(&schema),
+                projection: projection.cloned(),
+                from: chunks * partition / partitions,
+                to: chunks * (partition + 1) / partitions,
+            }) as Arc<dyn PartitionStream>
+        });
+        let plan = StreamingTableExec::try_new(Arc::clone(&schema), parts.collect(), None, None, false, limit)?;
+        Ok(Arc::new(plan))
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        let mut statistics = Statistics::new_unknown(&self.rows.schema());
+        statistics.num_rows = Precision::Exact(self.rows.row_count());
+        Some(statistics)
+    }
+}
+
+/// Some of the chunks, one after the other.
+#[derive(Debug)]
+struct Part {
+    rows: Arc<dyn RowsAt>,
+    schema: SchemaRef,
+    projection: Option<Vec<usize>>,
+    from: usize,
+    to: usize,
+}
+
+impl PartitionStream for Part {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (rows, projection) = (Arc::clone(&self.rows), self.projection.clone());
+        let schema = Arc::clone(&self.schema);
+        let batches = (self.from..self.to).map(move |chunk| {
+            let batch = rows.batch(chunk, projection.as_deref()).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            // Columns are checked by position: a store may call them otherwise.
+            if batch.schema() == schema { Ok(batch) } else { batch.with_schema(Arc::clone(&schema)).map_err(DataFusionError::from) }
+        });
+        let filled = batches.filter(|batch| batch.as_ref().map_or(true, |batch| batch.num_rows() > 0));
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::iter(filled)))
+    }
+}

@@ -1,0 +1,115 @@
+//! The rows that queries read: snapshots of relations, batches that are there already, or none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use futures::stream;
+
+use super::point::{PointQuery, PointValue};
+use super::provider::{RowsAt, RowsProvider};
+use super::select::RowStream;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Bound, from_datafusion};
+use crate::state::{Relation, Snapshot};
+use crate::types::{Epoch, ObjectId};
+
+/// The rows of every relation that a query reads.
+#[derive(Default)]
+pub struct Providers(BTreeMap<ObjectId, Arc<dyn TableProvider>>);
+
+impl Providers {
+    /// Puts in a relation as of an epoch.
+    pub fn snapshot(&mut self, object: ObjectId, snapshot: Snapshot) {
+        self.0.insert(object, Arc::new(RowsProvider::new(Arc::new(snapshot))));
+    }
+
+    /// Puts in rows that are there already.
+    pub fn batch(&mut self, object: ObjectId, rows: RecordBatch) {
+        self.0.insert(object, Arc::new(RowsProvider::new(Arc::new(OneBatch(rows)))));
+    }
+
+    /// Those of one relation.
+    pub fn get(&self, object: ObjectId) -> Result<Arc<dyn TableProvider>> {
+        self.0.get(&object).cloned().ok_or_else(|| Error::internal(format!("relation {object} is not among the query's dependencies")))
+    }
+}
+
+/// No rows, of these columns: for plans that are only shown.
+pub fn empty_provider(schema: SchemaRef) -> Arc<dyn TableProvider> {
+    Arc::new(RowsProvider::new(Arc::new(OneBatch(RecordBatch::new_empty(schema)))))
+}
+
+/// Runs a lookup by key.
+pub fn run_point(
+    point: &PointQuery,
+    bound: &Bound,
+    relation: &Relation,
+    epoch: Epoch,
+    parameters: &[ArrayRef],
+) -> Result<(SchemaRef, RowStream)> {
+    let key = relation.key().ok_or_else(|| Error::internal("a point query needs a key"))?;
+    let mut probe = Vec::with_capacity(key.len());
+    for (column, value) in key.iter().zip(&point.key) {
+        let wanted = relation.schema().field(*column).data_type();
+        let value = match value {
+            PointValue::Parameter(index) => parameters
+                .get(*index)
+                .cloned()
+                .ok_or_else(|| Error::new(Kind::UndefinedParameter, format!("there is no parameter ${}", index + 1)))?,
+            PointValue::Literal(value) => value.to_array().map_err(|error| from_datafusion(error, ""))?,
+        };
+        probe.push(if value.data_type() == wanted { value } else { cast(&value, wanted)? });
+    }
+    let found = relation.lookup(&probe, epoch)?;
+    let columns = point.projection.iter().map(|column| Arc::clone(found.column(*column))).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(found.num_rows()));
+    let rows = RecordBatch::try_new_with_options(Arc::clone(&bound.schema), columns, &options)?;
+    Ok((Arc::clone(&bound.schema), Box::pin(stream::iter([Ok(rows)]))))
+}
+
+impl RowsAt for Snapshot {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(Snapshot::schema(self))
+    }
+
+    fn chunks(&self) -> usize {
+        Snapshot::chunks(self)
+    }
+
+    fn batch(&self, chunk: usize, projection: Option<&[usize]>) -> Result<RecordBatch> {
+        Ok(Snapshot::batch(self, chunk, projection))
+    }
+
+    fn row_count(&self) -> usize {
+        Snapshot::row_count(self)
+    }
+}
+
+/// Rows in one batch.
+#[derive(Debug)]
+struct OneBatch(RecordBatch);
+
+impl RowsAt for OneBatch {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+
+    fn chunks(&self) -> usize {
+        1
+    }
+
+    fn batch(&self, _chunk: usize, projection: Option<&[usize]>) -> Result<RecordBatch> {
+        match projection {
+            None => Ok(self.0.clone()),
+            Some(columns) => Ok(self.0.project(columns)?),
+        }
+    }
+
+    fn row_count(&self) -> usize {
+        self.0.num_rows()
+    }
+}

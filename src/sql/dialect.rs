@@ -1,0 +1,126 @@
+//! PostgreSQL's dialect as sqlparser knows it, with two differences of ours.
+//!
+//! In: the parser's questions about the language. Out: PostgreSQL's answers, except that
+//! - the name of a named argument is an identifier, never an expression: sqlparser would otherwise parse every
+//!   argument twice, which takes exponential time in the depth of nested calls;
+//! - between the parentheses of CREATE TABLE, `NOT NULL` ends an expression: `DEFAULT 1 NOT NULL` is a constraint there.
+
+use std::any::TypeId;
+
+use sqlparser::ast::Expr;
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+/// For everything but column definitions.
+pub(super) static QUERY: TidemillDialect = TidemillDialect { definition: false };
+
+/// For the columns of CREATE TABLE and CREATE SOURCE.
+pub(super) static DEFINITION: TidemillDialect = TidemillDialect { definition: true };
+
+/// Whom we ask.
+const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// See the file's header.
+#[derive(Debug)]
+pub(super) struct TidemillDialect {
+    /// Whether `NOT NULL` ends an expression.
+    definition: bool,
+}
+
+/// Answers PostgreSQL gives with a plain yes or no.
+macro_rules! as_postgres {
+    ($($question:ident),* $(,)?) => {
+        $(fn $question(&self) -> bool {
+            POSTGRES.$question()
+        })*
+    };
+}
+
+impl Dialect for TidemillDialect {
+    fn dialect(&self) -> TypeId {
+        // sqlparser asks for the type in places where it has no question of its own.
+        TypeId::of::<PostgreSqlDialect>()
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        POSTGRES.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        POSTGRES.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        POSTGRES.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        POSTGRES.is_identifier_part(ch)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        POSTGRES.is_reserved_for_identifier(keyword)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        POSTGRES.is_custom_operator_part(ch)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        if self.definition {
+            let word = |n: usize| match &parser.peek_nth_token_ref(n).token {
+                Token::Word(word) => word.keyword,
+                _ => Keyword::NoKeyword,
+            };
+            if word(0) == Keyword::NOT && word(1) == Keyword::NULL {
+                return Some(Ok(self.prec_unknown()));
+            }
+        }
+        POSTGRES.get_next_precedence(parser)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        POSTGRES.prec_value(precedence)
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        POSTGRES.parse_prefix(parser)
+    }
+
+    fn supports_named_fn_args_with_expr_name(&self) -> bool {
+        false
+    }
+
+    as_postgres!(
+        supports_unicode_string_literal,
+        supports_filter_during_aggregation,
+        supports_group_by_expr,
+        allow_extract_custom,
+        allow_extract_single_quotes,
+        supports_create_index_with_clause,
+        supports_explain_with_utility_options,
+        supports_listen_notify,
+        supports_factorial_operator,
+        supports_bitwise_shift_operators,
+        supports_comment_on,
+        supports_load_extension,
+        supports_named_fn_args_with_colon_operator,
+        supports_empty_projections,
+        supports_nested_comments,
+        supports_string_escape_constant,
+        supports_numeric_literal_underscores,
+        supports_array_typedef_with_brackets,
+        supports_geometric_types,
+        supports_set_names,
+        supports_alter_column_type_using,
+        supports_notnull_operator,
+        supports_interval_options,
+        supports_insert_table_alias,
+        supports_create_table_like_parenthesized,
+        supports_select_wildcard_with_alias,
+        supports_comma_separated_trim,
+        supports_xml_expressions,
+    );
+}

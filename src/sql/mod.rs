@@ -1,0 +1,35 @@
+//! Text → `Statement`; no names resolved, no catalog.
+//!
+//! `parse` cuts a text at its semicolons (`tokens`), reads each part word by word (`reader`, and one file per family of
+//! statements), and leaves expressions, types and queries to sqlparser. `expand_windows` writes TUMBLE and HOP as plain SQL.
+
+mod copy;
+mod create;
+mod create_table;
+mod cursor;
+mod dialect;
+mod keywords;
+mod options;
+mod parse;
+mod position;
+mod query;
+mod quote;
+mod reader;
+mod rows;
+mod session;
+mod settings;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod unsupported;
+mod windows;
+
+pub use parse::parse;
+pub use query::is_default;
+pub use quote::{quote_ident, quote_literal};
+pub use statement::{
+    ColumnDefinition, Copy, CopySubject, CreateTable, CreateView, DropKind, ExplainKind, Insert, InsertConflict, Name, Parsed, Show,
+    Statement,
+};
+pub use windows::expand_windows;

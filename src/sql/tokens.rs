@@ -1,0 +1,247 @@
+//! Text → tokens, one list per statement.
+//!
+//! Blanks and comments are dropped, and what sqlparser has no grammar for is written in words it knows:
+//! `'a'` newline `'b'` becomes one literal, `TABLE t` becomes `SELECT * FROM t`, and the first argument of a window
+//! table function (`TABLE t`, `t AS a`) becomes a name or a subquery. Every token keeps the place it came from.
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
+
+use super::dialect::QUERY;
+use super::position::locate;
+use crate::error::{Error, Kind, Result};
+
+/// Operators in a row at one level of parentheses. The tree for `a + b + c …` is as deep as the row is long, and
+/// walking a tree takes stack; generated conditions of some thousand terms are real.
+const OPERATORS_IN_A_ROW_MAX: usize = 4_000;
+
+/// How much of the text an error quotes.
+const QUOTED_CHARACTERS_MAX: usize = 60;
+
+/// The tokens of each statement in `text`; a statement has at least one.
+pub(super) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
+    let tokens = Tokenizer::new(&QUERY, text).tokenize_with_location().map_err(|error| not_a_token(text, &error))?;
+    let mut statements = Vec::new();
+    let mut current: Vec<TokenWithSpan> = Vec::new();
+    for token in tokens {
+        match token.token {
+            Token::Whitespace(_) | Token::EOF => {}
+            Token::SemiColon => statements.push(std::mem::take(&mut current)),
+            _ => push_joining_strings(&mut current, token),
+        }
+    }
+    statements.push(current);
+    statements.retain(|tokens| !tokens.is_empty());
+    statements.into_iter().map(|tokens| prepare(text, tokens)).collect()
+}
+
+/// The unquoted word at `index`, if there is one.
+pub(super) fn word_at(tokens: &[TokenWithSpan], index: usize) -> Option<&str> {
+    match tokens.get(index).map(|token| &token.token) {
+        Some(Token::Word(word)) if word.quote_style.is_none() => Some(&word.value),
+        _ => None,
+    }
+}
+
+/// Whether the unquoted word at `index` is `expected`, in any case.
+pub(super) fn is_word(tokens: &[TokenWithSpan], index: usize, expected: &str) -> bool {
+    word_at(tokens, index).is_some_and(|word| word.eq_ignore_ascii_case(expected))
+}
+
+/// Literals with a newline between them are one literal (SQL-92, 5.3).
+fn push_joining_strings(tokens: &mut Vec<TokenWithSpan>, token: TokenWithSpan) {
+    if let (Some(last), Token::SingleQuotedString(more)) = (tokens.last_mut(), &token.token)
+        && let Token::SingleQuotedString(text) = &mut last.token
+        && last.span.end.line < token.span.start.line
+    {
+        text.push_str(more);
+        last.span.end = token.span.end;
+        return;
+    }
+    tokens.push(token);
+}
+
+/// Checks one statement's tokens and rewrites what the header tells of.
+fn prepare(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+    check_depth(text, &tokens)?;
+    Ok(expand_table_queries(expand_window_arguments(text, tokens)?))
+}
+
+/// Refuses trees that would be too deep to walk.
+fn check_depth(text: &str, tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut in_a_row = vec![0_usize];
+    for token in tokens {
+        match &token.token {
+            Token::LParen => in_a_row.push(0),
+            Token::RParen if in_a_row.len() > 1 => drop(in_a_row.pop()),
+            Token::Comma => drop(in_a_row.last_mut().map(|count| *count = 0)),
+            other if is_operator(other) => {
+                let count = in_a_row.last_mut().expect("the outermost level is never popped");
+                *count += 1;
+                if *count > OPERATORS_IN_A_ROW_MAX {
+                    let message = format!("more than {OPERATORS_IN_A_ROW_MAX} operators in a row");
+                    let position = locate(text, token.span.start).characters + 1;
+                    return Err(Error::new(Kind::LimitExceeded, message).hint("Use IN (…) or a join with VALUES.").at(position));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the parser makes a level of the tree of it.
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::AND
+                | Keyword::OR
+                | Keyword::IS
+                | Keyword::UNION
+                | Keyword::EXCEPT
+                | Keyword::INTERSECT
+                | Keyword::COLLATE
+                | Keyword::AT
+        ),
+        Token::Number(..) | Token::Placeholder(_) | Token::Period | Token::LBracket | Token::RBracket | Token::Char(_) => false,
+        Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::NationalStringLiteral(_) | Token::DollarQuotedString(_) => {
+            false
+        }
+        Token::LParen | Token::RParen | Token::Comma | Token::SemiColon => false,
+        _ => true,
+    }
+}
+
+/// `TABLE t` where a query may stand → `SELECT * FROM t`.
+fn expand_table_queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    const BEFORE_A_QUERY: [&str; 10] = ["as", "union", "all", "distinct", "except", "intersect", "explain", "verbose", "for", "analyze"];
+    let starts_query = |index: usize| {
+        let opens = match index.checked_sub(1) {
+            None => true,
+            Some(before) => tokens[before].token == Token::LParen || BEFORE_A_QUERY.iter().any(|word| is_word(&tokens, before, word)),
+        };
+        opens && is_word(&tokens, index, "table") && matches!(tokens.get(index + 1).map(|next| &next.token), Some(Token::Word(_)))
+    };
+    if !(0..tokens.len()).any(starts_query) {
+        return tokens;
+    }
+    let mut expanded = Vec::with_capacity(tokens.len() + 2);
+    for (index, token) in tokens.iter().enumerate() {
+        if starts_query(index) { select_all_from(&mut expanded, token.span) } else { expanded.push(token.clone()) }
+    }
+    expanded
+}
+
+/// Appends `SELECT * FROM`, all of it standing at `span`.
+fn select_all_from(tokens: &mut Vec<TokenWithSpan>, span: Span) {
+    let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+    tokens.extend(words.into_iter().map(|token| TokenWithSpan::new(token, span)));
+}
+
+/// Writes the first argument of window table functions as a name or a subquery.
+fn expand_window_arguments(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+    let is_call = |index: usize| {
+        ["tumble", "hop", "cumulate", "session"].iter().any(|name| is_word(&tokens, index, name))
+            && tokens.get(index + 1).is_some_and(|next| next.token == Token::LParen)
+    };
+    if !(0..tokens.len()).any(is_call) {
+        return Ok(tokens);
+    }
+    let mut expanded = Vec::with_capacity(tokens.len() + 8);
+    let mut index = 0;
+    // An aliased subquery is copied token by token (it may hold another call); its alias is left out when it comes up.
+    let mut left_out: Vec<(usize, usize)> = Vec::new();
+    while index < tokens.len() {
+        if let Some(&(start, end)) = left_out.last()
+            && start == index
+        {
+            left_out.pop();
+            index = end;
+            continue;
+        }
+        expanded.push(tokens[index].clone());
+        index += 1;
+        if !is_call(index - 1) {
+            continue;
+        }
+        expanded.push(tokens[index].clone());
+        index += 1;
+        if is_word(&tokens, index, "table") {
+            index += 1;
+        }
+        let end = end_of_relation(&tokens, index);
+        if is_word(&tokens, end, "partition") {
+            let position = locate(text, tokens[end].span.start).characters + 1;
+            return Err(Error::not_supported("PARTITION BY in a window table function is not supported yet").at(position));
+        }
+        let alias = end + usize::from(is_word(&tokens, end, "as"));
+        let is_aliased = matches!(tokens.get(alias).map(|token| &token.token), Some(Token::Word(_)))
+            && tokens.get(alias + 1).is_some_and(|next| next.token == Token::Comma);
+        if is_aliased && tokens[index].token == Token::LParen {
+            left_out.push((end, alias + 1));
+        } else if is_aliased {
+            let span = tokens[index].span;
+            expanded.push(TokenWithSpan::new(Token::LParen, span));
+            select_all_from(&mut expanded, span);
+            expanded.extend_from_slice(&tokens[index..=alias]);
+            expanded.push(TokenWithSpan::new(Token::RParen, span));
+            index = alias + 1;
+        }
+    }
+    Ok(expanded)
+}
+
+/// The index after the name or the parenthesised query at `start`.
+fn end_of_relation(tokens: &[TokenWithSpan], start: usize) -> usize {
+    let mut index = start;
+    if tokens.get(index).is_some_and(|token| token.token == Token::LParen) {
+        let mut depth = 0_usize;
+        while let Some(token) = tokens.get(index) {
+            index += 1;
+            match token.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        return index;
+    }
+    if matches!(tokens.get(index).map(|token| &token.token), Some(Token::Word(_))) {
+        index += 1;
+        while tokens.get(index).is_some_and(|token| token.token == Token::Period) {
+            index += 2;
+        }
+    }
+    index.min(tokens.len())
+}
+
+/// The tokenizer's complaint, as PostgreSQL words it.
+fn not_a_token(text: &str, error: &TokenizerError) -> Error {
+    let place = locate(text, error.location);
+    let (what, byte) = if error.message.contains("multi-line comment") {
+        ("unterminated /* comment", text.rfind("/*").unwrap_or(place.byte))
+    } else if error.message.contains("dollar-quoted") || error.message.contains("Unterminated dollar") {
+        ("unterminated dollar-quoted string", text[..place.byte].find('$').unwrap_or(place.byte))
+    } else if error.message.starts_with("Unterminated") {
+        ("unterminated quoted string", place.byte)
+    } else if error.message.starts_with("Expected close delimiter") {
+        ("unterminated quoted identifier", place.byte)
+    } else {
+        ("syntax error", place.byte)
+    };
+    let rest = &text[byte..];
+    let position = text[..byte].chars().count() + 1;
+    if rest.is_empty() {
+        return Error::new(Kind::Syntax, format!("{what} at end of input")).at(position);
+    }
+    let quoted: String = if what == "syntax error" {
+        rest.split_whitespace().next().unwrap_or(rest).chars().take(QUOTED_CHARACTERS_MAX).collect()
+    } else {
+        rest.chars().take(QUOTED_CHARACTERS_MAX).collect()
+    };
+    Error::new(Kind::Syntax, format!("{what} at or near \"{quoted}\"")).at(position)
+}

@@ -1,0 +1,127 @@
+//! What DML wrote since the last checkpoint: durable before COMMIT returns, replayed at a restart.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use rocksdb::{DB, WriteBatch};
+
+use super::keyspace::{self, LogKey};
+use super::store::{Store, read_error};
+use super::{format, keyspace::LOG};
+use crate::error::Result;
+use crate::types::{Changes, Epoch, ObjectId};
+
+/// What the log holds of one object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Logged {
+    first: Epoch,
+    last: Epoch,
+    pub(super) last_sequence: u64,
+}
+
+impl Store {
+    /// Writes a group of commits in one synced write. When this returns, they survive.
+    pub fn append_log(&self, epoch: Epoch, writes: &[(ObjectId, Changes)]) -> Result<()> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        let first = open.log_sequence.fetch_add(writes.len() as u64, Ordering::Relaxed);
+        for (sequence, (object, changes)) in (first..).zip(writes) {
+            batch.put(keyspace::log(LogKey { object: *object, epoch, sequence }), format::encode_changes(changes)?);
+        }
+        let mut logged = open.logged.lock();
+        for (sequence, (object, _)) in (first..).zip(writes) {
+            let logged = logged.entry(*object).or_insert(Logged { first: epoch, last: epoch, last_sequence: sequence });
+            logged.first = logged.first.min(epoch);
+            logged.last = logged.last.max(epoch);
+            logged.last_sequence = sequence;
+        }
+        drop(logged);
+        open.write_synced(batch);
+        Ok(())
+    }
+
+    /// What was logged for epochs after `after`: by epoch, and within one in the order of writing.
+    pub fn read_log(&self, after: Epoch) -> Result<Vec<(Epoch, ObjectId, Changes)>> {
+        let mut entries = Vec::new();
+        for pair in self.range(vec![LOG], vec![LOG + 1]) {
+            let (key, value) = pair?;
+            let key = keyspace::parse_log(&key)?;
+            if key.epoch > after {
+                entries.push((key, format::decode_changes(&value)?));
+            }
+        }
+        entries.sort_by_key(|(key, _)| (key.epoch, key.sequence));
+        Ok(entries.into_iter().map(|(key, changes)| (key.epoch, key.object, changes)).collect())
+    }
+}
+
+/// Adds to `batch` that log entries up to `epoch` go.
+pub(super) fn cut_log(logged: &mut BTreeMap<ObjectId, Logged>, epoch: Epoch, batch: &mut WriteBatch) {
+    logged.retain(|object, entries| {
+        if entries.first <= epoch {
+            let start = keyspace::of_object(LOG, *object);
+            batch.delete_range(start, keyspace::log(LogKey { object: *object, epoch: epoch.saturating_add(1), sequence: 0 }));
+            entries.first = epoch.saturating_add(1);
+        }
+        entries.last > epoch
+    });
+}
+
+/// Looks up which objects have log entries: two seeks per object, whatever the log's size.
+pub(super) fn logged_objects(db: &DB) -> Result<BTreeMap<ObjectId, Logged>> {
+    let mut logged = BTreeMap::new();
+    let mut entries = db.raw_iterator();
+    entries.seek([LOG]);
+    while let Some(key) = entries.key().filter(|key| key.first() == Some(&LOG)) {
+        let first = keyspace::parse_log(key)?;
+        entries.seek_for_prev(keyspace::log(LogKey { object: first.object, epoch: Epoch::MAX, sequence: u64::MAX }));
+        let last = match entries.key() {
+            Some(key) => keyspace::parse_log(key)?,
+            None => break,
+        };
+        logged.insert(first.object, Logged { first: first.epoch, last: last.epoch, last_sequence: last.sequence });
+        entries.seek(keyspace::after_object(LOG, first.object));
+    }
+    entries.status().map_err(|cause| read_error(&cause))?;
+    Ok(logged)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::state::test_directory::TestDirectory;
+    use crate::state::{CheckpointData, Store};
+    use crate::types::Changes;
+    use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+    use arrow::datatypes::Int64Type;
+    use std::sync::Arc;
+
+    fn one(value: i64) -> Changes {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![value]));
+        Changes::insertions(RecordBatch::try_from_iter([("v", column)]).unwrap())
+    }
+
+    fn values(store: &Store, after: u64) -> Vec<(u64, u32, i64)> {
+        let read = store.read_log(after).unwrap().into_iter();
+        read.map(|(epoch, object, changes)| (epoch, object, changes.column(0).as_primitive::<Int64Type>().value(0))).collect()
+    }
+
+    #[test]
+    fn the_log_reads_back_in_order_and_a_checkpoint_cuts_it() {
+        let dir = TestDirectory::new("log");
+        let store = Store::open(dir.path()).unwrap();
+        store.append_log(5, &[(20, one(1)), (10, one(2)), (20, one(3))]).unwrap();
+        store.append_log(6, &[(10, one(4))]).unwrap();
+        assert_eq!(values(&store, 0), [(5, 20, 1), (5, 10, 2), (5, 20, 3), (6, 10, 4)]);
+        drop(store);
+
+        let store = Store::open(dir.path()).unwrap();
+        store.append_log(6, &[(20, one(5))]).unwrap();
+        store.checkpoint(&CheckpointData { epoch: 5, workers: 1, ..CheckpointData::default() }).unwrap();
+        assert_eq!(values(&store, 0), [(6, 10, 4), (6, 20, 5)]);
+        store.put_objects(&[], &[10]).unwrap();
+        assert_eq!(values(&store, 0), [(6, 20, 5)]);
+        store.checkpoint(&CheckpointData { epoch: 6, workers: 1, ..CheckpointData::default() }).unwrap();
+        assert_eq!(values(&store, 0), []);
+        assert_eq!(Store::in_memory().read_log(0).unwrap().len(), 0);
+    }
+}

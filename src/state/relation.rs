@@ -1,0 +1,237 @@
+//! Where writing and reading meet: the rows of a table or materialised view, each with the epochs between which it lived.
+//!
+//! Writers apply one epoch's changes after the other, each to its own shard; any thread reads, as of any epoch that it holds a lease on,
+//! and asks no writer. A relation whose rows are never retracted has no index; with a key the index is by key, else by the whole row.
+//!
+//! Always: at every epoch, the visible rows are the sum of all changes up to it.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
+use parking_lot::{Mutex, RwLock};
+
+use super::blocks::Blocks;
+use super::consolidate::consolidate;
+use super::segment::{Segment, gather};
+use super::shard::{Shard, chosen};
+use super::snapshot::{Snapshot, batch_of};
+use crate::error::{Error, Result};
+use crate::types::{Changes, Epoch, hash_rows, worker_of};
+
+/// Pages that one call of `compact` looks at in a shard. Each takes a few milliseconds under the shard's lock, and other work gets in between.
+const COMPACT_PAGES: usize = 16;
+
+/// Old versions taken out of the index under one lock: below a millisecond.
+const TRIM_ROWS: usize = 4_096;
+
+/// The rows of one table or materialised view.
+#[derive(Debug)]
+pub struct Relation {
+    schema: SchemaRef,
+    key: Option<Vec<usize>>,
+    append_only: bool,
+    partitioned_by_key: bool,
+    /// The key's columns, or all.
+    index_columns: Arc<[usize]>,
+    pub(super) shards: Vec<RwLock<Shard>>,
+    /// What is stored of it. Locked before any shard.
+    pub(super) blocks: Mutex<Blocks>,
+}
+
+impl Relation {
+    /// An empty relation. `key`: the positions of columns that together are unique. `append_only`: no retraction ever arrives, so no index is
+    /// kept unless there is a key to look up. `shards`: how many writers, 1 for tables.
+    pub fn new(schema: SchemaRef, key: Option<Vec<usize>>, append_only: bool, shards: usize) -> Self {
+        assert!(shards > 0, "a relation has a shard at least");
+        let index_columns: Arc<[usize]> = key.clone().unwrap_or_else(|| (0..schema.fields().len()).collect()).into();
+        let indexed = !append_only || key.is_some();
+        let shard = || RwLock::new(Shard::new(Arc::clone(&index_columns), key.is_some(), indexed));
+        Relation {
+            shards: (0..shards).map(|_| shard()).collect(),
+            blocks: Mutex::new(Blocks::new(shards)),
+            schema,
+            key,
+            append_only,
+            partitioned_by_key: false,
+            index_columns,
+        }
+    }
+
+    /// Promises that every row is written to the shard `worker_of(hash_rows(key columns), shards)`: then a lookup asks only that one.
+    #[must_use]
+    pub fn partitioned_by_key(mut self) -> Self {
+        self.partitioned_by_key = self.key.is_some();
+        self
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Positions of the columns that together are unique.
+    pub fn key(&self) -> Option<&[usize]> {
+        self.key.as_deref()
+    }
+
+    /// Whether no retraction ever arrives.
+    pub fn append_only(&self) -> bool {
+        self.append_only
+    }
+
+    /// How many writers it has.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Applies changes of one epoch to one shard. Epochs never decrease per shard; one epoch may come in several calls. A row of weight `n` is
+    /// stored `n` times. Within a call retractions and insertions may stand in any order. A retraction without a row is an internal error, after
+    /// which the shard is not to be used.
+    pub fn apply(&self, shard: usize, epoch: Epoch, changes: &Changes) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let columns = changes.rows().columns();
+        self.check(columns)?;
+        let indexed = !self.append_only || self.key.is_some();
+        let hashes = if indexed { hash_rows(&chosen(columns, &self.index_columns), changes.len()) } else { Vec::new() };
+        if self.append_only && changes.weights().is_some_and(|weights| weights.values().iter().any(|weight| *weight < 0)) {
+            return Err(Error::internal("a retraction in an append-only relation"));
+        }
+        let net = consolidate(columns, changes.weights(), &hashes);
+        // Rows that do not go in as they are get gathered before the lock is taken.
+        let gathered = match &net.insert {
+            None => None,
+            Some(rows) => Some(gathered(columns, &hashes, rows)?),
+        };
+        let mut shard = self.shards[shard].write();
+        shard.enter(epoch)?;
+        for (row, count) in &net.retract {
+            shard.retract(epoch, columns, *row as usize, hashes[*row as usize], *count)?;
+        }
+        match (gathered, net.insert) {
+            (Some((columns, hashes)), Some(rows)) => shard.insert(epoch, &columns, rows.len(), &hashes),
+            _ => shard.insert(epoch, columns, changes.len(), &hashes),
+        }
+    }
+
+    /// The rows visible at `epoch` with these keys: arrays of the key's columns, one row per probe. Found rows only, in the order of the probes;
+    /// a key with NULL finds nothing. An error if the relation has no key.
+    pub fn lookup(&self, keys: &[ArrayRef], epoch: Epoch) -> Result<RecordBatch> {
+        let key = self.key.as_ref().ok_or_else(|| Error::internal("a lookup in a relation without key"))?;
+        if keys.len() != key.len() || key.iter().zip(keys).any(|(column, keys)| self.schema.field(*column).data_type() != keys.data_type())
+        {
+            return Err(Error::internal("a lookup with other columns than the key's"));
+        }
+        let probes = keys.first().map_or(1, |keys| keys.len());
+        let hashes = hash_rows(keys, probes);
+        let mut segments: Vec<Arc<Segment>> = Vec::new();
+        let mut picks = Vec::new();
+        for (probe, hash) in hashes.into_iter().enumerate() {
+            if keys.iter().any(|keys| keys.is_null(probe)) {
+                continue;
+            }
+            if let Some((segment, row)) = self.find(keys, probe, hash, epoch) {
+                let known = segments.iter().rposition(|known| Arc::ptr_eq(known, &segment));
+                let at = known.unwrap_or_else(|| {
+                    segments.push(segment);
+                    segments.len() - 1
+                });
+                picks.push((at, row));
+            }
+        }
+        match picks.as_slice() {
+            [] => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
+            [(_, row)] => {
+                let columns = segments[0].columns().iter().map(|column| column.slice(*row, 1)).collect();
+                Ok(batch_of(&self.schema, columns, 1))
+            }
+            _ => Ok(batch_of(&self.schema, gather(&segments, &picks)?, picks.len())),
+        }
+    }
+
+    /// Everything visible at `epoch`. The caller holds a lease on it, and it is complete.
+    pub fn snapshot(&self, epoch: Epoch) -> Snapshot {
+        let mut segments = Vec::new();
+        for shard in &self.shards {
+            segments.extend(shard.read().pages().iter().flat_map(|(_, page)| page.segments()).cloned());
+        }
+        Snapshot::new(Arc::clone(&self.schema), epoch, segments)
+    }
+
+    /// Lets go of rows that ended at or before `horizon`: no reader, now or later, asks for an older epoch, and none of a later one is missing.
+    /// A bounded amount of work; called now and then.
+    pub fn compact(&self, horizon: Epoch) {
+        let mut blocks = self.blocks.lock();
+        for (number, shard) in self.shards.iter().enumerate() {
+            while shard.write().trim(horizon, TRIM_ROWS) {}
+            let pages = shard.write().mostly_dead(COMPACT_PAGES);
+            for page in pages {
+                match shard.write().compact_page(page, horizon) {
+                    Ok(true) => blocks.page_removed(number, page),
+                    Ok(false) => {}
+                    Err(error) => tracing::error!(%error, "a page could not be compacted"),
+                }
+            }
+            shard.write().forget_begins(horizon);
+        }
+    }
+
+    /// Rows there are in the newest state.
+    pub fn live_rows(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().live()).sum()
+    }
+
+    /// Bytes of memory held: rows, their epochs and the index.
+    pub fn memory_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().memory_bytes()).sum::<usize>() + self.blocks.lock().memory_bytes()
+    }
+
+    /// The columns by which rows are spread over shards when their number changes.
+    pub(super) fn index_columns(&self) -> &[usize] {
+        &self.index_columns
+    }
+
+    /// Columns from outside must have the types that the stored ones have, or nothing could be merged later.
+    pub(super) fn check(&self, columns: &[ArrayRef]) -> Result<()> {
+        let fields = self.schema.fields();
+        if columns.len() != fields.len() {
+            return Err(Error::internal(format!("{} columns for a relation of {}", columns.len(), fields.len())));
+        }
+        for (field, column) in fields.iter().zip(columns) {
+            if field.data_type() != column.data_type() {
+                return Err(Error::internal(format!(
+                    "column \"{}\" is {}, but got {}",
+                    field.name(),
+                    field.data_type(),
+                    column.data_type()
+                )));
+            }
+            if !field.is_nullable() && column.null_count() > 0 {
+                return Err(Error::internal(format!("NULL for column \"{}\"", field.name())));
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, keys: &[ArrayRef], probe: usize, hash: u64, epoch: Epoch) -> Option<(Arc<Segment>, usize)> {
+        let look = |shard: &RwLock<Shard>| {
+            let shard = shard.read();
+            shard.find_visible(keys, probe, hash, epoch).map(|(segment, row)| (Arc::clone(segment), row))
+        };
+        if self.partitioned_by_key {
+            return look(&self.shards[worker_of(hash, self.shards.len())]);
+        }
+        self.shards.iter().find_map(look)
+    }
+}
+
+/// Rows of `columns` and their hashes, copied together.
+fn gathered(columns: &[ArrayRef], hashes: &[u64], rows: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u64>)> {
+    let indices = UInt32Array::from_iter_values(rows.iter().copied());
+    let columns = columns.iter().map(|column| Ok(take(column.as_ref(), &indices, None)?)).collect::<Result<Vec<_>>>()?;
+    let hashes = if hashes.is_empty() { Vec::new() } else { rows.iter().map(|row| hashes[*row as usize]).collect() };
+    Ok((columns, hashes))
+}

@@ -1,0 +1,27 @@
+//! The words all other folders speak: epochs, changes, types, keys. Knows nothing of the rest.
+
+mod changes;
+mod clock;
+mod copy;
+mod definition;
+mod hash;
+mod ids;
+mod json_scan;
+mod rows_equal;
+mod sql_type;
+mod text_in;
+mod text_out;
+mod value;
+
+pub use changes::Changes;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use copy::{CopyFormat, CopyKind};
+pub use definition::{Include, OnConflict};
+pub use hash::{BUCKETS, bucket, hash_rows, worker_of};
+pub use ids::{Epoch, ObjectId, OperatorId};
+pub use json_scan::{Json, JsonError, JsonScanner, JsonString, compact_json};
+pub use rows_equal::rows_equal;
+pub use sql_type::{NUMERIC_DEFAULT, SqlType, sql_type_of};
+pub use text_in::{decimal_from_text, integer_from_text, parse_column, parse_value, value_from_text};
+pub use text_out::{TextColumn, TextStyle, canonical, format_value};
+pub use value::{ColumnBuilder, Value};

@@ -1,0 +1,77 @@
+//! Accepts clients, one task each, until the shutdown; then lets what runs finish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pgwire::messages::Message;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::error::{Error, Kind};
+use crate::wire::error_response::error_response;
+use crate::wire::startup::start;
+
+/// Sockets that may be open at once, known clients or not. The engine has its own, lower limit for sessions; this one keeps clients that
+/// never say who they are from taking all file descriptors.
+const SOCKETS_MAX: usize = 4_096;
+
+/// How long statements may go on after a shutdown was asked for.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// How long to wait after a failed accept: usually all file descriptors are taken, and trying at once would only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves clients until `shutdown`. Then idle clients are told `57P01` at once, busy ones after their statement, and none later than
+/// ten seconds on.
+pub async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: CancellationToken) {
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(ended) = clients.join_next(), if !clients.is_empty() => report(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) if clients.len() >= SOCKETS_MAX => refuse(&socket),
+                Ok((socket, peer)) => {
+                    clients.spawn(start(socket, peer, Arc::clone(&engine), shutdown.clone()));
+                }
+                Err(cause) => {
+                    tracing::warn!(%cause, "a client could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let drain = async {
+        while let Some(ended) = clients.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
+        tracing::warn!(clients = clients.len(), "clients were cut off: their statements did not end in time");
+        clients.shutdown().await;
+    }
+}
+
+/// A panic in a connection is a bug of ours, but only that client's trouble.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(cause) = ended
+        && cause.is_panic()
+    {
+        tracing::error!(%cause, "a connection has panicked");
+    }
+}
+
+/// Too many sockets: said if the client can be told without waiting.
+fn refuse(socket: &TcpStream) {
+    let mut out = BytesMut::new();
+    let error = Error::new(Kind::TooManyConnections, "sorry, too many clients already");
+    if error_response(&error, true).encode(&mut out).is_ok() {
+        // The buffer of a fresh socket takes it; if not, the client sees a closed connection.
+        let _ = socket.try_write(&out);
+    }
+}

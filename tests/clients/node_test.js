@@ -1,0 +1,98 @@
+// node-postgres: parameters, named statements, cursors, transactions, several statements, errors, a pool, cancel by timeout.
+const assert = require("assert");
+const { Client, Pool } = require("pg");
+const Cursor = require("pg-cursor");
+
+const tests = {
+  async parameters(client) {
+    const { rows } = await client.query("SELECT $1::int AS a, $2::text AS b, $3::bool AS c", [7, "seven", true]);
+    assert.deepStrictEqual(rows, [{ a: 7, b: "seven", c: true }]);
+  },
+  async types(client) {
+    const { rows } = await client.query(
+      "SELECT 1::bigint AS big, 1.50::numeric(5,2) AS exact, NULL::text AS nothing, '\\x00ff'::bytea AS bytes, " +
+        "'2024-02-29 12:00:00+00'::timestamptz AS moment, ARRAY[1,2,3] AS list, '{\"a\": [1]}'::jsonb AS document");
+    const [row] = rows;
+    assert.strictEqual(row.big, "1");
+    assert.strictEqual(row.exact, "1.50");
+    assert.strictEqual(row.nothing, null);
+    assert.deepStrictEqual(row.bytes, Buffer.from([0, 255]));
+    assert.strictEqual(row.moment.toISOString(), "2024-02-29T12:00:00.000Z");
+    assert.deepStrictEqual(row.list.map(Number), [1, 2, 3]);
+    assert.deepStrictEqual(row.document, { a: [1] });
+  },
+  async binary(client) {
+    const { rows } = await client.query({ text: "SELECT 42::int AS n, 'x'::text AS t", binary: true });
+    assert.deepStrictEqual(rows, [{ n: 42, t: "x" }]);
+  },
+  async named(client) {
+    for (let key = 0; key < 20; key++) {
+      const { rows } = await client.query({ name: "next", text: "SELECT $1::int + 1 AS n", values: [key] });
+      assert.strictEqual(rows[0].n, key + 1);
+    }
+  },
+  async several(client) {
+    const results = await client.query("SELECT 1 AS a; SELECT 2 AS b");
+    assert.deepStrictEqual(results.map((result) => result.rows), [[{ a: 1 }], [{ b: 2 }]]);
+  },
+  async transaction(client) {
+    await client.query("CREATE TABLE node_t (id INT PRIMARY KEY)");
+    await client.query("BEGIN");
+    await client.query("INSERT INTO node_t VALUES ($1)", [1]);
+    await client.query("ROLLBACK");
+    assert.strictEqual((await client.query("SELECT count(*) AS c FROM node_t")).rows[0].c, "0");
+    const inserted = await client.query("INSERT INTO node_t VALUES ($1), ($2)", [1, 2]);
+    assert.strictEqual(inserted.rowCount, 2);
+    await client.query("DROP TABLE node_t");
+  },
+  async cursor(client) {
+    const cursor = client.query(new Cursor("SELECT n FROM generate_series(1, 1000) AS g(n) ORDER BY n"));
+    assert.deepStrictEqual((await cursor.read(2)).map((row) => Number(row.n)), [1, 2]);
+    let left = 0;
+    for (let rows = await cursor.read(300); rows.length > 0; rows = await cursor.read(300)) left += rows.length;
+    assert.strictEqual(left, 998);
+    await cursor.close();
+  },
+  async cursor_closed_early(client) {
+    const cursor = client.query(new Cursor("SELECT n FROM generate_series(1, 100000) AS g(n)"));
+    assert.strictEqual((await cursor.read(10)).length, 10);
+    await cursor.close();
+    assert.strictEqual((await client.query("SELECT 1 AS a")).rows[0].a, 1);
+  },
+  async error(client) {
+    await assert.rejects(client.query("SELECT nope"), { code: "42703" });
+    await assert.rejects(client.query("SELECT $1::int", ["x"]), { code: "22P02" });
+    assert.strictEqual((await client.query("SELECT 1 AS a")).rows[0].a, 1);
+  },
+  async pool() {
+    const pool = new Pool({ max: 4, ssl: false });
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, key) => pool.query("SELECT $1::int AS n", [key])));
+    assert.deepStrictEqual(answers.map((answer) => answer.rows[0].n), Array.from({ length: 50 }, (_, key) => key));
+    await pool.end();
+  },
+  async statement_timeout(client) {
+    await client.query("SET statement_timeout = 1000");
+    await assert.rejects(
+      client.query("SELECT count(*) FROM generate_series(1, 3000000) AS a(x), generate_series(1, 3000000) AS b(y) WHERE a.x + b.y = -1"),
+      { code: "57014" });
+    assert.strictEqual((await client.query("SELECT 1 AS a")).rows[0].a, 1);
+  },
+};
+
+(async () => {
+  let failed = false;
+  for (const [name, run] of Object.entries(tests)) {
+    const client = new Client({ ssl: false });
+    try {
+      await client.connect();
+      await run(client);
+      console.log(`ok node/${name}`);
+    } catch (error) {
+      failed = true;
+      console.log(`not ok node/${name}: ${String(error.message).split("\n")[0]}`);
+    } finally {
+      await client.end().catch(() => {});
+    }
+  }
+  process.exit(failed ? 1 : 0);
+})();

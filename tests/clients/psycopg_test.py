@@ -1,0 +1,203 @@
+"""psycopg 3: parameters in text and binary, prepared statements, server-side cursors, COPY, pipeline, transactions, cancel."""
+
+import datetime
+import decimal
+import os
+import threading
+import time
+import uuid
+
+import psycopg
+from psycopg import errors
+
+# Against another server than Tidemill (to test the tests) views are not up to date.
+OTHER = bool(os.environ.get("CLIENTS_OTHER_SERVER"))
+
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+@test
+def parameters(connection):
+    row = connection.execute("SELECT %s::int, %s::text, %s::bool, %s::float8", (7, "seven", True, 0.5)).fetchone()
+    assert row == (7, "seven", True, 0.5), row
+
+
+@test
+def types(connection):
+    for binary in (False, True):
+        cursor = connection.cursor(binary=binary)
+        values = (
+            1, 2**40, decimal.Decimal("12.340"), "text", b"\x00\xff", True, None,
+            datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 12, 30, 15, 250000),
+            uuid.UUID("12345678-1234-5678-1234-567812345678"), [1, 2, 3],
+        )
+        cursor.execute(
+            "SELECT %s::int, %s::bigint, %s::numeric(10,3), %s::text, %s::bytea, %s::bool, NULL::int, %s::date, %s::timestamp, %s::uuid, %s::int[]",
+            tuple(value for value in values if value is not None),
+        )
+        row = cursor.fetchone()
+        assert row == values, f"binary={binary}: {row}"
+
+
+@test
+def time_zone(connection):
+    moment = datetime.datetime(2024, 2, 29, 12, 0, tzinfo=datetime.timezone.utc)
+    for binary in (False, True):
+        row = connection.cursor(binary=binary).execute("SELECT %s::timestamptz", (moment,)).fetchone()
+        assert row[0] == moment, f"binary={binary}: {row}"
+
+
+@test
+def smaller_integers(connection):
+    """psycopg sends a small int as int2: the server must take it where it wants a bigint."""
+    connection.execute("CREATE TABLE psycopg_small (id BIGINT PRIMARY KEY, n INT)")
+    connection.execute("INSERT INTO psycopg_small VALUES (%s, %s)", (1, 10))
+    for binary in ("%s", "%b"):
+        row = connection.execute(f"SELECT n FROM psycopg_small WHERE id = {binary}", (1,)).fetchone()
+        assert row == (10,), row
+    connection.execute("DROP TABLE psycopg_small")
+
+
+@test
+def prepared(connection):
+    for key in range(20):
+        assert connection.execute("SELECT %s::int + 1", (key,), prepare=True).fetchone() == (key + 1,)
+
+
+@test
+def read_your_writes(connection):
+    connection.execute("CREATE TABLE psycopg_t (id INT PRIMARY KEY, n INT)")
+    connection.execute("CREATE MATERIALIZED VIEW psycopg_v AS SELECT sum(n) AS total FROM psycopg_t")
+    total = 0
+    for key in range(20):
+        connection.execute("INSERT INTO psycopg_t VALUES (%s, %s)", (key, key))
+        total += key
+        if not OTHER:
+            assert connection.execute("SELECT total FROM psycopg_v").fetchone()[0] == total
+    connection.execute("DROP TABLE psycopg_t CASCADE")
+
+
+@test
+def transactions(connection):
+    connection.execute("CREATE TABLE psycopg_t (id INT PRIMARY KEY)")
+    try:
+        with connection.transaction():
+            connection.execute("INSERT INTO psycopg_t VALUES (1)")
+            raise RuntimeError("roll back")
+    except RuntimeError:
+        pass
+    assert connection.execute("SELECT count(*) FROM psycopg_t").fetchone() == (0,)
+    with connection.transaction():
+        connection.execute("INSERT INTO psycopg_t VALUES (1)")
+        assert connection.execute("SELECT count(*) FROM psycopg_t").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM psycopg_t").fetchone() == (1,)
+    connection.execute("DROP TABLE psycopg_t")
+
+
+@test
+def failed_transaction(connection):
+    connection.execute("BEGIN")
+    for statement, error in (("SELECT nope", errors.UndefinedColumn), ("SELECT 1", errors.InFailedSqlTransaction)):
+        try:
+            connection.execute(statement)
+            raise AssertionError(f"{statement} worked")
+        except error:
+            pass
+    connection.execute("ROLLBACK")
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@test
+def server_cursor(connection):
+    with connection.transaction():
+        with connection.cursor(name="numbers") as cursor:
+            cursor.itersize = 100
+            cursor.execute("SELECT * FROM generate_series(1, 1000) AS g(n) ORDER BY n")
+            assert cursor.fetchmany(3) == [(1,), (2,), (3,)]
+            assert sum(row[0] for row in cursor) == 500500 - 6
+
+
+@test
+def copy(connection):
+    connection.execute("CREATE TABLE psycopg_copy (id INT, name TEXT)")
+    rows = [(key, f"tab\tand\\ {key}" if key % 3 else None) for key in range(500)]
+    with connection.cursor().copy("COPY psycopg_copy (id, name) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    with connection.cursor().copy("COPY (SELECT id, name FROM psycopg_copy ORDER BY id) TO STDOUT") as copy:
+        copy.set_types(["int4", "text"])
+        assert list(copy.rows()) == rows
+    connection.execute("DROP TABLE psycopg_copy")
+
+
+@test
+def copy_that_fails(connection):
+    connection.execute("CREATE TABLE psycopg_copy (id INT)")
+    try:
+        with connection.cursor().copy("COPY psycopg_copy FROM STDIN") as copy:
+            copy.write(b"1\nnot a number\n")
+        raise AssertionError("it worked")
+    except errors.InvalidTextRepresentation:
+        pass
+    assert connection.execute("SELECT count(*) FROM psycopg_copy").fetchone() == (0,)
+    connection.execute("DROP TABLE psycopg_copy")
+
+
+@test
+def pipeline(connection):
+    connection.execute("CREATE TABLE psycopg_pipe (id INT PRIMARY KEY)")
+    with connection.pipeline():
+        for key in range(100):
+            connection.execute("INSERT INTO psycopg_pipe VALUES (%s)", (key,))
+        cursor = connection.execute("SELECT count(*) FROM psycopg_pipe")
+    assert cursor.fetchone() == (100,)
+    connection.execute("DROP TABLE psycopg_pipe")
+
+
+@test
+def executemany(connection):
+    connection.execute("CREATE TABLE psycopg_many (id INT PRIMARY KEY, n NUMERIC(10,2))")
+    with connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO psycopg_many VALUES (%s, %s)", [(key, decimal.Decimal(key) / 4) for key in range(100)])
+    assert connection.execute("SELECT sum(n) FROM psycopg_many").fetchone() == (decimal.Decimal("1237.50"),)
+    connection.execute("DROP TABLE psycopg_many")
+
+
+@test
+def constraint(connection):
+    connection.execute("CREATE TABLE psycopg_not_null (id INT NOT NULL)")
+    try:
+        connection.execute("INSERT INTO psycopg_not_null VALUES (NULL)")
+        raise AssertionError("NULL was taken")
+    except errors.NotNullViolation:
+        pass
+    connection.execute("DROP TABLE psycopg_not_null")
+
+
+@test
+def cancel(connection):
+    threading.Timer(1.0, connection.cancel).start()
+    started = time.monotonic()
+    try:
+        connection.execute("SELECT count(*) FROM generate_series(1, 3000000) AS a(x), generate_series(1, 3000000) AS b(y) WHERE a.x + b.y = -1")
+        raise AssertionError("it came to an end")
+    except errors.QueryCanceled:
+        assert time.monotonic() - started < 20, "the cancel took its time"
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+failed = False
+for function in TESTS:
+    try:
+        with psycopg.connect(autocommit=True) as connection:
+            function(connection)
+        print(f"ok psycopg/{function.__name__}", flush=True)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
+        failed = True
+        print(f"not ok psycopg/{function.__name__}: {type(error).__name__}: {str(error).splitlines()[:1]}", flush=True)
+raise SystemExit(failed)

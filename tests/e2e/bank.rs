@@ -1,0 +1,149 @@
+//! A bank that only moves money around: whatever is read, at whatever moment, adds up to the same sum.
+//!
+//! `BANK_TRANSFERS` says how many transfers are made (20,000), `BANK_WRITERS` by how many sessions at a time.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use futures::future::{join_all, try_join};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio_postgres::Client;
+
+use crate::client::{message, rows, run, value};
+use crate::compare::View;
+use crate::server::Server;
+use crate::{Failure, Outcome, Test, setting};
+
+const ACCOUNTS: i64 = 1_000;
+const BRANCHES: i64 = 10;
+const BALANCE: i64 = 1_000;
+
+/// The views, each with its query; later ones read earlier ones.
+const VIEWS: [(&str, &str); 5] = [
+    ("per_branch", "SELECT branch, sum(balance) AS total, count(*) AS accounts FROM account GROUP BY branch"),
+    ("whole", "SELECT sum(balance) AS total FROM account"),
+    ("whole_of_branches", "SELECT sum(total) AS total FROM per_branch"),
+    ("richest", "SELECT branch, max(balance) AS most, min(balance) AS least FROM account GROUP BY branch"),
+    ("joined", "SELECT p.branch, p.total, p.accounts, r.most, r.least FROM per_branch p JOIN richest r ON p.branch = r.branch"),
+];
+
+/// All ways to see the sum, each in one SELECT; every row's every column must be the bank's sum.
+const READS: [&str; 6] = [
+    "SELECT total FROM whole",
+    "SELECT total FROM whole_of_branches",
+    "SELECT sum(total) FROM per_branch",
+    "SELECT sum(total) FROM joined",
+    "SELECT w.total, o.total FROM whole w CROSS JOIN whole_of_branches o",
+    "SELECT (SELECT sum(balance) FROM account), (SELECT total FROM whole), (SELECT sum(total) FROM per_branch), \
+     (SELECT total FROM whole_of_branches), (SELECT sum(total) FROM joined)",
+];
+
+/// With one worker and with three.
+pub(crate) fn tests() -> Vec<Test> {
+    [1, 3].into_iter().map(|workers| Test::new(format!("bank/{workers}-workers"), move || bank(workers))).collect()
+}
+
+async fn bank(workers: usize) -> Outcome {
+    let server = Server::start(workers).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE account (id BIGINT PRIMARY KEY, branch INT NOT NULL, balance BIGINT NOT NULL)").await?;
+    let accounts: Vec<String> = (0..ACCOUNTS).map(|id| format!("({id}, {}, {BALANCE})", id % BRANCHES)).collect();
+    run(&client, &format!("INSERT INTO account VALUES {}", accounts.join(", "))).await?;
+    let mut views = Vec::new();
+    for (name, query) in VIEWS {
+        views.push(View::create(&client, name, query).await?);
+    }
+    let left = Rc::new(Cell::new(setting("BANK_TRANSFERS", 3_000_i64)));
+    let mut writers = Vec::new();
+    for seed in 0..setting("BANK_WRITERS", 8) {
+        writers.push(write(server.connect().await?, seed, left.clone()));
+    }
+    let writing = async { join_all(writers).await.into_iter().collect::<Result<Vec<()>, Failure>>() };
+    let readers = try_join(read(server.connect().await?, left.clone(), false), read(server.connect().await?, left.clone(), true));
+    try_join(writing, readers).await.map_err(|failure| server.with_log(failure))?;
+    for view in &views {
+        view.check(&client).await?;
+    }
+    sums_hold(&client).await
+}
+
+/// Transfers money until none is left to make. A transfer that had to give way to another is tried again.
+async fn write(client: Client, seed: u64, left: Rc<Cell<i64>>) -> Outcome {
+    let mut rng = StdRng::seed_from_u64(seed);
+    while left.get() > 0 {
+        left.set(left.get() - 1);
+        let (from, to) = (rng.random_range(0..ACCOUNTS), rng.random_range(0..ACCOUNTS));
+        let transfer = Transfer { from, to, amount: rng.random_range(1..100), form: rng.random_range(0..3) };
+        while let Err(error) = transfer.make(&client).await {
+            let code = error.code().map(|code| code.code().to_owned());
+            if !matches!(code.as_deref(), Some("40P01" | "40001")) {
+                // Nobody else goes on: the failure is what counts.
+                left.set(0);
+                return Err(format!("a transfer failed: {}", message(&error)).into());
+            }
+            run(&client, "ROLLBACK").await?;
+        }
+    }
+    Ok(())
+}
+
+struct Transfer {
+    from: i64,
+    to: i64,
+    amount: i64,
+    form: u32,
+}
+
+impl Transfer {
+    /// As one statement, as one round trip, or statement by statement.
+    async fn make(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        let Transfer { from, to, amount, form } = self;
+        let take = format!("UPDATE account SET balance = balance - {amount} WHERE id = {from}");
+        let give = format!("UPDATE account SET balance = balance + {amount} WHERE id = {to}");
+        match form {
+            0 if from != to => {
+                let change = format!("CASE WHEN id = {from} THEN -{amount} ELSE {amount} END");
+                client.batch_execute(&format!("UPDATE account SET balance = balance + {change} WHERE id IN ({from}, {to})")).await
+            }
+            1 => client.batch_execute(&format!("BEGIN; {take}; {give}; COMMIT")).await,
+            _ => {
+                client.batch_execute("BEGIN").await?;
+                client.batch_execute(&take).await?;
+                client.batch_execute(&give).await?;
+                client.batch_execute("COMMIT").await
+            }
+        }
+    }
+}
+
+/// Reads the sum in every way until the writers are done; with `transactions`, several reads share one epoch.
+async fn read(client: Client, left: Rc<Cell<i64>>, transactions: bool) -> Outcome {
+    while left.get() > 0 {
+        if transactions {
+            run(&client, "BEGIN").await?;
+            let first = rows(&client, "SELECT * FROM per_branch ORDER BY branch").await?;
+            sums_hold(&client).await?;
+            let again = rows(&client, "SELECT * FROM per_branch ORDER BY branch").await?;
+            run(&client, "COMMIT").await?;
+            if first != again {
+                return Err(format!("one transaction saw two epochs:\n{first:?}\n{again:?}").into());
+            }
+        } else {
+            sums_hold(&client).await?;
+        }
+    }
+    let accounts = value(&client, "SELECT sum(accounts) FROM joined").await?;
+    if accounts.as_deref() == Some("1000") { Ok(()) } else { Err(format!("{accounts:?} accounts instead of 1000").into()) }
+}
+
+async fn sums_hold(client: &Client) -> Outcome {
+    let expected = (ACCOUNTS * BALANCE).to_string();
+    for sql in READS {
+        let rows = rows(client, sql).await?;
+        if rows.len() != 1 || rows[0].iter().any(|sum| sum.as_deref() != Some(&expected)) {
+            return Err(format!("money was made or lost: {rows:?} instead of {expected}\n[SQL] {sql}").into());
+        }
+    }
+    Ok(())
+}

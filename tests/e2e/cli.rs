@@ -1,0 +1,103 @@
+//! The binary as a program: its answers to `--help`, its exit codes, its files, its way to stop.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::client::{run, value};
+use crate::server::{BINARY, Server, new_directory};
+use crate::{Outcome, Test};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("cli/help", help),
+        Test::new("cli/generate", generate),
+        Test::new("cli/terminate", terminate),
+        Test::new("cli/one-server-per-directory", one_server_per_directory),
+        Test::new("cli/http", http),
+    ]
+}
+
+async fn help() -> Outcome {
+    let output = Command::new(BINARY).arg("--help").output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() || !text.contains("serve") {
+        return Err(format!("--help gave {}: {text}", output.status).into());
+    }
+    let output = Command::new(BINARY).arg("--version").output()?;
+    if !String::from_utf8_lossy(&output.stdout).contains(env!("CARGO_PKG_VERSION")) {
+        return Err("--version does not tell the version".into());
+    }
+    let status = Command::new(BINARY).args(["serve", "--no-such-option"]).output()?.status;
+    if status.code() == Some(2) { Ok(()) } else { Err(format!("an unknown option gave {status}").into()) }
+}
+
+async fn generate() -> Outcome {
+    let directory = new_directory()?;
+    let file = directory.join("bids.jsonl");
+    let output = Command::new(BINARY).args(["generate", "nexmark", "--table", "bid", "--events", "1000", "--to"]).arg(&file).output()?;
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    std::fs::remove_dir_all(&directory)?;
+    let lines: Vec<&str> = text.lines().collect();
+    if !output.status.success() || lines.len() != 920 || !lines.iter().all(|line| line.starts_with("{\"auction\":")) {
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("generate gave {} and {} lines: {told}", output.status, lines.len()).into());
+    }
+    Ok(())
+}
+
+/// SIGTERM ends the process with success, and nothing is lost.
+async fn terminate() -> Outcome {
+    let mut server = Server::start(1).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (a INT)").await?;
+    run(&client, "CREATE MATERIALIZED VIEW v AS SELECT sum(a) AS total FROM t").await?;
+    run(&client, "INSERT INTO t VALUES (1), (2)").await?;
+    let status = server.terminate().await?;
+    if !status.success() {
+        return Err(server.with_log(format!("SIGTERM gave {status}")));
+    }
+    server.restart(2).await?;
+    let client = server.connect().await?;
+    run(&client, "INSERT INTO t VALUES (3)").await?;
+    match value(&client, "SELECT total FROM v").await?.as_deref() {
+        Some("6") => Ok(()),
+        other => Err(format!("the total is {other:?} after a restart, not 6").into()),
+    }
+}
+
+/// A second server on the same directory says so and leaves the first alone.
+async fn one_server_per_directory() -> Outcome {
+    let server = Server::start(1).await?;
+    let mut second = Command::new(BINARY);
+    second.arg("serve").arg("--data-dir").arg(server.data_directory());
+    let mut child =
+        second.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break Some(status),
+            None if Instant::now() > deadline => break None,
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    if status.is_none_or(|status| status.success()) {
+        // It may have ended by itself in the meantime.
+        let _ = child.kill();
+        child.wait()?;
+        return Err("a second server started on the same directory".into());
+    }
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (a INT)").await
+}
+
+/// The console's port answers, and counts something.
+async fn http() -> Outcome {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::start(1).await?;
+    let port = server.http_port().ok_or_else(|| server.with_log("the banner names no http address"))?;
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    if answer.starts_with("HTTP/1.1 200") && answer.contains("tidemill_") { Ok(()) } else { Err(answer.into()) }
+}

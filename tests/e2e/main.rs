@@ -1,0 +1,136 @@
+//! The tests that drive the real binary over the wire: the only integration binary, and it does not link the library.
+//!
+//! `cargo test --test e2e -- [part of a name …]` runs those tests; `--list` lists them. `E2E_JOBS` says how many run at a time.
+
+#![expect(clippy::print_stdout, reason = "a test runner talks to its user on standard output")]
+
+mod bank;
+mod cli;
+mod client;
+mod compare;
+mod kill;
+mod oracle;
+mod server;
+mod slt;
+mod wire;
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use futures::future::LocalBoxFuture;
+
+/// Why a test failed; printed with its causes.
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// What every test gives.
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// Servers share the machine's cores with their clients, so more at a time only makes each slower.
+const JOBS: usize = 2;
+
+/// One named test.
+pub(crate) struct Test {
+    name: String,
+    run: Box<dyn FnOnce() -> LocalBoxFuture<'static, Outcome> + Send>,
+}
+
+impl Test {
+    /// A test that runs what `body` gives.
+    pub(crate) fn new<F>(name: impl Into<String>, body: impl FnOnce() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Outcome> + 'static,
+    {
+        Test { name: name.into(), run: Box::new(move || Box::pin(body())) }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let mut tests: VecDeque<Test> =
+        [cli::tests(), wire::tests(), slt::tests(), bank::tests(), kill::tests(), oracle::tests()].into_iter().flatten().collect();
+    let all = tests.len();
+    tests.retain(|test| filters.is_empty() || filters.iter().any(|filter| test.name.contains(filter.as_str())));
+    let filtered = all - tests.len();
+    if arguments.iter().any(|argument| argument == "--list") {
+        tests.iter().for_each(|test| println!("{}: test", test.name));
+        return ExitCode::SUCCESS;
+    }
+    println!("\nrunning {} tests", tests.len());
+    let start = Instant::now();
+    let failures = run_all(tests);
+    let (failed, passed) = (failures.1.len(), failures.0);
+    if failed > 0 {
+        println!("\nfailures:\n");
+        failures.1.iter().for_each(|(name, why)| println!("---- {name} ----\n{why}\n"));
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {filtered} filtered out; finished in {seconds:.2}s\n"
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(101) }
+}
+
+/// Runs the tests, a few at a time. Gives how many passed, and the name and reason of each that did not.
+fn run_all(tests: VecDeque<Test>) -> (usize, Vec<(String, String)>) {
+    let queue = Mutex::new(tests);
+    let results = Mutex::new((0, Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..setting("E2E_JOBS", JOBS) {
+            scope.spawn(|| {
+                while let Some(test) = lock(&queue).pop_front() {
+                    let start = Instant::now();
+                    let name = test.name.clone();
+                    let outcome = run_one(test);
+                    let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+                    println!("test {name} ... {word} ({:.2}s)", start.elapsed().as_secs_f64());
+                    match outcome {
+                        Ok(()) => lock(&results).0 += 1,
+                        Err(why) => lock(&results).1.push((name, why)),
+                    }
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs one test on a runtime of its own, so that nothing of it outlives it. A panic is a failure.
+fn run_one(test: Test) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on((test.run)())));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
+        Ok(outcome) => outcome.map_err(|failure| explain(failure.as_ref())),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(format!("panicked: {}", text.unwrap_or("(no message)")))
+        }
+    }
+}
+
+/// An error with all its causes.
+fn explain(failure: &(dyn Error + 'static)) -> String {
+    let mut text = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// A number from the environment, for those who want more or fewer rounds.
+pub(crate) fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
+    std::env::var(name).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(default)
+}
+
+/// A test that panicked while it held the lock does not stop the others.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

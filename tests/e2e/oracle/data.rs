@@ -1,0 +1,184 @@
+//! Random tables and random changes to them: inserts, updates, deletes, NULLs, duplicates, transactions.
+//!
+//! Values come from small domains, so that joins match, groups collide and updates hit.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::{choose, once_in};
+
+/// Ids of keyed tables come from `0..IDS`, so that inserts meet rows that are there.
+const IDS: i64 = 40;
+
+/// The columns that every table has, in random order.
+const COLUMNS: [(&str, Kind); 7] = [
+    ("k", Kind::Bigint),
+    ("n", Kind::Int),
+    ("s", Kind::Text),
+    ("d", Kind::Numeric),
+    ("f", Kind::Double),
+    ("b", Kind::Boolean),
+    ("ts", Kind::Timestamp),
+];
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Bigint,
+    Int,
+    Text,
+    Numeric,
+    Double,
+    Boolean,
+    Timestamp,
+}
+
+/// A table as this seed declared it.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) name: String,
+    /// Whether `id` is its primary key.
+    keyed: bool,
+    columns: Vec<Column>,
+}
+
+#[derive(Clone, Debug)]
+struct Column {
+    name: &'static str,
+    kind: Kind,
+    nullable: bool,
+}
+
+impl Kind {
+    fn sql(self) -> &'static str {
+        match self {
+            Kind::Bigint => "BIGINT",
+            Kind::Int => "INT",
+            Kind::Text => "TEXT",
+            Kind::Numeric => "NUMERIC(12,2)",
+            Kind::Double => "DOUBLE PRECISION",
+            Kind::Boolean => "BOOLEAN",
+            Kind::Timestamp => "TIMESTAMP",
+        }
+    }
+
+    /// A literal of this kind, never NULL.
+    fn literal(self, rng: &mut StdRng) -> String {
+        match self {
+            Kind::Bigint if once_in(rng, 40) => choose(rng, &["4000000000000", "-4000000000000"]).to_string(),
+            Kind::Bigint => rng.random_range(0..8).to_string(),
+            Kind::Int => rng.random_range(-5..10).to_string(),
+            Kind::Text => format!("'{}'", choose(rng, &["a", "b", "c", "", "ab", "Zürich", "o''clock", "a long text with blanks"])),
+            Kind::Numeric => format!("{}.{:02}", rng.random_range(-50..200), rng.random_range(0..100)),
+            // Most are sums of powers of two, which add up exactly in any order; some are not.
+            Kind::Double if once_in(rng, 4) => format!("{}", f64::from(rng.random_range(-1000..1000)) / 10.0),
+            Kind::Double => format!("{:?}", f64::from(rng.random_range(-40..40)) / 4.0),
+            Kind::Boolean => choose(rng, &["TRUE", "FALSE"]).to_string(),
+            Kind::Timestamp => {
+                let (minute, second) = (rng.random_range(0..4), rng.random_range(0..60));
+                format!("TIMESTAMP '2024-03-01 10:{minute:02}:{second:02}.{:03}'", rng.random_range(0..4) * 250)
+            }
+        }
+    }
+}
+
+impl Column {
+    fn value(&self, rng: &mut StdRng) -> String {
+        if self.nullable && once_in(rng, 5) { "NULL".to_owned() } else { self.kind.literal(rng) }
+    }
+}
+
+impl Table {
+    /// Table number `index` of a seed.
+    pub(super) fn random(rng: &mut StdRng, index: usize) -> Self {
+        let mut columns: Vec<Column> = COLUMNS.iter().map(|&(name, kind)| Column { name, kind, nullable: !once_in(rng, 4) }).collect();
+        for place in (1..columns.len()).rev() {
+            columns.swap(place, rng.random_range(0..=place));
+        }
+        Table { name: format!("t{index}"), keyed: rng.random_bool(0.6), columns }
+    }
+
+    /// Its CREATE TABLE.
+    pub(super) fn create(&self) -> String {
+        let mut parts = vec![if self.keyed { "id BIGINT PRIMARY KEY".to_owned() } else { "id BIGINT".to_owned() }];
+        let not_null = |column: &Column| if column.nullable { "" } else { " NOT NULL" };
+        parts.extend(self.columns.iter().map(|column| format!("{} {}{}", column.name, column.kind.sql(), not_null(column))));
+        format!("CREATE TABLE {} ({})", self.name, parts.join(", "))
+    }
+
+    fn row(&self, rng: &mut StdRng, id: i64) -> String {
+        let values: Vec<String> = self.columns.iter().map(|column| column.value(rng)).collect();
+        format!("({id}, {})", values.join(", "))
+    }
+
+    fn insert(&self, rng: &mut StdRng) -> String {
+        let first = rng.random_range(0..IDS);
+        let count = if once_in(rng, 12) { IDS } else { rng.random_range(1..8) };
+        let mut rows: Vec<String> = (0..count).map(|index| self.row(rng, (first + index) % IDS)).collect();
+        if !self.keyed && once_in(rng, 2) {
+            // The same row several times: only its weight changes.
+            rows.push(choose(rng, &rows.clone()).clone());
+        }
+        let conflict = match rng.random_range(0..4) {
+            0 if self.keyed => " ON CONFLICT (id) DO NOTHING",
+            1 if self.keyed => " ON CONFLICT (id) DO UPDATE SET s = excluded.s, k = excluded.k",
+            _ => "",
+        };
+        format!("INSERT INTO {} VALUES {}{conflict}", self.name, rows.join(", "))
+    }
+
+    fn update(&self, rng: &mut StdRng) -> String {
+        let column = choose(rng, &self.columns);
+        let value = match (column.kind, rng.random_range(0..3)) {
+            (Kind::Bigint | Kind::Int | Kind::Numeric, 0) => format!("{} + 1", column.name),
+            (Kind::Text, 0) => "coalesce(s, '') || 'x'".to_owned(),
+            (Kind::Boolean, 0) if column.nullable => "NOT b".to_owned(),
+            _ => column.value(rng),
+        };
+        format!("UPDATE {} SET {} = {value}{}", self.name, column.name, self.condition(rng))
+    }
+
+    fn delete(&self, rng: &mut StdRng) -> String {
+        if once_in(rng, 15) {
+            return if once_in(rng, 2) { format!("DELETE FROM {}", self.name) } else { format!("TRUNCATE {}", self.name) };
+        }
+        format!("DELETE FROM {}{}", self.name, self.condition(rng))
+    }
+
+    /// A WHERE clause that meets some rows.
+    fn condition(&self, rng: &mut StdRng) -> String {
+        match rng.random_range(0..6) {
+            0 => format!(" WHERE id = {}", rng.random_range(0..IDS)),
+            1 => format!(" WHERE id BETWEEN {0} AND {0} + 5", rng.random_range(0..IDS)),
+            2 => format!(" WHERE k = {}", rng.random_range(0..8)),
+            3 => format!(" WHERE n < {}", rng.random_range(-5..3)),
+            4 => " WHERE s IS NULL OR b".to_owned(),
+            _ => format!(" WHERE d > {}", rng.random_range(50..200)),
+        }
+    }
+
+    fn statement(&self, rng: &mut StdRng) -> String {
+        match rng.random_range(0..10) {
+            0..5 => self.insert(rng),
+            5..8 => self.update(rng),
+            _ => self.delete(rng),
+        }
+    }
+}
+
+/// The statements of one change: one, or a transaction of several that commits or does not.
+pub(super) fn change(rng: &mut StdRng, tables: &mut [Table]) -> Vec<String> {
+    if !once_in(rng, 3) {
+        return vec![choose(rng, tables).statement(rng)];
+    }
+    let mut statements = vec!["BEGIN".to_owned()];
+    // A transaction that truncates is one thing too many: TRUNCATE stands alone.
+    while statements.len() < 2 + rng.random_range(1..4) {
+        let statement = choose(rng, tables).statement(rng);
+        if !statement.starts_with("TRUNCATE") {
+            statements.push(statement);
+        }
+    }
+    statements.push(if once_in(rng, 5) { "ROLLBACK" } else { "COMMIT" }.to_owned());
+    statements
+}

@@ -1,0 +1,125 @@
+//! Queries that a view can maintain: one template for each shape, filled with random tables, columns and constants.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::compare::View;
+
+use super::choose;
+use super::data::Table;
+
+/// A query of a random shape. Shapes over views are used once there are views they fit.
+pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> String {
+    let (a, b) = (choose(rng, tables).name.clone(), choose(rng, tables).name.clone());
+    let filter = predicate(rng, "");
+    match rng.random_range(0..28) {
+        0 => format!("SELECT id, k + n AS x, upper(s) AS u, d * 2 AS d2, f FROM {a} WHERE {filter}"),
+        1 => format!("SELECT CASE WHEN n > 2 THEN 'big' WHEN n IS NULL THEN s ELSE 'small' END AS size, coalesce(d, 0) AS d, b FROM {a}"),
+        2 => format!("SELECT * FROM {a} WHERE {filter} AND {}", predicate(rng, "")),
+        3 => group(rng, &a, &filter),
+        4 => format!(
+            "SELECT s, b, count(*) AS c, sum(d) AS total, avg(d) AS mean, min(s) AS least, max(ts) AS latest FROM {a} GROUP BY s, b"
+        ),
+        5 => format!("SELECT n, sum(f) AS total, avg(f) AS mean, min(f) AS least, max(f) AS most FROM {a} GROUP BY n"),
+        6 => format!("SELECT k, bool_and(b) AS all_true, bool_or(b) AS any_true, count(b) AS c FROM {a} WHERE {filter} GROUP BY k"),
+        7 => format!("SELECT DISTINCT k, s FROM {a}"),
+        8 => format!("SELECT DISTINCT b, n % 3 AS third FROM {a} WHERE {filter}"),
+        9 => format!(
+            "SELECT s, count(DISTINCT n) AS ns, sum(DISTINCT n) AS total, count(DISTINCT k) AS ks, count(*) AS c FROM {a} GROUP BY s"
+        ),
+        10 => {
+            format!(
+                "SELECT k, count(*) FILTER (WHERE n > 0) AS positive, sum(d) FILTER (WHERE b) AS of_b, max(n) FILTER (WHERE {filter}) AS m FROM {a} GROUP BY k"
+            )
+        }
+        11 => format!("SELECT k, count(*) AS c, min(d) AS least FROM {a} GROUP BY k HAVING count(*) > {}", rng.random_range(1..4)),
+        12 => format!("SELECT s, sum(n) AS total FROM {a} GROUP BY s HAVING sum(n) IS NOT NULL AND max(n) > min(n)"),
+        13 => format!("SELECT count(*) AS c, count(s) AS named, sum(n) AS total, min(d) AS least, max(s) AS last, avg(f) AS mean FROM {a}"),
+        14 => format!("SELECT sum(d) AS total, bool_or(b) AS any_true FROM {a} WHERE {filter}"),
+        15 => format!("SELECT x.id AS l, y.id AS r, x.s, y.d FROM {a} x JOIN {b} y ON x.k = y.k"),
+        16 => format!(
+            "SELECT x.id AS l, y.id AS r, x.n - y.n AS gap FROM {a} x JOIN {b} y ON x.k = y.k AND x.n < y.n WHERE {}",
+            predicate(rng, "y.")
+        ),
+        17 => format!(
+            "SELECT x.s, count(*) AS c, sum(y.d) AS total, max(x.ts) AS latest FROM {a} x JOIN {b} y ON x.k = y.k AND x.s = y.s GROUP BY x.s"
+        ),
+        18 => {
+            let c = choose(rng, tables).name.clone();
+            format!(
+                "SELECT x.id AS i, y.id AS j, z.id AS l FROM {a} x JOIN {b} y ON x.id = y.id JOIN {c} z ON y.k = z.k AND z.n > 4 WHERE {}",
+                predicate(rng, "x.")
+            )
+        }
+        19 => format!("SELECT k, s, n FROM {a} UNION ALL SELECT k, s, n FROM {b} WHERE {filter}"),
+        20 => format!("SELECT k, s FROM {a} UNION SELECT k, s FROM {b}"),
+        21 => tumble(rng, &a, &filter),
+        22 => format!(
+            "SELECT window_start, window_end, k, count(*) AS c, max(d) AS most FROM HOP({a}, ts, INTERVAL '10 seconds', INTERVAL '{} seconds') GROUP BY window_start, window_end, k",
+            choose(rng, &[20, 30, 60])
+        ),
+        23 => format!(
+            "SELECT size, count(*) AS groups, sum(total) AS total FROM (SELECT k, count(*) AS size, sum(n) AS total FROM {a} GROUP BY k) g GROUP BY size"
+        ),
+        24 => format!(
+            "SELECT length(s) AS length, date_trunc('minute', ts) AS minute, count(*) AS c, sum(n) AS total FROM {a} GROUP BY length(s), date_trunc('minute', ts)"
+        ),
+        25 => format!(
+            "WITH g AS (SELECT k, sum(d) AS total FROM {a} GROUP BY k) SELECT y.id, y.s, g.total FROM {b} y JOIN g ON y.k = g.k WHERE g.total > {}",
+            rng.random_range(-50..150)
+        ),
+        _ => over_views(rng, views).unwrap_or_else(|| group(rng, &a, &filter)),
+    }
+}
+
+fn group(rng: &mut StdRng, table: &str, filter: &str) -> String {
+    let key = choose(rng, &["k", "n", "s", "b", "id"]);
+    format!(
+        "SELECT {key}, count(*) AS c, count(n) AS cn, sum(n) AS total, sum(k) AS ks, avg(n) AS mean, min(n) AS least, max(n) AS most FROM {table} WHERE {filter} GROUP BY {key}"
+    )
+}
+
+fn tumble(rng: &mut StdRng, table: &str, filter: &str) -> String {
+    let size = choose(rng, &["10 seconds", "1 minute", "90 seconds"]);
+    match rng.random_range(0..2) {
+        0 => format!(
+            "SELECT window_start, window_end, count(*) AS c, sum(n) AS total FROM TUMBLE({table}, ts, INTERVAL '{size}') WHERE {filter} GROUP BY window_start, window_end"
+        ),
+        _ => format!(
+            "SELECT window_start, s, min(d) AS least, count(DISTINCT k) AS ks FROM TUMBLE({table}, ts, INTERVAL '{size}') GROUP BY window_start, s"
+        ),
+    }
+}
+
+/// A view over one view, or over two: it must see both as of the same epoch.
+fn over_views(rng: &mut StdRng, views: &[View]) -> Option<String> {
+    let counted: Vec<&View> = views.iter().filter(|view| view.query.contains("count(*) AS c,") && view.query.contains(" k,")).collect();
+    let all: Vec<&View> = views.iter().collect();
+    match rng.random_range(0..3) {
+        0 if !all.is_empty() => Some(format!("SELECT count(*) AS entries FROM {}", choose(rng, &all).name)),
+        1 if counted.len() > 1 => {
+            let (left, right) = (&choose(rng, &counted).name, &choose(rng, &counted).name);
+            Some(format!("SELECT l.k, l.c, r.c AS other FROM {left} l JOIN {right} r ON l.k = r.k AND l.c >= r.c"))
+        }
+        _ if !counted.is_empty() => {
+            Some(format!("SELECT c, count(*) AS groups, max(k) AS k FROM {} GROUP BY c", choose(rng, &counted).name))
+        }
+        _ => None,
+    }
+}
+
+/// A condition over one table's columns, each written with `prefix`.
+fn predicate(rng: &mut StdRng, prefix: &str) -> String {
+    let p = prefix;
+    match rng.random_range(0..9) {
+        0 => format!("{p}n > {}", rng.random_range(-3..6)),
+        1 => format!("{p}k IN ({}, {}, 7)", rng.random_range(0..4), rng.random_range(2..8)),
+        2 => format!("{p}s LIKE 'a%'"),
+        3 => format!("({p}b OR {p}n IS NULL)"),
+        4 => format!("{p}d BETWEEN -10 AND {}", rng.random_range(0..150)),
+        5 => format!("{p}ts >= TIMESTAMP '2024-03-01 10:0{}:00'", rng.random_range(0..4)),
+        6 => format!("NOT ({p}s = 'a' AND {p}n < 3)"),
+        7 => format!("{p}f <> 0 AND {p}f IS NOT NULL"),
+        _ => "TRUE".to_owned(),
+    }
+}

@@ -1,0 +1,142 @@
+//! What the stories cannot say with simple queries: parameters, binary values, COPY, cancelling, sessions side by side.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{SinkExt, TryStreamExt};
+use tokio_postgres::NoTls;
+
+use crate::client::{message, run, value};
+use crate::server::Server;
+use crate::{Outcome, Test};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("wire/parameters", parameters),
+        Test::new("wire/copy", copy),
+        Test::new("wire/cancel", cancel),
+        Test::new("wire/sessions", sessions),
+        Test::new("wire/failed-transaction", failed_transaction),
+    ]
+}
+
+/// Prepared statements with typed parameters, and values in the binary format.
+async fn parameters() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (id BIGINT PRIMARY KEY, n INT, s TEXT, f DOUBLE PRECISION, b BOOLEAN, y BYTEA)").await?;
+    let insert = client.prepare("INSERT INTO t VALUES ($1, $2, $3, $4, $5, $6)").await?;
+    let bytes: &[u8] = &[0, 1, 255];
+    client.execute(&insert, &[&1_i64, &2_i32, &"drei", &4.5_f64, &true, &bytes]).await?;
+    let nothing: Option<&str> = None;
+    let affected = client.execute(&insert, &[&2_i64, &None::<i32>, &nothing, &None::<f64>, &None::<bool>, &None::<&[u8]>]).await?;
+    let row = client.query_one("SELECT id, n, s, f, b, y FROM t WHERE id = $1", &[&1_i64]).await?;
+    let seen: (i64, i32, &str, f64, bool, &[u8]) = (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5));
+    if affected != 1 || seen != (1, 2, "drei", 4.5, true, bytes) {
+        return Err(format!("{affected} rows inserted; read {seen:?}").into());
+    }
+    let row = client.query_one("SELECT n, s, f, b, y FROM t WHERE id = $1", &[&2_i64]).await?;
+    let empty =
+        row.get::<_, Option<i32>>(0).is_none() && row.get::<_, Option<&str>>(1).is_none() && row.get::<_, Option<bool>>(3).is_none();
+    if !empty {
+        return Err("NULL parameters were not kept".into());
+    }
+    let returned = client.query("DELETE FROM t WHERE id > $1 RETURNING id", &[&0_i64]).await?;
+    if returned.len() == 2 { Ok(()) } else { Err(format!("RETURNING gave {} rows", returned.len()).into()) }
+}
+
+/// COPY in text and CSV, both ways, with a view behind the table.
+async fn copy() -> Outcome {
+    let server = Server::start(2).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (a INT, b TEXT)").await?;
+    run(&client, "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c, count(b) AS named, sum(a) AS total FROM t").await?;
+    for (statement, data) in [
+        ("COPY t FROM STDIN", "1\tone\n2\t\\N\n3\ta\\tb\n"),
+        ("COPY t (b, a) FROM STDIN WITH (FORMAT csv, HEADER true)", "b,a\n\"four, or so\",4\n,5\n"),
+    ] {
+        let mut sink = pin!(client.copy_in::<_, bytes::Bytes>(statement).await?);
+        sink.send(bytes::Bytes::from_static(data.as_bytes())).await?;
+        sink.finish().await?;
+    }
+    let counts = value(&client, "SELECT concat(c, ' ', named, ' ', total) FROM v").await?;
+    if counts.as_deref() != Some("5 3 15") {
+        return Err(format!("the view saw {counts:?} of the copied rows").into());
+    }
+    let stream = client.copy_out("COPY (SELECT a, b FROM t ORDER BY a) TO STDOUT").await?;
+    let chunks: Vec<bytes::Bytes> = pin!(stream).try_collect().await?;
+    let text = String::from_utf8(chunks.concat())?;
+    if text != "1\tone\n2\t\\N\n3\ta\\tb\n4\tfour, or so\n5\t\\N\n" {
+        return Err(format!("COPY TO gave {text:?}").into());
+    }
+    let mut sink = pin!(client.copy_in::<_, bytes::Bytes>("COPY t FROM STDIN").await?);
+    sink.send(bytes::Bytes::from_static(b"6\tsix\nnot a number\tx\n")).await?;
+    match sink.finish().await {
+        Err(error) if error.code().is_some_and(|code| code.code() == "22P02") => {}
+        other => return Err(format!("a line that is no number gave {other:?}").into()),
+    }
+    match value(&client, "SELECT count(*) FROM t").await?.as_deref() {
+        Some("5") => Ok(()),
+        other => Err(format!("a COPY that failed left {other:?} rows instead of 5").into()),
+    }
+}
+
+/// A query that would run for long ends with 57014, and its session goes on.
+async fn cancel() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    let rows: Vec<String> = (0..2_000).map(|row| format!("({row})")).collect();
+    run(&client, &format!("CREATE TABLE t (a BIGINT); INSERT INTO t VALUES {}", rows.join(", "))).await?;
+    let token = client.cancel_token();
+    let query = client.batch_execute("SELECT count(*) FROM t x, t y, t z WHERE x.a + y.a + z.a < 0");
+    let cancelling = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        token.cancel_query(NoTls).await
+    };
+    let (answer, sent) = tokio::time::timeout(Duration::from_secs(20), futures::future::join(query, cancelling)).await?;
+    sent?;
+    match answer {
+        Err(error) if error.code().is_some_and(|code| code.code() == "57014") => {}
+        Err(error) => return Err(message(&error).into()),
+        Ok(()) => return Err("the query ended by itself".into()),
+    }
+    match value(&client, "SELECT 1").await?.as_deref() {
+        Some("1") => Ok(()),
+        other => Err(format!("SELECT 1 gave {other:?}").into()),
+    }
+}
+
+/// A session reads its own writes at once; another sees them whole or not at all.
+async fn sessions() -> Outcome {
+    let server = Server::start(3).await?;
+    let (writer, reader) = (server.connect().await?, server.connect().await?);
+    run(&writer, "CREATE TABLE t (a BIGINT)").await?;
+    run(&writer, "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c FROM t").await?;
+    for round in 1..=200_i64 {
+        run(&writer, &format!("BEGIN; INSERT INTO t VALUES ({round}); INSERT INTO t VALUES (-{round}); COMMIT")).await?;
+        let own = value(&writer, "SELECT c FROM v").await?.unwrap_or_default();
+        let other: i64 = value(&reader, "SELECT c FROM v").await?.unwrap_or_default().parse()?;
+        if own != (2 * round).to_string() || other % 2 != 0 {
+            return Err(format!("after {round} commits the writer saw {own} rows and the reader {other}").into());
+        }
+    }
+    Ok(())
+}
+
+/// After an error a transaction takes nothing but its end, and leaves nothing.
+async fn failed_transaction() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (a INT)").await?;
+    run(&client, "BEGIN; INSERT INTO t VALUES (1)").await?;
+    let code = |result: Result<(), tokio_postgres::Error>| result.err().and_then(|error| error.code().map(|code| code.code().to_owned()));
+    let codes = (code(client.batch_execute("SELECT nope").await), code(client.batch_execute("SELECT 1").await));
+    if codes != (Some("42703".to_owned()), Some("25P02".to_owned())) {
+        return Err(format!("the two errors were {codes:?}").into());
+    }
+    run(&client, "ROLLBACK").await?;
+    match value(&client, "SELECT count(*) FROM t").await?.as_deref() {
+        Some("0") => Ok(()),
+        other => Err(format!("a failed transaction left {other:?} rows").into()),
+    }
+}
