@@ -73,7 +73,7 @@ const tests = {
   async statement_timeout(client) {
     await client.query("SET statement_timeout = 1000");
     await assert.rejects(
-      client.query("SELECT count(*) FROM generate_series(1, 3000000) AS a(x), generate_series(1, 3000000) AS b(y) WHERE a.x + b.y = -1"),
+      client.query("SELECT count(*) FROM generate_series(1, 100000000000) AS a(x) WHERE a.x = -1"),
       { code: "57014" });
     assert.strictEqual((await client.query("SELECT 1 AS a")).rows[0].a, 1);
   },
