@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use timely::dataflow::channels::pact::Pipeline;
@@ -19,6 +20,9 @@ use crate::types::{Changes, Epoch, ObjectId, OperatorId};
 
 /// Batches of what was there before that a hydrating input reads before others get a turn.
 const HYDRATION_BATCHES: usize = 4;
+
+/// How long to sleep when all that could be done is to read a feed whose source has nothing yet: unnoticed by who waits for the view.
+const FEED_POLL: Duration = Duration::from_millis(1);
 
 /// Runs until `Command::Stop` or until nobody can send commands any more.
 pub(crate) fn run(timely: &mut Timely, commands: &Receiver<Command>) {
@@ -39,13 +43,10 @@ pub(crate) fn run(timely: &mut Timely, commands: &Receiver<Command>) {
             }
         }
         let waiting = worker.hydrate(&mut busy);
-        busy |= timely.step();
         busy |= worker.hand_on();
-        if !busy {
-            // A feed that has nothing at this moment wakes nobody; commands and peers do.
-            let limit = waiting.then_some(std::time::Duration::from_millis(1));
-            timely.step_or_park(limit);
-        }
+        // Timely parks only when no operator has anything to do; commands and peers end that. A feed that has nothing at this moment wakes nobody.
+        let limit = if busy { Some(Duration::ZERO) } else { waiting.then_some(FEED_POLL) };
+        timely.step_or_park(limit);
     }
 }
 
