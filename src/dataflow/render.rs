@@ -13,6 +13,7 @@ use crate::dataflow::command::Dataflow;
 use crate::dataflow::driver::{Flow, SharedOperator, exchange, stateful, stateless};
 use crate::dataflow::import::{Handle, Import};
 use crate::dataflow::operator::aggregate::Aggregate;
+use crate::dataflow::operator::aggregate::combine::Combine;
 use crate::dataflow::operator::hop::Hop;
 use crate::dataflow::operator::join::{Join, JoinSpec};
 use crate::dataflow::operator::map::Map;
@@ -69,16 +70,19 @@ impl<'scope> Renderer<'scope> {
                 let flow = self.node(input);
                 if self.workers == 1 { flow } else { exchange(flow, keys.clone()) }
             }
-            NodeKind::Aggregate { input, keys, aggregates } => {
-                let owner = self.worker == 0;
-                let aggregate = Aggregate::new(
-                    Arc::clone(&input.schema),
-                    input.properties.append_only,
-                    keys.clone(),
-                    aggregates.clone(),
-                    Arc::clone(&node.schema),
-                    owner,
-                );
+            NodeKind::Combine { input, keys, aggregates } => {
+                let combine =
+                    Combine::new(&input.schema, input.properties.append_only, keys.clone(), aggregates.clone(), Arc::clone(&node.schema));
+                self.stateless(input, "combine", combine)
+            }
+            NodeKind::Aggregate { input, keys, aggregates, combined } => {
+                let (schema, output, owner) = (Arc::clone(&input.schema), Arc::clone(&node.schema), self.worker == 0);
+                let append_only = input.properties.append_only;
+                let aggregate = if *combined {
+                    Aggregate::merging(schema, append_only, keys.len(), aggregates, output, owner)
+                } else {
+                    Aggregate::new(schema, append_only, keys.clone(), aggregates.clone(), output, owner)
+                };
                 // The one row of a global aggregate is there from the start.
                 let initially = (keys.is_empty() && owner && self.dataflow.restore.is_none()).then_some(self.dataflow.first);
                 let aggregate = aggregate.map(|aggregate| match &input.properties.partitioning {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use arrow::datatypes::Schema;
 
-use super::node::{Node, NodeKind, Plan, Properties, Scalar};
+use super::node::{AggregateCall, Node, NodeKind, Plan, Properties, Scalar};
 
 /// One line per node, inputs below and two blanks further in.
 pub fn explain(plan: &Plan) -> String {
@@ -40,13 +40,11 @@ fn describe(node: &Node) -> String {
             format!("Exchange to one worker ({} columns)", input.schema.fields().len())
         }
         NodeKind::Exchange { input, keys } => format!("Exchange by ({})", names(&input.schema, keys.iter().copied())),
-        NodeKind::Aggregate { input, keys, aggregates } if aggregates.is_empty() => {
+        NodeKind::Combine { input, keys, aggregates } => grouped("Combine", input, keys, aggregates),
+        NodeKind::Aggregate { input, keys, aggregates, .. } if aggregates.is_empty() => {
             format!("Distinct ({})", names(&input.schema, keys.iter().copied()))
         }
-        NodeKind::Aggregate { input, keys, aggregates } => {
-            let calls: Vec<&str> = aggregates.iter().map(|call| call.text.as_str()).collect();
-            format!("Aggregate by ({}): {}", names(&input.schema, keys.iter().copied()), calls.join(", "))
-        }
+        NodeKind::Aggregate { input, keys, aggregates, .. } => grouped("Aggregate", input, keys, aggregates),
         NodeKind::Join { left, right, left_keys, right_keys, null_equals_null, condition } => {
             let sign = if *null_equals_null { "is not distinct from" } else { "=" };
             let pairs = left_keys
@@ -58,6 +56,12 @@ fn describe(node: &Node) -> String {
         }
         NodeKind::Union { inputs } => format!("Union of {}", inputs.len()),
     }
+}
+
+fn grouped(word: &str, input: &Node, keys: &[usize], aggregates: &[AggregateCall]) -> String {
+    let calls: Vec<&str> = aggregates.iter().map(|call| call.text.as_str()).collect();
+    let colon = if calls.is_empty() { "" } else { ": " };
+    format!("{word} by ({}){colon}{}", names(&input.schema, keys.iter().copied()), calls.join(", "))
 }
 
 /// What the node remembers, and why.

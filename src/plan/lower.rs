@@ -4,6 +4,7 @@
 //! Nodes are numbered in the order of their construction, inputs first, so the same SQL gives the same numbers.
 
 mod aggregate;
+mod group;
 mod hop;
 mod join;
 mod support;

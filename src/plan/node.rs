@@ -89,6 +89,17 @@ pub enum NodeKind {
         /// Positions of the columns.
         keys: Vec<usize>,
     },
+    /// The first half of an aggregate that is split in two: combines the rows of each batch that agree in the key columns, before they
+    /// move to another worker. Comes out, always as an insertion: the keys, how many rows the row stands for (retracted ones count
+    /// negative), then the partial results of every call, as `AggregateCall::partial_types` lists them. Stateless.
+    Combine {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Positions of the key columns.
+        keys: Vec<usize>,
+        /// What is computed for each group.
+        aggregates: Vec<AggregateCall>,
+    },
     /// One row per distinct value of the key columns: the keys, then the aggregates. Without aggregates this is DISTINCT.
     /// Without keys it is one row, there even when the input is empty. The input is partitioned by the keys.
     Aggregate {
@@ -98,6 +109,8 @@ pub enum NodeKind {
         keys: Vec<usize>,
         /// What is computed for each group.
         aggregates: Vec<AggregateCall>,
+        /// The input's rows are those that `Combine` makes: the calls' own positions mean nothing here.
+        combined: bool,
     },
     /// Pairs of rows whose keys are equal (never where one is NULL, unless `null_equals_null`) and for which `condition` is true:
     /// the left columns, then the right ones. Both inputs are partitioned by their keys; without keys all is on one worker.
@@ -137,6 +150,39 @@ pub struct AggregateCall {
     pub result: DataType,
     /// As EXPLAIN shows it.
     pub text: String,
+}
+
+impl AggregateCall {
+    /// The types of the columns in which `Combine` hands on what it knows of a group, in this order; no column holds a NULL, except that of
+    /// MIN and MAX. `None`: the call cannot be split.
+    ///
+    /// | call | columns |
+    /// |---|---|
+    /// | `count(*)` | none: the number of rows says it |
+    /// | `count` | the number of values |
+    /// | `sum` | the sum, the number of values |
+    /// | `min`, `max` of what is never retracted | the value |
+    /// | `bool_and`, `bool_or` | the number of true ones, the number of values |
+    ///
+    /// Not split are float sums and averages: their sums are exact only as long as they stay in the form that the operator keeps.
+    pub fn partial_types(&self, append_only: bool) -> Option<Vec<DataType>> {
+        if self.distinct {
+            return None;
+        }
+        match self.function {
+            AggregateFunction::Count if self.argument.is_none() && self.filter.is_none() => Some(Vec::new()),
+            AggregateFunction::Count => Some(vec![DataType::Int64]),
+            AggregateFunction::Sum => match &self.result {
+                exact @ (DataType::Int64 | DataType::UInt64 | DataType::Decimal128(..) | DataType::Decimal256(..)) => {
+                    Some(vec![exact.clone(), DataType::Int64])
+                }
+                _ => None,
+            },
+            AggregateFunction::Min | AggregateFunction::Max => append_only.then(|| vec![self.result.clone()]),
+            AggregateFunction::BoolAnd | AggregateFunction::BoolOr => Some(vec![DataType::Int64, DataType::Int64]),
+            AggregateFunction::Avg => None,
+        }
+    }
 }
 
 /// Aggregates that are maintained in place.
@@ -189,6 +235,7 @@ impl Node {
             NodeKind::Map { input, .. }
             | NodeKind::Hop { input, .. }
             | NodeKind::Exchange { input, .. }
+            | NodeKind::Combine { input, .. }
             | NodeKind::Aggregate { input, .. } => {
                 vec![input]
             }

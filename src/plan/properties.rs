@@ -40,6 +40,12 @@ pub(super) fn exchange(input: &Properties, keys: &[usize]) -> Properties {
     Properties { partitioning: Some(keys.to_vec()), ..input.clone() }
 }
 
+/// Rows that stand for those of the input, by the keys at the front of the output. Nobody but an aggregate reads them: `append_only` tells
+/// it what the input's rows were.
+pub(super) fn combine(input: &Properties) -> Properties {
+    Properties { append_only: input.append_only, key: None, partitioning: None }
+}
+
 /// One row per key, at the front of the output.
 pub(super) fn aggregate(input: &Properties, keys: &[usize], aggregates: usize) -> Properties {
     let place = |wanted: &usize| keys.iter().position(|key| key == wanted);

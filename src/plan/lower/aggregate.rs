@@ -1,8 +1,8 @@
-//! GROUP BY and DISTINCT: keys and arguments become columns, the input is moved by its keys, one node computes all aggregates.
+//! GROUP BY: keys and arguments become columns of the input; `group` makes nodes of the rest.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::AggregateFunction as LogicalAggregate;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
@@ -12,8 +12,7 @@ use crate::error::{Error, Result};
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::expression_text;
 use crate::plan::names::visible;
-use crate::plan::node::{AggregateCall, AggregateFunction, Node, NodeKind};
-use crate::plan::properties;
+use crate::plan::node::{AggregateCall, AggregateFunction, Node};
 
 /// One aggregate call before its argument has a position.
 struct Call {
@@ -59,13 +58,6 @@ impl Lowering<'_> {
         });
         let calls = calls.collect();
         Ok(self.group(input, keys, calls, schema))
-    }
-
-    /// An aggregate over columns, its input moved by the keys.
-    pub(super) fn group(&mut self, input: Node, keys: Vec<usize>, aggregates: Vec<AggregateCall>, schema: SchemaRef) -> Node {
-        let input = self.exchange(input, keys.clone());
-        let properties = properties::aggregate(&input.properties, &keys, aggregates.len());
-        self.node(NodeKind::Aggregate { input: Box::new(input), keys, aggregates }, schema, properties)
     }
 
     /// The input with a column for every expression, and where each stands. Columns alone need no map.

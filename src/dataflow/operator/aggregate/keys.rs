@@ -27,6 +27,8 @@ pub(super) trait KeyTable {
     fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
     /// Forgets a group; its slot will be given to another.
     fn remove(&mut self, slot: u32);
+    /// Forgets all groups.
+    fn clear(&mut self);
     /// All slots are below this.
     fn end(&self) -> usize;
     /// Bytes of memory.
@@ -69,6 +71,8 @@ impl KeyTable for NoKey {
     }
 
     fn remove(&mut self, _slot: u32) {}
+
+    fn clear(&mut self) {}
 
     fn end(&self) -> usize {
         1
@@ -218,6 +222,12 @@ where
         }
     }
 
+    fn clear(&mut self) {
+        self.table.clear();
+        self.nulls = None;
+        self.slots = Slots::default();
+    }
+
     fn end(&self) -> usize {
         self.slots.end as usize
     }
@@ -293,6 +303,12 @@ impl KeyTable for RowKeys {
             self.keys[slot] = Box::default();
             self.slots.free.push(slot);
         }
+    }
+
+    fn clear(&mut self) {
+        self.table.clear();
+        self.slots = Slots::default();
+        self.key_bytes = 0;
     }
 
     fn end(&self) -> usize {

@@ -3,17 +3,21 @@
 //! `sum(x)`, `avg(x)` and `count(x)` need one sum and one count between them; `min(x)` and `max(x)` one ordered set.
 //! Where every row has a value (no filter, a column that is never NULL) the group's row count serves as the count.
 
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::take as take_rows;
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Schema, UInt64Type};
 
 use super::distinct::{DistinctValues, distinct_values};
 use super::extremes::Extremes;
 use super::finish::Finish;
 use super::multiset::Multisets;
-use super::state::{Counts, End, GroupState};
+use super::state::{AddedCounts, Counts, End, GroupState, Input, valid_rows};
 use super::sums::{FloatSums, Sums};
 use super::value::{Shape, shape};
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, AggregateFunction};
+use crate::types::Changes;
 
 /// Which rows an accumulator sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub(super) struct DistinctArgument {
 enum Need {
     Count,
     TrueCount,
+    /// Of partial counts.
+    AddedCount,
     Sum,
     /// A sum with room for 10^9 values, as DataFusion's `avg` has it.
     AverageSum,
@@ -65,6 +71,16 @@ pub(super) struct Output {
     pub(super) finish: Finish,
 }
 
+/// Positions of an argument column and of a filter column.
+type ArgumentAndFilter = (Option<usize>, Option<usize>);
+
+/// The rows that a DISTINCT argument lets through.
+struct Passed {
+    slots: Vec<u32>,
+    signs: Vec<i64>,
+    values: Option<ArrayRef>,
+}
+
 /// Everything that the calls of one aggregate need.
 #[derive(Default)]
 pub(super) struct Layout {
@@ -85,8 +101,84 @@ impl Layout {
     }
 
     /// Whether some accumulator wants to see the values that a DISTINCT argument lets through, and not just their number.
-    pub(super) fn wants_values(&self, distinct: usize) -> bool {
+    fn wants_values(&self, distinct: usize) -> bool {
         self.accumulators.iter().any(|accumulator| accumulator.source.distinct == Some(distinct) && accumulator.need != Need::Count)
+    }
+
+    /// For rows that `Combine` made: the same results, from partial ones that start at column `next`.
+    pub(super) fn merging(input: &Schema, append_only: bool, calls: &[AggregateCall], mut next: usize) -> Result<Self> {
+        let mut layout = Layout::default();
+        for call in calls {
+            let columns = call.partial_types(append_only).ok_or_else(|| unsupported(call))?.len();
+            let output = layout.merged_output(input, call, next, columns)?;
+            layout.outputs.push(output);
+            next += columns;
+        }
+        Ok(layout)
+    }
+
+    /// `columns` partial results from column `first` on: see `AggregateCall::partial_types`.
+    fn merged_output(&mut self, input: &Schema, call: &AggregateCall, first: usize, columns: usize) -> Result<Output> {
+        let source = |argument| Source { argument: Some(argument), filter: None, distinct: None };
+        let added = || Ok(Box::new(AddedCounts::default()) as Box<dyn GroupState>);
+        let end = if call.function == AggregateFunction::Min { End::Least } else { End::Greatest };
+        if columns == 0 {
+            return Ok(Output { state: None, count: None, end, finish: Finish::Count });
+        }
+        let data_type = input.field(first).data_type();
+        let (state, finish) = match call.function {
+            AggregateFunction::Min | AggregateFunction::Max => {
+                let state = self.accumulator(source(first), Need::Extreme(end), None, data_type, call)?;
+                return Ok(Output { state: Some(state), count: None, end, finish: Finish::Extreme });
+            }
+            AggregateFunction::Sum => (Some(self.accumulator(source(first), Need::Sum, None, data_type, call)?), Finish::Value),
+            AggregateFunction::BoolAnd => (Some(self.find_or_add(source(first), Need::AddedCount, None, added)?), Finish::And),
+            AggregateFunction::BoolOr => (Some(self.find_or_add(source(first), Need::AddedCount, None, added)?), Finish::Or),
+            AggregateFunction::Count | AggregateFunction::Avg => (None, Finish::Count),
+        };
+        let count = self.find_or_add(source(first + columns - 1), Need::AddedCount, None, added)?;
+        Ok(Output { state, count: Some(count), end, finish })
+    }
+
+    /// Takes rows into the accumulators.
+    pub(super) fn update(&mut self, changes: &Changes, slots: &[u32]) -> Result<()> {
+        let weights = changes.weights().map(|weights| &weights.values()[..]);
+        let passed = self.pass_distinct(changes, slots, weights)?;
+        let mut masks: Vec<(ArgumentAndFilter, Option<BooleanBuffer>)> = Vec::new();
+        for accumulator in &mut self.accumulators {
+            let source = accumulator.source;
+            if let Some(distinct) = source.distinct {
+                let Passed { slots, signs, values } = &passed[distinct];
+                accumulator.state.update(&Input { slots, values: values.as_ref(), valid: None, weights: Some(signs) })?;
+                continue;
+            }
+            let rows_of = (source.argument, source.filter);
+            let place = masks.iter().position(|(known, _)| *known == rows_of).unwrap_or_else(|| {
+                masks.push((rows_of, mask(changes, source.argument, source.filter)));
+                masks.len() - 1
+            });
+            let values = source.argument.map(|argument| changes.column(argument));
+            accumulator.state.update(&Input { slots, values, valid: masks[place].1.as_ref(), weights })?;
+        }
+        Ok(())
+    }
+
+    /// Sends a batch through the DISTINCT arguments.
+    fn pass_distinct(&mut self, changes: &Changes, slots: &[u32], weights: Option<&[i64]>) -> Result<Vec<Passed>> {
+        let mut passed = Vec::with_capacity(self.distincts.len());
+        for number in 0..self.distincts.len() {
+            let wants_values = self.wants_values(number);
+            let distinct = &mut self.distincts[number];
+            let valid = mask(changes, Some(distinct.argument), distinct.filter);
+            let column = changes.column(distinct.argument);
+            let (mut rows, mut signs) = (Vec::new(), Vec::new());
+            let input = Input { slots, values: Some(column), valid: valid.as_ref(), weights };
+            distinct.values.update(&input, &mut rows, &mut signs)?;
+            let slots = rows.iter().map(|row| slots[*row as usize]).collect();
+            let values = wants_values.then(|| take_rows(column, &UInt32Array::from(rows), None)).transpose()?;
+            passed.push(Passed { slots, signs, values });
+        }
+        Ok(passed)
     }
 
     fn output(&mut self, input: &Schema, append_only: bool, call: &AggregateCall) -> Result<Output> {
@@ -174,6 +266,10 @@ impl Layout {
     }
 }
 
+fn mask(changes: &Changes, argument: Option<usize>, filter: Option<usize>) -> Option<BooleanBuffer> {
+    valid_rows(argument.map(|argument| changes.column(argument)), filter.map(|filter| changes.column(filter)))
+}
+
 fn decimal_scale(data_type: &DataType) -> Option<i8> {
     match data_type {
         DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => Some(*scale),
@@ -184,6 +280,7 @@ fn decimal_scale(data_type: &DataType) -> Option<i8> {
 fn state_for(need: &Need, data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupState>> {
     Ok(match need {
         Need::Count => Box::new(Counts::new(false)),
+        Need::AddedCount => Box::new(AddedCounts::default()),
         Need::TrueCount if *data_type == DataType::Boolean => Box::new(Counts::new(true)),
         Need::TrueCount => return Err(unsupported(call)),
         Need::Sum => return sum_for(data_type, call),

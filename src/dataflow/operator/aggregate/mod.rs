@@ -15,6 +15,7 @@
 
 mod checkpoint;
 mod codec;
+pub mod combine;
 mod distinct;
 mod extremes;
 mod finish;
@@ -31,7 +32,7 @@ mod value;
 use std::mem::take;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp;
 use arrow::compute::{concat, take as take_rows};
@@ -41,7 +42,7 @@ use self::finish::Finish;
 use self::keys::{KeyTable, key_table};
 use self::layout::Layout;
 use self::segments::{Bits, Segments};
-use self::state::{Input, valid_rows};
+use self::state::Input;
 use super::{Operator, StateSize};
 use crate::error::{Error, Result};
 use crate::plan::AggregateCall;
@@ -64,6 +65,8 @@ pub struct Aggregate {
     global: Option<Global>,
     /// DISTINCT of an append-only input: a group that is there cannot change any more.
     presence_only: bool,
+    /// Position of the column that says how many rows an input row stands for, where `Combine` made them.
+    rows_at: Option<usize>,
 }
 
 /// The one group of an aggregate without keys.
@@ -99,16 +102,6 @@ struct Touched {
     fresh: Vec<u32>,
 }
 
-/// Positions of an argument column and of a filter column.
-type ArgumentAndFilter = (Option<usize>, Option<usize>);
-
-/// The rows that a DISTINCT argument lets through.
-struct Passed {
-    slots: Vec<u32>,
-    signs: Vec<i64>,
-    values: Option<ArrayRef>,
-}
-
 impl Aggregate {
     /// An aggregate over `input` by the columns at `keys`. `output` has the key columns, then one column per call.
     ///
@@ -140,7 +133,22 @@ impl Aggregate {
             keys,
             output,
             groups,
+            rows_at: None,
         })
+    }
+
+    /// The second half of a split aggregate: as `new`, over the rows that `Combine` makes for the same keys and calls.
+    pub fn merging(
+        input: SchemaRef,
+        input_append_only: bool,
+        keys: usize,
+        calls: &[AggregateCall],
+        output: SchemaRef,
+        is_global_owner: bool,
+    ) -> Result<Aggregate> {
+        let layout = Layout::merging(&input, input_append_only, calls, keys + 1)?;
+        let whole = Aggregate::new(input, input_append_only, (0..keys).collect(), Vec::new(), output, is_global_owner)?;
+        Ok(Aggregate { layout, presence_only: whole.presence_only && calls.is_empty(), rows_at: Some(keys), ..whole })
     }
 
     /// Says that the input is exchanged by some of the keys only (their places among the keys): decides the buckets of the state.
@@ -185,47 +193,15 @@ impl Aggregate {
         self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.grow(end));
     }
 
-    /// Takes a batch into the accumulators.
+    /// Takes a batch into the groups.
     fn update(&mut self, changes: &Changes, slots: &[u32]) -> Result<()> {
-        let weights = changes.weights().map(|weights| &weights.values()[..]);
+        let weights = match self.rows_at {
+            Some(column) => Some(&changes.column(column).as_primitive::<Int64Type>().values()[..]),
+            None => changes.weights().map(|weights| &weights.values()[..]),
+        };
         let rows = &mut self.groups.rows;
         Input { slots, values: None, valid: None, weights }.for_each(|_, slot, weight| rows[slot] += weight);
-        let passed = self.pass_distinct(changes, slots, weights)?;
-        let mut masks: Vec<(ArgumentAndFilter, Option<BooleanBuffer>)> = Vec::new();
-        for accumulator in &mut self.layout.accumulators {
-            let source = accumulator.source;
-            if let Some(distinct) = source.distinct {
-                let Passed { slots, signs, values } = &passed[distinct];
-                accumulator.state.update(&Input { slots, values: values.as_ref(), valid: None, weights: Some(signs) })?;
-                continue;
-            }
-            let rows_of = (source.argument, source.filter);
-            let place = masks.iter().position(|(known, _)| *known == rows_of).unwrap_or_else(|| {
-                masks.push((rows_of, mask(changes, source.argument, source.filter)));
-                masks.len() - 1
-            });
-            let values = source.argument.map(|argument| changes.column(argument));
-            accumulator.state.update(&Input { slots, values, valid: masks[place].1.as_ref(), weights })?;
-        }
-        Ok(())
-    }
-
-    /// Sends a batch through the DISTINCT arguments.
-    fn pass_distinct(&mut self, changes: &Changes, slots: &[u32], weights: Option<&[i64]>) -> Result<Vec<Passed>> {
-        let mut passed = Vec::with_capacity(self.layout.distincts.len());
-        for number in 0..self.layout.distincts.len() {
-            let wants_values = self.layout.wants_values(number);
-            let distinct = &mut self.layout.distincts[number];
-            let valid = mask(changes, Some(distinct.argument), distinct.filter);
-            let column = changes.column(distinct.argument);
-            let (mut rows, mut signs) = (Vec::new(), Vec::new());
-            let input = Input { slots, values: Some(column), valid: valid.as_ref(), weights };
-            distinct.values.update(&input, &mut rows, &mut signs)?;
-            let slots = rows.iter().map(|row| slots[*row as usize]).collect();
-            let values = wants_values.then(|| take_rows(column, &UInt32Array::from(rows), None)).transpose()?;
-            passed.push(Passed { slots, signs, values });
-        }
-        Ok(passed)
+        self.layout.update(changes, slots)
     }
 
     /// After an epoch's rows: the input must not have taken away what was not there.
@@ -411,10 +387,6 @@ impl Operator for Aggregate {
         let distincts = self.layout.distincts.iter().map(|distinct| distinct.values.bytes()).sum::<usize>();
         StateSize { rows: groups.live, bytes: groups.table.bytes() + groups.rows.bytes() + marks + accumulators + distincts }
     }
-}
-
-fn mask(changes: &Changes, argument: Option<usize>, filter: Option<usize>) -> Option<BooleanBuffer> {
-    valid_rows(argument.map(|argument| changes.column(argument)), filter.map(|filter| changes.column(filter)))
 }
 
 /// In which rows some column of `old` and `new` differs; NULL equals NULL.

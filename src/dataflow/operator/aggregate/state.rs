@@ -2,6 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::Int64Type;
 use std::sync::Arc;
 
 use super::codec::{Reader, damaged, write_count};
@@ -121,6 +122,46 @@ impl GroupState for Counts {
         } else {
             input.for_each(add);
         }
+        Ok(())
+    }
+
+    fn values(&self, slots: &[u32], _end: End) -> Result<ArrayRef> {
+        Ok(Arc::new(Int64Array::from_iter_values(slots.iter().map(|slot| self.counts[*slot]))))
+    }
+
+    fn reset(&mut self, slot: u32) {
+        self.counts[slot] = 0;
+    }
+
+    fn write(&self, slot: u32, output: &mut Vec<u8>) {
+        write_count(self.counts[slot], output);
+    }
+
+    fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
+        self.counts[slot] = input.count()?;
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.counts.bytes()
+    }
+}
+
+/// The sum of partial counts.
+#[derive(Default)]
+pub(super) struct AddedCounts {
+    counts: Segments<i64>,
+}
+
+impl GroupState for AddedCounts {
+    fn grow(&mut self, slots: usize) {
+        self.counts.grow(slots);
+    }
+
+    fn update(&mut self, input: &Input) -> Result<()> {
+        let added = input.argument().as_primitive::<Int64Type>().values();
+        let counts = &mut self.counts;
+        input.for_each(|row, slot, weight| counts[slot] += added[row] * weight);
         Ok(())
     }
 

@@ -9,7 +9,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, Schema, SchemaRef};
 
 use super::Aggregate;
-use crate::dataflow::operator::Operator;
+use super::combine::Combine;
+use crate::dataflow::operator::{Operator, Stateless};
 use crate::plan::{AggregateCall, AggregateFunction};
 use crate::state::{StateChanges, StateEntry};
 use crate::types::Changes;
@@ -226,6 +227,8 @@ struct Subject {
     keys: Vec<usize>,
     calls: Vec<AggregateCall>,
     append_only: bool,
+    /// The first half, if the aggregate is split in two.
+    combine: Option<Combine>,
     operator: Aggregate,
     emitted: BTreeMap<Row, i64>,
     stored: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
@@ -234,7 +237,34 @@ struct Subject {
 impl Subject {
     fn new(keys: &[usize], calls: Vec<AggregateCall>, append_only: bool) -> Self {
         let operator = Subject::operator(keys, &calls, append_only);
-        Subject { keys: keys.to_vec(), calls, append_only, operator, emitted: BTreeMap::new(), stored: BTreeMap::new() }
+        Subject { keys: keys.to_vec(), calls, append_only, combine: None, operator, emitted: BTreeMap::new(), stored: BTreeMap::new() }
+    }
+
+    /// Those of the calls that can be split, split.
+    fn split(keys: &[usize], mut calls: Vec<AggregateCall>, append_only: bool) -> Self {
+        calls.retain(|call| call.partial_types(append_only).is_some());
+        let mut subject = Subject::new(keys, calls, append_only);
+        let schema = subject.combined_schema();
+        subject.combine = Some(Combine::new(&input_schema(), append_only, keys.to_vec(), subject.calls.clone(), schema).unwrap());
+        subject.operator = subject.fresh();
+        subject
+    }
+
+    fn combined_schema(&self) -> SchemaRef {
+        let mut fields: Vec<Field> = self.keys.iter().map(|key| input_schema().field(*key).clone()).collect();
+        fields.push(Field::new("rows", DataType::Int64, false));
+        let partials = self.calls.iter().flat_map(|call| call.partial_types(self.append_only).unwrap());
+        fields.extend(partials.map(|partial| Field::new("partial", partial, true)));
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The operator without any rows.
+    fn fresh(&self) -> Aggregate {
+        if self.combine.is_none() {
+            return Subject::operator(&self.keys, &self.calls, self.append_only);
+        }
+        let output = output_schema(&self.keys, &self.calls);
+        Aggregate::merging(self.combined_schema(), self.append_only, self.keys.len(), &self.calls, output, true).unwrap()
     }
 
     fn operator(keys: &[usize], calls: &[AggregateCall], append_only: bool) -> Aggregate {
@@ -243,6 +273,14 @@ impl Subject {
 
     fn step(&mut self, changes: Vec<Changes>) -> Vec<Changes> {
         let mut output = Vec::new();
+        let changes = match &mut self.combine {
+            None => changes,
+            Some(combine) => {
+                let mut combined = Vec::new();
+                changes.into_iter().for_each(|changes| combine.apply(changes, &mut combined).unwrap());
+                combined
+            }
+        };
         self.operator.step(1, vec![changes], &mut output).unwrap();
         let (mut retracted, mut inserted) = (BTreeSet::new(), BTreeSet::new());
         for changes in &output {
@@ -286,7 +324,7 @@ impl Subject {
             .collect();
         random.shuffle(&mut entries);
         let size = self.operator.size().rows;
-        self.operator = Subject::operator(&self.keys, &self.calls, self.append_only);
+        self.operator = self.fresh();
         self.operator.restore(&mut entries.into_iter().map(Ok)).unwrap();
         assert_eq!(self.operator.size().rows, size);
     }
@@ -294,8 +332,12 @@ impl Subject {
 
 /// Random epochs of insertions and retractions in any order, with checkpoints and restarts between them.
 fn run(keys: &[usize], calls: Vec<AggregateCall>, append_only: bool, seed: u64) {
+    drive(Subject::new(keys, calls, append_only), seed);
+}
+
+fn drive(mut subject: Subject, seed: u64) {
     let mut random = Random(seed);
-    let mut subject = Subject::new(keys, calls, append_only);
+    let (append_only, keys) = (subject.append_only, subject.keys.clone());
     let mut rows: Vec<Row> = Vec::new();
     subject.step(Vec::new());
     for epoch in 0..60 {
@@ -345,6 +387,16 @@ fn every_function_equals_its_model() {
 fn each_function_alone_equals_its_model() {
     for (number, call) in all_calls().into_iter().enumerate() {
         run(&[0], vec![call], false, 1_000 + number as u64);
+    }
+}
+
+#[test]
+fn split_in_two_it_gives_the_same() {
+    for (number, keys) in [vec![0], vec![2], vec![0, 1], vec![]].into_iter().enumerate() {
+        for append_only in [false, true] {
+            drive(Subject::split(&keys, all_calls(), append_only), 500 + number as u64);
+            drive(Subject::split(&keys, Vec::new(), append_only), 600 + number as u64);
+        }
     }
 }
 
