@@ -15,6 +15,10 @@ use crate::types::{Changes, Epoch, ObjectId};
 /// Timely's side of an input.
 pub(crate) type Handle = InputHandle<Epoch, NoopBuilder<Packet>>;
 
+/// How many epochs a hydrating input may be ahead of what its dataflow has finished. A batch is an epoch then: enough to keep operators
+/// and peers busy, few enough that what waits between them stays small.
+const EPOCHS_AHEAD: u64 = 8;
+
 /// Feeds one `Import` node.
 pub(crate) struct Import {
     /// The table, source or view it follows.
@@ -42,15 +46,15 @@ impl Import {
         Import { object, columns, handle, feed, last, waiting: VecDeque::new(), open: last + 1, progress }
     }
 
-    /// Whether what was there before is still being read.
+    /// Whether what was there before, or what has waited for it, is still being read.
     pub(crate) fn is_hydrating(&self) -> bool {
-        self.feed.is_some()
+        self.feed.is_some() || !self.waiting.is_empty()
     }
 
     /// Takes changes of an epoch that is not closed.
     pub(crate) fn offer(&mut self, epoch: Epoch, changes: Changes) {
         assert!(epoch >= self.open, "changes of epoch {epoch} came after it was closed");
-        if self.feed.is_some() {
+        if self.is_hydrating() {
             self.progress.add_waiting(changes.memory_size());
             self.waiting.push_back((epoch, changes));
         } else {
@@ -69,35 +73,53 @@ impl Import {
     pub(crate) fn close(&mut self, open: Epoch) {
         if open > self.open {
             self.open = open;
-            if self.feed.is_none() {
+            if !self.is_hydrating() {
                 self.handle.advance_to(open);
             }
         }
     }
 
-    /// Reads a little of what was there before. Returns the rows read, or `None` when there was nothing at this moment.
-    pub(crate) fn hydrate(&mut self) -> Option<usize> {
-        let feed = self.feed.clone()?;
+    /// Reads a little of what was there before, then of what has waited for that; `frontier`: the first epoch that the dataflow has not
+    /// finished. Returns the rows read, or `None` when there is nothing to read or the dataflow is too far behind at this moment.
+    pub(crate) fn hydrate(&mut self, frontier: Epoch) -> Option<usize> {
+        let Some(feed) = self.feed.clone() else { return self.catch_up(frontier) };
+        let epoch = *self.handle.time();
+        if epoch > frontier.saturating_add(EPOCHS_AHEAD) {
+            return None;
+        }
         match feed.next() {
             FeedStep::Pending => None,
             FeedStep::Batch(changes) => {
                 let rows = changes.len();
                 // A new epoch for every batch keeps what operators stash small; the last one takes whatever is left over.
-                let epoch = *self.handle.time();
                 self.send(epoch, changes);
                 self.handle.advance_to((epoch + 1).min(self.last));
                 Some(rows)
             }
             FeedStep::Done => {
                 self.feed = None;
-                for (epoch, changes) in std::mem::take(&mut self.waiting) {
-                    self.progress.remove_waiting(changes.memory_size());
-                    self.send(epoch, changes);
-                }
-                self.handle.advance_to(self.open);
+                self.advance();
                 Some(0)
             }
         }
+    }
+
+    /// Sends the next changes that have waited, until the dataflow is as far as everyone.
+    fn catch_up(&mut self, frontier: Epoch) -> Option<usize> {
+        let epoch = self.waiting.front()?.0;
+        if epoch > frontier.saturating_add(EPOCHS_AHEAD) {
+            return None;
+        }
+        let (epoch, changes) = self.waiting.pop_front()?;
+        self.progress.remove_waiting(changes.memory_size());
+        self.send(epoch, changes);
+        self.advance();
+        Some(0)
+    }
+
+    /// Closes all epochs before the next changes that wait.
+    fn advance(&mut self) {
+        self.handle.advance_to(self.waiting.front().map_or(self.open, |(epoch, _)| *epoch));
     }
 
     fn send(&mut self, epoch: Epoch, changes: Changes) {

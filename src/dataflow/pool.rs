@@ -2,6 +2,7 @@
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::Thread;
 
@@ -10,6 +11,7 @@ use timely::{CommunicationConfig, Config, WorkerConfig};
 use crate::dataflow::command::Command;
 use crate::dataflow::worker;
 use crate::error::{Error, Result};
+use crate::state::fatal;
 
 /// All workers of this process.
 pub struct Workers {
@@ -29,7 +31,10 @@ impl Workers {
             let index = timely.index();
             let commands = receivers.lock()[index].take().expect("each worker starts once");
             started.send((index, std::thread::current())).expect("the pool waits for it");
-            worker::run(timely, &commands);
+            // Without one of its workers the database stands still; a restart recovers.
+            if catch_unwind(AssertUnwindSafe(|| worker::run(timely, &commands))).is_err() {
+                fatal("a worker has failed", &"see the panic message above");
+            }
         })
         .map_err(|cause| Error::external("cannot start the workers", cause))?;
         let mut threads: Vec<(usize, Thread)> = threads.iter().take(count).collect();
@@ -51,7 +56,7 @@ impl Workers {
         }
     }
 
-    /// Ends all workers and waits for them.
+    /// Ends all workers and waits for them. A second time does nothing.
     pub fn stop(&mut self) {
         self.broadcast(&Command::Stop);
         if let Some(guards) = self.guards.take() {
@@ -61,5 +66,12 @@ impl Workers {
                 }
             }
         }
+    }
+}
+
+impl Drop for Workers {
+    /// Whoever forgets to stop them, because something has failed, must not leave them waiting for commands.
+    fn drop(&mut self) {
+        self.stop();
     }
 }

@@ -95,12 +95,16 @@ impl Worker {
         let frontier = Rc::new(Cell::new(0));
         let index = timely.next_dataflow_index();
         let (worker, workers) = (self.index, self.workers);
-        let (imports, operators) = timely.dataflow::<Epoch, _, _>(|scope| {
+        let (mut imports, operators) = timely.dataflow::<Epoch, _, _>(|scope| {
             let Rendered { output, imports, operators } = render(scope, &spec, worker, workers);
             sink(output, &spec, worker, Rc::clone(&finished), Rc::clone(&frontier));
             (imports, operators)
         });
-        for import in &imports {
+        for import in &mut imports {
+            // What a view here has finished is in the snapshot or never comes; a view of constants will not say so again.
+            if let Some(upstream) = self.dataflows.get(&import.object) {
+                import.close(upstream.told);
+            }
             let readers = self.readers.entry(import.object).or_default();
             if !readers.contains(&spec.object) {
                 readers.push(spec.object);
@@ -148,12 +152,13 @@ impl Worker {
     fn hydrate(&mut self, busy: &mut bool) -> bool {
         let mut waiting = false;
         for running in self.dataflows.values_mut().filter(|running| running.hydrating) {
+            let frontier = running.frontier.get();
             for import in &mut running.imports {
                 for _ in 0..HYDRATION_BATCHES {
                     if !import.is_hydrating() {
                         break;
                     }
-                    match import.hydrate() {
+                    match import.hydrate(frontier) {
                         Some(rows) => {
                             running.spec.progress.count_hydrated(rows);
                             *busy = true;
@@ -240,12 +245,15 @@ fn sink(output: Flow<'_>, spec: &Arc<Dataflow>, worker: usize, finished: Rc<RefC
         let open = frontier.frontier().first().copied().unwrap_or(Epoch::MAX);
         while let Some(entry) = pending.first_entry().filter(|entry| *entry.key() < open) {
             let (epoch, batches) = entry.remove_entry();
-            let changes = Changes::concat(&spec.plan.root.schema, &batches);
-            spec.progress.count_out(changes.len());
-            if let Some(relation) = &spec.target {
-                guard(&spec.progress, || relation.apply(worker, epoch, &changes));
-                finished.borrow_mut().push((epoch, changes));
-            }
+            guard(&spec.progress, || {
+                let changes = Changes::concat(&spec.plan.root.schema, &batches);
+                spec.progress.count_out(changes.len());
+                if let Some(relation) = &spec.target {
+                    relation.apply(worker, epoch, &changes)?;
+                    finished.borrow_mut().push((epoch, changes));
+                }
+                Ok(())
+            });
         }
         told.set(open);
     });

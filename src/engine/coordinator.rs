@@ -33,7 +33,7 @@ const SOURCE_EPOCH_ROWS: usize = 131_072;
 /// Rows of a write that go to one worker in one piece.
 const SHARE_ROWS: usize = 16_384;
 
-/// Bytes that may wait for views that are still hydrating before sources pause.
+/// Bytes that may wait for views that are still hydrating before everything else waits for them.
 const WAITING_BYTES_MAX: u64 = 512 << 20;
 
 /// Between two looks at relations for rows that nobody can see any more.
@@ -49,6 +49,9 @@ pub(crate) enum Request {
     Drop { objects: Vec<ObjectId>, reply: tokio::sync::oneshot::Sender<()> },
     /// Start to fill a table from its connector.
     FillTable { recipe: SourceRecipe, relation: Arc<Relation>, report: Arc<Mutex<SourceReport>>, from: SourcePosition },
+    /// Everything that was there before the restart is there again: begin to tick. Until then no epoch ends, no source is drained and no
+    /// checkpoint is cut, so that all restored dataflows begin with the same epoch.
+    Recovered,
     /// Make a checkpoint now.
     Checkpoint { reply: tokio::sync::oneshot::Sender<()> },
     /// Make a last checkpoint and end.
@@ -95,6 +98,8 @@ struct FilledTable {
 pub(crate) struct Coordinator {
     setting: Setting,
     workers: Workers,
+    /// Between the start and `Request::Recovered`.
+    recovering: bool,
     requests: Receiver<Request>,
     /// Requests that came while a quiet moment was waited for.
     deferred: VecDeque<Request>,
@@ -130,6 +135,7 @@ impl Coordinator {
         let coordinator = Coordinator {
             setting,
             workers,
+            recovering: true,
             requests,
             deferred: VecDeque::new(),
             wake,
@@ -200,6 +206,10 @@ impl Coordinator {
                 answer(reply);
             }
             Request::FillTable { recipe, relation, report, from } => self.fill_table(recipe, relation, report, from),
+            Request::Recovered => {
+                self.recovering = false;
+                self.tick();
+            }
             Request::Checkpoint { reply } => {
                 self.checkpoint();
                 answer(reply);
@@ -221,64 +231,57 @@ impl Coordinator {
 
     /// Looks how far the dataflows are, and moves the complete epoch.
     fn observe(&mut self) {
+        // In this order: a view that fails after its frontier was read holds its epoch back.
+        let frontiers: Vec<Epoch> = self.views.values().map(|view| view.progress.frontier()).collect();
+        self.note_failures();
         let mut complete = self.ticked;
-        for view in self.views.values() {
-            if let Some(cause) = view.progress.failure() {
-                if !matches!(view.status(), ViewStatus::Failed(_)) {
-                    tracing::error!(view = view.name, %cause, "a view has failed");
-                    view.set_status(ViewStatus::Failed(cause));
-                }
-                continue;
-            }
+        for (view, frontier) in self.views.values().zip(&frontiers) {
             match view.status() {
-                ViewStatus::Joining | ViewStatus::Ready => complete = complete.min(view.progress.frontier().saturating_sub(1)),
+                ViewStatus::Joining | ViewStatus::Ready => complete = complete.min(frontier.saturating_sub(1)),
                 ViewStatus::Hydrating | ViewStatus::Failed(_) => {}
             }
         }
         self.setting.clock.set_complete(complete);
         let complete = self.setting.clock.complete();
-        for view in self.views.values() {
-            let frontier = view.progress.frontier();
+        for (view, frontier) in self.views.values().zip(&frontiers) {
+            // Behind the first epoch after those set aside: what joined that one before they were is in it, and not before.
+            let here = !view.progress.is_hydrating() && *frontier > view.valid_from() + 1;
             match view.status() {
-                ViewStatus::Hydrating | ViewStatus::Joining
-                    if !view.progress.is_hydrating() && frontier > complete && complete >= view.valid_from() =>
-                {
-                    view.set_status(ViewStatus::Ready);
-                }
-                ViewStatus::Hydrating if !view.progress.is_hydrating() && frontier + EPOCHS_IN_FLIGHT >= self.ticked => {
-                    view.set_status(ViewStatus::Joining);
-                }
+                ViewStatus::Hydrating | ViewStatus::Joining if here && *frontier > complete => view.set_status(ViewStatus::Ready),
+                ViewStatus::Hydrating if here => view.set_status(ViewStatus::Joining),
                 _ => {}
             }
         }
-        self.fail_readers();
     }
 
-    /// A view that reads a failed one cannot go on either.
-    fn fail_readers(&self) {
-        for view in self.views.values() {
-            if matches!(view.status(), ViewStatus::Failed(_)) {
-                continue;
-            }
-            let failed = view.plan.root.imports().into_iter().find_map(|import| {
+    /// Views that stopped by themselves, and those that read one: each stands behind what it reads.
+    fn note_failures(&self) {
+        for view in self.views.values().filter(|view| !matches!(view.status(), ViewStatus::Failed(_))) {
+            let upstream = view.plan.root.imports().into_iter().find_map(|import| {
                 let upstream = self.views.get(&import)?;
-                matches!(upstream.status(), ViewStatus::Failed(_)).then(|| upstream.name.clone())
+                matches!(upstream.status(), ViewStatus::Failed(_)).then(|| format!("it reads \"{}\", which has failed", upstream.name))
             });
-            if let Some(upstream) = failed {
-                view.progress.fail(format!("it reads \"{upstream}\", which has failed"));
+            if let Some(cause) = view.progress.failure().or(upstream) {
+                tracing::error!(view = view.name, %cause, "a view has failed");
+                view.progress.fail(cause.clone());
+                view.set_status(ViewStatus::Failed(cause));
             }
         }
     }
 
     fn has_input(&self) -> bool {
-        self.setting.clock.has_writes()
-            || self.tables.values().any(|table| !table.source.queue.is_empty())
-            || (self.sources.values().any(|source| !source.queue.is_empty()) && !self.overloaded())
+        let waits = || {
+            self.setting.clock.has_writes()
+                || self.tables.values().any(|table| !table.source.queue.is_empty())
+                || self.sources.values().any(|source| !source.queue.is_empty())
+        };
+        !self.recovering && waits() && !self.overloaded()
     }
 
-    /// Whether so much waits for hydrating views that sources should pause.
+    /// Whether so much waits for hydrating views that everyone else should: sources pause, and commits wait.
     fn overloaded(&self) -> bool {
-        self.views.values().map(|view| view.progress.waiting_bytes()).sum::<u64>() > WAITING_BYTES_MAX
+        let hydrating = self.views.values().filter(|view| view.status() == ViewStatus::Hydrating);
+        hydrating.map(|view| view.progress.waiting_bytes()).sum::<u64>() > WAITING_BYTES_MAX
     }
 
     /// Closes the open epoch: what was written and read enters the dataflows.
@@ -289,8 +292,8 @@ impl Coordinator {
         for write in writes {
             self.share(&mut inputs, write.table, &write.changes);
         }
-        self.drain_tables(epoch, &mut inputs);
         if !self.overloaded() {
+            self.drain_tables(epoch, &mut inputs);
             self.drain_sources(&mut inputs);
         }
         self.ticked = epoch;
@@ -434,7 +437,9 @@ impl Coordinator {
         self.views.insert(view.id, Arc::clone(view));
         self.workers.broadcast(&Command::Build(Arc::new(dataflow)));
         // An empty epoch, so that everyone moves behind those that were set aside.
-        self.tick();
+        if !self.recovering {
+            self.tick();
+        }
         Ok(())
     }
 
@@ -487,7 +492,7 @@ impl Coordinator {
     /// Cuts a checkpoint at the last epoch: operators' state, relations and source positions in one atomic write.
     fn checkpoint(&mut self) {
         self.next_checkpoint = Instant::now() + self.setting.checkpoint_interval;
-        if !self.setting.store.is_durable() || self.ticked == self.checkpointed {
+        if self.recovering || !self.setting.store.is_durable() || self.ticked == self.checkpointed {
             return;
         }
         let started = Instant::now();
@@ -496,7 +501,11 @@ impl Coordinator {
         let (sender, parts) = unbounded();
         let ready: Vec<ObjectId> = self.views.values().filter(|view| view.status() == ViewStatus::Ready).map(|view| view.id).collect();
         self.workers.broadcast(&Command::Checkpoint { views: Arc::new(ready.clone()), reply: sender });
-        let parts: Vec<WorkerCheckpoint> = parts.iter().take(self.workers.count()).collect();
+        let mut parts: Vec<WorkerCheckpoint> = parts.iter().take(self.workers.count()).collect();
+        // An operator that could not hand over its state has failed its view.
+        let sound = |id: &ObjectId| self.views.get(id).is_some_and(|view| view.progress.failure().is_none());
+        let ready: Vec<ObjectId> = ready.into_iter().filter(sound).collect();
+        parts.iter_mut().for_each(|part| part.operators.retain(|(operator, _)| ready.contains(&operator.object)));
         let cut = started.elapsed();
         let data = self.checkpoint_data(epoch, &ready, parts);
         if let Err(error) = self.setting.store.checkpoint(&data) {
@@ -518,7 +527,7 @@ impl Coordinator {
             .map(|(id, report)| (id, serde_json::to_vec(&report.lock().position).expect("numbers always encode")))
             .collect();
         // A view's entry says that its state is part of the checkpoint; without one it is computed anew.
-        offsets.extend(self.views.keys().map(|id| (*id, if ready.contains(id) { b"ready".to_vec() } else { Vec::new() })));
+        offsets.extend(self.views.iter().map(|(id, view)| (*id, if ready.contains(id) { view.mark.clone() } else { Vec::new() })));
         CheckpointData {
             epoch,
             workers: self.workers.count(),

@@ -155,7 +155,7 @@ impl Session {
         let Some(plan) = plan else { return engine.install(&[object]) };
         engine.wait_readable(&plan.root.imports()).await?;
         engine.install(std::slice::from_ref(&object))?;
-        let running = match engine.start_view(&object, plan, discard, None).await {
+        let running = match engine.start_view(&object, plan, discard).await {
             Ok(running) => running,
             Err(error) => {
                 engine.uninstall(&[id])?;
@@ -251,33 +251,36 @@ impl Engine {
         }
     }
 
-    /// Starts to maintain a view. `restore`: the checkpoint that holds its state, and its rows.
-    pub(crate) async fn start_view(
-        &self,
-        object: &Object,
-        plan: Plan,
-        discard: bool,
-        restore: Option<(Epoch, Relation)>,
-    ) -> Result<Arc<RunningView>> {
-        let (epoch, stored) = restore.map_or((None, None), |(epoch, relation)| (Some(epoch), Some(relation)));
-        let relation = (!discard).then(|| Arc::new(stored.unwrap_or_else(|| self.new_view_relation(object, &plan))));
-        let progress = progress(self.config.workers, Arc::clone(&self.wake));
-        let view = Arc::new(RunningView::new(object.id, object.name.clone(), plan, relation.clone(), progress));
-        let imports = self.imports(&view.plan)?;
-        let (reply, built) = tokio::sync::oneshot::channel();
-        if let Some(relation) = relation {
-            self.relations.lock().insert(object.id, relation);
-        }
-        self.views.write().insert(object.id, Arc::clone(&view));
-        let errors = self.row_errors.sink(object.id);
-        self.ask(Request::Build(Box::new(BuildView { view: Arc::clone(&view), errors, imports, restore: epoch, reply })))?;
-        let built = built.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
-        if let Err(error) = built {
+    /// Starts to maintain a new view.
+    async fn start_view(&self, object: &Object, plan: Plan, discard: bool) -> Result<Arc<RunningView>> {
+        let view = self.announce_view(object, plan, discard, None);
+        if let Err(error) = self.build_view(&view, None).await {
             self.views.write().remove(&object.id);
             self.relations.lock().remove(&object.id);
             return Err(error);
         }
         Ok(view)
+    }
+
+    /// Makes a view known: whoever queries it waits until it has been built. `stored`: the rows it has already, after a restart.
+    pub(crate) fn announce_view(&self, object: &Object, plan: Plan, discard: bool, stored: Option<Relation>) -> Arc<RunningView> {
+        let relation = (!discard).then(|| Arc::new(stored.unwrap_or_else(|| self.new_view_relation(object, &plan))));
+        let progress = progress(self.config.workers, Arc::clone(&self.wake));
+        let view = Arc::new(RunningView::new(object.id, object.name.clone(), plan, relation.clone(), progress));
+        if let Some(relation) = relation {
+            self.relations.lock().insert(object.id, relation);
+        }
+        self.views.write().insert(object.id, Arc::clone(&view));
+        view
+    }
+
+    /// Has the workers maintain a view that was announced. `restore`: the checkpoint that holds its state.
+    pub(crate) async fn build_view(&self, view: &Arc<RunningView>, restore: Option<Epoch>) -> Result<()> {
+        let imports = self.imports(&view.plan)?;
+        let (reply, built) = tokio::sync::oneshot::channel();
+        let errors = self.row_errors.sink(view.id);
+        self.ask(Request::Build(Box::new(BuildView { view: Arc::clone(view), errors, imports, restore, reply })))?;
+        built.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?
     }
 
     fn new_view_relation(&self, object: &Object, plan: &Plan) -> Relation {

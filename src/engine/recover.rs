@@ -1,6 +1,7 @@
 //! From a data directory to a running database: catalog, last checkpoint, the log behind it; then plan again, start again.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
@@ -12,15 +13,16 @@ use crate::connect::{Connector, Positions, Reader};
 use crate::dataflow::{RowErrorLog, Workers};
 use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EpochClock, Write};
-use crate::engine::coordinator::{Coordinator, Setting};
+use crate::engine::coordinator::{Coordinator, Request, Setting};
 use crate::engine::create::plan_stored;
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourcePosition, SourceRecipe};
 use crate::engine::system;
+use crate::engine::view::{RunningView, ViewStatus, mark};
 use crate::engine::{Engine, QueryThreads};
 use crate::error::{Error, Result};
-use crate::plan::{Planner, PlannerOptions, schema_of};
-use crate::state::{Leases, Relation, Store};
+use crate::plan::{Plan, Planner, PlannerOptions, schema_of};
+use crate::state::{Leases, Relation, Store, fatal};
 use crate::types::{Changes, Clock, Epoch, ObjectId};
 
 impl Engine {
@@ -64,7 +66,12 @@ impl Engine {
         let wake = coordinator.wake();
         let thread = std::thread::Builder::new()
             .name("coordinator".to_owned())
-            .spawn(move || coordinator.run())
+            .spawn(move || {
+                // Nothing would ever be complete again; a restart recovers.
+                if catch_unwind(AssertUnwindSafe(|| coordinator.run())).is_err() {
+                    fatal("the coordinator has failed", &"see the panic message above");
+                }
+            })
             .map_err(|cause| Error::external("cannot start the coordinator", cause))?;
         let next_id = store.fact(NEXT_ID_FACT)?.and_then(|bytes| bytes.try_into().ok()).map_or(FIRST_USER_ID, u32::from_le_bytes);
         let mut planner = Planner::new(&PlannerOptions::default())?;
@@ -94,9 +101,10 @@ impl Engine {
         }))
     }
 
-    /// Starts everything in the catalog, each object behind those it depends on.
+    /// Starts everything in the catalog, each object behind those it depends on, while the clock stands: what is restored begins with one and
+    /// the same epoch. Views that cannot be restored are announced, and filled while the server works already.
     async fn recover(self: &Arc<Self>, objects: &[Object], checkpoint: Epoch, log: Vec<(Epoch, ObjectId, Changes)>) -> Result<()> {
-        let mut anew = Vec::new();
+        let mut anew: Vec<Arc<RunningView>> = Vec::new();
         for object in objects {
             match &object.kind {
                 ObjectKind::Schema | ObjectKind::View(_) => {}
@@ -109,42 +117,60 @@ impl Engine {
                     let recipe = self.stored_recipe(object.id, &source.columns, Some(&source.connector))?;
                     self.start_table_or_source(object, recipe, self.stored_position(object.id)?, None)?;
                 }
-                ObjectKind::MaterializedView(_) => {
-                    let in_checkpoint = self.store.offsets(object.id)?.is_some_and(|mark| mark == b"ready");
-                    if in_checkpoint {
-                        self.restore_view(object, checkpoint).await?;
+                ObjectKind::MaterializedView(definition) => {
+                    let plan = plan_stored(self, &self.catalog(), definition)?;
+                    // The state of a view that reads one without state does not fit what it will read.
+                    let fresh = plan.root.imports().iter().any(|import| anew.iter().any(|view| view.id == *import));
+                    let stored = self.store.offsets(object.id)?.is_some_and(|found| found == mark(&plan));
+                    if fresh || !stored {
+                        self.store.forget_state(object.id);
+                        anew.push(self.announce_view(object, plan, discards(object), None));
                     } else {
-                        anew.push(object);
+                        self.restore_view(object, plan, checkpoint).await?;
                     }
                 }
             }
         }
-        self.replay(log).await?;
-        for object in anew {
-            self.refill_view(object).await?;
+        let replayed = self.replay(log)?;
+        self.ask(Request::Recovered)?;
+        // Nobody may read an epoch that lacks what had been committed.
+        if let Some(epoch) = replayed {
+            self.clock.wait_complete(epoch).await?;
+        }
+        for view in anew {
+            tokio::spawn(Arc::clone(self).refill_view(view));
         }
         Ok(())
     }
 
     /// A view whose state is in the checkpoint goes on from there.
-    async fn restore_view(&self, object: &Object, checkpoint: Epoch) -> Result<()> {
-        let ObjectKind::MaterializedView(view) = &object.kind else { return Ok(()) };
-        let plan = plan_stored(self, &self.catalog(), view)?;
-        let spread_by = plan.root.properties.partitioning.as_deref();
-        let relation = self.stored_relation(object, self.config.workers, checkpoint, spread_by)?;
-        self.start_view(object, plan, discards(object), Some((checkpoint, relation))).await.map(drop)
+    async fn restore_view(&self, object: &Object, plan: Plan, checkpoint: Epoch) -> Result<()> {
+        let spread_by = plan.root.properties.partitioning.clone();
+        let relation = self.stored_relation(object, self.config.workers, checkpoint, spread_by.as_deref())?;
+        let view = self.announce_view(object, plan, discards(object), Some(relation));
+        if let Err(error) = self.build_view(&view, Some(checkpoint)).await {
+            view.progress.fail(error.to_string());
+            view.set_status(ViewStatus::Failed(error.to_string()));
+        }
+        Ok(())
     }
 
-    /// A view that was not part of the checkpoint is computed anew.
-    async fn refill_view(&self, object: &Object) -> Result<()> {
-        let ObjectKind::MaterializedView(view) = &object.kind else { return Ok(()) };
-        let plan = plan_stored(self, &self.catalog(), view)?;
-        self.wait_readable(&plan.root.imports()).await?;
-        self.start_view(object, plan, discards(object), None).await.map(drop)
+    /// A view that was not part of the checkpoint is computed anew. If that cannot be, the view has failed; the server has not.
+    async fn refill_view(self: Arc<Self>, view: Arc<RunningView>) {
+        let filled = async {
+            self.wait_readable(&view.plan.root.imports()).await?;
+            let _one_at_a_time = self.ddl.lock().await;
+            let dropped = !self.views.read().get(&view.id).is_some_and(|known| Arc::ptr_eq(known, &view));
+            if dropped { Ok(()) } else { self.build_view(&view, None).await }
+        };
+        if let Err(error) = filled.await {
+            tracing::error!(view = view.name, %error, "a view could not be filled again");
+            view.set_status(ViewStatus::Failed(error.to_string()));
+        }
     }
 
-    /// Writes that were durable but not part of the checkpoint enter again.
-    async fn replay(&self, log: Vec<(Epoch, ObjectId, Changes)>) -> Result<()> {
+    /// Puts writes that were durable but not part of the checkpoint into the first epoch. Returns it, if there are any.
+    fn replay(&self, log: Vec<(Epoch, ObjectId, Changes)>) -> Result<Option<Epoch>> {
         let mut by_table: BTreeMap<ObjectId, Vec<Changes>> = BTreeMap::new();
         for (_, table, changes) in log {
             by_table.entry(table).or_default().push(changes);
@@ -157,13 +183,7 @@ impl Engine {
             Some(Write { table, relation, changes, logged: true })
         });
         let writes: Vec<Write> = writes.collect();
-        if !writes.is_empty() {
-            let epoch = self.clock.commit(writes)?;
-            (self.wake)();
-            // Nobody may read an epoch that lacks them.
-            self.clock.wait_complete(epoch).await?;
-        }
-        Ok(())
+        if writes.is_empty() { Ok(None) } else { self.clock.commit(writes).map(Some) }
     }
 
     fn stored_relation(&self, object: &Object, shards: usize, checkpoint: Epoch, spread_by: Option<&[usize]>) -> Result<Relation> {

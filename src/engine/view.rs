@@ -16,12 +16,20 @@ pub(crate) struct RunningView {
     pub(crate) id: ObjectId,
     pub(crate) name: String,
     pub(crate) plan: Plan,
+    /// What a checkpoint that holds the view's state says about it: that it does, and of which plan.
+    pub(crate) mark: Vec<u8>,
     /// `None` for a view that throws its rows away.
     pub(crate) relation: Option<Arc<Relation>>,
     pub(crate) progress: Arc<DataflowProgress>,
     /// The first epoch at which it has rows: set when it is built.
     valid_from: AtomicU64,
     status: watch::Sender<ViewStatus>,
+}
+
+/// Says in a checkpoint that the state of a view with this plan is part of it. Another plan for the same SQL, as a later version may make
+/// it, cannot use that state.
+pub(crate) fn mark(plan: &Plan) -> Vec<u8> {
+    format!("ready {:016x}", plan.fingerprint()).into_bytes()
 }
 
 /// Whether a view can be read.
@@ -42,6 +50,7 @@ impl RunningView {
         RunningView {
             id,
             name,
+            mark: mark(&plan),
             plan,
             relation,
             progress,

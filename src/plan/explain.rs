@@ -1,6 +1,7 @@
 //! The incremental plan as text: an indented tree, each node with what it does, what is known of its rows, and what it keeps and why.
 
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use arrow::datatypes::Schema;
 
@@ -11,6 +12,24 @@ pub fn explain(plan: &Plan) -> String {
     let mut text = String::new();
     write_node(&plan.root, 0, &mut text);
     text
+}
+
+impl Plan {
+    /// Tells plans apart whose operators would not understand each other's state: those that differ in what nodes do, in their numbers or in
+    /// types. Equal for equal plans under one build; another build may give another number for the same plan.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hash_node(&self.root, &mut hasher);
+        hasher.finish()
+    }
+}
+
+fn hash_node(node: &Node, hasher: &mut DefaultHasher) {
+    (node.id, describe(node), state(node), &node.properties.partitioning, node.properties.append_only).hash(hasher);
+    node.schema.fields().iter().for_each(|field| field.data_type().hash(hasher));
+    let inputs = node.inputs();
+    inputs.len().hash(hasher);
+    inputs.into_iter().for_each(|input| hash_node(input, hasher));
 }
 
 fn write_node(node: &Node, depth: usize, text: &mut String) {

@@ -112,10 +112,11 @@ fn a_group_by_is_moved_by_its_key() {
     assert!(lines[0].starts_with("Aggregate by (auction): count(*), sum("), "{text}");
     assert!(lines[0].contains("[changing, key (auction), partitioned by (auction)]  state: one entry per group"), "{text}");
     assert!(lines[1].starts_with("Exchange by (auction)"), "{text}");
-    assert!(lines[2].starts_with("Map (auction, "), "{text}");
-    assert!(lines[2].contains("where price > 10"), "{text}");
-    assert!(lines[3].starts_with("Import bid (auction, price)"), "{text}");
-    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[2].starts_with("Combine by (auction): count(*), sum("), "{text}");
+    assert!(lines[3].starts_with("Map (auction, "), "{text}");
+    assert!(lines[3].contains("where price > 10"), "{text}");
+    assert!(lines[4].starts_with("Import bid (auction, price)"), "{text}");
+    assert_eq!(lines.len(), 5, "{text}");
 }
 
 #[test]
@@ -138,7 +139,8 @@ fn windows_become_one_node() {
     let text =
         view("SELECT window_start, window_end, count(*) FROM HOP(bid, ts, INTERVAL '2 seconds', INTERVAL '10 seconds') GROUP BY 1, 2")
             .unwrap();
-    assert!(text.contains("Hop on ts for 10 s every 2 s"), "{text}");
+    assert!(text.contains("Hop on window_start for 10 s every 2 s"), "{text}");
+    assert!(text.contains("Tumble on ts for 2 s"), "{text}");
     let text = view("SELECT window_start, count(*) FROM TUMBLE(bid, ts, INTERVAL '10 seconds') GROUP BY window_start").unwrap();
     assert!(text.contains("tumble_start"), "{text}");
 }

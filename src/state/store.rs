@@ -123,6 +123,17 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets the rows, state and position of an object whose definition stays (synced): it will be computed anew.
+    pub fn forget_state(&self, object: ObjectId) {
+        let Some(open) = &self.open else { return };
+        let mut batch = WriteBatch::default();
+        for kind in keyspace::OF_OBJECT {
+            batch.delete_range(keyspace::of_object(kind, object), keyspace::after_object(kind, object));
+        }
+        let _writing = open.writing.lock();
+        open.write_synced(batch);
+    }
+
     /// Every definition, in the order of the objects' numbers.
     pub fn objects(&self) -> Result<Vec<(ObjectId, Vec<u8>)>> {
         self.range(vec![keyspace::OBJECT], vec![keyspace::OBJECT + 1])

@@ -32,6 +32,9 @@ pub(crate) type Outcome = Result<(), Failure>;
 /// Servers share the machine's cores with their clients, so more at a time only makes each slower.
 const JOBS: usize = 2;
 
+/// Seconds after which a test has failed, unless `E2E_LIMIT_S` says otherwise: many times what the slowest takes.
+const LIMIT_S: u64 = 300;
+
 /// One named test.
 pub(crate) struct Test {
     name: String,
@@ -103,7 +106,13 @@ fn run_all(tests: VecDeque<Test>) -> (usize, Vec<(String, String)>) {
 /// Runs one test on a runtime of its own, so that nothing of it outlives it. A panic is a failure.
 fn run_one(test: Test) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let result = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on((test.run)())));
+    let limit = Duration::from_secs(setting("E2E_LIMIT_S", LIMIT_S));
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let ran = tokio::time::timeout(limit, (test.run)()).await;
+            ran.unwrap_or_else(|_| Err(format!("no end within {limit:?}").into()))
+        })
+    }));
     runtime.shutdown_timeout(Duration::from_secs(1));
     match result {
         Ok(outcome) => outcome.map_err(|failure| explain(failure.as_ref())),

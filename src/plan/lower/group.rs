@@ -179,7 +179,6 @@ fn following_keys(input: &Node, keys: &[usize]) -> Vec<Option<Scalar>> {
 
 /// The overlapping windows that a grouping stands on, if all that it reads but their starts can be read below them; keys and calls by
 /// the positions in the windows' projection, which holds nothing else.
-#[expect(clippy::type_complexity, reason = "taken apart at once by the one caller")]
 fn windows_below(grouping: Grouping) -> Result<(Windows, Vec<usize>, Vec<AggregateCall>), Box<Grouping>> {
     if !on_windows(&grouping) {
         return Err(Box::new(grouping));

@@ -53,7 +53,11 @@ impl Lowering<'_> {
         fields.push(Field::new("window_end", fields[list].data_type().clone(), true));
         let kind = NodeKind::Hop { input: Box::new(input), time: time_at, slide_us, size_us };
         let hop = self.node(kind, Arc::new(Schema::new(fields)), properties);
+        let start = |(field, from): (&Arc<Field>, &usize)| {
+            if *from == list { field.as_ref().clone().with_name("window_start") } else { field.as_ref().clone() }
+        };
         let schema = fields_of(&unnest.schema);
+        let schema = Arc::new(Schema::new(schema.fields().iter().zip(&unnest.dependency_indices).map(start).collect::<Vec<_>>()));
         let outputs = unnest
             .dependency_indices
             .iter()

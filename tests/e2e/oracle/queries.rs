@@ -56,7 +56,7 @@ pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> Stri
         21 => tumble(rng, &a, &filter),
         22 => format!(
             "SELECT window_start, window_end, k, count(*) AS c, max(d) AS most FROM HOP({a}, ts, INTERVAL '10 seconds', INTERVAL '{} seconds') GROUP BY window_start, window_end, k",
-            choose(rng, &[20, 30, 60])
+            choose(rng, &[10, 15, 20, 25, 60])
         ),
         23 => format!(
             "SELECT size, count(*) AS groups, sum(total) AS total FROM (SELECT k, count(*) AS size, sum(n) AS total FROM {a} GROUP BY k) g GROUP BY size"
