@@ -147,6 +147,10 @@ fn error_text(error: DataFusionError) -> String {
     match error {
         DataFusionError::ArrowError(cause, _) => Error::from(*cause).message().to_owned(),
         DataFusionError::Context(_, cause) => error_text(*cause),
+        DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
+            Some(ours) => ours.message().to_owned(),
+            None => cause.to_string(),
+        },
         other => other.find_root().strip_backtrace(),
     }
 }

@@ -93,8 +93,9 @@ impl<'scope> Renderer<'scope> {
                 });
                 self.stateful(&[input], node.id, "aggregate", aggregate, initially)
             }
-            NodeKind::Join { left, right, left_keys, right_keys, null_equals_null, condition } => {
+            NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition } => {
                 let spec = JoinSpec {
+                    kind: *join,
                     left: Arc::clone(&left.schema),
                     right: Arc::clone(&right.schema),
                     left_keys: left_keys.clone(),

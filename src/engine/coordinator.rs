@@ -245,9 +245,11 @@ impl Coordinator {
         let complete = self.setting.clock.complete();
         for (view, frontier) in self.views.values().zip(&frontiers) {
             // Behind the first epoch after those set aside: what joined that one before they were is in it, and not before.
-            let here = !view.progress.is_hydrating() && *frontier > view.valid_from() + 1;
+            let here = !view.progress.is_hydrating() && *frontier > view.valid_from().saturating_add(1);
             match view.status() {
-                ViewStatus::Hydrating | ViewStatus::Joining if here && *frontier > complete => view.set_status(ViewStatus::Ready),
+                ViewStatus::Hydrating | ViewStatus::Joining if here && *frontier > complete && complete >= view.valid_from() => {
+                    view.set_status(ViewStatus::Ready);
+                }
                 ViewStatus::Hydrating if here => view.set_status(ViewStatus::Joining),
                 _ => {}
             }

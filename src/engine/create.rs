@@ -155,6 +155,9 @@ impl Session {
         let Some(plan) = plan else { return engine.install(&[object]) };
         engine.wait_readable(&plan.root.imports()).await?;
         engine.install(std::slice::from_ref(&object))?;
+        for (message, hint) in crate::plan::notices(&plan) {
+            self.notice(Error::new(Kind::ObjectState, message).hint(hint));
+        }
         let running = match engine.start_view(&object, plan, discard).await {
             Ok(running) => running,
             Err(error) => {

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use arrow::datatypes::Schema;
 
-use super::node::{AggregateCall, Node, NodeKind, Plan, Properties, Scalar};
+use super::node::{AggregateCall, JoinKind, Node, NodeKind, Plan, Properties, Scalar};
 
 /// One line per node, inputs below and two blanks further in.
 pub fn explain(plan: &Plan) -> String {
@@ -30,6 +30,34 @@ fn hash_node(node: &Node, hasher: &mut DefaultHasher) {
     let inputs = node.inputs();
     inputs.len().hash(hasher);
     inputs.into_iter().for_each(|input| hash_node(input, hasher));
+}
+
+/// What a user should know before a view is built, and what to do about it: joins that cannot be spread over the workers.
+pub fn notices(plan: &Plan) -> Vec<(String, &'static str)> {
+    let mut found = Vec::new();
+    collect_notices(&plan.root, &mut found);
+    found
+}
+
+fn collect_notices(node: &Node, found: &mut Vec<(String, &'static str)>) {
+    if let NodeKind::Join { join, left, right, left_keys, .. } = &node.kind {
+        // One side of a single row makes every meeting as cheap as a lookup.
+        let single = [left, right].into_iter().any(|side| side.properties.key.as_ref().is_some_and(Vec::is_empty));
+        if *join == JoinKind::NotIn {
+            let message = format!("{} keeps both sides on one worker: a NULL on its right side concerns every row", describe_join(node));
+            found.push((message, "NOT EXISTS, or NOT IN over columns that are NOT NULL, is spread over all workers."));
+        } else if left_keys.is_empty() && !single {
+            let message = format!(
+                "{} keeps both sides on one worker, and each row that changes is compared with all rows of the other side",
+                describe_join(node)
+            );
+            found.push((
+                message,
+                "An equality between columns of both sides, if there is one, makes it fast and spreads it over all workers.",
+            ));
+        }
+    }
+    node.inputs().into_iter().for_each(|input| collect_notices(input, found));
 }
 
 fn write_node(node: &Node, depth: usize, text: &mut String) {
@@ -64,15 +92,7 @@ fn describe(node: &Node) -> String {
             format!("Distinct ({})", names(&input.schema, keys.iter().copied()))
         }
         NodeKind::Aggregate { input, keys, aggregates, .. } => grouped("Aggregate", input, keys, aggregates),
-        NodeKind::Join { left, right, left_keys, right_keys, null_equals_null, condition } => {
-            let sign = if *null_equals_null { "is not distinct from" } else { "=" };
-            let pairs = left_keys
-                .iter()
-                .zip(right_keys)
-                .map(|(left_key, right_key)| format!("{} {sign} {}", names(&left.schema, [*left_key]), names(&right.schema, [*right_key])));
-            let condition = condition.as_ref().map(|condition| format!(" and {}", condition.text)).unwrap_or_default();
-            format!("Join on {}{condition}", pairs.collect::<Vec<_>>().join(" and "))
-        }
+        NodeKind::Join { .. } => describe_join(node),
         NodeKind::Union { inputs } => format!("Union of {}", inputs.len()),
     }
 }
@@ -81,6 +101,31 @@ fn grouped(word: &str, input: &Node, keys: &[usize], aggregates: &[AggregateCall
     let calls: Vec<&str> = aggregates.iter().map(|call| call.text.as_str()).collect();
     let colon = if calls.is_empty() { "" } else { ": " };
     format!("{word} by ({}){colon}{}", names(&input.schema, keys.iter().copied()), calls.join(", "))
+}
+
+fn describe_join(node: &Node) -> String {
+    let NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition } = &node.kind else {
+        return String::new();
+    };
+    let name = match join {
+        JoinKind::Inner => "Join",
+        JoinKind::Left => "Left join",
+        JoinKind::Right => "Right join",
+        JoinKind::Full => "Full join",
+        JoinKind::Semi => "Semi join",
+        JoinKind::Anti => "Anti join",
+        JoinKind::NotIn => "Anti join (NOT IN)",
+        JoinKind::Mark => "Mark join",
+    };
+    let sign = if *null_equals_null { "is not distinct from" } else { "=" };
+    let keys = left_keys
+        .iter()
+        .zip(right_keys)
+        .map(|(left_key, right_key)| format!("{} {sign} {}", names(&left.schema, [*left_key]), names(&right.schema, [*right_key])));
+    let terms: Vec<String> = keys.chain(condition.iter().map(|condition| condition.text.clone())).collect();
+    let by = if left_keys.is_empty() { " by nested loops" } else { "" };
+    let on = if terms.is_empty() { String::new() } else { format!(" on {}", terms.join(" and ")) };
+    format!("{name}{by}{on}")
 }
 
 /// What the node remembers, and why.
@@ -99,7 +144,18 @@ fn state(node: &Node) -> String {
             }
             kept
         }
-        NodeKind::Join { .. } => "state: both inputs".to_owned(),
+        NodeKind::Join { join, .. } => {
+            let kept = match join {
+                JoinKind::Inner => "both inputs",
+                JoinKind::Left => "both inputs, and how many partners each left row has",
+                JoinKind::Right => "both inputs, and how many partners each right row has",
+                JoinKind::Full => "both inputs, and how many partners each row has",
+                JoinKind::Semi | JoinKind::Anti | JoinKind::NotIn | JoinKind::Mark => {
+                    "left rows and how many partners each has, different right rows"
+                }
+            };
+            format!("state: {kept}")
+        }
         _ => "stateless".to_owned(),
     }
 }

@@ -39,6 +39,7 @@ impl Planner {
         }
         support::check(&bound.plan)?;
         let plan = self.optimize_view(without_order(bound.plan.clone()))?;
+        support::check_optimized(&plan)?;
         let mut lowering = Lowering { catalog, next: 0 };
         let root = lowering.lower(&plan)?;
         Ok(Plan { root: lowering.finish(root, &bound.schema)? })

@@ -112,9 +112,11 @@ pub enum NodeKind {
         /// The input's rows are those that `Combine` makes: the calls' own positions mean nothing here.
         combined: bool,
     },
-    /// Pairs of rows whose keys are equal (never where one is NULL, unless `null_equals_null`) and for which `condition` is true:
-    /// the left columns, then the right ones. Both inputs are partitioned by their keys; without keys all is on one worker.
+    /// Rows whose keys are equal (never where one is NULL, unless `null_equals_null`) and for which `condition` is true; `join` says what
+    /// comes out for them. Both inputs are partitioned by their keys; without keys, and for NOT IN, all is on one worker.
     Join {
+        /// The kind of join.
+        join: JoinKind,
         /// Left rows.
         left: Box<Node>,
         /// Right rows.
@@ -133,6 +135,54 @@ pub enum NodeKind {
         /// Where rows come from.
         inputs: Vec<Node>,
     },
+}
+
+/// What comes out of a join. A right semi, anti or mark join is a left one with its inputs the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Pairs: the left columns, then the right ones.
+    Inner,
+    /// Pairs, and left rows without a partner, padded with NULLs.
+    Left,
+    /// Pairs, and right rows without a partner, padded with NULLs.
+    Right,
+    /// Pairs, and rows of both sides without a partner, padded with NULLs.
+    Full,
+    /// Left rows with a partner: IN, EXISTS, INTERSECT.
+    Semi,
+    /// Left rows without a partner: NOT EXISTS, EXCEPT.
+    Anti,
+    /// As `Anti`, by the rule of NOT IN: no row if the right side has a NULL key; no row with a NULL key, unless the right side is empty.
+    NotIn,
+    /// Every left row, with a boolean column at the end: whether it has a partner.
+    Mark,
+}
+
+impl JoinKind {
+    /// Whether pairs of rows come out; else left rows alone, for which right rows are witnesses.
+    pub fn gives_pairs(self) -> bool {
+        matches!(self, JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full)
+    }
+
+    /// For the left and the right columns: whether they may be NULLs that stand for no row.
+    pub fn pads(self) -> [bool; 2] {
+        [matches!(self, JoinKind::Right | JoinKind::Full), matches!(self, JoinKind::Left | JoinKind::Full)]
+    }
+
+    /// For the left and the right side: whether its rows come out by themselves, for having partners or none.
+    pub fn counts_partners(self) -> [bool; 2] {
+        match self {
+            JoinKind::Inner => [false, false],
+            JoinKind::Right => [false, true],
+            JoinKind::Full => [true, true],
+            JoinKind::Left | JoinKind::Semi | JoinKind::Anti | JoinKind::NotIn | JoinKind::Mark => [true, false],
+        }
+    }
+
+    /// Whether inputs that only grow give an output that only grows.
+    pub fn only_grows(self) -> bool {
+        matches!(self, JoinKind::Inner | JoinKind::Semi)
+    }
 }
 
 /// One aggregate function over one column of the input.

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use datafusion::common::config::{ConfigOptions, Dialect};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{JoinConstraint, JoinType, ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -28,7 +28,8 @@ use super::errors::from_datafusion;
 use super::functions;
 use super::names::{name_outputs, visible};
 use super::resolve::{Names, ObjectSource, Scope};
-use super::rules::maintainable;
+use super::rules::{all, maintainable};
+use super::subqueries::correlated_to_one_value;
 use super::text;
 use crate::catalog::View;
 use crate::error::{Error, Kind, Result};
@@ -87,6 +88,7 @@ impl Planner {
             .with_default_features()
             .with_runtime_env(runtime)
             .with_config(config(options.target_partitions))
+            .with_optimizer_rules(all())
             .build();
         let mut view_options = state.config_options().as_ref().clone();
         // As a join, a scalar subquery is a plan node that we can see, and later maintain.
@@ -114,7 +116,9 @@ impl Planner {
     /// Analyses a plan and tells what there is to know of it.
     pub(super) fn bind(&self, planned: Planned, parameters: Vec<SqlType>, text: &str) -> Result<Bound> {
         let (plan, views, reads_system) = planned;
+        refuse_merged_columns(&plan)?;
         let options = self.state.config_options();
+        let plan = correlated_to_one_value(plan).map_err(|error| from_datafusion(error, text))?;
         let plan = self.state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| from_datafusion(error, text))?;
         let schema = output_schema(&plan);
         let mut depends_on = views;
@@ -234,6 +238,24 @@ fn attach(plan: LogicalPlan, provider: &dyn Fn(ObjectId) -> Result<Arc<dyn Table
         Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source: provider_as_source(rows), ..scan.clone() })))
     });
     attached.map(|transformed| transformed.data).map_err(|error| from_datafusion(error, ""))
+}
+
+/// Refuses RIGHT and FULL joins with USING or NATURAL: DataFusion gives their common column the left row's value, NULL where there is none.
+fn refuse_merged_columns(plan: &LogicalPlan) -> Result<()> {
+    let merged = |node: &LogicalPlan| {
+        matches!(node, LogicalPlan::Join(join)
+            if join.join_constraint == JoinConstraint::Using && matches!(join.join_type, JoinType::Right | JoinType::Full))
+    };
+    let mut found = false;
+    let _ = plan.apply_with_subqueries(|node| {
+        found = merged(node);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    if !found {
+        return Ok(());
+    }
+    Err(Error::not_supported("RIGHT or FULL JOIN with USING or NATURAL is not supported yet")
+        .hint("Write ON a.k = b.k, and coalesce(a.k, b.k) for the common column."))
 }
 
 /// The objects that a plan scans, in subqueries too.

@@ -1,7 +1,7 @@
 //! What is known of a node's output, from what is known of its inputs. Each rule is one function.
 
 use super::expressions::column_index;
-use super::node::{Properties, Scalar};
+use super::node::{JoinKind, Properties, Scalar};
 
 /// Rows that never change, all made on one worker.
 pub(super) fn constant() -> Properties {
@@ -56,20 +56,44 @@ pub(super) fn aggregate(input: &Properties, keys: &[usize], aggregates: usize) -
     }
 }
 
-/// Pairs of rows, at the left row's place.
-pub(super) fn join(left: &Properties, right: &Properties, left_keys: &[usize], right_keys: &[usize], left_columns: usize) -> Properties {
+/// What comes out of a join, at the place of the row that made it: a pair's rows are at one place.
+///
+/// A row that was padded with NULLs is where its own key put it, not where NULL belongs: only columns of a side that is never padded tell
+/// where rows are. All on one worker stays that.
+pub(super) fn join(
+    kind: JoinKind,
+    left: &Properties,
+    right: &Properties,
+    left_keys: &[usize],
+    right_keys: &[usize],
+    left_columns: usize,
+) -> Properties {
+    let append_only = kind.only_grows() && left.append_only && right.append_only;
+    if !kind.gives_pairs() {
+        return Properties { append_only, ..left.clone() };
+    }
     let unique =
         |key: &Option<Vec<usize>>, joined: &[usize]| key.as_ref().is_some_and(|key| key.iter().all(|column| joined.contains(column)));
-    let right_key = right.key.as_ref().map(|key| key.iter().map(|column| column + left_columns).collect::<Vec<_>>());
-    // A side that is unique by the join's keys gives each row of the other side one partner at most.
-    let key = if unique(&right.key, right_keys) && left.key.is_some() {
+    let moved = |columns: &Vec<usize>| columns.iter().map(|column| column + left_columns).collect::<Vec<_>>();
+    let right_key = right.key.as_ref().map(moved);
+    let [left_padded, right_padded] = kind.pads();
+    // A side that is unique by the join's keys gives each row of the other side one partner at most. Both keys together are unique also
+    // with padding on one side: a row has no partner or some, not both. With padding on both sides, rows of two sides could look alike.
+    let key = if !left_padded && unique(&right.key, right_keys) && left.key.is_some() {
         left.key.clone()
-    } else if unique(&left.key, left_keys) && right_key.is_some() {
+    } else if !right_padded && unique(&left.key, left_keys) && right_key.is_some() {
         right_key
+    } else if left_padded && right_padded {
+        None
     } else {
         left.key.clone().zip(right_key).map(|(left, right)| left.into_iter().chain(right).collect())
     };
-    Properties { append_only: left.append_only && right.append_only, key, partitioning: left.partitioning.clone() }
+    let partitioning = match (left_padded, right_padded) {
+        (false, _) => left.partitioning.clone(),
+        (true, false) => right.partitioning.as_ref().map(moved),
+        (true, true) => left.partitioning.clone().filter(Vec::is_empty),
+    };
+    Properties { append_only, key, partitioning }
 }
 
 /// All rows of all inputs.

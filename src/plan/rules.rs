@@ -1,4 +1,4 @@
-//! The optimiser rules for views: DataFusion's own, without those that turn a plan into something that cannot be maintained, or not as well.
+//! The optimiser rules. For views: DataFusion's own, without those that turn a plan into something that cannot be maintained, or not as well.
 //!
 //! Left out, and why:
 //! - single_distinct_to_groupby: two aggregates in a row cost more state than one that counts each value once;
@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 
-use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
@@ -27,11 +26,26 @@ use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggreg
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 
-/// The rules, in DataFusion's order.
+use super::marks::MarksInLists;
+use super::subqueries::{OneValue, SubqueryMeaning};
+
+/// The rules for queries that run once: DataFusion's own, behind what gives subqueries their meaning.
+pub(super) fn all() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+        vec![Arc::new(SubqueryMeaning), Arc::new(RewriteSetComparison::new()), Arc::new(MarksInLists)];
+    rules.extend(Optimizer::new().rules);
+    rules
+}
+
+/// The rules for views, in DataFusion's order, behind what gives subqueries their meaning.
 pub(super) fn maintainable() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     vec![
+        Arc::new(SubqueryMeaning),
+        Arc::new(OneValue),
         Arc::new(RewriteSetComparison::new()),
+        Arc::new(MarksInLists),
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),

@@ -1,62 +1,87 @@
-//! Inner joins: keys become columns of both sides, both sides are moved by them, what is left of the condition is checked per pair.
+//! Joins of every kind: keys become columns of both sides, both sides are moved by them, what is left of the condition is checked per pair.
+//!
+//! Right semi, anti and mark joins become left ones with their inputs the other way round. Without keys everything goes to one worker.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
-use datafusion::common::{DFSchema, JoinType, NullEquality};
-use datafusion::logical_expr::{Expr, ExprSchemable, Join};
+use arrow::datatypes::{Field, FieldRef, Schema};
+use datafusion::common::{DFSchema, JoinType, NullEquality, ScalarValue};
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_expr::utils::collect_columns;
 
 use super::{Lowering, cast, fields_of, identity, nullable, scalar, support};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{column_scalar, moved};
 use crate::plan::names::visible;
-use crate::plan::node::{Node, NodeKind, Scalar};
+use crate::plan::node::{JoinKind, Node, NodeKind, Scalar};
 use crate::plan::properties;
+
+/// One input of a join.
+struct Input<'a> {
+    plan: &'a LogicalPlan,
+    keys: Vec<Expr>,
+}
 
 impl Lowering<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<Node> {
-        let null_equals_null = join.null_equality == NullEquality::NullEqualsNull;
-        if join.join_type != JoinType::Inner {
-            return Err(support::unsupported(support::join_name(join.join_type, null_equals_null)));
-        }
-        let (left_keys, right_keys) = key_expressions(join)?;
-        let left = self.lower(&join.left)?;
-        let right = self.lower(&join.right)?;
-        // One side of a single row makes every other pairing as cheap as a lookup.
-        let single = |node: &Node| node.properties.key.as_ref().is_some_and(Vec::is_empty);
-        if join.on.is_empty() && !single(&left) && !single(&right) {
-            let construct = if join.filter.is_some() { "a join without an equality" } else { "CROSS JOIN" };
-            return Err(Error::not_supported(format!("{construct} is not supported in a materialized view yet"))
-                .hint("Join on at least one equality between columns of both sides."));
-        }
-        let (left_width, right_width) = (left.schema.fields().len(), right.schema.fields().len());
-        let (left, left_keys) = self.with_keys(left, join.left.schema(), &left_keys)?;
-        let (right, right_keys) = self.with_keys(right, join.right.schema(), &right_keys)?;
-        let (left, right) = if properties::met(&left.properties, &right.properties, &left_keys, &right_keys) {
-            (left, right)
+        let kind = kind(join)?;
+        let [left, right] = inputs(join)?;
+        let (left_node, right_node) = (self.lower(left.plan)?, self.lower(right.plan)?);
+        let left_width = left_node.schema.fields().len();
+        let right_width = right_node.schema.fields().len();
+        let (left_node, left_keys) = self.with_keys(left_node, left.plan.schema(), &left.keys)?;
+        let (right_node, right_keys) = self.with_keys(right_node, right.plan.schema(), &right.keys)?;
+        let left_total = left_node.schema.fields().len();
+        let condition = condition(join, [left.plan.schema(), right.plan.schema()], left_total)?;
+        let (right_node, right_keys, condition) = if kind.gives_pairs() {
+            (right_node, right_keys, condition)
         } else {
-            (self.moved_by(left, left_keys.clone()), self.moved_by(right, right_keys.clone()))
+            self.witnesses(right_node, right_keys, condition, left_total)
         };
 
-        let left_total = left.schema.fields().len();
-        let place = |column: usize| if column < left_width { column } else { column - left_width + left_total };
-        let condition = join.filter.as_ref().map(|filter| condition(filter, &join.schema, &place)).transpose()?;
-        let properties = properties::join(&left.properties, &right.properties, &left_keys, &right_keys, left_total);
-        let fields = left.schema.fields().iter().chain(right.schema.fields()).cloned();
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let extra = left_total > left_width || right.schema.fields().len() > right_width;
-        let kind = NodeKind::Join { left: Box::new(left), right: Box::new(right), left_keys, right_keys, null_equals_null, condition };
-        let node = self.node(kind, schema, properties);
+        // NOT IN must know of every NULL and every row on the right, wherever the left row is.
+        let places = if kind == JoinKind::NotIn { [Vec::new(), Vec::new()] } else { [left_keys.clone(), right_keys.clone()] };
+        let met = properties::met(&left_node.properties, &right_node.properties, &places[0], &places[1]);
+        let [left_place, right_place] = places;
+        let (left_node, right_node) =
+            if met { (left_node, right_node) } else { (self.moved_by(left_node, left_place), self.moved_by(right_node, right_place)) };
+
+        let properties = properties::join(kind, &left_node.properties, &right_node.properties, &left_keys, &right_keys, left_total);
+        let logical = fields_of(&join.schema);
+        let mut fields: Vec<FieldRef> = left_node.schema.fields().to_vec();
+        let extra = match kind {
+            JoinKind::Semi | JoinKind::Anti | JoinKind::NotIn => left_total > left_width,
+            JoinKind::Mark => {
+                fields.extend(logical.fields().last().cloned());
+                left_total > left_width
+            }
+            _ => {
+                fields.extend(right_node.schema.fields().iter().cloned());
+                fields.len() > left_width + right_width
+            }
+        };
+        let null_equals_null = join.null_equality == NullEquality::NullEqualsNull;
+        let node = NodeKind::Join {
+            join: kind,
+            left: Box::new(left_node),
+            right: Box::new(right_node),
+            left_keys,
+            right_keys,
+            null_equals_null,
+            condition,
+        };
+        let node = self.node(node, Arc::new(Schema::new(fields)), properties);
         if !extra {
             return Ok(node);
         }
         // Key columns that were computed for the join alone leave again.
-        let schema = fields_of(&join.schema);
-        let kept = schema.fields().iter().enumerate().map(|(index, field)| column_scalar(field.name(), place(index)));
+        let place = |column: usize| if column < left_width { column } else { column - left_width + left_total };
+        let kept = logical.fields().iter().enumerate().map(|(index, field)| column_scalar(field.name(), place(index)));
         let kept = kept.collect();
-        Ok(self.map(node, None, kept, schema))
+        Ok(self.map(node, None, kept, logical))
     }
 
     /// The input with a column for every key at its end, unless it is one already, and where the keys stand.
@@ -82,25 +107,99 @@ impl Lowering<'_> {
         }
         Ok((self.map(input, None, projection, Arc::new(Schema::new(fields))), positions))
     }
-}
 
-/// Both sides' keys, of the same types.
-fn key_expressions(join: &Join) -> Result<(Vec<Expr>, Vec<Expr>)> {
-    let mut keys = (Vec::with_capacity(join.on.len()), Vec::with_capacity(join.on.len()));
-    for (left, right) in &join.on {
-        let left_type = left.get_type(join.left.schema()).map_err(|error| from_datafusion(error, ""))?;
-        let right_type = right.get_type(join.right.schema()).map_err(|error| from_datafusion(error, ""))?;
-        let right = if left_type == right_type { right.clone() } else { cast(right.clone(), Field::new("", left_type, true)) };
-        keys.0.push(left.clone());
-        keys.1.push(right);
+    /// The right side of a join that gives left rows alone, cut down to what decides: the keys and what the condition reads.
+    fn witnesses(
+        &mut self,
+        input: Node,
+        keys: Vec<usize>,
+        condition: Option<Scalar>,
+        left_total: usize,
+    ) -> (Node, Vec<usize>, Option<Scalar>) {
+        let read = condition.iter().flat_map(|condition| collect_columns(&condition.expression));
+        let read = read.filter_map(|column| column.index().checked_sub(left_total));
+        let mut needed: Vec<usize> = keys.iter().copied().chain(read).collect();
+        needed.sort_unstable();
+        needed.dedup();
+        if needed.len() == input.schema.fields().len() {
+            return (input, keys, condition);
+        }
+        let place = |column: usize| needed.iter().position(|wanted| *wanted == column).expect("every column that is read is needed");
+        let keys = keys.into_iter().map(place).collect();
+        let schema = Arc::clone(&input.schema);
+        let condition = condition.map(|condition| {
+            let column = |column: usize| match column.checked_sub(left_total) {
+                None => column_scalar("", column).expression,
+                Some(right) => column_scalar(schema.field(right).name(), left_total + place(right)).expression,
+            };
+            Scalar { expression: moved(&condition.expression, &column), text: condition.text }
+        });
+        let projection = needed.iter().map(|column| column_scalar(schema.field(*column).name(), *column)).collect();
+        let fields: Vec<FieldRef> = needed.iter().map(|column| Arc::clone(&schema.fields()[*column])).collect();
+        (self.map(input, None, projection, Arc::new(Schema::new(fields))), keys, condition)
     }
-    Ok(keys)
 }
 
-/// The condition over the columns as they stand after keys were added.
-fn condition(filter: &Expr, schema: &DFSchema, place: &dyn Fn(usize) -> usize) -> Result<Scalar> {
-    let condition = scalar(filter, schema)?;
+fn kind(join: &Join) -> Result<JoinKind> {
+    Ok(match join.join_type {
+        JoinType::Inner => JoinKind::Inner,
+        JoinType::Left => JoinKind::Left,
+        JoinType::Right => JoinKind::Right,
+        JoinType::Full => JoinKind::Full,
+        JoinType::LeftSemi | JoinType::RightSemi => JoinKind::Semi,
+        JoinType::LeftMark | JoinType::RightMark if !join.null_aware => JoinKind::Mark,
+        JoinType::LeftAnti | JoinType::RightAnti if !join.null_aware => JoinKind::Anti,
+        // The rule of NOT IN is about one comparison, and about all rows on the right.
+        JoinType::LeftAnti if join.on.len() == 1 && condition_of(join).is_none() => JoinKind::NotIn,
+        _ => return Err(support::unsupported("this form of NOT IN with a subquery")),
+    })
+}
+
+/// Both inputs with their keys, of the same types; the one whose rows come out first.
+fn inputs(join: &Join) -> Result<[Input<'_>; 2]> {
+    let mut left = Input { plan: &join.left, keys: Vec::with_capacity(join.on.len()) };
+    let mut right = Input { plan: &join.right, keys: Vec::with_capacity(join.on.len()) };
+    for (left_key, right_key) in &join.on {
+        let left_type = left_key.get_type(left.plan.schema()).map_err(|error| from_datafusion(error, ""))?;
+        let right_type = right_key.get_type(right.plan.schema()).map_err(|error| from_datafusion(error, ""))?;
+        let same = left_type == right_type;
+        left.keys.push(left_key.clone());
+        right.keys.push(if same { right_key.clone() } else { cast(right_key.clone(), Field::new("", left_type, true)) });
+    }
+    let turned = matches!(join.join_type, JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark);
+    Ok(if turned { [right, left] } else { [left, right] })
+}
+
+/// What is left of the condition after the keys, unless it is always true.
+fn condition_of(join: &Join) -> Option<&Expr> {
+    join.filter.as_ref().filter(|filter| !matches!(filter, Expr::Literal(ScalarValue::Boolean(Some(true)), _)))
+}
+
+/// The condition over the left columns (of which there are `left_total`) followed by the right ones.
+fn condition(join: &Join, [left, right]: [&DFSchema; 2], left_total: usize) -> Result<Option<Scalar>> {
+    let Some(filter) = condition_of(join) else { return Ok(None) };
+    // Only what the condition reads: names that it does not use may stand on both sides.
+    let mut fields = Vec::new();
+    let mut places = Vec::new();
+    for column in filter.column_refs() {
+        let (schema, index, place) = match left.index_of_column(column) {
+            Ok(index) => (left, index, index),
+            Err(_) => {
+                let index = right.index_of_column(column).map_err(|error| from_datafusion(error, ""))?;
+                (right, index, left_total + index)
+            }
+        };
+        let (qualifier, field) = schema.qualified_field(index);
+        fields.push((place, (qualifier.cloned(), Arc::clone(field))));
+    }
+    fields.sort_by_key(|(place, _)| *place);
+    let fields = fields.into_iter().map(|(place, field)| {
+        places.push(place);
+        field
+    });
+    let schema = DFSchema::new_with_metadata(fields.collect(), HashMap::new()).map_err(|error| from_datafusion(error, ""))?;
+    let condition = scalar(filter, &schema)?;
     let expression =
-        moved(&condition.expression, &|column| Arc::new(PhysicalColumn::new(visible(schema.field(column).name()), place(column))));
-    Ok(Scalar { expression, text: condition.text })
+        moved(&condition.expression, &|column| Arc::new(PhysicalColumn::new(visible(schema.field(column).name()), places[column])));
+    Ok(Some(Scalar { expression, text: condition.text }))
 }

@@ -1,7 +1,8 @@
-//! What cannot be maintained yet, found before the optimiser turns it into something that the user would not recognise.
+//! What cannot be maintained yet: most is found before the optimiser turns it into something that the user would not recognise; subqueries
+//! afterwards, since the optimiser makes joins of them wherever it can.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 
 use crate::error::{Error, Result};
 use crate::plan::expressions::refuse_volatile;
@@ -28,21 +29,6 @@ pub(super) fn unsupported(construct: &str) -> Error {
         .hint("Leave it out of the view, and put it into the query that reads the view.")
 }
 
-/// What SQL calls a join that is not an inner one.
-pub(super) fn join_name(join_type: JoinType, sets: bool) -> &'static str {
-    match join_type {
-        JoinType::Inner => "INNER JOIN",
-        JoinType::Left => "LEFT JOIN",
-        JoinType::Right => "RIGHT JOIN",
-        JoinType::Full => "FULL JOIN",
-        JoinType::LeftSemi | JoinType::RightSemi if sets => "INTERSECT",
-        JoinType::LeftAnti | JoinType::RightAnti if sets => "EXCEPT",
-        JoinType::LeftSemi | JoinType::RightSemi => "IN or EXISTS with a subquery",
-        JoinType::LeftAnti | JoinType::RightAnti => "NOT IN or NOT EXISTS with a subquery",
-        _ => "a condition on a subquery",
-    }
-}
-
 fn check_node(node: &LogicalPlan) -> Result<()> {
     match node {
         LogicalPlan::Limit(_) => {
@@ -63,28 +49,52 @@ fn check_node(node: &LogicalPlan) -> Result<()> {
         }
         LogicalPlan::Distinct(Distinct::On(_)) => Err(unsupported("DISTINCT ON")),
         LogicalPlan::RecursiveQuery(_) => Err(unsupported("WITH RECURSIVE")),
-        LogicalPlan::Join(join) if matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti | JoinType::Full) => {
-            let sets = join.null_equality == datafusion::common::NullEquality::NullEqualsNull;
-            Err(unsupported(join_name(join.join_type, sets)))
-        }
         _ => Ok(()),
     }
 }
 
 fn check_expression(expr: &Expr) -> Result<()> {
     refuse_volatile(expr)?;
+    refuse(expr, |inner| match inner {
+        Expr::GroupingSet(_) => Some("GROUPING SETS, ROLLUP or CUBE"),
+        Expr::Placeholder(_) => Some("a parameter"),
+        _ => None,
+    })
+}
+
+/// Refuses subqueries that the optimiser could not turn into joins.
+pub(super) fn check_optimized(plan: &LogicalPlan) -> Result<()> {
+    let mut refused = None;
+    let _ = plan.apply(|node| {
+        let _ = node.apply_expressions(|expr| {
+            refused = refuse(expr, subquery_name).err().map(|error| {
+                error.hint("Write it as a join, or move it from the select list, GROUP BY or ON into WHERE or a subquery in FROM.")
+            });
+            Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        });
+        Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    refused.map_or(Ok(()), Err)
+}
+
+fn subquery_name(expr: &Expr) -> Option<&'static str> {
+    match expr {
+        Expr::ScalarSubquery(_) => Some("a scalar subquery in this place"),
+        Expr::Exists(exists) => Some(if exists.negated { "NOT EXISTS in this place" } else { "EXISTS in this place" }),
+        Expr::InSubquery(list) => {
+            Some(if list.negated { "NOT IN with a subquery in this place" } else { "IN with a subquery in this place" })
+        }
+        Expr::SetComparison(_) => Some("ANY or ALL with a subquery in this place"),
+        Expr::OuterReferenceColumn(..) => Some("a subquery that reads columns from outside in this way"),
+        _ => None,
+    }
+}
+
+fn refuse(expr: &Expr, name: impl Fn(&Expr) -> Option<&'static str>) -> Result<()> {
     let mut construct = None;
     let _ = expr.apply(|inner| {
-        construct = match inner {
-            Expr::ScalarSubquery(_) => Some("a scalar subquery"),
-            Expr::Exists(exists) => Some(if exists.negated { "NOT EXISTS" } else { "EXISTS" }),
-            Expr::InSubquery(list) => Some(if list.negated { "NOT IN with a subquery" } else { "IN with a subquery" }),
-            Expr::SetComparison(_) => Some("ANY or ALL with a subquery"),
-            Expr::GroupingSet(_) => Some("GROUPING SETS, ROLLUP or CUBE"),
-            Expr::Placeholder(_) => Some("a parameter"),
-            _ => return Ok(TreeNodeRecursion::Continue),
-        };
-        Ok(TreeNodeRecursion::Stop)
+        construct = name(inner);
+        Ok(if construct.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     construct.map_or(Ok(()), |construct| Err(unsupported(construct)))
 }

@@ -12,7 +12,7 @@ use super::data::Table;
 pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> String {
     let (a, b) = (choose(rng, tables).name.clone(), choose(rng, tables).name.clone());
     let filter = predicate(rng, "");
-    match rng.random_range(0..28) {
+    match rng.random_range(0..44) {
         0 => format!("SELECT id, k + n AS x, upper(s) AS u, d * 2 AS d2, f FROM {a} WHERE {filter}"),
         1 => format!("SELECT CASE WHEN n > 2 THEN 'big' WHEN n IS NULL THEN s ELSE 'small' END AS size, coalesce(d, 0) AS d, b FROM {a}"),
         2 => format!("SELECT * FROM {a} WHERE {filter} AND {}", predicate(rng, "")),
@@ -68,7 +68,55 @@ pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> Stri
             "WITH g AS (SELECT k, sum(d) AS total FROM {a} GROUP BY k) SELECT y.id, y.s, g.total FROM {b} y JOIN g ON y.k = g.k WHERE g.total > {}",
             rng.random_range(-50..150)
         ),
+        26..40 => join(rng, &a, &b),
         _ => over_views(rng, views).unwrap_or_else(|| group(rng, &a, &filter)),
+    }
+}
+
+/// Joins of every kind, with and without keys, and the subqueries that become joins.
+fn join(rng: &mut StdRng, a: &str, b: &str) -> String {
+    let (x, y) = (predicate(rng, "x."), predicate(rng, "y."));
+    let kind = *choose(rng, &["LEFT", "RIGHT", "FULL"]);
+    let not = *choose(rng, &["", "NOT "]);
+    match rng.random_range(0..23) {
+        0 => format!("SELECT x.id AS l, y.id AS r, x.s, y.d, x.k AS xk, y.k AS yk FROM {a} x {kind} JOIN {b} y ON x.k = y.k"),
+        1 => format!("SELECT x.id AS l, y.id AS r, x.n AS xn, y.n AS yn FROM {a} x {kind} JOIN {b} y ON x.k = y.k AND x.s = y.s"),
+        2 => format!("SELECT x.id AS l, y.id AS r FROM {a} x LEFT JOIN {b} y ON x.k = y.k AND x.n < y.n AND {y}"),
+        3 => format!("SELECT x.id AS l, y.id AS r FROM {a} x {kind} JOIN {b} y ON x.n IS NOT DISTINCT FROM y.n WHERE x.id IS NULL OR {x}"),
+        4 => format!(
+            "SELECT y.k, count(*) AS c, count(y.id) AS cy, sum(x.n) AS total FROM {a} x {kind} JOIN {b} y ON x.k = y.k GROUP BY y.k"
+        ),
+        5 => format!("SELECT x.id AS l, y.id AS r FROM {a} x {kind} JOIN {b} y ON x.f = y.f"),
+        6 => format!("SELECT id, s FROM {a} x WHERE {not}EXISTS (SELECT 1 FROM {b} y WHERE x.k = y.k AND {y})"),
+        7 => format!("SELECT id, s FROM {a} x WHERE {not}EXISTS (SELECT 1 FROM {b} y WHERE x.k = y.k AND x.n < y.n) AND {x}"),
+        8 => format!("SELECT id, n FROM {a} x WHERE n {not}IN (SELECT n FROM {b} y WHERE {y})"),
+        9 => format!("SELECT id, n FROM {a} x WHERE {x} OR n {not}IN (SELECT y.k FROM {b} y WHERE {y})"),
+        10 => format!("SELECT id, n FROM {a} x WHERE n {not}IN (SELECT y.n FROM {b} y WHERE y.k = x.k)"),
+        11 => format!("SELECT k, n FROM {a} {} SELECT k, n FROM {b}", choose(rng, &["INTERSECT", "EXCEPT"])),
+        12 => format!("SELECT x.id AS l, y.id AS r FROM {a} x {kind} JOIN {b} y ON x.n > y.n + 3"),
+        13 => format!("SELECT x.id AS l, y.id AS r FROM {a} x CROSS JOIN {b} y WHERE x.d < y.d AND {x}"),
+        14 => format!("SELECT id, d FROM {a} x WHERE d > (SELECT avg(d) FROM {b} y WHERE {y})"),
+        15 => format!(
+            "SELECT id, (SELECT max(y.n) FROM {b} y WHERE y.k = x.k) AS most, (SELECT count(*) FROM {b} y WHERE y.s = x.s) AS c FROM {a} x"
+        ),
+        16 => format!(
+            "SELECT id FROM {a} x WHERE n {} (SELECT y.n FROM {b} y WHERE {y})",
+            choose(rng, &["< ANY", ">= ALL", "= ANY", "<> ALL"])
+        ),
+        17 => format!("SELECT k, count(*) AS c FROM {a} x GROUP BY k HAVING count(*) > (SELECT count(*) / 4 FROM {b} y)"),
+        19 => format!(
+            "SELECT id, n {not}IN (SELECT y.n FROM {b} y WHERE {y}) AS listed, EXISTS (SELECT 1 FROM {b} y WHERE y.s = x.s) AS found FROM {a} x"
+        ),
+        20 => format!("SELECT x.id AS l, y.id AS r FROM {a} x JOIN {b} y ON x.k = y.k AND x.n {not}IN (SELECT n FROM {b})"),
+        21 => format!(
+            "SELECT id, (SELECT y.n FROM {b} y WHERE y.id = x.id AND y.id < 0) AS n FROM {a} x WHERE NOT (n IN (SELECT n FROM {b}) OR x.n > 4)"
+        ),
+        18 => {
+            format!("SELECT x.id AS i, y.id AS j, z.id AS l FROM {a} x LEFT JOIN {b} y ON x.k = y.k LEFT JOIN {a} z ON y.n = z.n WHERE {x}")
+        }
+        _ => format!(
+            "SELECT x.id, y.c FROM {a} x {kind} JOIN (SELECT k, count(*) AS c FROM {b} GROUP BY k) y ON x.k = y.k WHERE y.c IS NULL OR y.c > 1"
+        ),
     }
 }
 

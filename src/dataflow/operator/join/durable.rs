@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Row bytes are Arrow's row format over all columns. Append-only rows need no identity, so they get numbers: those are unique within a
-//! bucket, since a worker counts on from the highest number among the entries of its buckets. The bucket is that of the key's hash.
+//! bucket, since a worker counts on from the highest number among the entries of its buckets. The bucket is that of the key's hash, or of
+//! no key at all where the inputs were not moved by their keys but are all on one worker (NOT IN).
 
 use std::collections::HashSet;
 
@@ -22,26 +23,41 @@ use crate::types::{Changes, bucket};
 /// Marks the keys of append-only sides.
 const NUMBERED: u8 = 2;
 
-/// Hands over what changed on `side`, whose entries start with `tag`.
-pub(super) fn checkpoint(side: &mut Side, tag: u8, changes: &mut StateChanges) -> Result<()> {
-    if side.ledger.is_some() { checkpoint_weighted(side, tag, changes) } else { checkpoint_numbered(side, tag, changes) }
+/// What the entries of a side have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Their keys start with it.
+    pub(super) tag: u8,
+    /// All rows are on one worker, whatever their keys.
+    pub(super) on_one_worker: bool,
 }
 
-fn checkpoint_numbered(side: &mut Side, tag: u8, changes: &mut StateChanges) -> Result<()> {
+impl Place {
+    fn bucket(self, hash: u64) -> u8 {
+        bucket(if self.on_one_worker { 0 } else { hash })
+    }
+}
+
+/// Hands over what changed on `side`.
+pub(super) fn checkpoint(side: &mut Side, place: Place, changes: &mut StateChanges) -> Result<()> {
+    if side.ledger.is_some() { checkpoint_weighted(side, place, changes) } else { checkpoint_numbered(side, place, changes) }
+}
+
+fn checkpoint_numbered(side: &mut Side, place: Place, changes: &mut StateChanges) -> Result<()> {
     let rows: Vec<u32> = (side.unsaved as u32..side.rows.len() as u32).collect();
     for part in rows.chunks(PAIRS_MAX) {
         for (row, value) in part.iter().zip(encode(side, part)?) {
-            let mut key = vec![tag | NUMBERED];
+            let mut key = vec![place.tag | NUMBERED];
             key.extend_from_slice(&side.sequence.to_be_bytes());
             side.sequence += 1;
-            changes.puts.push(StateEntry { bucket: bucket(side.links[*row as usize].hash()), key, value });
+            changes.puts.push(StateEntry { bucket: place.bucket(side.links[*row as usize].hash()), key, value });
         }
     }
     side.unsaved = side.rows.len();
     Ok(())
 }
 
-fn checkpoint_weighted(side: &mut Side, tag: u8, changes: &mut StateChanges) -> Result<()> {
+fn checkpoint_weighted(side: &mut Side, place: Place, changes: &mut StateChanges) -> Result<()> {
     let Some(ledger) = &mut side.ledger else { return Ok(()) };
     let mut dirty = ledger.settle();
     // A row that came and went between two checkpoints was never written, so there is nothing to delete.
@@ -56,9 +72,9 @@ fn checkpoint_weighted(side: &mut Side, tag: u8, changes: &mut StateChanges) -> 
         let encoded = encode(side, part)?;
         let Some(ledger) = &side.ledger else { return Ok(()) };
         for (row, bytes) in part.iter().zip(encoded) {
-            let mut key = vec![tag];
+            let mut key = vec![place.tag];
             key.extend_from_slice(&bytes);
-            let bucket = bucket(side.links[*row as usize].hash());
+            let bucket = place.bucket(side.links[*row as usize].hash());
             match ledger.weights[*row as usize] {
                 0 => deletes.push((bucket, key)),
                 weight => puts.push(StateEntry { bucket, key, value: varint(weight) }),
@@ -120,7 +136,7 @@ impl Restore {
         self.rows.clear();
         self.weights.clear();
         if let Some(arrived) = side.admit(Changes::new(rows, weights))? {
-            side.insert(&arrived)?;
+            side.insert(&arrived, None)?;
         }
         side.unsaved = side.rows.len();
         if let Some(ledger) = &mut side.ledger {

@@ -1,39 +1,48 @@
-//! Pairs the rows of two inputs whose keys are equal.
+//! Joins of every kind: rows of two inputs whose keys are equal and for which a condition holds.
 //!
-//! In: two lists of changes per epoch. Out: the left columns, then the right ones; the weight of a pair is the product of both weights.
-//! Holds: every row of both sides, except those with a NULL key that matches nothing.
+//! In: two lists of changes per epoch. Out, by kind: pairs (the left columns, then the right ones; the weight of a pair is the product of
+//! both weights), pairs and rows without a partner padded with NULLs, or left rows alone. Without keys every row meets every other one: a
+//! nested loop.
+//! Holds: every row of both sides, except those with a NULL key that matches nothing; and per row of a side whose rows also come out by
+//! themselves how many partners it has.
 //!
-//! Left changes meet the right rows of before, then join the left rows; right changes meet the left rows as they are now:
+//! Pairs: left changes meet the right rows of before, then join the left rows; right changes meet the left rows as they are now:
 //!
 //! ```text
 //! ΔL ⋈ R  +  (L + ΔL) ⋈ ΔR   =   ΔL ⋈ R  +  L ⋈ ΔR  +  ΔL ⋈ ΔR
 //! ```
 //!
-//! Everything is done for up to 16 Ki pairs at a time: find their row numbers, read only the columns that decide, drop pairs that do not
-//! match, read the other columns of the rest.
+//! On the way, what matches is counted for the rows of both sides; at the end of the epoch those come out, or go, for which "has a partner"
+//! changed (`alone`). Semi, anti and mark joins do the same without pairs (`witness`).
 
+mod alone;
 mod durable;
+mod pairing;
+mod partners;
 mod side;
 #[cfg(test)]
 mod tests;
+mod witness;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::kernels::cmp::{eq, not_distinct};
-use arrow::compute::{filter, take};
 use arrow::datatypes::SchemaRef;
 
-use self::side::{Arrived, Cursor, Pairs, Side};
+use self::alone::NullRule;
+use self::durable::Place;
+use self::pairing::{Candidates, Matcher, Probe};
+use self::partners::Partners;
+use self::side::{PAIRS_MAX, Side};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
-use crate::dataflow::expr::{Evaluator, narrow};
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Result};
-use crate::plan::Scalar;
+use crate::plan::{JoinKind, Scalar};
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, Epoch, rows_equal};
+use crate::types::{Changes, Epoch};
 
 /// What a join is made of.
 pub struct JoinSpec {
+    /// What comes out.
+    pub kind: JoinKind,
     /// The left rows.
     pub left: SchemaRef,
     /// The right rows.
@@ -46,7 +55,7 @@ pub struct JoinSpec {
     pub null_equals_null: bool,
     /// Over the left columns followed by the right ones.
     pub condition: Option<Scalar>,
-    /// The left columns followed by the right ones.
+    /// The columns that come out.
     pub output: SchemaRef,
     /// No left row is ever retracted.
     pub left_append_only: bool,
@@ -54,44 +63,27 @@ pub struct JoinSpec {
     pub right_append_only: bool,
 }
 
-/// An inner join.
+/// A join.
 pub struct Join {
+    kind: JoinKind,
     /// Left, right.
     sides: [Side; 2],
-    left_width: usize,
-    /// Output positions of the two columns of each key; empty if equal hashes mean equal keys.
-    compared: Vec<(usize, usize)>,
-    null_equals_null: bool,
-    condition: Option<Condition>,
+    matcher: Matcher,
+    /// Of the sides whose rows come out by themselves.
+    partners: [Option<Partners>; 2],
+    /// For NOT IN.
+    null_rule: Option<NullRule>,
     output: OutputSchema,
+    /// Nothing is ever retracted, so that what comes out has no weights.
+    append_only: bool,
     /// A failure to write a checkpoint's entries, told at the next step: `checkpoint` has no way to.
     failed: Option<Error>,
-}
-
-struct Condition {
-    evaluator: Evaluator,
-    /// Output positions of the columns that it reads, in its order.
-    columns: Vec<usize>,
-    schema: SchemaRef,
-}
-
-/// Pairs on their way to the output.
-struct Candidates<'a> {
-    /// Which side's rows arrived: 0 is left.
-    side: usize,
-    arrived: &'a Arrived,
-    /// Of the batch that arrived; `None` if it is all of its rows, once each.
-    arrived_rows: Option<UInt32Array>,
-    held: Vec<u32>,
-    /// The output columns that have been read.
-    columns: Vec<Option<ArrayRef>>,
 }
 
 impl Join {
     /// A join without rows. Fails for columns whose types cannot be held, and for keys of different types.
     pub fn new(spec: JoinSpec, errors: RowErrorSink) -> Result<Self> {
-        let JoinSpec { left, right, left_keys, right_keys, null_equals_null, condition, output, .. } = spec;
-        let left_width = left.fields().len();
+        let JoinSpec { kind, left, right, left_keys, right_keys, condition, output, .. } = spec;
         let key_types_differ = left_keys
             .iter()
             .zip(&right_keys)
@@ -99,133 +91,144 @@ impl Join {
         if left_keys.len() != right_keys.len() || key_types_differ {
             return Err(Error::internal("the keys of a join differ in number or type"));
         }
-        let compared = left_keys.iter().zip(&right_keys).map(|(left_key, right_key)| (*left_key, left_width + right_key)).collect();
-        let condition = condition.map(|scalar| Condition::new(scalar, &output, errors)).transpose()?;
+        // NOT IN has a rule of its own for NULLs, for which they are kept like other keys.
+        let null_equals_null = spec.null_equals_null || kind == JoinKind::NotIn;
+        let keys = left_keys.iter().copied().zip(right_keys.iter().copied());
+        let mut matcher = Matcher::new([&left, &right], keys, null_equals_null, condition, errors)?;
+        // Witnesses are a set even if they only ever arrive.
+        let right_append_only = spec.right_append_only && kind.gives_pairs();
         let sides = [
             Side::new(left, left_keys, null_equals_null, spec.left_append_only)?,
-            Side::new(right, right_keys, null_equals_null, spec.right_append_only)?,
+            Side::new(right, right_keys, null_equals_null, right_append_only)?,
         ];
-        let compared = if sides[0].hash_is_exact() { Vec::new() } else { compared };
-        let output = OutputSchema::new(output);
-        Ok(Join { sides, left_width, compared, null_equals_null, condition, output, failed: None })
+        if sides[0].hash_is_exact() {
+            matcher.trust_hashes();
+        }
+        Ok(Join {
+            kind,
+            sides,
+            matcher,
+            partners: kind.counts_partners().map(|counts| counts.then(Partners::default)),
+            null_rule: (kind == JoinKind::NotIn).then(NullRule::default),
+            output: OutputSchema::new(output),
+            append_only: kind.only_grows() && spec.left_append_only && spec.right_append_only,
+            failed: None,
+        })
     }
 
     /// Takes one batch of one side: what it gives with the other side, then into the state.
     fn advance(&mut self, side: usize, changes: Changes, output: &mut Vec<Changes>) -> Result<()> {
+        let counting = self.partners[side].is_some();
+        if counting && let Some(unmatchable) = self.sides[side].unmatchable(&changes) {
+            self.pass(side, unmatchable, output)?;
+        }
         let Some(arrived) = self.sides[side].admit(changes)? else {
             return Ok(());
         };
-        let heads = self.sides[1 - side].heads(&arrived.hashes);
-        let mut cursor = Cursor::new(&heads);
-        let mut pairs = Pairs::default();
-        loop {
-            let more = self.sides[1 - side].next_pairs(&heads, &mut cursor, &mut pairs);
-            if !pairs.held.is_empty() {
-                self.emit(Candidates::new(side, &arrived, &mut pairs, self.output.promised().fields().len()), output)?;
-            }
-            if !more {
-                break;
-            }
-            pairs.clear();
+        let mut counts = vec![0_i64; if counting { arrived.hashes.len() } else { 0 }];
+        let mut probe = Probe::new(&self.sides, side, &arrived);
+        while let Some(found) = probe.next(&mut self.sides, &self.matcher)? {
+            self.count(side, &found, &mut counts);
+            self.emit(found, output)?;
         }
-        self.sides[side].insert(&arrived)
-    }
-
-    /// Drops the pairs that do not match and pushes the others.
-    fn emit(&self, mut candidates: Candidates<'_>, output: &mut Vec<Changes>) -> Result<()> {
-        if !self.compared.is_empty() {
-            let mask = self.keys_equal(&mut candidates)?;
-            candidates.keep(&mask)?;
+        let Some(partners) = &mut self.partners[side] else {
+            return self.sides[side].insert(&arrived, None);
+        };
+        let mut numbers = Vec::with_capacity(arrived.hashes.len());
+        self.sides[side].insert(&arrived, Some(&mut numbers))?;
+        for (row, number) in numbers.into_iter().enumerate() {
+            partners.weigh(number, arrived.weight(row), counts[row]);
         }
-        if let Some(condition) = &self.condition
-            && !candidates.held.is_empty()
-        {
-            let columns = condition.columns.iter().map(|column| self.read(&mut candidates, *column)).collect::<Result<Vec<_>>>()?;
-            let options = RecordBatchOptions::new().with_row_count(Some(candidates.held.len()));
-            let rows = RecordBatch::try_new_with_options(condition.schema.clone(), columns, &options)?;
-            let weights = self.weights(&candidates);
-            let mask = condition.evaluator.mask(&rows, weights.as_ref())?;
-            candidates.keep(&mask)?;
-        }
-        if candidates.held.is_empty() {
-            return Ok(());
-        }
-        let width = candidates.columns.len();
-        let columns = (0..width).map(|column| self.read(&mut candidates, column)).collect::<Result<Vec<_>>>()?;
-        let weights = self.weights(&candidates);
-        output.push(self.output.changes(columns, candidates.held.len(), weights)?);
         Ok(())
     }
 
-    /// One output column of the candidates, read at most once.
-    fn read(&self, candidates: &mut Candidates<'_>, column: usize) -> Result<ArrayRef> {
-        if let Some(known) = &candidates.columns[column] {
-            return Ok(ArrayRef::clone(known));
-        }
-        let (side, position) = if column < self.left_width { (0, column) } else { (1, column - self.left_width) };
-        let values = if side != candidates.side {
-            self.sides[side].rows.gather(position, &candidates.held)?
-        } else {
-            let arrived = &candidates.arrived.columns[position];
-            match &candidates.arrived_rows {
-                None => ArrayRef::clone(arrived),
-                Some(rows) => take(arrived, rows, None)?,
-            }
-        };
-        candidates.columns[column] = Some(ArrayRef::clone(&values));
-        Ok(values)
-    }
-
-    /// For which candidates all keys are equal, as `rows_equal` means it.
-    fn keys_equal(&self, candidates: &mut Candidates<'_>) -> Result<BooleanArray> {
-        let mut equal = vec![true; candidates.held.len()];
-        for (left, right) in &self.compared {
-            let (left, right) = (self.read(candidates, *left)?, self.read(candidates, *right)?);
-            let compared = if self.null_equals_null { not_distinct(&left, &right) } else { eq(&left, &right) };
-            // The kernel has no word for lists, and tells 0.0 from -0.0: whatever it does not call equal gets a second look.
-            let compared = compared.unwrap_or_else(|_| BooleanArray::from(vec![false; equal.len()]));
-            for (row, equal) in equal.iter_mut().enumerate() {
-                *equal = *equal && (compared.value(row) || self.keys_match(&left, &right, row));
+    /// Counts the partners that rows which arrived on `side` found, and those that found them.
+    fn count(&mut self, side: usize, found: &Candidates<'_>, counts: &mut [i64]) {
+        if !counts.is_empty() {
+            for (pair, row) in found.held.iter().enumerate() {
+                counts[found.arrived_row(pair)] += self.sides[1 - side].weight(*row);
             }
         }
-        Ok(BooleanArray::from(equal))
+        if let Some(partners) = &mut self.partners[1 - side] {
+            for (pair, row) in found.held.iter().enumerate() {
+                partners.gain(*row, found.arrived_weight(pair));
+            }
+        }
     }
 
-    fn keys_match(&self, left: &ArrayRef, right: &ArrayRef, row: usize) -> bool {
-        let null = left.is_null(row) && !self.null_equals_null;
-        !null && rows_equal(std::slice::from_ref(left), row, std::slice::from_ref(right), row)
+    fn emit(&self, mut found: Candidates<'_>, output: &mut Vec<Changes>) -> Result<()> {
+        let columns = self.matcher.read_all(&self.sides, &mut found)?;
+        let weights = (!self.append_only).then(|| found.weights(&self.sides));
+        output.push(self.output.changes(columns, found.held.len(), weights)?);
+        Ok(())
     }
 
-    /// The product of both weights per pair; `None` if neither side has any.
-    fn weights(&self, candidates: &Candidates<'_>) -> Option<Int64Array> {
-        let held = self.sides[1 - candidates.side].ledger.as_ref().map(|ledger| &ledger.weights);
-        // A side with a ledger may still get a batch without weights; the output's form must not change from batch to batch for that.
-        let counted = held.is_some() || self.sides[candidates.side].ledger.is_some();
-        let arrived_weight = |pair: usize| {
-            let row = candidates.arrived_rows.as_ref().map_or(pair, |rows| rows.value(pair) as usize);
-            candidates.arrived.weights.as_ref().map_or(1, |weights| weights.value(row))
-        };
-        let held_weight = |row: u32| held.map_or(1, |weights| weights[row as usize]);
-        counted.then(|| candidates.held.iter().enumerate().map(|(pair, row)| arrived_weight(pair) * held_weight(*row)).collect())
+    /// After a restart: the partners of every row, by probing once more.
+    fn recount(&mut self) -> Result<()> {
+        for side in 0..2 {
+            if self.partners[side].is_none() {
+                continue;
+            }
+            let rows: Vec<u32> = (0..self.sides[side].rows.len() as u32).collect();
+            let mut counts = vec![0_i64; rows.len()];
+            for (part, counts) in rows.chunks(PAIRS_MAX).zip(counts.chunks_mut(PAIRS_MAX)) {
+                let arrived = self.sides[side].again(part, None)?;
+                let mut probe = Probe::again(&self.sides, side, &arrived);
+                while let Some(found) = probe.next(&mut self.sides, &self.matcher)? {
+                    for (pair, row) in found.held.iter().enumerate() {
+                        let weight = self.sides[1 - side].weight(*row);
+                        counts[found.arrived_row(pair)] += if self.kind.gives_pairs() { weight } else { i64::from(weight > 0) };
+                    }
+                }
+            }
+            self.partners[side] = Some(Partners::restored(counts));
+        }
+        if self.null_rule.is_some() {
+            let rows: Vec<u32> = (0..self.sides[1].rows.len() as u32).filter(|row| self.sides[1].weight(*row) > 0).collect();
+            for part in rows.chunks(PAIRS_MAX) {
+                let witnesses = self.sides[1].again(part, None)?;
+                self.note_nulls(&witnesses);
+            }
+        }
+        self.null_rule.iter_mut().for_each(NullRule::restored);
+        Ok(())
+    }
+
+    fn place(&self, side: usize) -> Place {
+        Place { tag: side as u8, on_one_worker: self.kind == JoinKind::NotIn }
     }
 }
 
 impl Operator for Join {
-    fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+    fn step(&mut self, _epoch: Epoch, mut inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        for (side, changes) in inputs.into_iter().enumerate() {
-            for batch in changes {
-                self.advance(side, batch, output)?;
+        if self.kind.gives_pairs() {
+            for (side, changes) in inputs.into_iter().enumerate() {
+                for batch in changes {
+                    self.advance(side, batch, output)?;
+                }
+            }
+        } else {
+            let right = inputs.pop().unwrap_or_default();
+            self.advance_witnessed(inputs.pop().unwrap_or_default(), right, output)?;
+        }
+        self.settle(output)?;
+        for (side, partners) in self.sides.iter_mut().zip(&mut self.partners) {
+            if let Some(kept) = side.compact()?
+                && let Some(partners) = partners
+            {
+                partners.renumber(&kept);
             }
         }
-        self.sides.iter_mut().try_for_each(Side::compact)
+        Ok(())
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) {
-        for (tag, side) in self.sides.iter_mut().enumerate() {
-            if let Err(error) = durable::checkpoint(side, tag as u8, changes) {
+        for side in 0..2 {
+            let place = self.place(side);
+            if let Err(error) = durable::checkpoint(&mut self.sides[side], place, changes) {
                 self.failed.get_or_insert(error);
             }
         }
@@ -242,45 +245,13 @@ impl Operator for Join {
             let side = usize::from(tag & 1);
             restores[side].push(&mut self.sides[side], *tag, key, entry.value)?;
         }
-        restores.iter_mut().zip(&mut self.sides).try_for_each(|(restore, side)| restore.flush(side))
+        restores.iter_mut().zip(&mut self.sides).try_for_each(|(restore, side)| restore.flush(side))?;
+        self.recount()
     }
 
     fn size(&self) -> StateSize {
         let [left, right] = [self.sides[0].size(), self.sides[1].size()];
-        StateSize { rows: left.rows + right.rows, bytes: left.bytes + right.bytes }
-    }
-}
-
-impl Condition {
-    fn new(scalar: Scalar, output: &SchemaRef, errors: RowErrorSink) -> Result<Self> {
-        let (columns, narrowed) = narrow(std::slice::from_ref(&scalar))?;
-        let fields: Vec<_> = columns.iter().map(|column| output.field(*column).clone().with_nullable(true)).collect();
-        let schema = SchemaRef::new(arrow::datatypes::Schema::new(fields));
-        Ok(Condition { evaluator: Evaluator::predicate(&narrowed[0], errors), columns, schema })
-    }
-}
-
-impl<'a> Candidates<'a> {
-    /// Takes the row numbers out of `pairs`.
-    fn new(side: usize, arrived: &'a Arrived, pairs: &mut Pairs, width: usize) -> Self {
-        let rows = std::mem::take(&mut pairs.arrived);
-        let identity = rows.len() == arrived.hashes.len() && rows.iter().enumerate().all(|(pair, row)| pair == *row as usize);
-        let arrived_rows = (!identity).then(|| UInt32Array::from(rows));
-        Candidates { side, arrived, arrived_rows, held: std::mem::take(&mut pairs.held), columns: vec![None; width] }
-    }
-
-    /// Drops the pairs where `mask` is false, also from the columns read so far.
-    fn keep(&mut self, mask: &BooleanArray) -> Result<()> {
-        if mask.true_count() == mask.len() {
-            return Ok(());
-        }
-        for column in self.columns.iter_mut().flatten() {
-            *column = filter(column, mask)?;
-        }
-        let kept = |pair: &usize| mask.value(*pair);
-        let rows = (0..mask.len()).filter(kept).map(|pair| self.arrived_rows.as_ref().map_or(pair as u32, |rows| rows.value(pair)));
-        self.arrived_rows = Some(rows.collect());
-        self.held = (0..mask.len()).filter(kept).map(|pair| self.held[pair]).collect();
-        Ok(())
+        let partners: usize = self.partners.iter().flatten().map(Partners::bytes).sum();
+        StateSize { rows: left.rows + right.rows, bytes: left.bytes + right.bytes + partners }
     }
 }

@@ -14,8 +14,9 @@
 //! that a retraction takes the same time however long the chain of its key is. A row of weight 0 is dead: the next probe that meets it
 //! takes it out of its chain, and compaction frees it when more than half of all rows are dead.
 
-use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
 use arrow::buffer::NullBuffer;
+use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -42,7 +43,7 @@ pub(super) const SAVED: u8 = 2;
 /// Rows of one input, indexed by key.
 pub(super) struct Side {
     pub(super) schema: SchemaRef,
-    keys: Vec<usize>,
+    pub(super) keys: Vec<usize>,
     null_equals_null: bool,
     pub(super) rows: RowStore,
     pub(super) links: Vec<Link>,
@@ -114,6 +115,23 @@ impl Link {
     }
 }
 
+impl Arrived {
+    /// The weight of one row.
+    pub(super) fn weight(&self, row: usize) -> i64 {
+        self.weights.as_ref().map_or(1, |weights| weights.value(row))
+    }
+
+    /// Some of the rows.
+    pub(super) fn take(&self, rows: &UInt32Array) -> Result<Arrived> {
+        let chosen = || rows.values().iter().map(|row| *row as usize);
+        Ok(Arrived {
+            columns: self.columns.iter().map(|column| take(column, rows, None)).collect::<Result<_, _>>()?,
+            weights: self.weights.as_ref().map(|weights| chosen().map(|row| weights.value(row)).collect()),
+            hashes: chosen().map(|row| self.hashes[row]).collect(),
+        })
+    }
+}
+
 impl Cursor {
     pub(super) fn new(heads: &[u32]) -> Self {
         Cursor { row: 0, at: heads.first().copied().unwrap_or(NONE), previous: NONE }
@@ -165,6 +183,24 @@ impl Side {
         }
         let nulls = self.keys.iter().map(|key| changes.column(*key).logical_nulls());
         nulls.fold(None, |all, column| NullBuffer::union(all.as_ref(), column.as_ref())).filter(|nulls| nulls.null_count() > 0)
+    }
+
+    /// The rows with a NULL in their key, if that means that they match nothing.
+    pub(super) fn unmatchable(&self, changes: &Changes) -> Option<Changes> {
+        let matchable = self.matchable(changes)?;
+        let mask: BooleanArray = (0..changes.len()).map(|row| Some(matchable.is_null(row) && changes.weight(row) != 0)).collect();
+        Some(changes.filter(&mask)).filter(|unmatchable| !unmatchable.is_empty())
+    }
+
+    /// The weight of a row; 0 if it is dead.
+    pub(super) fn weight(&self, row: u32) -> i64 {
+        self.ledger.as_ref().map_or(1, |ledger| ledger.weights[row as usize])
+    }
+
+    /// Rows that are held, as if they arrived (again).
+    pub(super) fn again(&self, rows: &[u32], weights: Option<Int64Array>) -> Result<Arrived> {
+        let hashes = rows.iter().map(|row| self.links[*row as usize].hash()).collect();
+        Ok(Arrived { columns: self.rows.gather_all(rows)?, weights, hashes })
     }
 
     /// Drops rows that match nothing; without a ledger a row of weight `n` becomes `n` rows.
@@ -233,13 +269,16 @@ impl Side {
         }
     }
 
-    /// Adds what arrived.
-    pub(super) fn insert(&mut self, arrived: &Arrived) -> Result<()> {
+    /// Adds what arrived. `numbers` gets the number of each row, if anybody wants to know.
+    pub(super) fn insert(&mut self, arrived: &Arrived, numbers: Option<&mut Vec<u32>>) -> Result<()> {
         let count = arrived.hashes.len();
         if self.ledger.is_some() {
-            return self.insert_weighted(arrived);
+            return self.insert_weighted(arrived, numbers);
         }
         let base = self.rows.len();
+        if let Some(numbers) = numbers {
+            numbers.extend(base as u32..(base + count) as u32);
+        }
         let all: Vec<u32> = (0..count as u32).collect();
         self.rows.append(&arrived.columns, &all)?;
         for (row, hash) in arrived.hashes.iter().enumerate() {
@@ -248,23 +287,27 @@ impl Side {
         Ok(())
     }
 
-    fn insert_weighted(&mut self, arrived: &Arrived) -> Result<()> {
+    fn insert_weighted(&mut self, arrived: &Arrived, mut numbers: Option<&mut Vec<u32>>) -> Result<()> {
         let row_hashes = hash_rows(&arrived.columns, arrived.hashes.len());
         let base = self.rows.len();
         let mut fresh = Vec::new();
         for (row, row_hash) in row_hashes.into_iter().enumerate() {
-            let weight = arrived.weights.as_ref().map_or(1, |weights| weights.value(row));
+            let weight = arrived.weight(row);
             let row_hash = (row_hash >> 32) as u32;
             let ledger = self.ledger.as_mut().expect("the caller looked");
             let same = |held: u32| match (held as usize).checked_sub(base) {
                 None => self.rows.equal(held, &arrived.columns, row),
                 Some(new) => rows_equal(&arrived.columns, fresh[new] as usize, &arrived.columns, row),
             };
-            if !ledger.add(row_hash, weight, same) {
-                let number = (base + fresh.len()) as u32;
+            let known = ledger.add(row_hash, weight, same);
+            let number = known.unwrap_or((base + fresh.len()) as u32);
+            if known.is_none() {
                 ledger.push(row_hash, weight, number);
                 fresh.push(row as u32);
                 self.link(number, arrived.hashes[row]);
+            }
+            if let Some(numbers) = &mut numbers {
+                numbers.push(number);
             }
         }
         self.rows.append(&arrived.columns, &fresh)
@@ -285,11 +328,12 @@ impl Side {
     }
 
     /// Frees dead rows if they are the most. Dead rows that the next checkpoint must delete stay until then.
-    pub(super) fn compact(&mut self) -> Result<()> {
-        let Some(ledger) = &self.ledger else { return Ok(()) };
+    /// If rows got other numbers: their old ones, in the new order.
+    pub(super) fn compact(&mut self) -> Result<Option<Vec<u32>>> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
         let free = ledger.dead - ledger.undeleted;
         if free < DEAD_MIN || free * 2 <= self.rows.len() {
-            return Ok(());
+            return Ok(None);
         }
         let kept: Vec<u32> = (0..self.rows.len() as u32).filter(|row| ledger.is_needed(*row)).collect();
         let mut compacted = Side::new(self.schema.clone(), self.keys.clone(), self.null_equals_null, false)?;
@@ -310,7 +354,7 @@ impl Side {
         }
         compacted.ledger = Some(copy);
         *self = compacted;
-        Ok(())
+        Ok(Some(kept))
     }
 
     pub(super) fn size(&self) -> StateSize {
@@ -322,11 +366,11 @@ impl Side {
 }
 
 impl Ledger {
-    /// Adds to the weight of the row for which `same` holds; false if there is none.
-    fn add(&mut self, row_hash: u32, weight: i64, same: impl Fn(u32) -> bool) -> bool {
+    /// Adds to the weight of the row for which `same` holds, and gives its number; `None` if there is none.
+    fn add(&mut self, row_hash: u32, weight: i64, same: impl Fn(u32) -> bool) -> Option<u32> {
         let (weights, row_hashes) = (&mut self.weights, &self.row_hashes);
         let found = self.by_row.find_entry(spread(row_hash), |held| row_hashes[*held as usize] == row_hash && same(*held));
-        let Ok(entry) = found else { return false };
+        let entry = found.ok()?;
         let row = *entry.get();
         let sum = &mut weights[row as usize];
         *sum += weight;
@@ -336,7 +380,7 @@ impl Ledger {
             self.undeleted += usize::from(self.flags[row as usize] & SAVED != 0);
         }
         self.touch(row);
-        true
+        Some(row)
     }
 
     /// Enters a row that was not there.

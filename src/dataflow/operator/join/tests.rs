@@ -1,6 +1,7 @@
-//! The join against nested loops over the same random changes, through checkpoints and restarts.
+//! Joins of every kind against nested loops over the same random changes, through checkpoints and restarts.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
@@ -11,17 +12,20 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 use super::{Join, JoinSpec};
 use crate::dataflow::operator::Operator;
 use crate::dataflow::row_errors::RowErrorLog;
-use crate::plan::Scalar;
+use crate::plan::{JoinKind, Scalar};
 use crate::state::{StateChanges, StateEntry};
 use crate::types::Changes;
 
 /// Key and value.
 type Row = (Option<i64>, i64);
+/// What comes out: either side may be missing or padded; the mark of a mark join.
+type Joined = (Option<Row>, Option<Row>, Option<bool>);
 type Bag<R> = BTreeMap<R, i64>;
 
 /// One kind of join.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Case {
+    kind: JoinKind,
     text_keys: bool,
     without_keys: bool,
     null_equals_null: bool,
@@ -39,10 +43,29 @@ impl Random {
     }
 }
 
+const KINDS: [JoinKind; 7] =
+    [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::Semi, JoinKind::Anti, JoinKind::Mark];
+
+impl Default for Case {
+    fn default() -> Self {
+        Case {
+            kind: JoinKind::Inner,
+            text_keys: false,
+            without_keys: false,
+            null_equals_null: false,
+            condition: false,
+            append_only: [false, false],
+        }
+    }
+}
+
 impl Case {
     fn schema(self, names: &[&str]) -> SchemaRef {
         let key = if self.text_keys { DataType::Utf8 } else { DataType::Int64 };
-        let field = |name: &&str| Field::new(*name, if name.ends_with('k') { key.clone() } else { DataType::Int64 }, true);
+        let field = |name: &&str| match *name {
+            "mark" => Field::new(*name, DataType::Boolean, true),
+            name => Field::new(name, if name.ends_with('k') { key.clone() } else { DataType::Int64 }, true),
+        };
         Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>()))
     }
 
@@ -50,13 +73,18 @@ impl Case {
         let less = BinaryExpr::new(Arc::new(Column::new("lv", 1)), SqlOperator::Lt, Arc::new(Column::new("rv", 3)));
         let keys = || if self.without_keys { vec![] } else { vec![0] };
         let spec = JoinSpec {
+            kind: self.kind,
             left: self.schema(&["lk", "lv"]),
             right: self.schema(&["rk", "rv"]),
             left_keys: keys(),
             right_keys: keys(),
             null_equals_null: self.null_equals_null,
             condition: self.condition.then(|| Scalar { expression: Arc::new(less), text: "lv < rv".into() }),
-            output: self.schema(&["lk", "lv", "rk", "rv"]),
+            output: self.schema(match self.kind {
+                kind if kind.gives_pairs() => &["lk", "lv", "rk", "rv"],
+                JoinKind::Mark => &["lk", "lv", "mark"],
+                _ => &["lk", "lv"],
+            }),
             left_append_only: self.append_only[0],
             right_append_only: self.append_only[1],
         };
@@ -82,11 +110,38 @@ impl Case {
     }
 
     /// Nested loops.
-    fn expected(self, held: &[Bag<Row>; 2]) -> Bag<(Row, Row)> {
+    fn expected(self, held: &[Bag<Row>; 2]) -> Bag<Joined> {
         let mut expected = Bag::new();
-        for (left, left_weight) in &held[0] {
-            for (right, right_weight) in held[1].iter().filter(|(right, _)| self.matches(left, right)) {
-                add(&mut expected, (*left, *right), left_weight * right_weight);
+        for (left, weight) in &held[0] {
+            let partners = || held[1].iter().filter(|(right, _)| self.matches(left, right));
+            let by_weight = partners().map(|(_, weight)| weight).sum::<i64>() > 0;
+            let any = partners().any(|(_, weight)| *weight > 0);
+            let witnesses = || held[1].iter().filter(|(_, weight)| **weight > 0);
+            let by_itself = match self.kind {
+                JoinKind::Inner | JoinKind::Right => None,
+                JoinKind::Left | JoinKind::Full => (!by_weight).then_some(None),
+                JoinKind::Semi => any.then_some(None),
+                JoinKind::Anti => (!any).then_some(None),
+                JoinKind::Mark => Some(Some(any)),
+                JoinKind::NotIn if witnesses().count() == 0 => Some(None),
+                JoinKind::NotIn => {
+                    let unknown = left.0.is_none() || witnesses().any(|(right, _)| right.0.is_none());
+                    (!unknown && !any).then_some(None)
+                }
+            };
+            if let Some(mark) = by_itself {
+                add(&mut expected, (Some(*left), None, mark), *weight);
+            }
+            for (right, right_weight) in partners().filter(|_| self.kind.gives_pairs()) {
+                add(&mut expected, (Some(*left), Some(*right), None), weight * right_weight);
+            }
+        }
+        if matches!(self.kind, JoinKind::Right | JoinKind::Full) {
+            for (right, weight) in &held[1] {
+                let partners = held[0].iter().filter(|(left, _)| self.matches(left, right));
+                if partners.map(|(_, weight)| weight).sum::<i64>() <= 0 {
+                    add(&mut expected, (None, Some(*right), None), *weight);
+                }
             }
         }
         expected
@@ -108,9 +163,12 @@ impl Case {
 }
 
 fn add<R: Ord>(bag: &mut Bag<R>, row: R, weight: i64) {
-    let sum = bag.entry(row).or_default();
-    *sum += weight;
-    bag.retain(|_, weight| *weight != 0);
+    match bag.entry(row) {
+        Entry::Vacant(entry) if weight != 0 => drop(entry.insert(weight)),
+        Entry::Occupied(entry) if *entry.get() == -weight => drop(entry.remove()),
+        Entry::Occupied(mut entry) => *entry.get_mut() += weight,
+        Entry::Vacant(_) => {}
+    }
 }
 
 fn read_key(column: &ArrayRef, row: usize) -> Option<i64> {
@@ -121,13 +179,17 @@ fn read_key(column: &ArrayRef, row: usize) -> Option<i64> {
     text.or_else(|| Some(column.as_primitive::<Int64Type>().value(row)))
 }
 
-fn collect(output: &[Changes], into: &mut Bag<(Row, Row)>) {
+fn collect(case: Case, output: &[Changes], into: &mut Bag<Joined>) {
     for changes in output {
-        assert!(!changes.is_empty());
+        assert!(!changes.is_empty() && changes.len() <= 2 * super::side::PAIRS_MAX);
         for row in 0..changes.len() {
-            let value = |column: usize| changes.column(column).as_primitive::<Int64Type>().value(row);
-            let pair = ((read_key(changes.column(0), row), value(1)), (read_key(changes.column(2), row), value(3)));
-            add(into, pair, changes.weight(row));
+            let side = |column: usize| {
+                let values = changes.column(column + 1).as_primitive::<Int64Type>();
+                values.is_valid(row).then(|| (read_key(changes.column(column), row), values.value(row)))
+            };
+            let right = if case.kind.gives_pairs() { side(2) } else { None };
+            let mark = (case.kind == JoinKind::Mark).then(|| changes.column(2).as_boolean().value(row));
+            add(into, (side(0), right, mark), changes.weight(row));
         }
     }
 }
@@ -170,9 +232,10 @@ fn run(case: Case, seed: u64) {
         let inputs = inputs.collect();
         let mut output = Vec::new();
         join.step(epoch, inputs, &mut output).unwrap();
-        assert!(case.append_only != [true, true] || output.iter().all(|changes| changes.weights().is_none()));
-        collect(&output, &mut found);
-        assert_eq!(found, case.expected(&held), "seed {seed}, epoch {epoch}");
+        let grows = case.append_only == [true, true] && case.kind.only_grows();
+        assert!(output.iter().all(|changes| changes.weights().is_none() == grows));
+        collect(case, &output, &mut found);
+        assert_eq!(found, case.expected(&held), "{case:?}, seed {seed}, epoch {epoch}");
         if random.below(4) == 0 {
             disk.checkpoint(&mut join);
             if random.below(2) == 0 {
@@ -186,11 +249,13 @@ fn run(case: Case, seed: u64) {
 
 #[test]
 fn equals_nested_loops() {
-    for seed in 0..8 {
-        for text_keys in [false, true] {
-            for null_equals_null in [false, true] {
-                for condition in [false, true] {
-                    run(Case { text_keys, null_equals_null, condition, ..Case::default() }, seed);
+    for seed in 0..4 {
+        for kind in KINDS {
+            for text_keys in [false, true] {
+                for null_equals_null in [false, true] {
+                    for condition in [false, true] {
+                        run(Case { kind, text_keys, null_equals_null, condition, ..Case::default() }, seed);
+                    }
                 }
             }
         }
@@ -199,18 +264,65 @@ fn equals_nested_loops() {
 
 #[test]
 fn equals_nested_loops_when_nothing_is_retracted() {
-    for seed in 0..8 {
-        for append_only in [[true, true], [true, false], [false, true]] {
-            run(Case { append_only, text_keys: seed % 2 == 0, ..Case::default() }, seed);
+    for seed in 0..4 {
+        for kind in KINDS {
+            for append_only in [[true, true], [true, false], [false, true]] {
+                run(Case { kind, append_only, text_keys: seed % 2 == 0, condition: seed % 4 < 2, ..Case::default() }, seed);
+            }
         }
     }
 }
 
 #[test]
 fn without_keys_every_pair_matches() {
-    for seed in 0..8 {
-        run(Case { without_keys: true, condition: seed % 2 == 0, ..Case::default() }, seed);
+    for seed in 0..4 {
+        for kind in KINDS {
+            let append_only = [seed == 2, seed == 3];
+            run(Case { kind, without_keys: true, condition: seed % 2 == 0, append_only, ..Case::default() }, seed);
+        }
     }
+}
+
+#[test]
+fn not_in_has_a_rule_for_nulls() {
+    for seed in 0..16 {
+        let append_only = [seed % 3 == 1, seed % 3 == 2];
+        run(Case { kind: JoinKind::NotIn, text_keys: seed % 2 == 0, append_only, ..Case::default() }, seed);
+    }
+}
+
+#[test]
+fn witnesses_are_kept_once_and_a_retraction_of_one_of_many_changes_nothing() {
+    let case = Case { kind: JoinKind::Semi, ..Case::default() };
+    let mut join = case.join();
+    let mut output = Vec::new();
+    let witnesses = vec![((Some(1), 5), 1); 1_000];
+    join.step(1, vec![vec![case.changes(&[((Some(1), 1), 1)])], vec![case.changes(&witnesses)]], &mut output).unwrap();
+    assert_eq!((output.len(), join.size().rows), (1, 2));
+    output.clear();
+    join.step(2, vec![vec![], vec![case.changes(&[((Some(1), 5), -999)])]], &mut output).unwrap();
+    assert!(output.is_empty());
+    join.step(3, vec![vec![], vec![case.changes(&[((Some(1), 5), -1)])]], &mut output).unwrap();
+    assert_eq!((output.len(), output[0].weight(0)), (1, -1));
+}
+
+#[test]
+fn compaction_keeps_the_partners_of_the_rows_that_stay() {
+    let case = Case { kind: JoinKind::Left, ..Case::default() };
+    let mut join = case.join();
+    let many: Vec<(Row, i64)> = (0..12_000).map(|value| ((Some(value), value), 1)).collect();
+    let mut output = Vec::new();
+    join.step(1, vec![vec![case.changes(&many)], vec![case.changes(&[((Some(11_999), 0), 1)])]], &mut output).unwrap();
+    let gone: Vec<(Row, i64)> = many[..11_000].iter().map(|(row, _)| (*row, -1)).collect();
+    join.step(2, vec![vec![case.changes(&gone)], vec![]], &mut output).unwrap();
+    assert_eq!(join.size().rows, 1_001);
+    output.clear();
+    join.step(3, vec![vec![], vec![case.changes(&[((Some(11_999), 0), -1)])]], &mut output).unwrap();
+    let mut found = Bag::new();
+    collect(case, &output, &mut found);
+    let row = (Some(11_999), 11_999);
+    let wanted = [((Some(row), None, None), 1), ((Some(row), Some((Some(11_999), 0)), None), -1)];
+    assert_eq!(found, Bag::from(wanted));
 }
 
 #[test]
