@@ -37,6 +37,7 @@ const LIBRARIES: &[(&str, Places)] = &[
             ("plan/", &[]),
             ("serve/", &[]),
             ("dataflow/expr.rs", &[]),
+            ("dataflow/operator/window/", &[]),
             ("engine/system.rs", &[]),
             ("engine/", &["TableProvider", "ScalarUDF"]),
         ],

@@ -17,8 +17,11 @@ use crate::dataflow::operator::aggregate::combine::Combine;
 use crate::dataflow::operator::hop::Hop;
 use crate::dataflow::operator::join::{Join, JoinSpec};
 use crate::dataflow::operator::map::Map;
+use crate::dataflow::operator::top_n::{TopN, TopNSpec};
+use crate::dataflow::operator::window::{Window, WindowSpec};
 use crate::dataflow::operator::{Operator, Stateless};
 use crate::dataflow::packet::Packet;
+use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Result};
 use crate::plan::{Node, NodeKind};
 use crate::types::{BUCKETS, Changes, Epoch, OperatorId};
@@ -85,10 +88,8 @@ impl<'scope> Renderer<'scope> {
                 };
                 // The one row of a global aggregate is there from the start.
                 let initially = (keys.is_empty() && owner && self.dataflow.restore.is_none()).then_some(self.dataflow.first);
-                let aggregate = aggregate.map(|aggregate| match &input.properties.partitioning {
-                    Some(by) => {
-                        aggregate.partitioned_by(by.iter().filter_map(|column| keys.iter().position(|key| key == column)).collect())
-                    }
+                let aggregate = aggregate.map(|aggregate| match places(input, keys) {
+                    Some(places) => aggregate.partitioned_by(places),
                     None => aggregate,
                 });
                 self.stateful(&[input], node.id, "aggregate", aggregate, initially)
@@ -108,6 +109,12 @@ impl<'scope> Renderer<'scope> {
                 };
                 let join = Join::new(spec, self.dataflow.errors.clone());
                 self.stateful(&[left, right], node.id, "join", join, None)
+            }
+            NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
+            NodeKind::TopN { input, .. } => self.stateful(&[input], node.id, "top_n", top_n(node), None),
+            NodeKind::Window { input, .. } => {
+                let window = window(node, &self.dataflow.errors);
+                self.stateful(&[input], node.id, "window", window, None)
             }
             NodeKind::Union { inputs } => {
                 let flows: Vec<Flow<'scope>> = inputs.iter().map(|input| self.node(input)).collect();
@@ -178,4 +185,50 @@ impl<'scope> Renderer<'scope> {
             self.dataflow.progress.fail(format!("its state cannot be read back: {error}"));
         }
     }
+}
+
+fn top_n(node: &Node) -> Result<TopN> {
+    let NodeKind::TopN { input, keys, order, ranking, offset, limit, numbered, candidates } = &node.kind else {
+        return Err(Error::internal("not a top-n"));
+    };
+    let top_n = TopN::new(TopNSpec {
+        input: Arc::clone(&input.schema),
+        append_only: input.properties.append_only,
+        keys: keys.clone(),
+        order: order.clone(),
+        ranking: *ranking,
+        offset: *offset,
+        limit: *limit,
+        numbered: *numbered,
+        candidates: *candidates,
+        output: Arc::clone(&node.schema),
+    })?;
+    Ok(match places(input, keys) {
+        Some(places) => top_n.partitioned_by(places),
+        None => top_n,
+    })
+}
+
+fn window(node: &Node, errors: &RowErrorSink) -> Result<Window> {
+    let NodeKind::Window { input, keys, order, calls } = &node.kind else {
+        return Err(Error::internal("not a window"));
+    };
+    let spec = WindowSpec {
+        input: Arc::clone(&input.schema),
+        keys: keys.clone(),
+        order: order.clone(),
+        calls: calls.clone(),
+        output: Arc::clone(&node.schema),
+    };
+    let window = Window::new(spec, errors.clone())?;
+    Ok(match places(input, keys) {
+        Some(places) => window.partitioned_by(places),
+        None => window,
+    })
+}
+
+/// Which of `keys` (by their place among them) the input is partitioned by.
+fn places(input: &Node, keys: &[usize]) -> Option<Vec<usize>> {
+    let by = input.properties.partitioning.as_ref()?;
+    Some(by.iter().filter_map(|column| keys.iter().position(|key| key == column)).collect())
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use arrow::datatypes::Schema;
 
-use super::node::{AggregateCall, JoinKind, Node, NodeKind, Plan, Properties, Scalar};
+use super::node::{AggregateCall, Extent, JoinKind, Node, NodeKind, OrderColumn, Plan, Properties, Scalar, WindowMethod};
 
 /// One line per node, inputs below and two blanks further in.
 pub fn explain(plan: &Plan) -> String {
@@ -93,6 +93,12 @@ fn describe(node: &Node) -> String {
         }
         NodeKind::Aggregate { input, keys, aggregates, .. } => grouped("Aggregate", input, keys, aggregates),
         NodeKind::Join { .. } => describe_join(node),
+        NodeKind::TopN { .. } => first_rows(node),
+        NodeKind::Window { input, keys, order, calls } => {
+            let group = if keys.is_empty() { String::new() } else { format!(" by ({})", names(&input.schema, keys.iter().copied())) };
+            let calls: Vec<String> = calls.iter().map(|call| format!("{}, {}", call.text, reach(call.method))).collect();
+            format!("Window{group}{}: {}", ordered(order, &input.schema), calls.join("; "))
+        }
         NodeKind::Union { inputs } => format!("Union of {}", inputs.len()),
     }
 }
@@ -128,6 +134,16 @@ fn describe_join(node: &Node) -> String {
     format!("{name}{by}{on}")
 }
 
+fn first_rows(node: &Node) -> String {
+    let NodeKind::TopN { input, keys, order, ranking, offset, limit, numbered, candidates } = &node.kind else { return String::new() };
+    let word = if *candidates { "Candidates" } else { "TopN" };
+    let group = if keys.is_empty() { String::new() } else { format!(" by ({})", names(&input.schema, keys.iter().copied())) };
+    let first = limit.map(|limit| format!(": {} <= {}", ranking.name(), limit.saturating_add(*offset))).unwrap_or_default();
+    let offset = if *offset == 0 { String::new() } else { format!(", without the first {offset}") };
+    let place = if *numbered { ", with the place" } else { "" };
+    format!("{word}{group}{}{first}{offset}{place}", ordered(order, &input.schema))
+}
+
 /// What the node remembers, and why.
 fn state(node: &Node) -> String {
     match &node.kind {
@@ -156,8 +172,38 @@ fn state(node: &Node) -> String {
             };
             format!("state: {kept}")
         }
+        NodeKind::Window { .. } => "state: every row and its results".to_owned(),
+        NodeKind::TopN { candidates: true, .. } => "state: this worker's first rows".to_owned(),
+        NodeKind::TopN { input, limit, .. } if input.properties.append_only && limit.is_some() => {
+            "state: the first rows of each group".to_owned()
+        }
+        NodeKind::TopN { .. } => "state: every row, since others move up when one is retracted or left out".to_owned(),
         _ => "stateless".to_owned(),
     }
+}
+
+/// What of a partition is computed anew after a change.
+fn reach(method: WindowMethod) -> &'static str {
+    match method {
+        WindowMethod::Place(_) | WindowMethod::Running { .. } => "from the change on",
+        WindowMethod::Near { before: Extent::All, .. } | WindowMethod::Near { after: Extent::All, .. } => "the whole partition",
+        WindowMethod::Near { .. } => "near the change",
+    }
+}
+
+/// ` order by a desc nulls first, b`; NULLs are the greatest values otherwise.
+fn ordered(order: &[OrderColumn], schema: &Schema) -> String {
+    let columns = order.iter().map(|column| {
+        let direction = if column.descending { " desc" } else { "" };
+        let nulls = match (column.descending, column.nulls_first) {
+            (false, true) => " nulls first",
+            (true, false) => " nulls last",
+            _ => "",
+        };
+        format!("{}{direction}{nulls}", schema.field(column.column).name())
+    });
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    if columns.is_empty() { columns } else { format!(" order by {columns}") }
 }
 
 fn properties(properties: &Properties, schema: &Schema) -> String {

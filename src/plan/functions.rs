@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility, lit,
 };
 
+use super::with_ties::WithTies;
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
 
@@ -24,7 +25,11 @@ const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 
 /// The functions that we add to DataFusion's.
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::new(ScalarUDF::from(TumbleStart::new())), Arc::new(ScalarUDF::from(HopStarts::new()))]
+    vec![
+        Arc::new(ScalarUDF::from(TumbleStart::new())),
+        Arc::new(ScalarUDF::from(HopStarts::new())),
+        Arc::new(ScalarUDF::from(WithTies::new())),
+    ]
 }
 
 /// Microseconds of an interval that always lasts equally long and longer than nothing: no months.

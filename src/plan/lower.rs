@@ -8,6 +8,8 @@ mod group;
 mod hop;
 mod join;
 mod support;
+mod top_n;
+mod window;
 
 use std::sync::Arc;
 
@@ -63,19 +65,13 @@ impl Lowering<'_> {
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Node> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
-            LogicalPlan::Projection(projection) => {
-                let input = self.lower(&projection.input)?;
-                let scalars = scalars(&projection.expr, projection.input.schema())?;
-                Ok(self.map(input, None, scalars, fields_of(&projection.schema)))
-            }
-            LogicalPlan::Filter(filter) => {
-                let input = self.lower(&filter.input)?;
-                let predicate = scalar(&filter.predicate, filter.input.schema())?;
-                Ok(self.filter(input, predicate))
-            }
+            LogicalPlan::Projection(projection) => self.projected(projection),
+            LogicalPlan::Filter(filter) => self.filtered(filter),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Subquery(subquery) => self.lower(&subquery.subquery),
-            // The order of a set of rows means nothing; LIMIT, which would give it one, was refused before.
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Sort(sort) if sort.fetch.is_some() => self.limited(plan, 0, None),
+            // The order of a set of rows means nothing, unless there is a limit above.
             LogicalPlan::Sort(sort) => self.lower(&sort.input),
             LogicalPlan::Repartition(repartition) => self.lower(&repartition.input),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
@@ -95,9 +91,8 @@ impl Lowering<'_> {
                 self.constant(schema, columns, rows)
             }
             LogicalPlan::Values(values) => self.values(values),
-            LogicalPlan::Window(_) => Err(support::unsupported("a window function")),
-            LogicalPlan::Limit(_) => Err(support::unsupported("LIMIT")),
-            LogicalPlan::Distinct(_) => Err(support::unsupported("DISTINCT ON")),
+            LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Distinct(Distinct::On(_)) => Err(Error::internal("a DISTINCT ON was left")),
             LogicalPlan::RecursiveQuery(_) => Err(support::unsupported("WITH RECURSIVE")),
             _ => Err(support::unsupported("this statement")),
         }

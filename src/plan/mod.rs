@@ -1,6 +1,7 @@
 //! Statement + catalog → `Node`; pure: reads no clock, file or socket.
 
 mod data_type;
+mod distinct_on;
 mod dml;
 mod errors;
 mod explain;
@@ -21,12 +22,16 @@ mod subqueries;
 mod tests;
 mod text;
 mod text_input;
+mod with_ties;
 
 pub use data_type::sql_type;
 pub use dml::{Change, ConflictUpdate, returning_query};
 pub use errors::from_datafusion;
 pub use explain::{explain, notices};
-pub use node::{AggregateCall, AggregateFunction, JoinKind, Node, NodeKind, Plan, Properties, Scalar};
+pub use node::{
+    AggregateCall, AggregateFunction, Extent, JoinKind, Node, NodeKind, OrderColumn, Plan, Properties, Ranking, Scalar, WindowCall,
+    WindowMethod,
+};
 pub use pg_catalog::prepare_catalog_query;
 pub use planner::{Bound, Planner, PlannerOptions};
 pub use resolve::{NoSystemRelations, ObjectSource, RelationSource, Scope, schema_of};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::window::WindowExpr;
 
 use super::errors::from_datafusion;
 use crate::error::Result;
@@ -130,6 +131,38 @@ pub enum NodeKind {
         /// Over the left columns followed by the right ones.
         condition: Option<Scalar>,
     },
+    /// The first rows of every group, in an order: those whose place by `ranking` is at most `offset + limit`, without the first `offset`
+    /// rows. Rows that the order leaves equal stand in the order of their other columns. The input is partitioned by the keys.
+    TopN {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Positions of the columns that make a group; none: all rows are one group.
+        keys: Vec<usize>,
+        /// What comes first.
+        order: Vec<OrderColumn>,
+        /// What a row's place is.
+        ranking: Ranking,
+        /// Rows left out at the front.
+        offset: u64,
+        /// Rows wanted; `None`: all that follow.
+        limit: Option<u64>,
+        /// Whether the place comes out, as a last column (UInt64).
+        numbered: bool,
+        /// Over an append-only input that is not partitioned: drops what cannot be among the first rows, and retracts nothing that it has
+        /// let through. What comes out is a superset of the answer, and append-only.
+        candidates: bool,
+    },
+    /// Every row with the values of window functions behind its columns. The input is partitioned by the keys.
+    Window {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Positions of the columns that make a partition; none: all rows are one partition.
+        keys: Vec<usize>,
+        /// The order within a partition; rows that it leaves equal stand in the order of their other columns.
+        order: Vec<OrderColumn>,
+        /// What is computed for each row.
+        calls: Vec<WindowCall>,
+    },
     /// All rows of all inputs. Their schemas have the same types.
     Union {
         /// Where rows come from.
@@ -182,6 +215,101 @@ impl JoinKind {
     /// Whether inputs that only grow give an output that only grows.
     pub fn only_grows(self) -> bool {
         matches!(self, JoinKind::Inner | JoinKind::Semi)
+    }
+}
+
+/// A column of an ORDER BY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderColumn {
+    /// Its position.
+    pub column: usize,
+    /// Greater values come first.
+    pub descending: bool,
+    /// NULLs come first.
+    pub nulls_first: bool,
+}
+
+/// One window function.
+#[derive(Clone, Debug)]
+pub struct WindowCall {
+    /// How DataFusion computes it; arguments, partition and order are columns of the input or constants.
+    pub expression: Arc<dyn WindowExpr>,
+    /// Which rows a row's value depends on.
+    pub method: WindowMethod,
+    /// The type of the result.
+    pub result: DataType,
+    /// As EXPLAIN shows it.
+    pub text: String,
+}
+
+/// How a window function is recomputed after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowMethod {
+    /// From the place alone: from the change on.
+    Place(Ranking),
+    /// An aggregate over everything up to the row, or (`peers`) up to the last row that is equal to it in the order: from the change on.
+    Running {
+        /// Whether equal rows count.
+        peers: bool,
+        /// Position of a boolean column; only rows where it is true count.
+        filter: Option<usize>,
+    },
+    /// From the first `head` rows of the partition and the rows near by.
+    Near {
+        /// Rows at the front of the partition.
+        head: u64,
+        /// Rows before.
+        before: Extent,
+        /// Rows behind.
+        after: Extent,
+    },
+}
+
+/// How far a window function looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// So many rows.
+    Rows(u64),
+    /// To the end of the row's own peers, and so many groups of peers further.
+    Peers(u64),
+    /// To the end of the partition.
+    All,
+}
+
+impl WindowMethod {
+    /// Recomputes the whole partition.
+    pub const WHOLE: WindowMethod = WindowMethod::Near { head: 0, before: Extent::All, after: Extent::All };
+}
+
+/// The place of a row among those of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranking {
+    /// 1, 2, 3, 4: every row has its own.
+    RowNumber,
+    /// 1, 2, 2, 4: rows that are equal in the order share one.
+    Rank,
+    /// 1, 2, 2, 3: as `Rank`, without gaps.
+    DenseRank,
+}
+
+impl Ranking {
+    /// The window function of this name.
+    pub fn of(function: &str) -> Option<Self> {
+        match function {
+            "row_number" => Some(Ranking::RowNumber),
+            "rank" => Some(Ranking::Rank),
+            "dense_rank" => Some(Ranking::DenseRank),
+            _ => None,
+        }
+    }
+
+    /// The window function's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Ranking::RowNumber => "row_number",
+            Ranking::Rank => "rank",
+            Ranking::DenseRank => "dense_rank",
+        }
     }
 }
 
@@ -286,7 +414,9 @@ impl Node {
             | NodeKind::Hop { input, .. }
             | NodeKind::Exchange { input, .. }
             | NodeKind::Combine { input, .. }
-            | NodeKind::Aggregate { input, .. } => {
+            | NodeKind::Aggregate { input, .. }
+            | NodeKind::TopN { input, .. }
+            | NodeKind::Window { input, .. } => {
                 vec![input]
             }
             NodeKind::Join { left, right, .. } => vec![left, right],

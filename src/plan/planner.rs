@@ -24,6 +24,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use sqlparser::ast;
 
+use super::distinct_on::without_distinct_on;
 use super::errors::from_datafusion;
 use super::functions;
 use super::names::{name_outputs, visible};
@@ -31,6 +32,7 @@ use super::resolve::{Names, ObjectSource, Scope};
 use super::rules::{all, maintainable};
 use super::subqueries::correlated_to_one_value;
 use super::text;
+use super::with_ties::without_ties;
 use crate::catalog::View;
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, SqlType, sql_type_of};
@@ -120,6 +122,7 @@ impl Planner {
         let options = self.state.config_options();
         let plan = correlated_to_one_value(plan).map_err(|error| from_datafusion(error, text))?;
         let plan = self.state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| from_datafusion(error, text))?;
+        let plan = without_ties(without_distinct_on(plan)?)?;
         let schema = output_schema(&plan);
         let mut depends_on = views;
         depends_on.extend(objects_of(&plan));

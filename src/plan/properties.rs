@@ -56,6 +56,18 @@ pub(super) fn aggregate(input: &Properties, keys: &[usize], aggregates: usize) -
     }
 }
 
+/// The first rows of every group; `single`: one of each at the most. `place`: the column of the place, if it comes out.
+pub(super) fn top_n(input: &Properties, keys: &[usize], single: bool, place: Option<usize>) -> Properties {
+    let of_group = if single { Some(keys.to_vec()) } else { place.map(|place| keys.iter().copied().chain([place]).collect()) };
+    let key = [input.key.clone(), of_group].into_iter().flatten().min_by_key(Vec::len);
+    Properties { append_only: false, key, partitioning: input.partitioning.clone() }
+}
+
+/// The same rows with more columns; `place`: one that tells the rows of a partition apart.
+pub(super) fn window(input: &Properties, keys: &[usize], place: Option<usize>) -> Properties {
+    top_n(input, keys, false, place)
+}
+
 /// What comes out of a join, at the place of the row that made it: a pair's rows are at one place.
 ///
 /// A row that was padded with NULLs is where its own key put it, not where NULL belongs: only columns of a side that is never padded tell

@@ -26,7 +26,7 @@ mod unsupported;
 mod windows;
 
 pub use parse::parse;
-pub use query::is_default;
+pub use query::{WITH_TIES, is_default};
 pub use quote::{quote_ident, quote_literal};
 pub use statement::{
     ColumnDefinition, Copy, CopySubject, CreateTable, CreateView, DropKind, ExplainKind, Insert, InsertConflict, Name, Parsed, Show,

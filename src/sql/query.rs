@@ -5,10 +5,15 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr, VisitorMut};
+use sqlparser::ast::{Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, VisitorMut};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 
 use super::reader::{name_of, position_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+
+/// The function that marks the number of a `FETCH FIRST … WITH TIES`.
+pub const WITH_TIES: &str = "with_ties";
 
 /// The visitor that does it; `text` is what the tree was parsed from.
 pub(super) struct Normalize<'t> {
@@ -32,6 +37,9 @@ impl VisitorMut for Normalize<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         if let Some(lock) = query.locks.first() {
             return refuse(&format!("FOR {}", lock.lock_type), "A query sees one consistent epoch and needs no locks.");
+        }
+        if let Err(error) = fetch_as_limit(query) {
+            return ControlFlow::Break(error);
         }
         let mut body = query.body.as_ref();
         // UNION and its kin lean to the left: the loop follows them down, and what is right of them is a query's core.
@@ -73,6 +81,24 @@ impl Normalize<'_> {
         relation.0.remove(0);
         Ok(())
     }
+}
+
+/// `FETCH FIRST n ROWS` says what LIMIT says; WITH TIES stays as a mark on the number.
+fn fetch_as_limit(query: &mut Query) -> Result<()> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    if fetch.percent {
+        return Err(Error::not_supported("FETCH FIRST … PERCENT is not supported yet").hint("Say how many rows are wanted."));
+    }
+    let quantity = fetch.quantity.map_or_else(|| "1".to_owned(), |quantity| quantity.to_string());
+    let text = if fetch.with_ties { format!("{WITH_TIES}({quantity})") } else { quantity };
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_expr());
+    let wanted = parsed.map_err(|error| Error::new(Kind::Syntax, error.to_string()))?;
+    match &mut query.limit_clause {
+        None => query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(wanted), offset: None, limit_by: Vec::new() }),
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(wanted),
+        Some(_) => return Err(Error::new(Kind::Syntax, "multiple LIMIT clauses not allowed")),
+    }
+    Ok(())
 }
 
 /// Refuses a query's core that changes rows.

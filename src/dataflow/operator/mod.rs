@@ -7,8 +7,11 @@ pub mod aggregate;
 pub mod hop;
 pub mod join;
 pub mod map;
+mod ordered;
 pub mod output;
 pub mod rows;
+pub mod top_n;
+pub mod window;
 
 use crate::error::Result;
 use crate::state::{StateChanges, StateEntry};

@@ -14,7 +14,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use super::{Lowering, cast, fields_of, identity, nullable, scalar, support};
 use crate::error::Result;
 use crate::plan::errors::from_datafusion;
-use crate::plan::expressions::{column_scalar, moved};
+use crate::plan::expressions::{column_scalar, expression_text, moved};
 use crate::plan::names::visible;
 use crate::plan::node::{JoinKind, Node, NodeKind, Scalar};
 use crate::plan::properties;
@@ -85,7 +85,7 @@ impl Lowering<'_> {
     }
 
     /// The input with a column for every key at its end, unless it is one already, and where the keys stand.
-    fn with_keys(&mut self, input: Node, below: &DFSchema, keys: &[Expr]) -> Result<(Node, Vec<usize>)> {
+    pub(super) fn with_keys(&mut self, input: Node, below: &DFSchema, keys: &[Expr]) -> Result<(Node, Vec<usize>)> {
         let width = input.schema.fields().len();
         let mut projection = identity(&input.schema);
         let mut fields: Vec<Field> = input.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
@@ -98,7 +98,7 @@ impl Lowering<'_> {
                 continue;
             }
             let (_, field) = key.to_field(below).map_err(|error| from_datafusion(error, ""))?;
-            fields.push(nullable(&field, visible(field.name())));
+            fields.push(nullable(&field, &expression_text(key)));
             projection.push(scalar(key, below)?);
             positions.push(projection.len() - 1);
         }

@@ -2,7 +2,7 @@
 //! afterwards, since the optimiser makes joins of them wherever it can.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::error::{Error, Result};
 use crate::plan::expressions::refuse_volatile;
@@ -31,23 +31,6 @@ pub(super) fn unsupported(construct: &str) -> Error {
 
 fn check_node(node: &LogicalPlan) -> Result<()> {
     match node {
-        LogicalPlan::Limit(_) => {
-            Err(Error::not_supported("LIMIT is not supported in a materialized view yet: it needs the top-n operator")
-                .hint("Leave LIMIT out of the view, and write it in the query that reads the view."))
-        }
-        LogicalPlan::Sort(sort) if sort.fetch.is_some() => Err(unsupported("ORDER BY with LIMIT")),
-        LogicalPlan::Window(window) => {
-            let name = window.window_expr.iter().find_map(|expr| match expr {
-                Expr::WindowFunction(call) => Some(call.fun.name().to_owned()),
-                Expr::Alias(alias) => match alias.expr.as_ref() {
-                    Expr::WindowFunction(call) => Some(call.fun.name().to_owned()),
-                    _ => None,
-                },
-                _ => None,
-            });
-            Err(unsupported(&format!("the window function {}()", name.unwrap_or_default())))
-        }
-        LogicalPlan::Distinct(Distinct::On(_)) => Err(unsupported("DISTINCT ON")),
         LogicalPlan::RecursiveQuery(_) => Err(unsupported("WITH RECURSIVE")),
         _ => Ok(()),
     }

@@ -12,7 +12,7 @@ use super::data::Table;
 pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> String {
     let (a, b) = (choose(rng, tables).name.clone(), choose(rng, tables).name.clone());
     let filter = predicate(rng, "");
-    match rng.random_range(0..44) {
+    match rng.random_range(0..55) {
         0 => format!("SELECT id, k + n AS x, upper(s) AS u, d * 2 AS d2, f FROM {a} WHERE {filter}"),
         1 => format!("SELECT CASE WHEN n > 2 THEN 'big' WHEN n IS NULL THEN s ELSE 'small' END AS size, coalesce(d, 0) AS d, b FROM {a}"),
         2 => format!("SELECT * FROM {a} WHERE {filter} AND {}", predicate(rng, "")),
@@ -68,7 +68,9 @@ pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> Stri
             "WITH g AS (SELECT k, sum(d) AS total FROM {a} GROUP BY k) SELECT y.id, y.s, g.total FROM {b} y JOIN g ON y.k = g.k WHERE g.total > {}",
             rng.random_range(-50..150)
         ),
-        26..40 => join(rng, &a, &b),
+        26..=30 => first_rows(rng, &a, &filter),
+        31..=36 => windows(rng, &a, &filter),
+        37..51 => join(rng, &a, &b),
         _ => over_views(rng, views).unwrap_or_else(|| group(rng, &a, &filter)),
     }
 }
@@ -135,6 +137,64 @@ fn tumble(rng: &mut StdRng, table: &str, filter: &str) -> String {
         ),
         _ => format!(
             "SELECT window_start, s, min(d) AS least, count(DISTINCT k) AS ks FROM TUMBLE({table}, ts, INTERVAL '{size}') GROUP BY window_start, s"
+        ),
+    }
+}
+
+/// The first rows of an order, of all rows or of each group. What comes out is in the order, so that any choice among equals is the same.
+fn first_rows(rng: &mut StdRng, table: &str, filter: &str) -> String {
+    let (n, skip) = (rng.random_range(1..6), rng.random_range(0..4));
+    let direction = choose(rng, &["", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
+    let place = choose(rng, &["row_number", "rank", "dense_rank"]);
+    let condition = choose(rng, &["r <= 3", "r < 3", "r = 1", "r = 2", "r BETWEEN 2 AND 4"]);
+    match rng.random_range(0..6) {
+        0 => format!("SELECT d, id FROM {table} WHERE {filter} ORDER BY d{direction}, id LIMIT {n}"),
+        1 => format!("SELECT s, n, id FROM {table} ORDER BY s{direction}, n{direction}, id LIMIT {n} OFFSET {skip}"),
+        2 => format!("SELECT n, id FROM {table} ORDER BY n{direction}, id OFFSET {skip}"),
+        3 => format!(
+            "SELECT k, d, r FROM (SELECT k, d, {place}() OVER (PARTITION BY k ORDER BY d{direction}) AS r FROM {table}) x WHERE {condition}"
+        ),
+        4 => format!("SELECT DISTINCT ON (s) s, ts, id FROM {table} WHERE {filter} ORDER BY s, ts{direction}, id"),
+        _ => format!(
+            "SELECT k, count(*) AS c, sum(n) AS total FROM (SELECT k, n FROM {table} ORDER BY k, n{direction} LIMIT {n}) x GROUP BY k"
+        ),
+    }
+}
+
+/// Window functions. The order ends with a unique column, or the function gives equal rows the same.
+fn windows(rng: &mut StdRng, table: &str, filter: &str) -> String {
+    let direction = choose(rng, &["", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
+    let partition = choose(rng, &["PARTITION BY k ", "PARTITION BY s ", "PARTITION BY b, n % 2 ", ""]);
+    let unique = format!("{partition}ORDER BY n{direction}, id, d, ts, f");
+    let peers = format!("{partition}ORDER BY n{direction}");
+    let frame = choose(
+        rng,
+        &[
+            "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW",
+            "ROWS BETWEEN 1 PRECEDING AND 3 FOLLOWING",
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING",
+            "ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+            "GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+        ],
+    );
+    match rng.random_range(0..7) {
+        0 => format!(
+            "SELECT id, n, rank() OVER ({peers}) AS r, dense_rank() OVER ({peers}) AS dr, cume_dist() OVER ({peers}) AS c FROM {table}"
+        ),
+        1 => format!(
+            "SELECT id, n, d, lag(d) OVER ({unique}) AS before, lead(d, 2, 0) OVER ({unique}) AS behind FROM {table} WHERE {filter}"
+        ),
+        2 => format!("SELECT id, sum(d) OVER ({unique} {frame}) AS total, count(*) OVER ({unique} {frame}) AS c FROM {table}"),
+        3 => format!(
+            "SELECT id, n, sum(n) OVER ({peers}) AS running, max(d) OVER ({peers}) AS most, avg(n) OVER ({peers}) AS mean FROM {table}"
+        ),
+        4 => format!("SELECT id, d - avg(d) OVER ({partition}) AS off, count(*) FILTER (WHERE b) OVER ({partition}) AS c FROM {table}"),
+        5 => format!(
+            "SELECT k, sum(run) AS total FROM (SELECT k, sum(n) OVER (PARTITION BY k ORDER BY ts{direction}, n, id) AS run FROM {table}) x GROUP BY k"
+        ),
+        _ => format!(
+            "SELECT id, count(*) OVER ({partition}ORDER BY n RANGE BETWEEN 2 PRECEDING AND 1 FOLLOWING) AS c, first_value(id) OVER ({unique} {frame}) AS f, ntile(3) OVER ({unique}) AS t FROM {table} WHERE id IS NOT NULL"
         ),
     }
 }

@@ -16,7 +16,7 @@ use super::value::{Shape, array_of_words, canonical, fold, hash_bytes, shape, wo
 use crate::error::{Error, Kind, Result};
 
 /// Finds groups, makes new ones and gives their keys back.
-pub(super) trait KeyTable {
+pub(in crate::dataflow::operator) trait KeyTable {
     /// The slot of every row's group, pushed to `slots`; groups that are not there get one.
     fn locate(&mut self, columns: &[ArrayRef], rows: usize, slots: &mut Vec<u32>) -> Result<()>;
     /// The slot of the group with an encoded key.
@@ -36,7 +36,7 @@ pub(super) trait KeyTable {
 }
 
 /// The table that fits the key columns' types.
-pub(super) fn key_table(types: &[DataType]) -> Result<Box<dyn KeyTable>> {
+pub(in crate::dataflow::operator) fn key_table(types: &[DataType]) -> Result<Box<dyn KeyTable>> {
     if types.is_empty() {
         return Ok(Box::new(NoKey));
     }

@@ -19,7 +19,7 @@ pub mod combine;
 mod distinct;
 mod extremes;
 mod finish;
-mod keys;
+pub(super) mod keys;
 mod layout;
 mod multiset;
 mod segments;
@@ -27,7 +27,7 @@ mod state;
 mod sums;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(super) mod value;
 
 use std::mem::take;
 use std::sync::Arc;

@@ -265,7 +265,7 @@ pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
 }
 
 /// Top-level float columns with one zero and one NaN; others as they are.
-pub(super) fn canonical(array: &ArrayRef) -> ArrayRef {
+pub(in crate::dataflow::operator) fn canonical(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float64 => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(canonical_f64)),
         DataType::Float32 => {

@@ -1,0 +1,164 @@
+//! Rows as bytes: comparing two rows' bytes compares them by the order's columns, and where those are equal by all others.
+//!
+//! Both parts are Arrow's row format, whose byte order is the values' order, and of which none is a prefix of another. The columns of the
+//! group's key are in neither: they are the same for all rows of a group. Both zeros are one value, as is every NaN.
+
+use std::cmp::Ordering;
+
+use arrow::array::ArrayRef;
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::row::{RowConverter, Rows, SortField};
+
+use crate::dataflow::operator::aggregate::value::canonical;
+use crate::error::{Error, Result};
+use crate::plan::OrderColumn;
+
+/// One row. Ordered by its bytes.
+#[derive(Clone, Debug)]
+pub(in crate::dataflow::operator) struct Row {
+    bytes: Box<[u8]>,
+    /// How many of the bytes are of the order's columns.
+    order: u32,
+}
+
+impl Row {
+    /// A row from both of its parts.
+    pub(in crate::dataflow::operator) fn new(order: &[u8], rest: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(order.len() + rest.len());
+        bytes.extend_from_slice(order);
+        bytes.extend_from_slice(rest);
+        Row { bytes: bytes.into_boxed_slice(), order: order.len() as u32 }
+    }
+
+    /// All bytes.
+    pub(in crate::dataflow::operator) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes of the order's columns: equal for peers.
+    pub(in crate::dataflow::operator) fn order(&self) -> &[u8] {
+        &self.bytes[..self.order as usize]
+    }
+
+    /// The bytes of the other columns.
+    pub(in crate::dataflow::operator) fn rest(&self) -> &[u8] {
+        &self.bytes[self.order as usize..]
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Row {}
+
+impl PartialOrd for Row {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Row {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bytes.cmp(&other.bytes)
+    }
+}
+
+/// Turns some columns into bytes and back; nothing for no columns.
+struct Part {
+    columns: Vec<usize>,
+    converter: Option<RowConverter>,
+}
+
+/// One batch's rows as bytes.
+pub(in crate::dataflow::operator) struct Encoded {
+    order: Option<Rows>,
+    rest: Option<Rows>,
+}
+
+/// Which column goes where, for one input.
+pub(in crate::dataflow::operator) struct RowFormat {
+    keys: Vec<usize>,
+    order: Part,
+    rest: Part,
+    width: usize,
+}
+
+impl RowFormat {
+    /// For rows of `schema` in groups by `keys`. Fails for a type that has no row format.
+    pub(in crate::dataflow::operator) fn new(schema: &SchemaRef, keys: &[usize], order: &[OrderColumn]) -> Result<Self> {
+        let mut ordered: Vec<OrderColumn> = Vec::new();
+        for column in order {
+            if !keys.contains(&column.column) && !ordered.iter().any(|known| known.column == column.column) {
+                ordered.push(*column);
+            }
+        }
+        let width = schema.fields().len();
+        let rest = (0..width).filter(|column| !keys.contains(column) && !ordered.iter().any(|known| known.column == *column));
+        let rest: Vec<(usize, SortOptions)> = rest.map(|column| (column, SortOptions::default())).collect();
+        let options = |column: &OrderColumn| SortOptions { descending: column.descending, nulls_first: column.nulls_first };
+        let ordered: Vec<(usize, SortOptions)> = ordered.iter().map(|column| (column.column, options(column))).collect();
+        Ok(RowFormat { keys: keys.to_vec(), order: Part::new(schema, &ordered)?, rest: Part::new(schema, &rest)?, width })
+    }
+
+    /// The bytes of every row.
+    pub(in crate::dataflow::operator) fn encode(&self, columns: &[ArrayRef]) -> Result<Encoded> {
+        Ok(Encoded { order: self.order.encode(columns)?, rest: self.rest.encode(columns)? })
+    }
+
+    /// The columns of rows: `keys` are those of their groups, one value per row.
+    pub(in crate::dataflow::operator) fn decode<'a>(
+        &self,
+        keys: Vec<ArrayRef>,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut columns: Vec<Option<ArrayRef>> = vec![None; self.width];
+        for (position, values) in self.keys.iter().zip(keys) {
+            columns[*position] = Some(values);
+        }
+        let order = self.order.decode(rows.clone().map(|(order, _)| order))?;
+        let rest = self.rest.decode(rows.map(|(_, rest)| rest))?;
+        let decoded = self.order.columns.iter().zip(order).chain(self.rest.columns.iter().zip(rest));
+        decoded.for_each(|(position, values)| columns[*position] = Some(values));
+        let columns: Option<Vec<ArrayRef>> = columns.into_iter().collect();
+        columns.ok_or_else(|| Error::internal("a row's format has not all of its columns"))
+    }
+}
+
+impl Part {
+    fn new(schema: &SchemaRef, columns: &[(usize, SortOptions)]) -> Result<Self> {
+        let data_type = |column: usize| -> DataType { schema.field(column).data_type().clone() };
+        let fields = columns.iter().map(|(column, options)| SortField::new_with_options(data_type(*column), *options));
+        let converter = RowConverter::new(fields.collect()).map_err(|_| {
+            let types = columns.iter().map(|(column, _)| data_type(*column).to_string()).collect::<Vec<_>>().join(", ");
+            Error::not_supported(format!("keeping columns of these types in an order in a materialized view's state: {types}"))
+        })?;
+        Ok(Part { columns: columns.iter().map(|(column, _)| *column).collect(), converter: (!columns.is_empty()).then_some(converter) })
+    }
+
+    fn encode(&self, columns: &[ArrayRef]) -> Result<Option<Rows>> {
+        let Some(converter) = &self.converter else { return Ok(None) };
+        let columns: Vec<ArrayRef> = self.columns.iter().map(|column| canonical(&columns[*column])).collect();
+        Ok(Some(converter.convert_columns(&columns)?))
+    }
+
+    fn decode<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+        let Some(converter) = &self.converter else { return Ok(Vec::new()) };
+        let parser = converter.parser();
+        Ok(converter.convert_rows(rows.map(|row| parser.parse(row)))?)
+    }
+}
+
+impl Encoded {
+    /// Both parts of one row.
+    pub(in crate::dataflow::operator) fn parts(&self, row: usize) -> (&[u8], &[u8]) {
+        (part(self.order.as_ref(), row), part(self.rest.as_ref(), row))
+    }
+}
+
+fn part(rows: Option<&Rows>, row: usize) -> &[u8] {
+    rows.map_or(&[], |rows| rows.row(row).data())
+}

@@ -1,0 +1,305 @@
+//! Keeps the first rows of every group, in an order: ORDER BY … LIMIT, DISTINCT ON, `row_number() <= n`.
+//!
+//! In: changes, partitioned by the groups' keys. Out: the difference between the old first rows and the new, and with `numbered` each
+//! row's place as a last column. Holds: every row of the group, since a retraction may promote row `n + 1`; of an append-only input only
+//! the first rows, as no other will ever come out.
+//! Always: what we have emitted equals the first rows of `groups`, at each closed epoch. Rows that the order leaves equal are told apart
+//! by their other columns, so the answer depends on the rows alone: not on their arrival, on workers or on restarts.
+//!
+//! Nothing is kept of what was emitted. Before an epoch's changes go in, old and new list are walked side by side ([`walk`]), from the
+//! first row that changed until both are past the last place wanted. OFFSET without LIMIT is everything but the first rows: it emits the
+//! changes themselves, less what happened among the first.
+
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, UInt64Array};
+use arrow::datatypes::SchemaRef;
+
+use self::walk::{Emit, Walk};
+use super::ordered::{Batch, Change, Groups, Kept, Payload, Place, Sorted};
+use super::output::OutputSchema;
+use super::{Operator, StateSize};
+use crate::error::{Error, Result};
+use crate::plan::{OrderColumn, Ranking};
+use crate::state::{StateChanges, StateEntry};
+use crate::types::{Changes, Epoch};
+
+/// Rows per output batch, as other operators have them.
+const ROWS_PER_BATCH: usize = 16_384;
+
+/// What a top-n is made of.
+#[derive(Clone, Debug)]
+pub struct TopNSpec {
+    /// The rows that come in.
+    pub input: SchemaRef,
+    /// No row is ever retracted.
+    pub append_only: bool,
+    /// Positions of the columns that make a group.
+    pub keys: Vec<usize>,
+    /// What comes first.
+    pub order: Vec<OrderColumn>,
+    /// What a row's place is.
+    pub ranking: Ranking,
+    /// Rows left out at the front.
+    pub offset: u64,
+    /// Rows wanted; `None`: all that follow.
+    pub limit: Option<u64>,
+    /// Whether the place comes out, as a last column.
+    pub numbered: bool,
+    /// Let everything through that may be among the first rows, and retract nothing; the input is append-only.
+    pub candidates: bool,
+    /// The input's columns, and the place.
+    pub output: SchemaRef,
+}
+
+/// The first rows of every group.
+pub struct TopN {
+    groups: Groups<Count>,
+    window: Window,
+    append_only: bool,
+    numbered: bool,
+    candidates: bool,
+    output: OutputSchema,
+}
+
+/// Which places are wanted.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    ranking: Ranking,
+    /// Rows left out at the front.
+    offset: u64,
+    /// The last place wanted; the walk goes no further.
+    end: u64,
+    /// The rows wanted are those that are not in the window: OFFSET without LIMIT.
+    complement: bool,
+}
+
+/// How often a row is there.
+#[derive(Debug)]
+struct Count(u64);
+
+impl Payload for Count {
+    fn weight(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&self, output: &mut Vec<u8>) {
+        output.extend_from_slice(&self.0.to_le_bytes());
+    }
+
+    fn read(input: &mut &[u8]) -> Option<Self> {
+        let (count, rest) = input.split_first_chunk()?;
+        *input = rest;
+        Some(Count(u64::from_le_bytes(*count)))
+    }
+}
+
+impl TopN {
+    /// No rows yet. Fails for columns whose types cannot be held.
+    pub fn new(spec: TopNSpec) -> Result<Self> {
+        let window = match spec.limit {
+            Some(limit) => Window {
+                ranking: spec.ranking,
+                // Whoever reads the candidates leaves the first ones out.
+                offset: if spec.candidates { 0 } else { spec.offset },
+                end: spec.offset.saturating_add(limit),
+                complement: false,
+            },
+            None => Window { ranking: spec.ranking, offset: 0, end: spec.offset, complement: true },
+        };
+        if window.complement && (spec.numbered || spec.ranking != Ranking::RowNumber) {
+            return Err(Error::internal("places are given out for the first rows only"));
+        }
+        Ok(TopN {
+            groups: Groups::new(&spec.input, &spec.keys, &spec.order)?,
+            window,
+            append_only: spec.append_only,
+            numbered: spec.numbered,
+            candidates: spec.candidates,
+            output: OutputSchema::new(spec.output),
+        })
+    }
+
+    /// Says which of the keys (by their place among the keys) the input is exchanged by, if not by all.
+    #[must_use]
+    pub fn partitioned_by(mut self, places: Vec<usize>) -> Self {
+        self.groups.partitioned_by(places);
+        self
+    }
+
+    /// Applies one group's changes to its rows.
+    fn apply(group: &mut Kept<'_, Count>, changes: Vec<Change>) {
+        let mut from = Place::default();
+        for Change { row, weight, .. } in changes {
+            from = group.rows().find(from, &row);
+            let held = group.rows().get(from).filter(|entry| entry.row == row).map(|entry| entry.payload.0);
+            // The walk has made sure that no count falls below zero.
+            match held {
+                Some(count) if count.saturating_add_signed(weight) == 0 => {
+                    group.remove(from);
+                    from = Place::default();
+                }
+                Some(_) => group.update(from, |count| count.0 = count.0.saturating_add_signed(weight)),
+                None => from = group.insert(from, row, Count(weight.unsigned_abs())),
+            }
+        }
+    }
+
+    fn emit(&self, emitted: Emitted, output: &mut Vec<Changes>) -> Result<()> {
+        let Emitted { batch, weights, numbers, .. } = emitted;
+        for start in (0..batch.len()).step_by(ROWS_PER_BATCH) {
+            let range = start..batch.len().min(start + ROWS_PER_BATCH);
+            let mut columns = self.groups.columns(&batch, range.clone())?;
+            if self.numbered {
+                columns.push(Arc::new(UInt64Array::from(numbers[range.clone()].to_vec())) as ArrayRef);
+            }
+            let weights = &weights[range.clone()];
+            let weights = weights.iter().any(|weight| *weight != 1).then(|| Int64Array::from(weights.to_vec()));
+            output.push(self.output.changes(columns, range.len(), weights)?);
+        }
+        Ok(())
+    }
+}
+
+impl Operator for TopN {
+    /// After an error the state is undefined: the view has failed.
+    fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+        let (window, append_only) = (self.window, self.append_only && !self.window.complement);
+        let admit = |rows: &Sorted<Count>, order: &[u8], rest: &[u8]| !append_only || window.may_enter(rows, order, rest);
+        let inputs = inputs.into_iter().flatten().collect();
+        let mut changes = self.groups.gather(inputs, admit)?.into_iter().peekable();
+        let mut touched = Vec::new();
+        let mut emitted = Emitted { numbered: self.numbered, only_insertions: self.candidates, ..Emitted::default() };
+        while let Some(slot) = changes.peek().map(|change| change.slot) {
+            let mut of_group = Vec::new();
+            while let Some(change) = changes.next_if(|change| change.slot == slot) {
+                of_group.push(change);
+            }
+            emitted.slot = slot;
+            Walk::new(window, self.groups.rows(slot), &of_group).run(&mut emitted)?;
+            let mut group = self.groups.open(slot);
+            Self::apply(&mut group, of_group);
+            if append_only {
+                window.prune(&mut group);
+            } else {
+                group.rows().tidy();
+            }
+            touched.push(slot);
+        }
+        self.emit(emitted, output)?;
+        touched.into_iter().for_each(|slot| self.groups.close(slot));
+        Ok(())
+    }
+
+    /// Candidates are not kept: without them more rows come through, none too few, and which worker had them is nobody's business.
+    fn checkpoint(&mut self, changes: &mut StateChanges) {
+        if !self.candidates {
+            self.groups.checkpoint(changes);
+        }
+    }
+
+    fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
+        for entry in entries {
+            self.groups.restore(&entry?)?;
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> StateSize {
+        self.groups.size()
+    }
+}
+
+impl Window {
+    /// Whether a row may be among the first ones of an append-only group that holds its first ones.
+    fn may_enter(self, rows: &Sorted<Count>, order: &[u8], rest: &[u8]) -> bool {
+        if self.end == 0 {
+            return false;
+        }
+        let Some(last) = rows.last() else { return true };
+        let behind = match self.ranking {
+            Ranking::RowNumber => (order, rest) >= (last.row.order(), last.row.rest()),
+            // Peers of the last row come in with it. How many groups of peers there are is not known without counting.
+            Ranking::Rank => order > last.row.order(),
+            Ranking::DenseRank => return true,
+        };
+        !behind || rows.total() < self.end
+    }
+
+    /// Takes out rows behind the last place: of an append-only input they will never come out.
+    fn prune(self, group: &mut Kept<'_, Count>) {
+        match self.ranking {
+            Ranking::RowNumber => {
+                let mut excess = group.rows().total().saturating_sub(self.end);
+                while let Some(last) = group.rows().last().map(|last| last.payload.0).filter(|last| *last <= excess && excess > 0) {
+                    group.pop();
+                    excess -= last;
+                }
+                if excess > 0 {
+                    let last = group.rows().at(self.end - 1);
+                    group.update(last, |count| count.0 -= excess);
+                }
+            }
+            Ranking::Rank => {
+                let total = group.rows().total();
+                if total > self.end {
+                    let border = group.rows().at(self.end.saturating_sub(1));
+                    prune_behind_peers(group, border);
+                }
+            }
+            Ranking::DenseRank => {
+                let (mut peers, mut groups) = (None, 0_u64);
+                let beyond = group.rows().from(Place::default()).find(|entry| {
+                    groups += u64::from(peers != Some(entry.row.order()));
+                    peers = Some(entry.row.order());
+                    groups > self.end
+                });
+                if let Some(beyond) = beyond.map(|entry| entry.row.clone()) {
+                    while group.rows().last().is_some_and(|last| last.row >= beyond) {
+                        group.pop();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Takes out the rows behind the peers of the one at `border`.
+fn prune_behind_peers(group: &mut Kept<'_, Count>, border: Place) {
+    let Some(peers) = group.rows().get(border).map(|entry| entry.row.order().to_vec()) else { return };
+    while group.rows().last().is_some_and(|last| last.row.order() > peers.as_slice()) {
+        group.pop();
+    }
+}
+
+/// What an epoch emits.
+#[derive(Debug, Default)]
+struct Emitted {
+    slot: u32,
+    numbered: bool,
+    only_insertions: bool,
+    batch: Batch,
+    weights: Vec<i64>,
+    numbers: Vec<u64>,
+}
+
+impl Emit for Emitted {
+    fn numbered(&self) -> bool {
+        self.numbered
+    }
+
+    fn emit(&mut self, row: &super::ordered::Row, number: u64, weight: i64) {
+        if weight == 0 || (self.only_insertions && weight < 0) {
+            return;
+        }
+        self.batch.push(self.slot, row);
+        self.weights.push(weight);
+        if self.numbered {
+            self.numbers.push(number);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The top-n against sorting everything, over the same random changes, through checkpoints and restarts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt64Type};
+
+use super::{TopN, TopNSpec};
+use crate::dataflow::operator::Operator;
+use crate::plan::{OrderColumn, Ranking};
+use crate::state::{StateChanges, StateEntry};
+use crate::types::Changes;
+
+/// Key, order, another column.
+type Row = (i64, Option<i64>, i64);
+type Bag<R> = BTreeMap<R, i64>;
+
+/// Numbers that look random, the same in every run (Knuth's MMIX generator).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> i64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % limit) as i64
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    keyed: bool,
+    append_only: bool,
+    candidates: bool,
+    ranking: Ranking,
+    offset: u64,
+    limit: Option<u64>,
+    numbered: bool,
+    descending: bool,
+    nulls_first: bool,
+}
+
+fn schema(numbered: bool) -> SchemaRef {
+    let mut fields =
+        vec![Field::new("k", DataType::Float64, true), Field::new("o", DataType::Int64, true), Field::new("x", DataType::Int64, true)];
+    if numbered {
+        fields.push(Field::new("n", DataType::UInt64, true));
+    }
+    Arc::new(Schema::new(fields))
+}
+
+impl Case {
+    fn operator(self) -> TopN {
+        TopN::new(TopNSpec {
+            input: schema(false),
+            append_only: self.append_only,
+            keys: if self.keyed { vec![0] } else { Vec::new() },
+            order: vec![OrderColumn { column: 1, descending: self.descending, nulls_first: self.nulls_first }],
+            ranking: self.ranking,
+            offset: self.offset,
+            limit: self.limit,
+            numbered: self.numbered,
+            candidates: self.candidates,
+            output: schema(self.numbered),
+        })
+        .unwrap()
+    }
+
+    /// The order's value, so that a smaller one comes first.
+    fn rank_of(self, order: Option<i64>) -> (bool, i64) {
+        let value = order.unwrap_or(0);
+        (order.is_none() != self.nulls_first, if self.descending { -value } else { value })
+    }
+
+    /// All rows sorted, the wanted places kept.
+    fn expected(self, held: &Bag<Row>) -> Bag<(Row, u64)> {
+        let mut groups: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+        for (row, count) in held {
+            let key = if self.keyed { row.0 } else { 0 };
+            groups.entry(key).or_default().extend(std::iter::repeat_n(*row, *count as usize));
+        }
+        let mut expected = Bag::new();
+        for rows in groups.values_mut() {
+            rows.sort_by_key(|row| (self.rank_of(row.1), row.0 == 1, row.0, row.2));
+            let (mut rank, mut dense, mut peers) = (0, 0, None);
+            for (index, row) in rows.iter().enumerate() {
+                if peers != Some(row.1) {
+                    (rank, dense, peers) = (index as u64 + 1, dense + 1, Some(row.1));
+                }
+                let number = match self.ranking {
+                    Ranking::RowNumber => index as u64 + 1,
+                    Ranking::Rank => rank,
+                    Ranking::DenseRank => dense,
+                };
+                let end = self.limit.map_or(u64::MAX, |limit| self.offset + limit);
+                if number <= end && index as u64 >= self.offset {
+                    add(&mut expected, (*row, if self.numbered { number } else { 0 }), 1);
+                }
+            }
+        }
+        expected
+    }
+}
+
+fn add<R: Ord>(bag: &mut Bag<R>, row: R, weight: i64) {
+    *bag.entry(row).or_default() += weight;
+    bag.retain(|_, weight| *weight != 0);
+}
+
+/// Key 0 comes as both zeros, key 1 as NaN.
+fn changes(rows: &[(Row, i64)], random: &mut Random) -> Changes {
+    let key = |key: i64| match key {
+        0 if random.below(2) == 0 => -0.0,
+        1 => f64::NAN,
+        other => other as f64,
+    };
+    let keys: Float64Array = rows.iter().map(|((k, ..), _)| *k).map(key).map(Some).collect();
+    let order: Int64Array = rows.iter().map(|((_, order, _), _)| *order).collect();
+    let others = Int64Array::from_iter_values(rows.iter().map(|((.., other), _)| *other));
+    let weights = Int64Array::from_iter_values(rows.iter().map(|(_, weight)| *weight));
+    let batch = RecordBatch::try_new(schema(false), vec![Arc::new(keys), Arc::new(order), Arc::new(others)]).unwrap();
+    Changes::new(batch, weights.values().iter().any(|weight| *weight != 1).then_some(weights))
+}
+
+fn collect(output: &[Changes], numbered: bool, into: &mut Bag<(Row, u64)>) {
+    for changes in output {
+        assert!(!changes.is_empty());
+        for row in 0..changes.len() {
+            let key = changes.column(0).as_primitive::<Float64Type>().value(row);
+            let order = changes.column(1);
+            let order = order.is_valid(row).then(|| order.as_primitive::<Int64Type>().value(row));
+            let read = (if key.is_nan() { 1 } else { key as i64 }, order, changes.column(2).as_primitive::<Int64Type>().value(row));
+            let number = if numbered { changes.column(3).as_primitive::<UInt64Type>().value(row) } else { 0 };
+            add(into, (read, number), changes.weight(row));
+        }
+    }
+}
+
+/// What a disk would hold.
+#[derive(Default)]
+struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
+
+impl Disk {
+    fn checkpoint(&mut self, operator: &mut TopN) {
+        let mut changes = StateChanges::default();
+        operator.checkpoint(&mut changes);
+        for StateEntry { bucket, key, value } in changes.puts {
+            self.0.insert((bucket, key), value);
+        }
+        for gone in changes.deletes {
+            self.0.remove(&gone);
+        }
+    }
+
+    fn restored(&self, case: Case, worker: usize, workers: usize) -> TopN {
+        let mine = self.0.iter().filter(|((bucket, _), _)| usize::from(*bucket) % workers == worker);
+        let entries = mine.map(|((bucket, key), value)| StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() });
+        let mut operator = case.operator();
+        operator.restore(&mut entries.collect::<Vec<_>>().into_iter().map(Ok)).unwrap();
+        operator
+    }
+}
+
+fn run(case: Case, seed: u64) {
+    let mut random = Random(seed);
+    let mut operator = case.operator();
+    let (mut held, mut emitted, mut disk) = (Bag::new(), Bag::new(), Disk::default());
+    for epoch in 0..60 {
+        let mut drawn = Vec::new();
+        for _ in 0..random.below(8) {
+            let row = (random.below(3), Some(random.below(6)).filter(|order| *order > 0), random.below(3));
+            let weight = if case.append_only { 1 + random.below(4) / 3 } else { random.below(5) - 2 };
+            let there = held.get(&row).copied().unwrap_or(0);
+            let weight = weight.max(-there);
+            add(&mut held, row, weight);
+            // A retraction may come before its insertion.
+            if random.below(3) == 0 && !case.append_only {
+                drawn.push((row, weight - 1));
+                drawn.push((row, 1));
+            } else {
+                drawn.push((row, weight));
+            }
+        }
+        drawn.retain(|(_, weight)| *weight != 0);
+        let mut output = Vec::new();
+        operator.step(epoch, vec![vec![changes(&drawn, &mut random)]], &mut output).unwrap();
+        collect(&output, case.numbered, &mut emitted);
+        assert_eq!(emitted, case.expected(&held), "{case:?} seed {seed} epoch {epoch}");
+        if random.below(4) == 0 {
+            disk.checkpoint(&mut operator);
+            if random.below(2) == 0 {
+                let size = operator.size().rows;
+                let three: usize = (0..3).map(|worker| disk.restored(case, worker, 3).size().rows).sum();
+                assert_eq!(three, size, "each row has one owner");
+                operator = disk.restored(case, 0, 1);
+                assert_eq!(operator.size().rows, size);
+            }
+        }
+    }
+    if case.append_only && case.ranking == Ranking::RowNumber && case.limit.is_some() {
+        assert!(operator.size().rows as u64 <= 3 * (case.offset + case.limit.unwrap_or(0)), "{case:?}");
+    }
+}
+
+#[test]
+fn equals_sorting_everything() {
+    let base = Case {
+        keyed: true,
+        append_only: false,
+        candidates: false,
+        ranking: Ranking::RowNumber,
+        offset: 0,
+        limit: Some(3),
+        numbered: false,
+        descending: false,
+        nulls_first: false,
+    };
+    let mut cases = vec![base, Case { keyed: false, ..base }, Case { limit: None, offset: 2, ..base }, Case { offset: 2, ..base }];
+    cases.push(Case { limit: Some(1), ..base });
+    cases.push(Case { limit: Some(0), ..base });
+    for ranking in [Ranking::RowNumber, Ranking::Rank, Ranking::DenseRank] {
+        cases.push(Case { ranking, numbered: true, ..base });
+        cases.push(Case { ranking, ..base });
+        cases.push(Case { ranking, offset: 1, limit: Some(2), ..base });
+    }
+    for case in cases {
+        for (seed, append_only) in (0..12).zip([true, false].into_iter().cycle()) {
+            run(Case { append_only, descending: seed % 4 > 1, nulls_first: seed % 3 > 1, ..case }, seed);
+        }
+    }
+}
+
+#[test]
+fn candidates_are_enough_for_the_answer_and_never_retracted() {
+    let local = Case {
+        keyed: false,
+        append_only: true,
+        candidates: true,
+        ranking: Ranking::RowNumber,
+        offset: 1,
+        limit: Some(3),
+        numbered: false,
+        descending: true,
+        nulls_first: false,
+    };
+    let (mut first, mut second) = (local.operator(), Case { candidates: false, ..local }.operator());
+    let (mut random, mut held, mut emitted, mut through) = (Random(5), Bag::new(), Bag::new(), 0);
+    for epoch in 0..100 {
+        let drawn: Vec<(Row, i64)> = (0..10).map(|_| ((0, Some(random.below(1_000)), random.below(3)), 1)).collect();
+        drawn.iter().for_each(|(row, weight)| add(&mut held, *row, *weight));
+        let (mut between, mut output) = (Vec::new(), Vec::new());
+        first.step(epoch, vec![vec![changes(&drawn, &mut random)]], &mut between).unwrap();
+        assert!(between.iter().all(|changes| (0..changes.len()).all(|row| changes.weight(row) > 0)));
+        through += between.iter().map(Changes::len).sum::<usize>();
+        second.step(epoch, vec![between], &mut output).unwrap();
+        collect(&output, false, &mut emitted);
+        assert_eq!(emitted, local.expected(&held));
+    }
+    assert!(through < 100, "{through} of 1,000 rows went through");
+    assert!(first.size().rows <= 4);
+}
+
+#[test]
+fn a_row_that_was_never_there_cannot_go() {
+    let case = Case {
+        keyed: true,
+        append_only: false,
+        candidates: false,
+        ranking: Ranking::RowNumber,
+        offset: 0,
+        limit: Some(1),
+        numbered: false,
+        descending: false,
+        nulls_first: false,
+    };
+    let step = case.operator().step(1, vec![vec![changes(&[((1, None, 1), -1)], &mut Random(1))]], &mut Vec::new());
+    assert!(step.is_err());
+}

@@ -1,0 +1,278 @@
+//! Window functions, maintained: every row with the values of its functions behind it.
+//!
+//! In: changes, partitioned by the windows' keys. Out: the difference between the old rows with their results and the new.
+//! Holds: every partition's rows in order, each with the results that were emitted with it; and for running aggregates the accumulators'
+//! state at the start of each piece of the list.
+//! Always: what we have emitted equals the held rows with their results, at each closed epoch. Rows that the order leaves equal stand in
+//! the order of their other columns, so the results depend on the rows alone.
+//!
+//! After a change only those rows are computed anew whose result may differ, and only those emitted whose result does. How far a change
+//! reaches is known for each call from the plan ([`WindowMethod`]), and all calls share the widest [`reach`]:
+//!
+//! ```text
+//! rows        a b c d e f g h i j      x comes between d and e
+//! lag(1)              x e              the row itself and the next
+//! sum over 2 before   x e f            DataFusion computes it over c d x e f
+//! row_number          x e f g h i j    counted from the place
+//! running sum         x e f g h i j    the accumulator goes on from the last remembered state before x
+//! anything else   a b c d x e f g h i j
+//! ```
+//!
+//! What DataFusion computes over a part of the partition is what it computes over all of it: the part holds every row that the results
+//! depend on. A sum of floats may differ in its last digit, as the terms before the part are not in it; so results are kept, and what is
+//! retracted is always what was emitted.
+
+mod compute;
+mod reach;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use datafusion::common::ScalarValue;
+
+use self::compute::Computation;
+use self::reach::Seam;
+use super::ordered::{Batch, Change, Groups, Kept, Payload, Place, Row};
+use super::output::OutputSchema;
+use super::{Operator, StateSize};
+use crate::dataflow::row_errors::RowErrorSink;
+use crate::error::{Error, Result};
+use crate::plan::{OrderColumn, WindowCall};
+use crate::state::{StateChanges, StateEntry};
+use crate::types::{Changes, Epoch};
+
+/// Rows per output batch, as other operators have them.
+const ROWS_PER_BATCH: usize = 16_384;
+
+/// The states of all running aggregates at one place of a partition, one list per call; `None`: not known.
+type Memo = Option<Box<[Vec<ScalarValue>]>>;
+
+/// What a window operator is made of.
+#[derive(Clone, Debug)]
+pub struct WindowSpec {
+    /// The rows that come in.
+    pub input: SchemaRef,
+    /// Positions of the columns that make a partition.
+    pub keys: Vec<usize>,
+    /// The order within a partition.
+    pub order: Vec<OrderColumn>,
+    /// What is computed for each row.
+    pub calls: Vec<WindowCall>,
+    /// The input's columns, then one per call.
+    pub output: SchemaRef,
+}
+
+/// Window functions over one partitioning and order.
+pub struct Window {
+    groups: Groups<Results, Memo>,
+    calls: Vec<WindowCall>,
+    /// The input's columns, all nullable.
+    input: SchemaRef,
+    results: RowConverter,
+    output: OutputSchema,
+    errors: RowErrorSink,
+}
+
+/// The results that were emitted with a row; `None`: it was not emitted yet.
+#[derive(Debug)]
+struct Results(Option<Box<[u8]>>);
+
+impl Payload for Results {
+    fn weight(&self) -> u64 {
+        1
+    }
+
+    fn write(&self, output: &mut Vec<u8>) {
+        let bytes = self.0.as_deref().unwrap_or_default();
+        output.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        output.extend_from_slice(bytes);
+    }
+
+    fn read(input: &mut &[u8]) -> Option<Self> {
+        let (length, rest) = input.split_first_chunk()?;
+        let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        *input = rest;
+        Some(Results(Some(bytes.into())))
+    }
+
+    fn heap(&self) -> usize {
+        self.0.as_ref().map_or(0, |bytes| bytes.len())
+    }
+}
+
+/// Rows with their results on their way out.
+#[derive(Default)]
+struct Emitted {
+    rows: Batch,
+    results: Vec<u8>,
+    ends: Vec<usize>,
+    weights: Vec<i64>,
+}
+
+impl Emitted {
+    fn push(&mut self, slot: u32, row: &Row, results: &[u8], weight: i64) {
+        self.rows.push(slot, row);
+        self.results.extend_from_slice(results);
+        self.ends.push(self.results.len());
+        self.weights.push(weight);
+    }
+
+    fn results(&self, row: usize) -> &[u8] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        &self.results[start..self.ends[row]]
+    }
+}
+
+impl Window {
+    /// No rows yet. Fails for columns whose types cannot be held.
+    pub fn new(spec: WindowSpec, errors: RowErrorSink) -> Result<Self> {
+        let fields = spec.calls.iter().map(|call| SortField::new(call.result.clone())).collect();
+        let results = RowConverter::new(fields).map_err(|_| {
+            let types = spec.calls.iter().map(|call| call.result.to_string()).collect::<Vec<_>>().join(", ");
+            Error::not_supported(format!("keeping window functions' results of these types in a materialized view's state: {types}"))
+        })?;
+        let nullable: Vec<Field> = spec.input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        Ok(Window {
+            groups: Groups::new(&spec.input, &spec.keys, &spec.order)?,
+            calls: spec.calls,
+            input: Arc::new(Schema::new(nullable)),
+            results,
+            output: OutputSchema::new(spec.output),
+            errors,
+        })
+    }
+
+    /// Says which of the keys (by their place among the keys) the input is exchanged by, if not by all.
+    #[must_use]
+    pub fn partitioned_by(mut self, places: Vec<usize>) -> Self {
+        self.groups.partitioned_by(places);
+        self
+    }
+
+    /// Brings one partition up to date.
+    fn update(&mut self, slot: u32, changes: Vec<Change>, emitted: &mut Emitted) -> Result<()> {
+        let seams = apply(&mut self.groups.open(slot), slot, changes, emitted)?;
+        let mut group = self.groups.open(slot);
+        if let Some(first) = seams.first() {
+            group.rows().forget_memos(first.start);
+        }
+        group.rows().tidy();
+        let ranges = reach::affected(self.groups.rows(slot), &self.calls, &seams);
+        for range in ranges {
+            let mut columns = Vec::with_capacity(self.calls.len());
+            let computation = Computation {
+                groups: &self.groups,
+                slot,
+                calls: &self.calls,
+                input: &self.input,
+                results: &self.results,
+                errors: &self.errors,
+            };
+            let memos = computation.run(&range, &mut columns)?;
+            let results = self.results.convert_columns(&columns)?;
+            let mut group = self.groups.open(slot);
+            memos.into_iter().for_each(|(piece, memo)| group.rows().remember(piece, Some(memo)));
+            let mut place = group.rows().at(range.start);
+            for result in &results {
+                settle(&mut group, slot, place, result.data(), emitted)?;
+                place = group.rows().next(place);
+            }
+        }
+        Ok(())
+    }
+
+    fn emit(&self, emitted: &Emitted, output: &mut Vec<Changes>) -> Result<()> {
+        let parser = self.results.parser();
+        for start in (0..emitted.rows.len()).step_by(ROWS_PER_BATCH) {
+            let range: Range<usize> = start..emitted.rows.len().min(start + ROWS_PER_BATCH);
+            let mut columns = self.groups.columns(&emitted.rows, range.clone())?;
+            let results: Vec<ArrayRef> = self.results.convert_rows(range.clone().map(|row| parser.parse(emitted.results(row))))?;
+            columns.extend(results);
+            let weights = Int64Array::from(emitted.weights[range.clone()].to_vec());
+            output.push(self.output.changes(columns, range.len(), Some(weights))?);
+        }
+        Ok(())
+    }
+}
+
+/// Puts an epoch's changes into a partition. Retracts what goes, and tells where something changed, from the front to the end.
+fn apply(group: &mut Kept<'_, Results, Memo>, slot: u32, changes: Vec<Change>, emitted: &mut Emitted) -> Result<Vec<Seam>> {
+    let mut seams: Vec<Seam> = Vec::new();
+    let mut from = Place::default();
+    for Change { row, weight, .. } in changes {
+        from = group.rows().find(from, &row);
+        let start = group.rows().before(from);
+        for _ in 0..weight {
+            from = group.insert(from, row.clone(), Results(None));
+        }
+        for _ in weight..0 {
+            if group.rows().get(from).is_none_or(|entry| entry.row != row) {
+                return Err(Error::internal("a window's input retracted a row that was not there"));
+            }
+            let Results(results) = group.remove(from);
+            emitted.push(slot, &row, &results.unwrap_or_default(), -1);
+            from = group.rows().find(Place::default(), &row);
+        }
+        let end = start + u64::try_from(weight).unwrap_or(0);
+        match seams.last_mut() {
+            Some(last) if last.end >= start => last.end = end,
+            _ => seams.push(start..end),
+        }
+    }
+    Ok(seams)
+}
+
+/// Takes a row's new results, and emits the row if they are not the old ones.
+fn settle(group: &mut Kept<'_, Results, Memo>, slot: u32, place: Place, results: &[u8], emitted: &mut Emitted) -> Result<()> {
+    let Some(entry) = group.rows().get(place) else {
+        return Err(Error::internal("a window function has more results than rows"));
+    };
+    if entry.payload.0.as_deref() == Some(results) {
+        return Ok(());
+    }
+    if let Some(old) = &entry.payload.0 {
+        emitted.push(slot, &entry.row, old, -1);
+    }
+    emitted.push(slot, &entry.row, results, 1);
+    group.update(place, |payload| payload.0 = Some(results.into()));
+    Ok(())
+}
+
+impl Operator for Window {
+    /// After an error the state is undefined: the view has failed.
+    fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+        let mut changes = self.groups.gather(inputs.into_iter().flatten().collect(), |_, _, _| true)?.into_iter().peekable();
+        let (mut emitted, mut touched) = (Emitted::default(), Vec::new());
+        while let Some(slot) = changes.peek().map(|change| change.slot) {
+            let mut of_group = Vec::new();
+            while let Some(change) = changes.next_if(|change| change.slot == slot) {
+                of_group.push(change);
+            }
+            self.update(slot, of_group, &mut emitted)?;
+            touched.push(slot);
+        }
+        self.emit(&emitted, output)?;
+        touched.into_iter().for_each(|slot| self.groups.close(slot));
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, changes: &mut StateChanges) {
+        self.groups.checkpoint(changes);
+    }
+
+    fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
+        for entry in entries {
+            self.groups.restore(&entry?)?;
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> StateSize {
+        self.groups.size()
+    }
+}

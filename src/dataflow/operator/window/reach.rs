@@ -1,0 +1,123 @@
+//! How far a change reaches in a partition: which rows' results may differ.
+//!
+//! All positions are those of the partition as it is now. Too far is never wrong, only slower: a result that is the same is not emitted.
+
+use std::ops::Range;
+
+use super::{Memo, Results};
+use crate::dataflow::operator::ordered::{Place, Sorted};
+use crate::plan::{Extent, Ranking, WindowCall, WindowMethod};
+
+/// Where rows came (all of the range) or went (just before its end).
+pub(super) type Seam = Range<u64>;
+
+/// The rows of a partition.
+pub(super) type Rows = Sorted<Results, Memo>;
+
+/// Which rows must be computed anew, from the front to the end, without overlaps.
+pub(super) fn affected(rows: &Rows, calls: &[WindowCall], seams: &[Seam]) -> Vec<Range<u64>> {
+    let total = rows.total();
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for seam in seams {
+        let reaches = calls.iter().map(|call| of_call(rows, total, call.method, seam));
+        let widest = reaches.reduce(|left, right| left.start.min(right.start)..left.end.max(right.end)).unwrap_or_else(|| seam.clone());
+        match ranges.last_mut() {
+            Some(last) if last.end >= widest.start => *last = last.start.min(widest.start)..last.end.max(widest.end),
+            _ => ranges.push(widest),
+        }
+        // The first seams of a call that reaches to the end have said everything, if nothing reaches backwards from the others.
+        if ranges.first().is_some_and(|range| *range == (0..total)) {
+            break;
+        }
+    }
+    merged(ranges)
+}
+
+/// A later seam may reach back behind an earlier one's range.
+fn merged(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for mut range in ranges {
+        while let Some(last) = merged.pop_if(|last| last.end >= range.start) {
+            range = last.start.min(range.start)..last.end.max(range.end);
+        }
+        merged.push(range);
+    }
+    merged.retain(|range| !range.is_empty());
+    merged
+}
+
+fn of_call(rows: &Rows, total: u64, method: WindowMethod, seam: &Seam) -> Range<u64> {
+    match method {
+        WindowMethod::Place(Ranking::RowNumber) | WindowMethod::Running { peers: false, .. } => seam.start..total,
+        WindowMethod::Place(_) | WindowMethod::Running { peers: true, .. } => back_from_seam(rows, seam, Extent::Peers(0))..total,
+        WindowMethod::Near { head, .. } if seam.start < head => 0..total,
+        WindowMethod::Near { before, after, .. } => {
+            let end = match before {
+                Extent::Rows(count) => seam.end.saturating_add(count).min(total),
+                Extent::Peers(groups) => groups_end(rows, seam.end, groups, total),
+                Extent::All => total,
+            };
+            back_from_seam(rows, seam, after)..end
+        }
+    }
+}
+
+/// Of the rows before a seam, the first that looks so far behind itself that it sees the seam.
+fn back_from_seam(rows: &Rows, seam: &Seam, after: Extent) -> u64 {
+    match after {
+        Extent::Rows(count) => seam.start.saturating_sub(count),
+        Extent::Peers(groups) => seam.start.checked_sub(1).map_or(0, |last| groups_start(rows, last, groups)),
+        Extent::All => 0,
+    }
+}
+
+/// The rows that the results of `range` are computed from.
+pub(super) fn needed(rows: &Rows, method: WindowMethod, range: &Range<u64>) -> Range<u64> {
+    let total = rows.total();
+    let WindowMethod::Near { before, after, .. } = method else { return range.clone() };
+    let start = match before {
+        Extent::Rows(count) => range.start.saturating_sub(count),
+        Extent::Peers(groups) => groups_start(rows, range.start, groups),
+        Extent::All => 0,
+    };
+    let end = match after {
+        Extent::Rows(count) => range.end.saturating_add(count).min(total),
+        Extent::Peers(groups) => groups_end(rows, range.end.saturating_sub(1), groups, total),
+        Extent::All => total,
+    };
+    start..end
+}
+
+/// The first row of the group of peers that is `groups` before that of the row at `position`.
+pub(super) fn groups_start(rows: &Rows, position: u64, groups: u64) -> u64 {
+    let place = rows.at(position);
+    let Some(entry) = rows.get(place) else { return position };
+    let (mut peers, mut left, mut start) = (entry.row.order(), groups, position);
+    for entry in rows.back_from(place) {
+        if entry.row.order() != peers {
+            if left == 0 {
+                break;
+            }
+            (peers, left) = (entry.row.order(), left - 1);
+        }
+        start -= 1;
+    }
+    start
+}
+
+/// The end of the group of peers that is `groups` behind that of the row at `position`.
+fn groups_end(rows: &Rows, position: u64, groups: u64, total: u64) -> u64 {
+    let place: Place = rows.at(position);
+    let Some(entry) = rows.get(place) else { return total };
+    let (mut peers, mut left, mut end) = (entry.row.order(), groups, position);
+    for entry in rows.from(place) {
+        if entry.row.order() != peers {
+            if left == 0 {
+                break;
+            }
+            (peers, left) = (entry.row.order(), left - 1);
+        }
+        end += 1;
+    }
+    end
+}
