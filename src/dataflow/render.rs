@@ -14,6 +14,7 @@ use crate::dataflow::driver::{Flow, SharedOperator, exchange, stateful, stateles
 use crate::dataflow::import::{Handle, Import};
 use crate::dataflow::operator::aggregate::Aggregate;
 use crate::dataflow::operator::aggregate::combine::Combine;
+use crate::dataflow::operator::expand::Expand;
 use crate::dataflow::operator::hop::Hop;
 use crate::dataflow::operator::join::{Join, JoinSpec};
 use crate::dataflow::operator::map::Map;
@@ -69,6 +70,9 @@ impl<'scope> Renderer<'scope> {
             NodeKind::Hop { input, time, slide_us, size_us } => {
                 self.stateless(input, "hop", Hop::new(*time, *slide_us, *size_us, Arc::clone(&node.schema)))
             }
+            NodeKind::Expand { input, keys, sets } => {
+                self.stateless(input, "expand", Expand::new(keys.clone(), sets.clone(), Arc::clone(&node.schema)))
+            }
             NodeKind::Exchange { input, keys } => {
                 let flow = self.node(input);
                 if self.workers == 1 { flow } else { exchange(flow, keys.clone()) }
@@ -86,6 +90,7 @@ impl<'scope> Renderer<'scope> {
                 } else {
                     Aggregate::new(schema, append_only, keys.clone(), aggregates.clone(), output, owner)
                 };
+                let aggregate = aggregate.map(|aggregate| aggregate.reporting_to(self.dataflow.errors.clone()));
                 // The one row of a global aggregate is there from the start.
                 let initially = (keys.is_empty() && owner && self.dataflow.restore.is_none()).then_some(self.dataflow.first);
                 let aggregate = aggregate.map(|aggregate| match places(input, keys) {

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use arrow::datatypes::Schema;
 
-use super::node::{AggregateCall, Extent, JoinKind, Node, NodeKind, OrderColumn, Plan, Properties, Scalar, WindowMethod};
+use super::node::{AggregateCall, Extent, GroupingSet, JoinKind, Node, NodeKind, OrderColumn, Plan, Properties, Scalar, WindowMethod};
 
 /// One line per node, inputs below and two blanks further in.
 pub fn explain(plan: &Plan) -> String {
@@ -83,6 +83,13 @@ fn describe(node: &Node) -> String {
             let slide = if slide_us == size_us { String::new() } else { format!(" every {}", duration(*slide_us)) };
             format!("{word} on {} for {}{slide}", names(&input.schema, [*time]), duration(*size_us))
         }
+        NodeKind::Expand { input, keys, sets } => {
+            let set = |set: &GroupingSet| {
+                let kept = keys.iter().zip(&set.keys).filter(|(_, kept)| **kept).map(|(key, _)| *key);
+                format!("({})", names(&input.schema, kept))
+            };
+            format!("Expand to {}", sets.iter().map(set).collect::<Vec<_>>().join(", "))
+        }
         NodeKind::Exchange { input, keys } if keys.is_empty() => {
             format!("Exchange to one worker ({} columns)", input.schema.fields().len())
         }
@@ -147,19 +154,7 @@ fn first_rows(node: &Node) -> String {
 /// What the node remembers, and why.
 fn state(node: &Node) -> String {
     match &node.kind {
-        NodeKind::Aggregate { input, aggregates, .. } => {
-            use super::node::AggregateFunction::{Max, Min};
-            let ordered = aggregates.iter().any(|call| matches!(call.function, Min | Max)) && !input.properties.append_only;
-            let distinct = aggregates.iter().any(|call| call.distinct);
-            let mut kept = "state: one entry per group".to_owned();
-            if ordered {
-                kept.push_str(", and the values of min and max, since rows may be retracted");
-            }
-            if distinct {
-                kept.push_str(", and the values of DISTINCT aggregates");
-            }
-            kept
-        }
+        NodeKind::Aggregate { input, aggregates, .. } => aggregate_state(aggregates, input.properties.append_only),
         NodeKind::Join { join, .. } => {
             let kept = match join {
                 JoinKind::Inner => "both inputs",
@@ -204,6 +199,28 @@ fn ordered(order: &[OrderColumn], schema: &Schema) -> String {
     });
     let columns = columns.collect::<Vec<_>>().join(", ");
     if columns.is_empty() { columns } else { format!(" order by {columns}") }
+}
+
+/// The classes of the functions, and what each class keeps.
+fn aggregate_state(aggregates: &[AggregateCall], append_only: bool) -> String {
+    use super::node::AggregateFunction::{First, General, Last, Max, Min};
+    let kept = |call: &AggregateCall| match &call.function {
+        Min | Max | First(_) | Last(_) if append_only => "ordered, in place",
+        Min | Max | First(_) | Last(_) => "ordered, with all values since rows may be retracted",
+        General(general) if append_only && general.in_place => "general, in place",
+        General(_) => "general, with all rows of the group",
+        _ if call.distinct => "linear, with every different value",
+        _ => "linear",
+    };
+    let mut classes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for call in aggregates {
+        match classes.iter_mut().find(|(class, _)| *class == kept(call)) {
+            Some((_, calls)) => calls.push(&call.text),
+            None => classes.push((kept(call), vec![&call.text])),
+        }
+    }
+    let classes = classes.into_iter().map(|(class, calls)| format!("; {class}: {}", calls.join(", ")));
+    format!("state: one entry per group{}", classes.collect::<String>())
 }
 
 fn properties(properties: &Properties, schema: &Schema) -> String {

@@ -4,7 +4,9 @@
 //! Nodes are numbered in the order of their construction, inputs first, so the same SQL gives the same numbers.
 
 mod aggregate;
+mod aggregate_call;
 mod group;
+mod grouping;
 mod hop;
 mod join;
 mod support;

@@ -1,5 +1,6 @@
 //! Statement + catalog → `Node`; pure: reads no clock, file or socket.
 
+mod aggregates;
 mod data_type;
 mod distinct_on;
 mod dml;
@@ -7,10 +8,12 @@ mod errors;
 mod explain;
 mod expressions;
 mod functions;
+mod general;
 mod lower;
 mod marks;
 mod names;
 mod node;
+mod pack;
 mod parameters;
 mod pg_catalog;
 mod planner;
@@ -28,9 +31,10 @@ pub use data_type::sql_type;
 pub use dml::{Change, ConflictUpdate, returning_query};
 pub use errors::from_datafusion;
 pub use explain::{explain, notices};
+pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
 pub use node::{
-    AggregateCall, AggregateFunction, Extent, JoinKind, Node, NodeKind, OrderColumn, Plan, Properties, Ranking, Scalar, WindowCall,
-    WindowMethod,
+    AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Moment, Node, NodeKind, OrderColumn, PackedColumn, Plan, Properties,
+    Ranking, Scalar, WindowCall, WindowMethod,
 };
 pub use pg_catalog::prepare_catalog_query;
 pub use planner::{Bound, Planner, PlannerOptions};

@@ -11,8 +11,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::WindowExpr;
 
 use super::errors::from_datafusion;
+use super::general::GeneralAggregate;
 use crate::error::Result;
-use crate::types::ObjectId;
+use crate::types::{ObjectId, PackedRows};
 
 /// A materialised view's plan.
 #[derive(Clone, Debug)]
@@ -82,6 +83,16 @@ pub enum NodeKind {
         slide_us: i64,
         /// Microseconds that a window lasts; as TUMBLE if equal to the slide.
         size_us: i64,
+    },
+    /// Gives every row once per grouping set: all columns, then the key columns again, NULL where the set is without them, then the
+    /// set's id (of the last column's type). Stateless.
+    Expand {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Positions of the key columns.
+        keys: Vec<usize>,
+        /// The sets.
+        sets: Vec<GroupingSet>,
     },
     /// Moves every row to the worker that owns the hash of these columns; to worker 0 if there are none.
     Exchange {
@@ -313,12 +324,22 @@ impl Ranking {
     }
 }
 
+/// One of several ways in which the same rows are grouped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupingSet {
+    /// For each key whether the set has it.
+    pub keys: Vec<bool>,
+    /// As DataFusion's `Aggregate::INTERNAL_GROUPING_ID`: a bit per key, the last key's the lowest, set where the key is missing; above
+    /// them which occurrence of the same set it is.
+    pub id: u64,
+}
+
 /// One aggregate function over one column of the input.
 #[derive(Clone, Debug)]
 pub struct AggregateCall {
     /// Which one.
     pub function: AggregateFunction,
-    /// Position of its argument in the input's columns; `None` for `count(*)`.
+    /// Position of its argument in the input's columns; `None` for `count(*)`. Several arguments come as one column.
     pub argument: Option<usize>,
     /// Each different value counts once.
     pub distinct: bool,
@@ -347,7 +368,7 @@ impl AggregateCall {
         if self.distinct {
             return None;
         }
-        match self.function {
+        match &self.function {
             AggregateFunction::Count if self.argument.is_none() && self.filter.is_none() => Some(Vec::new()),
             AggregateFunction::Count => Some(vec![DataType::Int64]),
             AggregateFunction::Sum => match &self.result {
@@ -358,28 +379,87 @@ impl AggregateCall {
             },
             AggregateFunction::Min | AggregateFunction::Max => append_only.then(|| vec![self.result.clone()]),
             AggregateFunction::BoolAnd | AggregateFunction::BoolOr => Some(vec![DataType::Int64, DataType::Int64]),
-            AggregateFunction::Avg => None,
+            _ => None,
         }
     }
 }
 
-/// Aggregates that are maintained in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The aggregates there are, by what it takes to maintain them. What `docs/sql.md` calls linear: a number per group, to which every
+/// change is added; ordered: the first or last of a set, kept in place where rows only come, else with the whole set; general: the
+/// group's rows, from which DataFusion computes the result anew whenever they change.
+#[derive(Clone, Debug, PartialEq)]
 pub enum AggregateFunction {
-    /// Rows, or rows where the argument is not NULL.
+    /// Linear: rows, or rows where the argument is not NULL.
     Count,
-    /// Int64, Float64 or Decimal arguments (coerced by the plan); NULL when no value.
+    /// Linear: Int64, Float64 or Decimal arguments (coerced by the plan); NULL when no value.
     Sum,
-    /// Float64 or Decimal arguments; NULL when no value.
+    /// Linear: Float64 or Decimal arguments; NULL when no value.
     Avg,
-    /// The least value.
+    /// Ordered: the least value.
     Min,
-    /// The greatest value.
+    /// Ordered: the greatest value.
     Max,
-    /// Whether all are true.
+    /// Linear: whether all are true.
     BoolAnd,
-    /// Whether any is true.
+    /// Linear: whether any is true.
     BoolOr,
+    /// Linear: the exclusive or of integers; NULL when no value.
+    BitXor,
+    /// Linear: variances, covariances, correlations and regressions. The argument is Float64, or a struct of two Float64 that is NULL
+    /// where one of them is.
+    Moment(Moment),
+    /// Ordered: a column of the least packed row.
+    First(PackedColumn),
+    /// Ordered: a column of the greatest packed row.
+    Last(PackedColumn),
+    /// General: the argument is a column of packed rows.
+    General(Arc<GeneralAggregate>),
+}
+
+/// What is computed from the sums of values, of their squares and of their products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// `var_pop`.
+    VariancePopulation,
+    /// `var_samp`.
+    VarianceSample,
+    /// `stddev_pop`.
+    DeviationPopulation,
+    /// `stddev_samp`.
+    DeviationSample,
+    /// `covar_pop`.
+    CovariancePopulation,
+    /// `covar_samp`.
+    CovarianceSample,
+    /// `corr`.
+    Correlation,
+    /// `regr_slope`; y is the first argument, x the second, here and below.
+    Slope,
+    /// `regr_intercept`.
+    Intercept,
+    /// `regr_count`.
+    Pairs,
+    /// `regr_r2`.
+    Determination,
+    /// `regr_avgx`.
+    MeanX,
+    /// `regr_avgy`.
+    MeanY,
+    /// `regr_sxx`.
+    SquaresX,
+    /// `regr_syy`.
+    SquaresY,
+    /// `regr_sxy`.
+    Products,
+}
+
+/// One column of packed rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedColumn {
+    /// How they are packed.
+    pub rows: Arc<PackedRows>,
+    /// Which column.
+    pub column: usize,
 }
 
 /// An expression over a batch's columns.
@@ -412,6 +492,7 @@ impl Node {
             NodeKind::Import { .. } | NodeKind::Constant { .. } => Vec::new(),
             NodeKind::Map { input, .. }
             | NodeKind::Hop { input, .. }
+            | NodeKind::Expand { input, .. }
             | NodeKind::Exchange { input, .. }
             | NodeKind::Combine { input, .. }
             | NodeKind::Aggregate { input, .. }

@@ -24,6 +24,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use sqlparser::ast;
 
+use super::aggregates;
 use super::distinct_on::without_distinct_on;
 use super::errors::from_datafusion;
 use super::functions;
@@ -98,6 +99,9 @@ impl Planner {
         let mut planner = Planner { state, view_optimizer: Optimizer::with_rules(maintainable()), view_options: Arc::new(view_options) };
         for function in functions::all() {
             planner.register_udf(function)?;
+        }
+        for function in aggregates::all() {
+            planner.state.register_udaf(function).map_err(|error| from_datafusion(error, ""))?;
         }
         Ok(planner)
     }

@@ -35,6 +35,15 @@ pub(super) fn hop(input: &Properties, columns: usize, tumbling: bool) -> Propert
     Properties { append_only: input.append_only, key, partitioning: input.partitioning.clone() }
 }
 
+/// A row comes out once per grouping set: the set's id, in column `id`, joins the key.
+pub(super) fn expand(input: &Properties, id: usize) -> Properties {
+    let key = input.key.clone().map(|mut key| {
+        key.push(id);
+        key
+    });
+    Properties { append_only: input.append_only, key, partitioning: input.partitioning.clone() }
+}
+
 /// The same rows elsewhere.
 pub(super) fn exchange(input: &Properties, keys: &[usize]) -> Properties {
     Properties { partitioning: Some(keys.to_vec()), ..input.clone() }

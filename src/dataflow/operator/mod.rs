@@ -4,6 +4,7 @@
 //! at that moment all inputs of the epoch are known. The shared driver does the plumbing; tests drive operators without timely.
 
 pub mod aggregate;
+pub mod expand;
 pub mod hop;
 pub mod join;
 pub mod map;

@@ -2,42 +2,41 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
-use datafusion::common::DFSchema;
-use datafusion::logical_expr::expr::AggregateFunction as LogicalAggregate;
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
+use arrow::datatypes::{Field, Schema};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::utils::grouping_set_to_exprlist;
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, lit};
 
-use super::{Lowering, cast, fields_of, nullable, scalars, support};
-use crate::error::{Error, Result};
+use super::aggregate_call::{call, unaliased};
+use super::{Lowering, fields_of, grouping, nullable, scalar, scalars};
+use crate::error::Result;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::expression_text;
 use crate::plan::names::visible;
-use crate::plan::node::{AggregateCall, AggregateFunction, Node};
-
-/// One aggregate call before its argument has a position.
-struct Call {
-    function: AggregateFunction,
-    argument: Option<Expr>,
-    distinct: bool,
-    filter: Option<Expr>,
-    result: DataType,
-    text: String,
-}
+use crate::plan::node::{AggregateCall, Node, Scalar};
+use crate::plan::pack;
 
 impl Lowering<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Node> {
         let input = self.lower(&aggregate.input)?;
         let below = aggregate.input.schema();
-        if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
-            return Err(support::unsupported("GROUPING SETS, ROLLUP or CUBE"));
-        }
+        let key_exprs = grouping_set_to_exprlist(&aggregate.group_expr).map_err(|error| from_datafusion(error, ""))?;
+        let sets = match aggregate.group_expr.as_slice() {
+            [Expr::GroupingSet(set)] => Some(grouping::enumerate(set, &key_exprs)?),
+            _ => None,
+        };
         let schema = fields_of(&aggregate.schema);
-        let results = schema.fields().iter().skip(aggregate.group_expr.len());
+        let results = schema.fields().iter().skip(key_exprs.len() + usize::from(sets.is_some()));
         let calls = aggregate.aggr_expr.iter().zip(results).map(|(expr, field)| call(expr, field.data_type(), below));
-        let calls = calls.collect::<Result<Vec<_>>>()?;
+        let mut calls = calls.collect::<Result<Vec<_>>>()?;
+        let grand_total = sets.as_ref().is_some_and(|sets| sets.iter().any(grouping::is_empty));
+        if grand_total {
+            // The row that keeps an empty grouping set alive is no row to count: it has NULL here.
+            calls.iter_mut().filter(|call| call.argument.is_none()).for_each(|call| call.argument = Some(lit(true)));
+        }
 
         let mut columns = Columns::default();
-        let keys: Vec<usize> = aggregate.group_expr.iter().map(|expr| columns.place(expr)).collect();
+        let keys: Vec<usize> = key_exprs.into_iter().map(|expr| columns.place(expr)).collect();
         let calls: Vec<AggregateCall> = calls
             .into_iter()
             .map(|call| AggregateCall {
@@ -49,14 +48,18 @@ impl Lowering<'_> {
                 text: call.text,
             })
             .collect();
-        let (input, positions) = self.prepared(input, below, &columns.exprs)?;
-        let keys = keys.into_iter().map(|key| positions[key]).collect();
+        let (mut input, positions) = self.prepared(input, below, &columns.exprs)?;
+        let mut keys: Vec<usize> = keys.into_iter().map(|key| positions[key]).collect();
         let calls = calls.into_iter().map(|call| AggregateCall {
             argument: call.argument.map(|column| positions[column]),
             filter: call.filter.map(|column| positions[column]),
             ..call
         });
         let calls = calls.collect();
+        if let Some(sets) = sets {
+            let id_type = schema.field(keys.len()).data_type().clone();
+            (input, keys) = self.expanded(input, keys, sets, id_type)?;
+        }
         Ok(self.group(input, keys, calls, schema))
     }
 
@@ -69,14 +72,43 @@ impl Lowering<'_> {
         if let Some(positions) = plain.collect::<Option<Vec<_>>>() {
             return Ok((input, positions));
         }
-        let fields = exprs.iter().map(|expr| {
-            let (_, field) = expr.to_field(below).map_err(|error| from_datafusion(error, ""))?;
-            Ok(nullable(&field, visible(field.name())))
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Result<Vec<Field>>>()?));
+        if exprs.iter().any(|expr| pack::arguments(expr).is_some_and(|args| args.iter().any(is_computed))) {
+            return self.prepared_in_two(input, below, exprs);
+        }
+        let schema = Arc::new(Schema::new(exprs.iter().map(|expr| column_of(expr, below)).collect::<Result<Vec<Field>>>()?));
         let projection = scalars(exprs, below)?;
         Ok((self.map(input, None, projection, schema), (0..exprs.len()).collect()))
     }
+
+    /// As `prepared`, with what is packed computed first: where it fails it is NULL and packed all the same.
+    fn prepared_in_two(&mut self, input: Node, below: &DFSchema, exprs: &[Expr]) -> Result<(Node, Vec<usize>)> {
+        let mut first = Columns::default();
+        let mut place = |expr: &Expr| match pack::arguments(expr) {
+            Some(args) => args.iter().map(|arg| first.place(arg)).collect(),
+            None => vec![first.place(expr)],
+        };
+        let places: Vec<Vec<usize>> = exprs.iter().map(&mut place).collect();
+        let (input, positions) = self.prepared(input, below, &first.exprs)?;
+        let named = |(position, field): (usize, &Arc<Field>)| field.as_ref().clone().with_name(format!("c{position}"));
+        let columns = Schema::new(input.schema.fields().iter().enumerate().map(named).collect::<Vec<_>>());
+        let columns = DFSchema::try_from(columns).map_err(|error| from_datafusion(error, ""))?;
+        let projection = exprs.iter().zip(&places).map(|(expr, places)| {
+            let moved = places.iter().map(|place| Expr::Column(Column::new_unqualified(format!("c{}", positions[*place])))).collect();
+            Ok(Scalar { text: expression_text(expr), ..scalar(&pack::over(expr, moved), &columns)? })
+        });
+        let projection = projection.collect::<Result<Vec<_>>>()?;
+        let schema = Arc::new(Schema::new(exprs.iter().map(|expr| column_of(expr, below)).collect::<Result<Vec<Field>>>()?));
+        Ok((self.map(input, None, projection, schema), (0..exprs.len()).collect()))
+    }
+}
+
+fn column_of(expr: &Expr, below: &DFSchema) -> Result<Field> {
+    let (_, field) = expr.to_field(below).map_err(|error| from_datafusion(error, ""))?;
+    Ok(nullable(&field, visible(field.name())))
+}
+
+fn is_computed(expr: &Expr) -> bool {
+    !matches!(unaliased(expr), Expr::Column(_) | Expr::Literal(..))
 }
 
 /// Different expressions, each with its place.
@@ -93,68 +125,4 @@ impl Columns {
             self.exprs.len() - 1
         })
     }
-}
-
-fn unaliased(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => unaliased(&alias.expr),
-        other => other,
-    }
-}
-
-fn call(expr: &Expr, result: &DataType, below: &DFSchema) -> Result<Call> {
-    let Expr::AggregateFunction(LogicalAggregate { func, params }) = unaliased(expr) else {
-        return Err(Error::internal(format!("not an aggregate: {expr}")));
-    };
-    let name = func.name();
-    let function = match name {
-        "count" => AggregateFunction::Count,
-        "sum" => AggregateFunction::Sum,
-        "avg" => AggregateFunction::Avg,
-        "min" => AggregateFunction::Min,
-        "max" => AggregateFunction::Max,
-        "bool_and" => AggregateFunction::BoolAnd,
-        "bool_or" => AggregateFunction::BoolOr,
-        _ => return Err(support::unsupported(&format!("the aggregate function {name}()"))),
-    };
-    let argument = match params.args.as_slice() {
-        [] => None,
-        // count(*) arrives as count(1).
-        [Expr::Literal(value, _)] if function == AggregateFunction::Count && !value.is_null() => None,
-        [only] => Some(coerced_argument(function, only, result, below)?),
-        _ => return Err(support::unsupported(&format!("{name}() with several arguments"))),
-    };
-    let insensitive =
-        matches!(function, AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::BoolAnd | AggregateFunction::BoolOr);
-    Ok(Call {
-        function,
-        distinct: params.distinct && !insensitive && argument.is_some(),
-        text: call_text(name, params.args.as_slice(), argument.is_none(), params.distinct, params.filter.as_deref()),
-        argument,
-        filter: params.filter.as_deref().cloned(),
-        result: result.clone(),
-    })
-}
-
-/// The argument in the type that the aggregate computes with.
-fn coerced_argument(function: AggregateFunction, argument: &Expr, result: &DataType, below: &DFSchema) -> Result<Expr> {
-    let found = argument.get_type(below).map_err(|error| from_datafusion(error, ""))?;
-    let wanted = match (function, result) {
-        (AggregateFunction::Sum | AggregateFunction::Avg, DataType::Int64 | DataType::Float64) => result.clone(),
-        (AggregateFunction::Sum | AggregateFunction::Avg, DataType::Decimal128(..) | DataType::Decimal256(..)) if found.is_decimal() => {
-            return Ok(argument.clone());
-        }
-        (AggregateFunction::Sum | AggregateFunction::Avg, _) => {
-            return Err(support::unsupported("sum() or avg() of this type"));
-        }
-        _ => return Ok(argument.clone()),
-    };
-    Ok(if found == wanted { argument.clone() } else { cast(argument.clone(), Field::new("", wanted, true)) })
-}
-
-fn call_text(name: &str, arguments: &[Expr], star: bool, distinct: bool, filter: Option<&Expr>) -> String {
-    let inside = if star { "*".to_owned() } else { arguments.iter().map(expression_text).collect::<Vec<_>>().join(", ") };
-    let distinct = if distinct { "DISTINCT " } else { "" };
-    let filter = filter.map(|expr| format!(" FILTER (WHERE {})", expression_text(expr))).unwrap_or_default();
-    format!("{name}({distinct}{inside}){filter}")
 }

@@ -38,11 +38,7 @@ fn check_node(node: &LogicalPlan) -> Result<()> {
 
 fn check_expression(expr: &Expr) -> Result<()> {
     refuse_volatile(expr)?;
-    refuse(expr, |inner| match inner {
-        Expr::GroupingSet(_) => Some("GROUPING SETS, ROLLUP or CUBE"),
-        Expr::Placeholder(_) => Some("a parameter"),
-        _ => None,
-    })
+    refuse(expr, |inner| matches!(inner, Expr::Placeholder(_)).then_some("a parameter"))
 }
 
 /// Refuses subqueries that the optimiser could not turn into joins.

@@ -12,7 +12,7 @@ use super::data::Table;
 pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> String {
     let (a, b) = (choose(rng, tables).name.clone(), choose(rng, tables).name.clone());
     let filter = predicate(rng, "");
-    match rng.random_range(0..55) {
+    match rng.random_range(0..65) {
         0 => format!("SELECT id, k + n AS x, upper(s) AS u, d * 2 AS d2, f FROM {a} WHERE {filter}"),
         1 => format!("SELECT CASE WHEN n > 2 THEN 'big' WHEN n IS NULL THEN s ELSE 'small' END AS size, coalesce(d, 0) AS d, b FROM {a}"),
         2 => format!("SELECT * FROM {a} WHERE {filter} AND {}", predicate(rng, "")),
@@ -71,6 +71,7 @@ pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> Stri
         26..=30 => first_rows(rng, &a, &filter),
         31..=36 => windows(rng, &a, &filter),
         37..51 => join(rng, &a, &b),
+        51..61 => aggregates(rng, &a, &filter),
         _ => over_views(rng, views).unwrap_or_else(|| group(rng, &a, &filter)),
     }
 }
@@ -127,6 +128,43 @@ fn group(rng: &mut StdRng, table: &str, filter: &str) -> String {
     format!(
         "SELECT {key}, count(*) AS c, count(n) AS cn, sum(n) AS total, sum(k) AS ks, avg(n) AS mean, min(n) AS least, max(n) AS most FROM {table} WHERE {filter} GROUP BY {key}"
     )
+}
+
+/// All aggregate functions but the plainest. Where a result depends on the order of rows, the call says which.
+fn aggregates(rng: &mut StdRng, table: &str, filter: &str) -> String {
+    let key = choose(rng, &["k", "s", "b", "n % 3"]);
+    let calls = match rng.random_range(0..9) {
+        0 => "var_samp(n) AS v, var_pop(f) AS vf, stddev(f) AS dev, stddev_pop(d) AS sd, var_pop(DISTINCT n) AS vd, count(*) AS c",
+        1 => {
+            "covar_samp(n, id) AS cs, covar_pop(f, n) AS cp, corr(n, id) AS c, regr_slope(n, id) AS sl, regr_intercept(n, id) AS i, regr_r2(n, id) AS r"
+        }
+        2 => {
+            "regr_count(f, n) AS rc, regr_avgx(f, n) AS ax, regr_avgy(f, n) AS ay, regr_sxx(f, n) AS xx, regr_syy(f, n) AS yy, regr_sxy(f, n) AS xy"
+        }
+        3 => {
+            "array_agg(s ORDER BY s DESC NULLS LAST) AS l, array_agg(DISTINCT n ORDER BY n) AS ns, string_agg(s, ',' ORDER BY id, s) AS joined"
+        }
+        4 => {
+            "first_value(s ORDER BY n, s) AS f, last_value(n ORDER BY ts DESC, n) AS l, nth_value(n, 2 ORDER BY n) AS second, arg_min(s, n) AS least, arg_max(n, ts) AS most"
+        }
+        5 => {
+            "median(n) AS m, median(d) AS md, percentile_cont(0.25) WITHIN GROUP (ORDER BY f) AS p, percentile_disc(0.7) WITHIN GROUP (ORDER BY s) AS pd, mode() WITHIN GROUP (ORDER BY n DESC) AS mode"
+        }
+        6 => "bit_and(n) AS a, bit_or(n) AS o, bit_xor(n) AS x, every(b) AS e, approx_distinct(s) AS d, sum(n) FILTER (WHERE b) AS t",
+        7 => {
+            "jsonb_agg(n ORDER BY n) AS j, jsonb_object_agg(coalesce(s, '-'), length(s)) AS o, json_agg(DISTINCT s) AS js, count(DISTINCT n) AS c"
+        }
+        _ => {
+            "count(*) AS c, sum(d) AS total, median(n) FILTER (WHERE n > 0) AS m, max(s) AS most, var_pop(n) AS v, first_value(id ORDER BY id) AS i"
+        }
+    };
+    match rng.random_range(0..6) {
+        0 => format!("SELECT {calls} FROM {table} WHERE {filter}"),
+        1 => format!("SELECT {key} AS key, id % 2 AS odd, grouping({key}) AS g, {calls} FROM {table} GROUP BY ROLLUP ({key}, id % 2)"),
+        2 => format!("SELECT k, s, grouping(s, k) AS g, {calls} FROM {table} WHERE {filter} GROUP BY CUBE (k, s)"),
+        3 => format!("SELECT k, b, {calls} FROM {table} GROUP BY GROUPING SETS ((k), (), (b, k), ()) HAVING count(*) <> 2"),
+        _ => format!("SELECT {key} AS key, {calls} FROM {table} WHERE {filter} GROUP BY {key}"),
+    }
 }
 
 fn tumble(rng: &mut StdRng, table: &str, filter: &str) -> String {

@@ -6,7 +6,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Deci
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, Float64Type, Int64Type, i256};
 
-use crate::error::Result;
+use super::moments;
+use super::unpack::unpack;
+use crate::error::{Error, Result};
+use crate::plan::{GeneralAggregate, Moment, PackedColumn};
 
 /// How a call's result comes from a partial result and the number of values.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +28,12 @@ pub(super) enum Finish {
     And,
     /// Whether some are true.
     Or,
+    /// From exact sums.
+    Moment(Moment),
+    /// A column of the partial result's packed row.
+    Unpack(PackedColumn),
+    /// From the rows that the accumulator keeps.
+    Recompute(Arc<GeneralAggregate>, DataType),
 }
 
 impl Finish {
@@ -43,6 +52,9 @@ impl Finish {
             Finish::DecimalAverage { digits, result } => decimal_average(&partial, counts, *digits, result)?,
             Finish::And => truth(&partial, counts, |trues, all| trues == all),
             Finish::Or => truth(&partial, counts, |trues, _| trues > 0),
+            Finish::Moment(moment) => moments::finish(*moment, &partial),
+            Finish::Unpack(column) => unpack(column, &partial)?,
+            Finish::Recompute(..) => return Err(Error::internal("a general aggregate is computed from rows")),
         })
     }
 }

@@ -3,6 +3,8 @@
 //! `sum(x)`, `avg(x)` and `count(x)` need one sum and one count between them; `min(x)` and `max(x)` one ordered set.
 //! Where every row has a value (no filter, a column that is never NULL) the group's row count serves as the count.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::take as take_rows;
@@ -11,12 +13,15 @@ use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Int64Type, Inte
 use super::distinct::{DistinctValues, distinct_values};
 use super::extremes::Extremes;
 use super::finish::Finish;
+use super::moments::Moments;
 use super::multiset::Multisets;
+use super::running::Running;
 use super::state::{AddedCounts, Counts, End, GroupState, Input, valid_rows};
 use super::sums::{FloatSums, Sums};
 use super::value::{Shape, shape};
+use super::xors::Xors;
 use crate::error::{Error, Result};
-use crate::plan::{AggregateCall, AggregateFunction};
+use crate::plan::{AggregateCall, AggregateFunction, GeneralAggregate};
 use crate::types::Changes;
 
 /// Which rows an accumulator sees.
@@ -50,6 +55,11 @@ enum Need {
     /// In place, of append-only inputs.
     Extreme(End),
     Ordered,
+    Xor,
+    /// Exact sums of one value or of two.
+    Moments,
+    /// DataFusion's accumulator, of append-only inputs.
+    Running(Arc<GeneralAggregate>),
 }
 
 /// One accumulator and the rows it sees.
@@ -134,7 +144,7 @@ impl Layout {
             AggregateFunction::Sum => (Some(self.accumulator(source(first), Need::Sum, None, data_type, call)?), Finish::Value),
             AggregateFunction::BoolAnd => (Some(self.find_or_add(source(first), Need::AddedCount, None, added)?), Finish::And),
             AggregateFunction::BoolOr => (Some(self.find_or_add(source(first), Need::AddedCount, None, added)?), Finish::Or),
-            AggregateFunction::Count | AggregateFunction::Avg => (None, Finish::Count),
+            _ => (None, Finish::Count),
         };
         let count = self.find_or_add(source(first + columns - 1), Need::AddedCount, None, added)?;
         Ok(Output { state, count: Some(count), end, finish })
@@ -183,25 +193,35 @@ impl Layout {
 
     fn output(&mut self, input: &Schema, append_only: bool, call: &AggregateCall) -> Result<Output> {
         let source = self.source(input, call);
-        let count = if call.function == AggregateFunction::Min || call.function == AggregateFunction::Max {
-            None
-        } else {
-            self.count(input, source)?
+        use AggregateFunction::{First, General, Last, Max, Min};
+        let count = match call.function {
+            Min | Max | First(_) | Last(_) | General(_) => None,
+            _ => self.count(input, source)?,
         };
-        let end = if call.function == AggregateFunction::Min { End::Least } else { End::Greatest };
+        let first = matches!(call.function, AggregateFunction::Min | AggregateFunction::First(_));
+        let end = if first { End::Least } else { End::Greatest };
         let output = |state, finish| Ok(Output { state, count, end, finish });
         let Some(argument) = call.argument else {
             return if call.function == AggregateFunction::Count { output(None, Finish::Count) } else { Err(unsupported(call)) };
         };
         let data_type = input.field(argument).data_type();
         let mut state = |need| self.accumulator(source, need, count, data_type, call).map(Some);
-        match call.function {
+        let ordered = |end| if append_only { Need::Extreme(end) } else { Need::Ordered };
+        match &call.function {
             AggregateFunction::Count => output(None, Finish::Count),
             AggregateFunction::Sum => output(state(Need::Sum)?, Finish::Value),
-            AggregateFunction::Min | AggregateFunction::Max => {
-                let need = if append_only { Need::Extreme(end) } else { Need::Ordered };
-                output(state(need)?, Finish::Extreme)
+            AggregateFunction::Min | AggregateFunction::Max => output(state(ordered(end))?, Finish::Extreme),
+            AggregateFunction::First(column) | AggregateFunction::Last(column) => {
+                output(state(ordered(end))?, Finish::Unpack(column.clone()))
             }
+            AggregateFunction::General(general) if append_only && general.in_place => {
+                output(state(Need::Running(Arc::clone(general)))?, Finish::Extreme)
+            }
+            AggregateFunction::General(general) => {
+                output(state(Need::Ordered)?, Finish::Recompute(Arc::clone(general), call.result.clone()))
+            }
+            AggregateFunction::BitXor => output(state(Need::Xor)?, Finish::Value),
+            AggregateFunction::Moment(moment) => output(state(Need::Moments)?, Finish::Moment(*moment)),
             AggregateFunction::BoolAnd => output(state(Need::TrueCount)?, Finish::And),
             AggregateFunction::BoolOr => output(state(Need::TrueCount)?, Finish::Or),
             AggregateFunction::Avg => match (decimal_scale(data_type), decimal_scale(&call.result)) {
@@ -218,7 +238,8 @@ impl Layout {
     /// MIN, MAX and the boolean functions do not care how often a value occurs.
     fn source(&mut self, input: &Schema, call: &AggregateCall) -> Source {
         let AggregateCall { argument, filter, .. } = *call;
-        let counts_each = matches!(call.function, AggregateFunction::Count | AggregateFunction::Sum | AggregateFunction::Avg);
+        use AggregateFunction::{Avg, BitXor, Count, Moment, Sum};
+        let counts_each = matches!(call.function, Count | Sum | Avg | BitXor | Moment(_));
         let distinct = argument.filter(|_| call.distinct && counts_each).map(|argument| {
             let known = self.distincts.iter().position(|other| (other.argument, other.filter) == (argument, filter));
             known.unwrap_or_else(|| {
@@ -285,6 +306,16 @@ fn state_for(need: &Need, data_type: &DataType, call: &AggregateCall) -> Result<
         Need::TrueCount => return Err(unsupported(call)),
         Need::Sum => return sum_for(data_type, call),
         Need::AverageSum => return average_sum_for(data_type, call),
+        Need::Xor if data_type.is_integer() => Box::new(Xors::new(data_type.clone())),
+        Need::Xor => return Err(unsupported(call)),
+        Need::Moments => match data_type {
+            DataType::Float64 => Box::new(Moments::<1>::new()),
+            DataType::Struct(fields) if fields.len() == 2 && fields.iter().all(|field| *field.data_type() == DataType::Float64) => {
+                Box::new(Moments::<2>::new())
+            }
+            _ => return Err(unsupported(call)),
+        },
+        Need::Running(general) => Box::new(Running::new(Arc::clone(general), call.result.clone())?),
         Need::Extreme(end) => match shape(data_type) {
             Shape::Word => Box::new(Extremes::<u64>::new(*end, data_type.clone())),
             Shape::Wide => Box::new(Extremes::<u128>::new(*end, data_type.clone())),

@@ -1,4 +1,4 @@
-//! GROUP BY, maintained: count, sum, avg, min, max and the boolean functions, with DISTINCT and FILTER; without functions it is DISTINCT.
+//! GROUP BY, maintained, with every aggregate function there is, DISTINCT and FILTER; without functions it is DISTINCT.
 //!
 //! In: weighted rows. Out: per group and epoch at most one retraction (the row that was emitted before) and one insertion.
 //! Holds: for every group a slot, and under that number one cell in every accumulator's column. Nothing is kept of what was emitted:
@@ -11,25 +11,39 @@
 //!                        └─▶ distinct ──▶ accumulators of DISTINCT arguments
 //! ```
 //!
+//! Functions are of three classes. Linear: an accumulator to which a row is added and from which it is taken away. Ordered: the first or
+//! last of a set of values, in place where rows only come. General: the set of the group's (packed) rows, from which DataFusion's own
+//! accumulator computes the result whenever the group is touched; or, where rows only come and their order does not matter, that
+//! accumulator itself. A query may mix them: each is one more column under the same slots.
+//!
 //! A slot is free, live (it has rows), or kept: without rows, but still in the last checkpoint, whose entry the next one must delete.
 
 mod checkpoint;
+#[cfg(test)]
+mod class_tests;
 mod codec;
 pub mod combine;
 mod distinct;
+mod exact;
 mod extremes;
 mod finish;
 pub(super) mod keys;
 mod layout;
+mod moments;
 mod multiset;
+mod recompute;
+mod running;
 mod segments;
 mod state;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod unpack;
 pub(super) mod value;
+mod xors;
 
 use std::mem::take;
+use std::slice;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -41,13 +55,15 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use self::finish::Finish;
 use self::keys::{KeyTable, key_table};
 use self::layout::Layout;
+use self::recompute::recompute;
 use self::segments::{Bits, Segments};
 use self::state::Input;
 use super::{Operator, StateSize};
+use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Result};
 use crate::plan::AggregateCall;
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, Epoch};
+use crate::types::{Changes, Epoch, rows_equal};
 
 /// Groups per output batch: large enough to amortise a batch's cost, small enough that its columns stay in the second-level cache.
 const GROUPS_PER_BATCH: usize = 16_384;
@@ -67,6 +83,8 @@ pub struct Aggregate {
     presence_only: bool,
     /// Position of the column that says how many rows an input row stands for, where `Combine` made them.
     rows_at: Option<usize>,
+    /// Where failures of general aggregates are told.
+    errors: Option<RowErrorSink>,
 }
 
 /// The one group of an aggregate without keys.
@@ -134,6 +152,7 @@ impl Aggregate {
             output,
             groups,
             rows_at: None,
+            errors: None,
         })
     }
 
@@ -149,6 +168,13 @@ impl Aggregate {
         let layout = Layout::merging(&input, input_append_only, calls, keys + 1)?;
         let whole = Aggregate::new(input, input_append_only, (0..keys).collect(), Vec::new(), output, is_global_owner)?;
         Ok(Aggregate { layout, presence_only: whole.presence_only && calls.is_empty(), rows_at: Some(keys), ..whole })
+    }
+
+    /// Tells where aggregates that fail for a group (and are NULL then) are reported.
+    #[must_use]
+    pub fn reporting_to(mut self, errors: RowErrorSink) -> Aggregate {
+        self.errors = Some(errors);
+        self
     }
 
     /// Says that the input is exchanged by some of the keys only (their places among the keys): decides the buckets of the state.
@@ -241,11 +267,16 @@ impl Aggregate {
         Ok(counts.as_primitive::<Int64Type>().clone())
     }
 
-    /// The result columns of groups, without their keys.
-    fn evaluate(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+    /// The result columns of groups, without their keys. `errors`: where failures are reported; not those of old rows.
+    fn evaluate(&self, slots: &[u32], errors: Option<&RowErrorSink>) -> Result<Vec<ArrayRef>> {
         let mut counts: Vec<(Option<usize>, Int64Array)> = Vec::new();
         let mut columns = Vec::with_capacity(self.layout.outputs.len());
         for output in &self.layout.outputs {
+            if let (Finish::Recompute(general, result), Some(state)) = (&output.finish, output.state) {
+                let rows = self.layout.accumulators[state].state.as_ref();
+                columns.push(recompute(general, rows, slots, result, errors)?);
+                continue;
+            }
             let partial = output.state.map(|state| self.layout.accumulators[state].state.values(slots, output.end)).transpose()?;
             if let (Finish::Extreme, Some(partial)) = (&output.finish, &partial) {
                 columns.push(Arc::clone(partial));
@@ -269,7 +300,7 @@ impl Aggregate {
 
     /// Retracts the old rows and inserts the new ones of groups that had a row before, where they differ.
     fn emit_existing(&self, slots: &[u32], old: &[ArrayRef], output: &mut Vec<Changes>) -> Result<()> {
-        let new = self.evaluate(slots)?;
+        let new = self.evaluate(slots, self.errors.as_ref())?;
         let differ = differences(old, &new, slots.len())?;
         let gone = |place: &u32| !self.is_live(slots[*place as usize]);
         let places = 0..slots.len() as u32;
@@ -298,7 +329,7 @@ impl Aggregate {
             return Ok(());
         }
         let mut columns = self.groups.table.columns(&slots)?;
-        columns.extend(self.evaluate(&slots)?);
+        columns.extend(self.evaluate(&slots, self.errors.as_ref())?);
         output.push(Changes::insertions(self.batch(columns, slots.len())?));
         Ok(())
     }
@@ -346,7 +377,7 @@ impl Operator for Aggregate {
             let slots = self.locate(&changes, &mut touched)?;
             batches.push((changes, slots));
         }
-        let old = self.evaluate(&touched.existing)?;
+        let old = self.evaluate(&touched.existing, None)?;
         for (changes, slots) in batches {
             self.update(&changes, &slots)?;
         }
@@ -393,7 +424,11 @@ impl Operator for Aggregate {
 fn differences(old: &[ArrayRef], new: &[ArrayRef], rows: usize) -> Result<BooleanArray> {
     let mut differ = BooleanBuffer::new_unset(rows);
     for (old, new) in old.iter().zip(new) {
-        differ = &differ | cmp::distinct(old, new)?.values();
+        differ = if old.data_type().is_nested() {
+            &differ | &BooleanBuffer::collect_bool(rows, |row| !rows_equal(slice::from_ref(old), row, slice::from_ref(new), row))
+        } else {
+            &differ | cmp::distinct(old, new)?.values()
+        };
     }
     Ok(BooleanArray::new(differ, None))
 }

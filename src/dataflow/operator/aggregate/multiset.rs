@@ -1,4 +1,4 @@
-//! MIN and MAX under retraction: every group's values in order, each with its count.
+//! MIN and MAX under retraction, and the rows of general aggregates: every group's values in order, each with its count.
 //!
 //! Most groups are small, so a set costs what it holds: one value lies in the cell itself, up to 32 in a sorted vector, more in a tree.
 //! Small sets are written with their group; a tree's values have state entries of their own, so that a change writes one value only.
@@ -248,6 +248,20 @@ impl<V: Value> GroupState for Multisets<V> {
             ValueChange { slot, value: bytes, count }
         };
         changes.into_iter().map(&mut current).collect()
+    }
+
+    fn for_each_value(&self, slot: u32, visit: &mut dyn FnMut(&[u8], i64)) {
+        let mut bytes = Vec::new();
+        let mut tell = |value: &V, count: i64| {
+            bytes.clear();
+            value.write(&mut bytes);
+            visit(&bytes, count);
+        };
+        match &self.sets[slot] {
+            Set::One(value, count) => tell(value, *count),
+            Set::Few(values) => values.iter().for_each(|(value, count)| tell(value, *count)),
+            Set::Many(values) => values.iter().for_each(|(value, entry)| tell(value, entry.count)),
+        }
     }
 
     fn read_value(&mut self, slot: u32, value: &[u8], count: i64) -> Result<()> {

@@ -89,6 +89,9 @@ pub(super) trait GroupState {
         Vec::new()
     }
 
+    /// Calls `visit` with the bytes of every value of a group's set, in order, and how often it stands there.
+    fn for_each_value(&self, _slot: u32, _visit: &mut dyn FnMut(&[u8], i64)) {}
+
     /// Takes back one value of a large set.
     fn read_value(&mut self, _slot: u32, _value: &[u8], _count: i64) -> Result<()> {
         Err(damaged())

@@ -19,6 +19,7 @@ use foldhash::fast::FixedState;
 
 use super::codec::damaged;
 use crate::error::{Error, Result};
+pub(super) use crate::types::canonical_floats as canonical;
 
 /// In which shape the values of a type are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,17 +263,6 @@ pub(super) fn fold(word: u64) -> u64 {
 #[inline]
 pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
     FixedState::with_seed(0x7469_6465).hash_one(bytes)
-}
-
-/// Top-level float columns with one zero and one NaN; others as they are.
-pub(in crate::dataflow::operator) fn canonical(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Float64 => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(canonical_f64)),
-        DataType::Float32 => {
-            Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(|value| canonical_f64(f64::from(value)) as f32))
-        }
-        _ => Arc::clone(array),
-    }
 }
 
 #[inline]

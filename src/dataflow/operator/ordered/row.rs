@@ -10,9 +10,9 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 
-use crate::dataflow::operator::aggregate::value::canonical;
 use crate::error::{Error, Result};
 use crate::plan::OrderColumn;
+use crate::types::canonical_floats as canonical;
 
 /// One row. Ordered by its bytes.
 #[derive(Clone, Debug)]

@@ -1,0 +1,37 @@
+//! Aggregate functions that PostgreSQL or the field has and DataFusion does not, declared once for queries and views alike.
+//!
+//! Each sees all rows of its group at its end (`gather`), sorted if the call says how. In a view they are of the general class, or, where
+//! `plan/lower/aggregate_call.rs` knows them, of a better one.
+
+mod compute;
+mod gather;
+mod json;
+
+use std::sync::Arc;
+
+use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
+use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
+use datafusion::functions_aggregate::variance::var_samp_udaf;
+use datafusion::logical_expr::AggregateUDF;
+
+use self::compute::Compute;
+use self::gather::Gather;
+
+/// Our own functions, and DataFusion's under names that it lacks.
+pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
+    let alias = |function: Arc<AggregateUDF>, name| Arc::new(function.as_ref().clone().with_aliases([name]));
+    let own = [
+        Gather::new("jsonb_agg", &[], Compute::JsonArray { binary: true }),
+        Gather::new("json_agg", &[], Compute::JsonArray { binary: false }),
+        Gather::new("jsonb_object_agg", &[], Compute::JsonObject { binary: true }),
+        Gather::new("json_object_agg", &[], Compute::JsonObject { binary: false }),
+        Gather::new("mode", &[], Compute::Mode),
+        Gather::new("percentile_disc", &["quantile_disc"], Compute::PercentileDiscrete),
+        Gather::new("arg_min", &["min_by"], Compute::ArgMin),
+        Gather::new("arg_max", &["max_by"], Compute::ArgMax),
+    ];
+    let own = own.into_iter().map(|function| Arc::new(AggregateUDF::from(function)));
+    let known =
+        [alias(bool_and_udaf(), "every"), alias(approx_distinct_udaf(), "approx_count_distinct"), alias(var_samp_udaf(), "variance")];
+    known.into_iter().chain(own).collect()
+}
