@@ -79,6 +79,8 @@ pub enum Kind {
     CardinalityViolation,
     /// `25P02`: the transaction has failed and waits for ROLLBACK.
     FailedTransaction,
+    /// `25006`: a statement that writes, in a transaction that only reads.
+    ReadOnlyTransaction,
     /// `25001`: the statement cannot run inside a transaction.
     ActiveTransaction,
     /// `26000`: no such prepared statement.
@@ -115,7 +117,68 @@ pub enum Kind {
     Internal,
 }
 
+/// Every kind, for finding one by its SQLSTATE.
+const KINDS: &[Kind] = &[
+    Kind::NotSupported,
+    Kind::Syntax,
+    Kind::UndefinedTable,
+    Kind::UndefinedColumn,
+    Kind::UndefinedFunction,
+    Kind::UndefinedObject,
+    Kind::UndefinedSchema,
+    Kind::UndefinedDatabase,
+    Kind::AmbiguousColumn,
+    Kind::DuplicateTable,
+    Kind::DuplicateColumn,
+    Kind::DuplicateSchema,
+    Kind::DuplicateObject,
+    Kind::DatatypeMismatch,
+    Kind::WrongObjectType,
+    Kind::Grouping,
+    Kind::InvalidColumnReference,
+    Kind::UndefinedParameter,
+    Kind::IndeterminateDatatype,
+    Kind::InvalidTableDefinition,
+    Kind::DependentObjects,
+    Kind::InvalidParameter,
+    Kind::InvalidText,
+    Kind::InvalidBinary,
+    Kind::InvalidDatetime,
+    Kind::DatetimeOutOfRange,
+    Kind::NumericOutOfRange,
+    Kind::DivisionByZero,
+    Kind::StringTooLong,
+    Kind::BadCopyFormat,
+    Kind::NotNullViolation,
+    Kind::UniqueViolation,
+    Kind::CardinalityViolation,
+    Kind::FailedTransaction,
+    Kind::ReadOnlyTransaction,
+    Kind::ActiveTransaction,
+    Kind::UndefinedStatement,
+    Kind::DuplicateStatement,
+    Kind::UndefinedCursor,
+    Kind::DuplicateCursor,
+    Kind::Deadlock,
+    Kind::OutOfMemory,
+    Kind::TooManyConnections,
+    Kind::LimitExceeded,
+    Kind::ObjectState,
+    Kind::Canceled,
+    Kind::Shutdown,
+    Kind::External,
+    Kind::Protocol,
+    Kind::Authorization,
+    Kind::InsufficientPrivilege,
+    Kind::Internal,
+];
+
 impl Kind {
+    /// The kind with this SQLSTATE.
+    pub fn of_sqlstate(sqlstate: &str) -> Option<Kind> {
+        KINDS.iter().copied().find(|kind| kind.sqlstate() == sqlstate)
+    }
+
     /// The five characters that PostgreSQL's documentation (appendix A) gives this condition.
     pub fn sqlstate(self) -> &'static str {
         match self {
@@ -153,6 +216,7 @@ impl Kind {
             Kind::UniqueViolation => "23505",
             Kind::CardinalityViolation => "21000",
             Kind::FailedTransaction => "25P02",
+            Kind::ReadOnlyTransaction => "25006",
             Kind::ActiveTransaction => "25001",
             Kind::UndefinedStatement => "26000",
             Kind::DuplicateStatement => "42P05",
@@ -293,4 +357,17 @@ impl From<arrow::error::ArrowError> for Error {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KINDS, Kind};
+
+    #[test]
+    fn every_kind_is_found_by_its_sqlstate() {
+        for kind in KINDS {
+            assert_eq!(Kind::of_sqlstate(kind.sqlstate()), Some(*kind));
+        }
+        assert_eq!(Kind::of_sqlstate("99999"), None);
+    }
 }

@@ -80,7 +80,11 @@ pub(crate) async fn run_text(client: &Client, text: &str, name: &str) -> Result<
 /// What the server said, with its position in the whole text.
 fn server_error(cause: &tokio_postgres::Error, statement: &Parsed) -> Error {
     let Some(told) = cause.as_db_error() else { return Error::external("the server cannot be reached", cause) };
-    let mut error = Error::new(Kind::Syntax, format!("{} ({})", told.message(), told.code().code()));
+    let mut error = match Kind::of_sqlstate(told.code().code()) {
+        Some(kind) => Error::new(kind, told.message()),
+        // Another server than ours.
+        None => Error::new(Kind::External, format!("{} ({})", told.message(), told.code().code())),
+    };
     if let Some(hint) = told.hint() {
         error = error.hint(hint);
     }

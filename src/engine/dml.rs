@@ -87,6 +87,7 @@ impl Session {
     }
 
     fn insert_rows(&mut self, object: &Object, table: &Table, insert: &Insert, rows: Vec<RecordBatch>, text: &str) -> Result<Written> {
+        check_conflict_target(table, insert)?;
         let rows = concat_batches(&schema_of_nullable(table), &rows)?;
         check_not_null(object, table, &rows)?;
         let relation = self.held(object.id)?;
@@ -214,6 +215,25 @@ fn check_not_null(object: &Object, table: &Table, rows: &RecordBatch) -> Result<
         }
     }
     Ok(())
+}
+
+/// The columns behind ON CONFLICT must be the key's, in any order.
+fn check_conflict_target(table: &Table, insert: &Insert) -> Result<()> {
+    let target = &insert.conflict_target;
+    let mut key: Vec<&str> = table.key.iter().map(|position| table.columns[*position].name.as_str()).collect();
+    let mut named: Vec<&str> = target.iter().map(String::as_str).collect();
+    key.sort_unstable();
+    named.sort_unstable();
+    named.dedup();
+    if target.is_empty() || (!key.is_empty() && key == named) {
+        return Ok(());
+    }
+    let error =
+        Error::new(Kind::InvalidColumnReference, "there is no unique or exclusion constraint matching the ON CONFLICT specification");
+    Err(match key.is_empty() {
+        true => error.hint(format!("Table \"{}\" has no primary key.", insert.table.name)),
+        false => error.hint(format!("The primary key of table \"{}\" is ({}).", insert.table.name, key.join(", "))),
+    })
 }
 
 fn inserted_rows(changes: &Changes) -> RecordBatch {

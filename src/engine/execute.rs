@@ -54,6 +54,12 @@ impl Session {
         description: Option<&Description>,
         parameters: &[ArrayRef],
     ) -> Result<Outcome> {
+        if let Some(command) = writes(&parsed.statement)
+            && self.is_read_only()
+        {
+            let message = format!("cannot execute {command} in a read-only transaction");
+            return Err(Error::new(Kind::ReadOnlyTransaction, message));
+        }
         let declared: Vec<Option<SqlType>> =
             description.map_or_else(Vec::new, |known| known.parameters.iter().cloned().map(Some).collect());
         match &parsed.statement {
@@ -101,7 +107,7 @@ impl Session {
                 self.reset(name.as_deref())?;
                 done("RESET")
             }
-            Statement::Begin => self.begin(),
+            Statement::Begin { read_only } => self.begin(*read_only),
             Statement::Commit => self.end_block(true).await,
             Statement::Rollback => self.end_block(false).await,
             Statement::Savepoint(_) => self.savepoint("SAVEPOINT"),
@@ -144,7 +150,7 @@ impl Session {
         }
     }
 
-    fn begin(&mut self) -> Result<Outcome> {
+    fn begin(&mut self, read_only: Option<bool>) -> Result<Outcome> {
         match &mut self.transaction {
             Some(transaction) if transaction.explicit => {
                 self.warning(Error::new(Kind::ActiveTransaction, "there is already a transaction in progress"));
@@ -155,6 +161,9 @@ impl Session {
                 transaction.reads_at = None;
             }
             None => self.transaction = Some(Transaction::new(true)),
+        }
+        if read_only.unwrap_or_else(|| self.settings.is_on("default_transaction_read_only")) {
+            self.set("transaction_read_only", Some("on"), true)?;
         }
         done("BEGIN")
     }
@@ -180,12 +189,24 @@ impl Session {
 
     fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
         let before = self.settings.get(name)?.to_owned();
+        // What a transaction may do ends with it, however it was said.
+        let local = local || name == "transaction_read_only";
+        if local && self.transaction.as_ref().is_none_or(|transaction| transaction.single) {
+            self.warning(Error::new(Kind::ActiveTransaction, "SET LOCAL and SET TRANSACTION can only be used in transaction blocks"));
+            return Ok(());
+        }
         let change = self.settings.set(name, value)?;
         if local && let Some(transaction) = &mut self.transaction {
             transaction.local_settings.push((name.to_owned(), Some(before)));
         }
         self.tell_change(change);
         Ok(())
+    }
+
+    /// Whether statements that write are refused: as the block says, or outside of one as the session does.
+    fn is_read_only(&self) -> bool {
+        let in_block = self.transaction.as_ref().is_some_and(|transaction| transaction.explicit);
+        self.settings.is_on(if in_block { "transaction_read_only" } else { "default_transaction_read_only" })
     }
 
     fn reset(&mut self, name: Option<&str>) -> Result<()> {
@@ -247,6 +268,24 @@ impl crate::engine::Engine {
         let scope = crate::plan::Scope { catalog: &catalog, search_path: &[], relations: &crate::plan::NoSystemRelations, text };
         self.planner.constant_text(text, sql_type, &scope, self.wall.now_micros())
     }
+}
+
+/// The command, if it is one that changes rows or definitions.
+fn writes(statement: &Statement) -> Option<&'static str> {
+    Some(match statement {
+        Statement::Insert(_) => "INSERT",
+        Statement::Update(_) => "UPDATE",
+        Statement::Delete(_) => "DELETE",
+        Statement::Truncate { .. } => "TRUNCATE TABLE",
+        Statement::CreateTable(_) => "CREATE TABLE",
+        Statement::CreateSource(_) => "CREATE SOURCE",
+        Statement::CreateView(_) => "CREATE VIEW",
+        Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
+        Statement::CreateSchema { .. } => "CREATE SCHEMA",
+        Statement::Drop { kind, .. } => drop_tag(*kind),
+        Statement::Copy(copy) if copy.from_client => "COPY FROM",
+        _ => return None,
+    })
 }
 
 fn done(tag: &str) -> Result<Outcome> {

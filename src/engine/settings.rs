@@ -57,7 +57,7 @@ const DEFINITIONS: &[Definition] = &[
     ignored("default_table_access_method", "heap"),
     ignored("default_transaction_deferrable", "off"),
     ignored("default_transaction_isolation", "serializable"),
-    told("default_transaction_read_only", "off", "Accepted for compatibility, without effect."),
+    told("default_transaction_read_only", "off", "Whether transactions refuse to write unless they say READ WRITE."),
     ignored("enable_hashjoin", "on"),
     ignored("enable_mergejoin", "on"),
     ignored("enable_nestloop", "on"),
@@ -98,7 +98,7 @@ const DEFINITIONS: &[Definition] = &[
     ignored("temp_buffers", "1024"),
     told("timezone", "UTC", "The time zone in which timestamptz is printed and read."),
     kept("transaction_isolation", "serializable", "Every transaction reads one epoch."),
-    ignored("transaction_read_only", "off"),
+    kept("transaction_read_only", "off", "Whether this transaction refuses to write."),
     ignored("visibility_mode", "default"),
     ignored("wal_level", "logical"),
     ignored("work_mem", "4096"),
@@ -121,6 +121,11 @@ impl Settings {
     /// The value of a setting that is known to exist.
     pub(crate) fn known(&self, name: &'static str) -> &str {
         self.get(name).expect("named in the table above")
+    }
+
+    /// Whether a switch that is known to exist is on.
+    pub(crate) fn is_on(&self, name: &'static str) -> bool {
+        matches!(self.known(name).to_ascii_lowercase().as_str(), "on" | "true" | "yes" | "1")
     }
 
     /// Sets a value; `None` takes the default again. Returns name and value if the client is to be told.

@@ -68,7 +68,7 @@ impl Planner {
             Some(query) => {
                 let mut query = query.as_ref().clone();
                 let literal = prepare_source(&mut query, table, &targets, &mut types)?;
-                let planned = self.plan_typed(&query, scope, &mut types)?;
+                let planned = self.plan_typed(&query, scope, &mut types, true)?;
                 (planned, literal)
             }
         };
@@ -102,9 +102,11 @@ impl Planner {
 
     /// UPDATE: the old columns, then the new ones.
     pub fn update(&self, update: &ast::Update, scope: &Scope<'_>, declared: &[Option<SqlType>]) -> Result<Change> {
-        if update.from.is_some() || !update.table.joins.is_empty() {
-            return Err(Error::not_supported("UPDATE … FROM is not supported yet").hint("Use a subquery in SET and WHERE."));
-        }
+        let others = match &update.from {
+            Some(ast::UpdateTableFromKind::AfterSet(others) | ast::UpdateTableFromKind::BeforeSet(others)) => others.as_slice(),
+            None => &[],
+        };
+        refuse_returning(others, update.returning.as_deref())?;
         let (name, qualifier) = relation_name(&update.table.relation, scope)?;
         let object = target(scope, &name)?;
         let table = table_of(&object)?;
@@ -124,8 +126,8 @@ impl Planner {
             assigned[position] = Some(is_literal(&value));
             items.push(item(value, hidden("new", position)));
         }
-        let query = select_query(items, vec![update.table.clone()], update.selection.clone())?;
-        let (plan, views, system) = self.plan_typed(&query, scope, &mut types)?;
+        let query = joined_query(items, &update.table, &qualifier, others, update.selection.clone())?;
+        let (plan, views, system) = self.plan_typed(&query, scope, &mut types, false)?;
         let old: Vec<Expr> = (0..table.columns.len()).map(|position| column_named(hidden("old", position))).collect();
         let mut values = old.clone();
         for (position, column) in table.columns.iter().enumerate().filter(|(_, column)| column.generated.is_none()) {
@@ -151,9 +153,8 @@ impl Planner {
     pub fn delete(&self, delete: &ast::Delete, scope: &Scope<'_>, declared: &[Option<SqlType>]) -> Result<Change> {
         let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
         let [only] = from.as_slice() else { return Err(Error::not_supported("DELETE from several tables is not supported")) };
-        if delete.using.is_some() || !only.joins.is_empty() {
-            return Err(Error::not_supported("DELETE … USING is not supported yet").hint("Use a subquery in WHERE."));
-        }
+        let others = delete.using.as_deref().unwrap_or_default();
+        refuse_returning(others, delete.returning.as_deref())?;
         let (name, qualifier) = relation_name(&only.relation, scope)?;
         let object = target(scope, &name)?;
         let table = table_of(&object)?;
@@ -161,8 +162,8 @@ impl Planner {
             return Err(append_only(&object));
         }
         let mut types = declared.to_vec();
-        let query = select_query(old_columns(table, &qualifier), vec![only.clone()], delete.selection.clone())?;
-        let planned = self.plan_typed(&query, scope, &mut types)?;
+        let query = joined_query(old_columns(table, &qualifier), only, &qualifier, others, delete.selection.clone())?;
+        let planned = self.plan_typed(&query, scope, &mut types, false)?;
         let rows = self.change_rows(planned, types, unchecked(&table.columns), scope)?;
         let returning = self.returning(delete.returning.as_deref(), only.relation.clone(), scope)?;
         Ok(Change { object, rows, returning })
@@ -209,11 +210,17 @@ impl Planner {
     }
 
     /// Plans with the types of parameters as far as they are known, and makes the rest known.
-    pub(super) fn plan_typed(&self, query: &ast::Query, scope: &Scope<'_>, types: &mut Vec<Option<SqlType>>) -> Result<Planned> {
+    pub(super) fn plan_typed(
+        &self,
+        query: &ast::Query,
+        scope: &Scope<'_>,
+        types: &mut Vec<Option<SqlType>>,
+        assigned: bool,
+    ) -> Result<Planned> {
         *types = parameters::declared_types(query, types)?;
-        let planned = self.plan_query(query, scope, 0, types)?;
+        let planned = self.plan_query(query, scope, 0, types, assigned)?;
         let inferred = planned.0.get_parameter_fields().map_err(|error| from_datafusion(error, scope.text))?;
-        if parameters::fill(types, &inferred) { self.plan_query(query, scope, 0, types) } else { Ok(planned) }
+        if parameters::fill(types, &inferred) { self.plan_query(query, scope, 0, types, assigned) } else { Ok(planned) }
     }
 
     fn change_rows(&self, planned: Planned, types: Vec<Option<SqlType>>, schema: SchemaRef, scope: &Scope<'_>) -> Result<Bound> {
@@ -268,6 +275,49 @@ fn select_query(items: Vec<ast::SelectItem>, from: Vec<ast::TableWithJoins>, sel
         select.selection = selection;
     }
     Ok(query)
+}
+
+/// `SELECT items FROM target, others WHERE selection`, each row of the target once at the most: one that several rows of the others fit to is
+/// changed by one of them, as in PostgreSQL. Rows that are equal are told apart by a number.
+fn joined_query(
+    items: Vec<ast::SelectItem>,
+    target: &ast::TableWithJoins,
+    qualifier: &str,
+    others: &[ast::TableWithJoins],
+    selection: Option<ast::Expr>,
+) -> Result<ast::Query> {
+    if others.is_empty() {
+        return select_query(items, vec![target.clone()], selection);
+    }
+    let quoted = |name: &str| ast::Ident::with_quote('"', name);
+    let number = hidden("row", 0);
+    let rows = vec![
+        ast::SelectItem::Wildcard(ast::WildcardAdditionalOptions::default()),
+        item(text::expression("row_number() OVER ()")?, number.clone()),
+    ];
+    let numbered = ast::TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(select_query(rows, vec![target.clone()], None)?),
+        alias: Some(ast::TableAlias { explicit: true, name: quoted(qualifier), columns: Vec::new(), at: None }),
+        sample: None,
+    };
+    let number = ast::Expr::CompoundIdentifier(vec![quoted(qualifier), quoted(&number)]);
+    let mut from = vec![ast::TableWithJoins { relation: numbered, joins: Vec::new() }];
+    from.extend_from_slice(others);
+    let mut query = select_query(items, from, selection)?;
+    if let ast::SetExpr::Select(select) = query.body.as_mut() {
+        select.distinct = Some(ast::Distinct::On(vec![number]));
+    }
+    Ok(query)
+}
+
+/// RETURNING sees the table alone: what it would show of the others is refused rather than left out.
+fn refuse_returning(others: &[ast::TableWithJoins], returning: Option<&[ast::SelectItem]>) -> Result<()> {
+    let wildcard = |item: &ast::SelectItem| matches!(item, ast::SelectItem::Wildcard(_));
+    if !others.is_empty() && returning.is_some_and(|items| items.iter().any(wildcard)) {
+        return Err(Error::not_supported("RETURNING * with FROM or USING is not supported yet").hint("Name the columns of the table."));
+    }
+    Ok(())
 }
 
 fn item(expr: ast::Expr, alias: String) -> ast::SelectItem {

@@ -20,10 +20,12 @@ use sqlparser::ast;
 
 use super::errors::from_datafusion;
 use super::functions::{fit_text, type_name};
+use super::integers;
 use super::names::{hidden, visible};
 use super::node::Scalar;
 use super::planner::{Planner, planner_context};
 use super::resolve::{Names, Scope, schema_of};
+use super::strict::{as_operator, strict_expression};
 use super::text;
 use super::text_input::text_input;
 use crate::catalog::Column as TableColumn;
@@ -80,8 +82,10 @@ impl Planner {
     /// An expression over `schema`, names resolved. Subqueries and aggregates are refused.
     pub(super) fn logical_expression(&self, expr: &ast::Expr, schema: &DFSchema, scope: &Scope<'_>) -> Result<Expr> {
         let names = Names::new(self, *scope, 0);
-        let logical = SqlToRel::new(&names).sql_to_expr(expr.clone(), schema, &mut planner_context(&[]));
-        let logical = logical.map_err(|error| from_datafusion(error, scope.text))?;
+        let mut marked = expr.clone();
+        integers::mark_expression(&mut marked);
+        let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(&[]));
+        let logical = logical.and_then(integers::unmark_expression).map_err(|error| from_datafusion(error, scope.text))?;
         let mut refused = None;
         let _ = logical.apply(|inner| {
             refused = match inner {
@@ -116,8 +120,8 @@ impl Planner {
             .with_query_execution_start_time(now)
             .build();
         let simplifier = ExprSimplifier::new(context);
-        let expr =
-            simplifier.coerce(expr, schema).and_then(|expr| simplifier.simplify(expr)).map_err(|error| from_datafusion(error, text))?;
+        let expr = simplifier.coerce(expr, schema).and_then(|expr| strict_expression(expr, schema));
+        let expr = expr.and_then(|expr| simplifier.simplify(expr)).map_err(|error| from_datafusion(error, text))?;
         physical(&expr, schema).map_err(|error| from_datafusion(error, text))
     }
 }
@@ -165,6 +169,10 @@ pub(super) fn expression_text(expr: &Expr) -> String {
     }
     let plain = expr.clone().transform(|inner| {
         Ok(match inner {
+            Expr::ScalarFunction(call) => match as_operator(&call) {
+                Some(operator) => Transformed::yes(operator),
+                None => Transformed::no(Expr::ScalarFunction(call)),
+            },
             Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(column.name))),
             other => Transformed::no(other),
         })

@@ -9,6 +9,7 @@ mod explain;
 mod expressions;
 mod functions;
 mod general;
+mod integers;
 mod lower;
 mod marks;
 mod names;
@@ -20,6 +21,7 @@ mod planner;
 mod properties;
 mod resolve;
 mod rules;
+mod strict;
 mod subqueries;
 #[cfg(test)]
 mod tests;

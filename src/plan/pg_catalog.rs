@@ -13,8 +13,8 @@ mod subquery;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, OrderByKind, Query, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByKind, Query, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -115,7 +115,12 @@ impl VisitorMut for Rewrite {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
-            Expr::Function(function) => strip(&mut function.name),
+            Expr::Function(function) => {
+                strip(&mut function.name);
+                if self.catalogs {
+                    keep_oid(expr);
+                }
+            }
             Expr::Collate { expr: inner, collation } if is_builtin_collation(collation) => *expr = (**inner).clone(),
             Expr::Identifier(ident) if ident.quote_style.is_none() => {
                 let name = ident.value.to_ascii_lowercase();
@@ -124,6 +129,10 @@ impl VisitorMut for Rewrite {
                 }
             }
             Expr::Cast { .. } => rewrite_cast(expr),
+            Expr::Case { .. } if self.catalogs => {
+                rewrite_null_case(expr);
+                keep_oid(expr);
+            }
             Expr::Like { .. } | Expr::ILike { .. } => rewrite_escape(expr),
             Expr::AnyOp { .. } => rewrite_any(expr),
             Expr::BinaryOp { .. } | Expr::InList { .. } => {
@@ -332,6 +341,67 @@ fn rewrite_comparison(expr: &mut Expr) {
     }
 }
 
+/// `CASE … THEN NULL ELSE NULL END` → NULL, of the type of the first.
+fn rewrite_null_case(expr: &mut Expr) {
+    let Expr::Case { conditions, else_result, .. } = &*expr else { return };
+    let results = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());
+    if let Some(first) = conditions.first().map(|when| when.result.clone())
+        && results.into_iter().all(is_null)
+    {
+        *expr = first;
+    }
+}
+
+fn is_null(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::Null, .. }) => true,
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_null(expr),
+        _ => false,
+    }
+}
+
+/// Says of an expression over OIDs that it is an OID again: DataFusion knows them as bigints, and drivers look at the type.
+fn keep_oid(expr: &mut Expr) {
+    let oid = oid_type();
+    let data_type = match &*expr {
+        Expr::Function(function) if part(&function.name, 0).as_deref() == Some("array_agg") && gives_oid(expr) => {
+            DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(oid), None))
+        }
+        Expr::Function(_) | Expr::Case { .. } if gives_oid(expr) => oid,
+        _ => return,
+    };
+    let inner = Box::new(std::mem::replace(expr, literal(Value::Null)));
+    *expr = Expr::Cast { kind: CastKind::Cast, expr: inner, data_type, array: false, format: None };
+}
+
+/// The type `oid`.
+fn oid_type() -> DataType {
+    DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new("oid"))]), Vec::new())
+}
+
+/// Whether an expression's value is one of the OIDs within it.
+fn gives_oid(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => type_of_column(expr) == Some("oid"),
+        Expr::Nested(inner) => gives_oid(inner),
+        Expr::Cast { data_type, .. } => *data_type == oid_type(),
+        Expr::Case { conditions, else_result, .. } => {
+            conditions.iter().map(|when| &when.result).chain(else_result.as_deref()).any(gives_oid)
+        }
+        Expr::Function(function) => {
+            let passes = part(&function.name, 0)
+                .is_some_and(|name| matches!(name.as_str(), "array_agg" | "coalesce" | "first_value" | "max" | "min" | "nullif"));
+            let FunctionArguments::List(list) = &function.args else { return false };
+            passes
+                && list
+                    .args
+                    .iter()
+                    .any(|argument| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) if gives_oid(value)))
+        }
+        _ => false,
+    }
+}
+
 /// The declared type of a column of system relations.
 fn type_of_column(expr: &Expr) -> Option<&'static str> {
     declared_type(&empty::column_name(expr)?)
@@ -381,6 +451,17 @@ mod tests {
         assert_eq!(prepared("SELECT 'v'::pg_catalog.regclass::pg_catalog.oid"), "SELECT tidemill_regclass('v')::pg_catalog.oid");
         assert_eq!(prepared("SELECT c.oid::regclass::text FROM pg_class c"), "SELECT tidemill_regclass_text(c.oid) FROM pg_class c");
         assert_eq!(prepared("SELECT x LIKE 'pg/_' || '%' ESCAPE '/' FROM t"), "SELECT x LIKE 'pg\\_%' FROM t");
+    }
+
+    #[test]
+    fn oids_stay_oids_and_there_are_no_domains() {
+        assert_eq!(
+            prepared("SELECT coalesce(t.typelem, 0), array_agg(a.atttypid) FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid"),
+            "SELECT CAST(coalesce(t.typelem, 0) AS oid), CAST(array_agg(a.atttypid) AS oid[]) FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid"
+        );
+        let text = "SELECT CASE WHEN t.typtype = 'd' THEN (WITH RECURSIVE b (oid) AS (SELECT t2.typbasetype AS oid FROM pg_type t2 \
+             UNION ALL SELECT t2.typbasetype FROM pg_type t2, b WHERE b.oid = t2.oid) SELECT oid FROM b) ELSE NULL END FROM pg_type t";
+        assert_eq!(prepared(text), "SELECT CAST(NULL AS oid) FROM pg_type t");
     }
 
     #[test]

@@ -28,9 +28,11 @@ use super::aggregates;
 use super::distinct_on::without_distinct_on;
 use super::errors::from_datafusion;
 use super::functions;
+use super::integers;
 use super::names::{name_outputs, visible};
 use super::resolve::{Names, ObjectSource, Scope};
 use super::rules::{all, maintainable};
+use super::strict::strict_plan;
 use super::subqueries::correlated_to_one_value;
 use super::text;
 use super::with_ties::without_ties;
@@ -114,7 +116,7 @@ impl Planner {
     /// Analyses a query. `parameters`: the types that the client declared, as far as it did.
     pub fn query(&self, query: &ast::Query, scope: &Scope<'_>, parameters: &[Option<SqlType>]) -> Result<Bound> {
         let mut types = parameters.to_vec();
-        let planned = self.plan_typed(query, scope, &mut types)?;
+        let planned = self.plan_typed(query, scope, &mut types, false)?;
         let types = types.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect();
         self.bind(planned, types, scope.text)
     }
@@ -124,8 +126,8 @@ impl Planner {
         let (plan, views, reads_system) = planned;
         refuse_merged_columns(&plan)?;
         let options = self.state.config_options();
-        let plan = correlated_to_one_value(plan).map_err(|error| from_datafusion(error, text))?;
-        let plan = self.state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| from_datafusion(error, text))?;
+        let plan = correlated_to_one_value(plan).and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
+        let plan = plan.and_then(strict_plan).map_err(|error| from_datafusion(error, text))?;
         let plan = without_ties(without_distinct_on(plan)?)?;
         let schema = output_schema(&plan);
         let mut depends_on = views;
@@ -133,24 +135,26 @@ impl Planner {
         Ok(Bound { plan, schema, parameters, depends_on: depends_on.into_iter().collect(), reads_system })
     }
 
-    /// The plan of a query, names resolved, types not yet coerced. `depth`: how many views it stands in.
+    /// The plan of a query, names resolved, types not yet coerced. `depth`: how many views it stands in; `assigned`: its rows go into a table.
     pub(super) fn plan_query(
         &self,
         query: &ast::Query,
         scope: &Scope<'_>,
         depth: usize,
         parameters: &[Option<SqlType>],
+        assigned: bool,
     ) -> Result<Planned> {
         let mut expanded = query.clone();
         crate::sql::expand_windows(&mut expanded)?;
         let attempt = |all: bool| {
             let mut named = expanded.clone();
             name_outputs(&mut named, all);
+            integers::mark(&mut named, assigned);
             let names = Names::new(self, *scope, depth);
             let mut context = planner_context(parameters);
             let statement = ast::Statement::Query(Box::new(named));
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context);
-            plan.map(|plan| {
+            plan.and_then(integers::unmark).map(|plan| {
                 let (views, system) = names.seen();
                 (plan, views, system)
             })
@@ -173,7 +177,7 @@ impl Planner {
     /// The plan of a view's query, with the view's column names.
     pub(super) fn view_plan(&self, view: &View, scope: Scope<'_>, depth: usize) -> Result<Planned> {
         let query = text::query(&view.query)?;
-        let (plan, views, system) = self.plan_query(&query, &scope, depth, &[])?;
+        let (plan, views, system) = self.plan_query(&query, &scope, depth, &[], false)?;
         let columns = plan.schema().columns();
         let named: Vec<Expr> = columns.into_iter().zip(&view.columns).map(|(from, to)| Expr::Column(from).alias(to.name.clone())).collect();
         let plan = LogicalPlanBuilder::from(plan)

@@ -7,21 +7,27 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
-use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    AggregateUDF, Cast, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::data_type::SqlTypes;
 use super::functions::{UnknownFunction, undefined_function};
+use super::integers;
 use super::planner::Planner;
+use super::strict::strict_expression;
 use crate::catalog::{Catalog, Column, Object, ObjectKind, View, nearest};
 use crate::error::{Error, Kind, Result};
-use crate::types::ObjectId;
+use crate::types::{ObjectId, SqlType};
 
 /// Views within views at the most: planning recurses once for each.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -185,6 +191,27 @@ impl<'a> Names<'a> {
         Ok(Arc::new(ViewSource { schema: schema_of(&view.columns), plan }))
     }
 
+    /// The arguments of a table function as it wants them: computed, integers as bigint; and whether all of them were int4.
+    fn table_arguments(&self, arguments: Vec<Expr>) -> DataFusionResult<(Vec<Expr>, bool)> {
+        let schema = DFSchema::empty();
+        let context =
+            SimplifyContext::builder().with_schema(Arc::new(schema.clone())).with_config_options(Arc::clone(self.state().config_options()));
+        let simplifier = ExprSimplifier::new(context.build());
+        let mut int4 = !arguments.is_empty();
+        let mut computed = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            let argument = simplifier.coerce(integers::unmark_expression(argument)?, &schema)?;
+            let argument = simplifier.simplify(strict_expression(argument, &schema)?)?;
+            let small = matches!(argument, Expr::Literal(ScalarValue::Int32(_), _));
+            int4 &= small;
+            computed.push(match argument {
+                Expr::Literal(value, metadata) if small => Expr::Literal(value.cast_to(&DataType::Int64)?, metadata),
+                other => other,
+            });
+        }
+        Ok((computed, int4))
+    }
+
     /// Whether DataFusion knows `name` in another way than as a scalar function.
     fn is_special(&self, name: &str) -> bool {
         let state = self.state();
@@ -213,6 +240,18 @@ impl<'a> Names<'a> {
     }
 }
 
+/// A series of bigints as one of int4, as PostgreSQL makes it between two int4.
+fn int4_series(name: &str, source: Arc<dyn TableSource>) -> DataFusionResult<ViewSource> {
+    let fields = source.schema().fields().iter().map(|field| SqlType::Int4.field(field.name(), field.is_nullable())).collect::<Vec<_>>();
+    let scan = LogicalPlanBuilder::scan(name, source, None)?;
+    let columns = scan.schema().columns().into_iter().map(|column| {
+        let name = column.name.clone();
+        Expr::Cast(Cast::new(Box::new(Expr::Column(column)), DataType::Int32)).alias(name)
+    });
+    let columns = columns.collect::<Vec<_>>();
+    Ok(ViewSource { schema: Arc::new(Schema::new(fields)), plan: scan.project(columns)?.build()? })
+}
+
 impl ContextProvider for Names<'_> {
     fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
         self.find(name.schema(), name.table()).map_err(|error| DataFusionError::External(Box::new(error)))
@@ -220,8 +259,10 @@ impl ContextProvider for Names<'_> {
 
     fn get_table_function_source(&self, name: &str, arguments: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
         if let Some(function) = self.state().table_functions().get(name) {
+            let (arguments, int4) = self.table_arguments(arguments)?;
             let arguments = TableFunctionArgs::new(&arguments, self.state());
-            return Ok(provider_as_source(function.create_table_provider_with_args(arguments)?));
+            let source = provider_as_source(function.create_table_provider_with_args(arguments)?);
+            return if int4 { Ok(Arc::new(int4_series(name, source)?)) } else { Ok(source) };
         }
         let types = vec![DataType::Null; arguments.len()];
         Err(DataFusionError::External(Box::new(undefined_function(name, &types))))
@@ -242,7 +283,7 @@ impl ContextProvider for Names<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         // `pg_catalog.version()` and the like: the schema in which PostgreSQL keeps its functions.
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
-        if let Some(function) = self.scope.relations.function(name) {
+        if let Some(function) = self.scope.relations.function(name).or_else(|| integers::function(name)) {
             return Some(function);
         }
         match self.state().scalar_functions().get(name) {

@@ -319,7 +319,7 @@ fn a_read_by_key_is_recognised() {
 #[test]
 fn a_query_runs_over_rows() {
     use arrow::array::AsArray;
-    use arrow::datatypes::Int64Type;
+    use arrow::datatypes::Int32Type;
     use futures::StreamExt;
 
     let bound = bound("SELECT a.n, a.n FROM (VALUES (1), (2), (3)) a (n) WHERE a.n >= $1 ORDER BY 1 DESC").unwrap();
@@ -330,5 +330,5 @@ fn a_query_runs_over_rows() {
         let (_, mut rows) = crate::serve::run(&planner, &bound, &provider, &[limit], 0, &tokio::runtime::Handle::current()).await.unwrap();
         rows.next().await.unwrap().unwrap()
     });
-    assert_eq!(rows.column(1).as_primitive::<Int64Type>().values(), &[3, 2]);
+    assert_eq!(rows.column(1).as_primitive::<Int32Type>().values(), &[3, 2]);
 }

@@ -37,8 +37,14 @@ impl ScalarUDFImpl for TextInput {
         Ok(self.target.arrow())
     }
 
-    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        Ok(Arc::new(self.target.field("text_input", true)))
+    /// That of the cast in whose place it stands.
+    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
+        Ok(args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>().join(", "))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(self.target.field("text_input", nullable)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

@@ -5,6 +5,7 @@ mod point;
 mod provider;
 mod rows;
 mod select;
+mod stop;
 
 pub use convert::convert;
 pub use point::{PointQuery, PointValue, point_query};

@@ -11,6 +11,7 @@ use futures::{Stream, StreamExt};
 use tokio::runtime::Handle;
 
 use super::convert::convert;
+use super::stop::{Running, Waiting, stoppable};
 use crate::error::{Error, Result};
 use crate::plan::{Bound, Planner, from_datafusion};
 use crate::types::ObjectId;
@@ -34,18 +35,20 @@ pub async fn run(
     let plan = bound.with_parameters(bound.attach(provider)?, parameters)?;
     let plan = planner.optimize(plan, now_micros)?;
     let physical = planner.physical(&plan).await?;
-    let batches = planner.execute(physical)?;
+    let running = Running::default();
+    let waiting = running.waiting();
+    let batches = planner.execute(stoppable(physical, &running)?)?;
     let schema = Arc::clone(&bound.schema);
     let rows = batches.map(move |batch| {
         let batch = batch.map_err(|error| from_datafusion(error, ""))?;
         convert(&batch, &schema)
     });
-    Ok((Arc::clone(&bound.schema), aside(rows, threads)))
+    Ok((Arc::clone(&bound.schema), aside(rows, waiting, threads)))
 }
 
 /// Runs a stream on the threads for queries: one that computes for long without a pause keeps neither other clients waiting nor a cancel
-/// request from being noticed. It is stopped, at its next pause, when the rows are dropped.
-fn aside(mut rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin + 'static, threads: &Handle) -> RowStream {
+/// request from being noticed. It is stopped, at its next pause or the next look at `waiting`, when the rows are dropped.
+fn aside(mut rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin + 'static, waiting: Waiting, threads: &Handle) -> RowStream {
     let (sender, receiver) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
     let mut task = tokio::task::JoinSet::new();
     let work = async move {
@@ -56,11 +59,11 @@ fn aside(mut rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin + 'sta
         }
     };
     task.spawn_on(work, threads);
-    Box::pin(futures::stream::unfold((receiver, task), |(mut receiver, mut task)| async move {
+    Box::pin(futures::stream::unfold((receiver, task, waiting), |(mut receiver, mut task, waiting)| async move {
         match receiver.recv().await {
-            Some(batch) => Some((batch, (receiver, task))),
+            Some(batch) => Some((batch, (receiver, task, waiting))),
             None => match task.join_next().await {
-                Some(Err(cause)) if cause.is_panic() => Some((Err(Error::internal("the query has panicked")), (receiver, task))),
+                Some(Err(cause)) if cause.is_panic() => Some((Err(Error::internal("the query has panicked")), (receiver, task, waiting))),
                 _ => None,
             },
         }

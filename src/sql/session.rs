@@ -59,25 +59,25 @@ fn begin(reader: &mut Reader<'_>) -> Result<Statement> {
         reader.expect(&["begin"])?;
         reader.accept_one(&["work", "transaction"]);
     }
-    transaction_modes(reader)?;
-    Ok(Statement::Begin)
+    Ok(Statement::Begin { read_only: transaction_modes(reader)? })
 }
 
 /// ISOLATION LEVEL …, READ ONLY, READ WRITE, [NOT] DEFERRABLE, with or without commas. Every transaction is a snapshot
-/// at one epoch whatever they say, so they are checked and forgotten.
-pub(super) fn transaction_modes(reader: &mut Reader<'_>) -> Result<()> {
+/// at one epoch whatever its level, so that is checked and forgotten. Out: whether READ ONLY or READ WRITE is among them.
+pub(super) fn transaction_modes(reader: &mut Reader<'_>) -> Result<Option<bool>> {
+    let mut read_only = None;
     loop {
         if reader.accept(&["isolation", "level"]) {
             let known = [&["serializable"][..], &["repeatable", "read"], &["read", "committed"], &["read", "uncommitted"]];
             if !known.iter().any(|level| reader.accept(level)) {
                 return Err(reader.unexpected().detail("Expected an isolation level."));
             }
-        } else if !reader.accept(&["read", "only"])
-            && !reader.accept(&["read", "write"])
-            && !reader.accept(&["not", "deferrable"])
-            && !reader.accept(&["deferrable"])
-        {
-            return Ok(());
+        } else if reader.accept(&["read", "only"]) {
+            read_only = Some(true);
+        } else if reader.accept(&["read", "write"]) {
+            read_only = Some(false);
+        } else if !reader.accept(&["not", "deferrable"]) && !reader.accept(&["deferrable"]) {
+            return Ok(read_only);
         }
         if reader.accept_token(&Token::Comma) && reader.at_end() {
             return Err(reader.unexpected());

@@ -37,15 +37,18 @@ const SPELLED_OUT: &[(&[&str], &str)] = &[
 /// SET …
 pub(super) fn set(reader: &mut Reader<'_>) -> Result<Statement> {
     reader.expect(&["set"])?;
-    if reader.accept(&["session", "characteristics", "as", "transaction"]) || reader.accept(&["transaction"]) {
+    let for_session = reader.accept(&["session", "characteristics", "as", "transaction"]);
+    if for_session || reader.accept(&["transaction"]) {
         if reader.is(0, "snapshot") {
             return Err(reader.not_supported("SET TRANSACTION SNAPSHOT").hint("A transaction reads the newest epoch."));
         }
         if reader.at_end() {
             return Err(reader.unexpected());
         }
-        transaction_modes(reader)?;
-        return Ok(Statement::NoOperation("SET"));
+        let Some(read_only) = transaction_modes(reader)? else { return Ok(Statement::NoOperation("SET")) };
+        let name = if for_session { "default_transaction_read_only" } else { "transaction_read_only" };
+        let value = if read_only { "on" } else { "off" };
+        return Ok(Statement::Set { name: name.to_owned(), value: Some(value.to_owned()), local: !for_session });
     }
     if reader.accept(&["constraints"]) {
         reader.comma_separated(|reader| if reader.accept(&["all"]) { Ok(()) } else { reader.name().map(|_| ()) })?;

@@ -96,7 +96,10 @@ pub enum Statement {
         name: Option<String>,
     },
     /// BEGIN, START TRANSACTION.
-    Begin,
+    Begin {
+        /// READ ONLY or READ WRITE, where written.
+        read_only: Option<bool>,
+    },
     /// COMMIT, END.
     Commit,
     /// ROLLBACK, ABORT.

@@ -286,9 +286,14 @@ fn settings() {
         let Statement::Set { name, value, local } = one(text) else { panic!("{text}") };
         assert_eq!((name.as_str(), value.as_deref(), local), (expected, expected_value, expected_local), "{text}");
     }
-    for text in ["SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY", "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"] {
-        assert!(matches!(one(text), Statement::NoOperation("SET")), "{text}");
+    for (text, setting) in [
+        ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY", ("transaction_read_only", "on", true)),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", ("default_transaction_read_only", "off", false)),
+    ] {
+        let Statement::Set { name, value, local } = one(text) else { panic!("{text}") };
+        assert_eq!((name.as_str(), value.as_deref().unwrap_or_default(), local), setting, "{text}");
     }
+    assert!(matches!(one("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), Statement::NoOperation("SET")));
     assert!(matches!(one("RESET ALL"), Statement::Reset { name: None }));
     assert!(matches!(one("RESET TIME ZONE"), Statement::Reset { name: Some(name) } if name == "timezone"));
 }
@@ -318,7 +323,7 @@ fn shows() {
 #[test]
 fn transactions_and_cursors() {
     for text in ["BEGIN", "BEGIN WORK", "BEGIN TRANSACTION ISOLATION LEVEL SERIALIZABLE", "START TRANSACTION READ ONLY, NOT DEFERRABLE"] {
-        assert!(matches!(one(text), Statement::Begin), "{text}");
+        assert!(matches!(one(text), Statement::Begin { .. }), "{text}");
     }
     assert!(matches!(one("END TRANSACTION"), Statement::Commit));
     assert!(matches!(one("ABORT"), Statement::Rollback));

@@ -152,7 +152,8 @@ impl Connection {
             Err(Failure::Error(error)) => {
                 self.put_error(&error);
                 self.skipping = true;
-                Ok(())
+                // Not kept for Sync: a driver that has sent Flush instead waits for an answer before it sends anything more.
+                self.channel.flush().await
             }
             other => other,
         }

@@ -56,6 +56,14 @@ impl Server {
         Ok(Server { directory, child, endpoint, http_port: ports.http })
     }
 
+    /// Processor time that the server has used so far, in ticks of the kernel; `None` where /proc does not tell.
+    pub(crate) fn cpu_ticks(&self) -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // Behind the name, which may hold blanks: utime and stime are fields 14 and 15.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+    }
+
     /// SIGKILL: nothing that the process had in memory is left.
     pub(crate) fn kill_9(&mut self) -> Result<(), Failure> {
         self.child.kill()?;

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::{SinkExt, TryStreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::NoTls;
 
 use crate::client::{message, run, value};
@@ -15,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("wire/parameters", parameters),
         Test::new("wire/copy", copy),
         Test::new("wire/cancel", cancel),
+        Test::new("wire/cancel-join", cancel_join),
         Test::new("wire/sessions", sessions),
         Test::new("wire/failed-transaction", failed_transaction),
     ]
@@ -104,6 +106,85 @@ async fn cancel() -> Outcome {
         Some("1") => Ok(()),
         other => Err(format!("SELECT 1 gave {other:?}").into()),
     }
+}
+
+/// A join that pairs a million rows with a million stops computing when its query is cancelled, runs out of time, or loses its client.
+async fn cancel_join() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    let series = "generate_series(1, 1000000) a (x), generate_series(1, 1000000) b (y)";
+    for query in [
+        format!("SELECT count(*) FROM {series} WHERE x + y < 0"),
+        format!("SELECT count(*) FROM {series}"),
+        format!("SELECT sum(x) FROM {series} WHERE x % 2 = y % 2 AND x * 2 < y - 2000000"),
+        "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n FROM r) SELECT count(*) FROM r".to_owned(),
+    ] {
+        let token = client.cancel_token();
+        let cancelling = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            token.cancel_query(NoTls).await
+        };
+        let both = futures::future::join(client.batch_execute(&query), cancelling);
+        let (answer, sent) = tokio::time::timeout(Duration::from_secs(20), both).await?;
+        sent?;
+        if !answer.as_ref().is_err_and(|error| error.code().is_some_and(|code| code.code() == "57014")) {
+            return Err(format!("{query}: {answer:?}").into());
+        }
+        idle(&server, &query).await?;
+    }
+    let query = format!("SELECT count(*) FROM {series} WHERE x + y < 0");
+    run(&client, "SET statement_timeout = 300").await?;
+    if client.batch_execute(&query).await.is_ok() {
+        return Err("statement_timeout did not end the join".into());
+    }
+    idle(&server, "statement_timeout").await?;
+    leave_running(&server, &query).await?;
+    idle(&server, "a client that has gone").await?;
+    match value(&client, "SELECT 1").await?.as_deref() {
+        Some("1") => Ok(()),
+        other => Err(format!("SELECT 1 gave {other:?}").into()),
+    }
+}
+
+/// Sends a query and closes the connection while it runs. In bytes, since a driver would wait for the answer.
+async fn leave_running(server: &Server, query: &str) -> Outcome {
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", server.endpoint().current().0)).await?;
+    let startup = b"\0\x03\0\0user\0tidemill\0database\0tidemill\0\0";
+    socket.write_all(&u32::try_from(startup.len() + 4)?.to_be_bytes()).await?;
+    socket.write_all(startup).await?;
+    let mut answer = Vec::new();
+    // ReadyForQuery, idle: the last message before the server listens.
+    while !answer.ends_with(b"Z\0\0\0\x05I") {
+        if socket.read_buf(&mut answer).await? == 0 {
+            return Err("the server closed the connection".into());
+        }
+    }
+    socket.write_all(b"Q").await?;
+    socket.write_all(&u32::try_from(query.len() + 5)?.to_be_bytes()).await?;
+    socket.write_all(query.as_bytes()).await?;
+    socket.write_all(b"\0").await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = server.cpu_ticks();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    if before.is_some() && server.cpu_ticks() == before {
+        return Err("the query does not run".into());
+    }
+    Ok(())
+}
+
+/// Waits until the server uses next to no processor time.
+async fn idle(server: &Server, after: &str) -> Outcome {
+    let Some(mut before) = server.cpu_ticks() else { return Ok(()) };
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let now = server.cpu_ticks().unwrap_or(before);
+        // A tick is 10 ms: a thread that computes uses 25 of them.
+        if now - before <= 5 {
+            return Ok(());
+        }
+        before = now;
+    }
+    Err(format!("the server still computes ten seconds after {after}").into())
 }
 
 /// A session reads its own writes at once; another sees them whole or not at all.

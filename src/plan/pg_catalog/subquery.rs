@@ -7,7 +7,7 @@ use sqlparser::ast::{
 };
 
 use super::empty::{column_name, conjuncts, declared, has_aggregate, query_is_empty};
-use super::{call, literal, null_of, part};
+use super::{call, literal, null_of, oid_type, part};
 
 /// Rewrites one expression, if it is a subquery. `scalars`: one in parentheses is a scalar one for certain.
 pub(super) fn rewrite(expr: &mut Expr, scalars: bool) {
@@ -25,6 +25,8 @@ pub(super) fn rewrite(expr: &mut Expr, scalars: bool) {
             };
             *expr = new;
         }
+        // What a domain is made of, a step at a time: there are no domains.
+        Expr::Subquery(query) if follows_domains(query) => *expr = null_of(oid_type()),
         Expr::Exists { subquery, negated } if query_is_empty(subquery) => *expr = literal(Value::Boolean(*negated)),
         Expr::Subquery(query) if scalars => {
             if query_is_empty(query) {
@@ -37,6 +39,23 @@ pub(super) fn rewrite(expr: &mut Expr, scalars: bool) {
         }
         _ => {}
     }
+}
+
+/// `WITH RECURSIVE … (SELECT typbasetype …)`.
+fn follows_domains(query: &Query) -> bool {
+    let starts_at_base = |body: &SetExpr| {
+        let mut body = body;
+        while let SetExpr::SetOperation { left, .. } = body {
+            body = left;
+        }
+        let SetExpr::Select(select) = body else { return false };
+        let first = match select.projection.first() {
+            Some(SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }) => column_name(value),
+            _ => None,
+        };
+        first.as_deref() == Some("typbasetype")
+    };
+    query.with.as_ref().is_some_and(|with| with.recursive && with.cte_tables.iter().any(|cte| starts_at_base(&cte.query.body)))
 }
 
 /// The one SELECT of a query that has nothing beside it.

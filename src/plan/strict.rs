@@ -1,0 +1,195 @@
+//! What PostgreSQL refuses and DataFusion would let pass, made errors: integers that leave their range (DataFusion wraps them around), and text
+//! that is cast to a type whose values DataFusion keeps as any text or bytes.
+//!
+//! Runs over analysed expressions, where operands have one type. `+`, `-` and `*` of integers become calls of functions that check; a cast of text
+//! to uuid, json, jsonb, bytea, an array or a struct reads the text by the type's rules. Names and types of columns stay as they were. What
+//! fails is an error for the row: constant folding leaves such a call alone, a query ends with it, a view has NULL and a row error.
+
+use std::sync::Arc;
+
+use arrow::array::Datum;
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::error::ArrowError;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::functions::type_name;
+use super::text_input::text_input;
+use crate::error::{Error, Kind};
+use crate::types::{SqlType, sql_type_of};
+
+/// The plan with strict expressions, in subqueries too.
+pub(super) fn strict_plan(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let strict = plan.transform_up_with_subqueries(|node| {
+        // The numbers of LIMIT are looked at as they are.
+        if matches!(node, LogicalPlan::Limit(_)) {
+            return Ok(Transformed::no(node));
+        }
+        let schema = merge_schema(&node.inputs());
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(expr.transform_up(|inner| strict(inner, &schema))?.update_data(|expr| name.restore(expr)))
+        })
+    });
+    strict.map(|done| done.data)
+}
+
+/// A strict expression over columns of `schema`.
+pub(super) fn strict_expression(expr: Expr, schema: &DFSchema) -> DataFusionResult<Expr> {
+    expr.transform_up(|inner| strict(inner, schema)).map(|done| done.data)
+}
+
+/// The operator, if `call` is one that checks: for showing it as the user wrote it.
+pub(super) fn as_operator(call: &ScalarFunction) -> Option<Expr> {
+    let operation = call.func.inner().downcast_ref::<Checked>()?.operation;
+    Some(match (operation.operator(), call.args.as_slice()) {
+        (Some(operator), [left, right]) => Expr::BinaryExpr(BinaryExpr::new(Box::new(left.clone()), operator, Box::new(right.clone()))),
+        (_, [only]) => Expr::Negative(Box::new(only.clone())),
+        _ => return None,
+    })
+}
+
+fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match Operation::of(op) {
+            Some(operation) if is_integer(&left.get_type(schema)?) && is_integer(&right.get_type(schema)?) => {
+                Ok(Transformed::yes(operation.call(vec![*left, *right])))
+            }
+            _ => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
+        },
+        Expr::Negative(value) if is_integer(&value.get_type(schema)?) => Ok(Transformed::yes(Operation::Negate.call(vec![*value]))),
+        Expr::Cast(Cast { expr: value, field }) => {
+            let target = sql_type_of(&field);
+            let (_, from) = value.to_field(schema)?;
+            if is_text(from.data_type()) && is_read(&target) && sql_type_of(&from) != target {
+                return Ok(Transformed::yes(text_input(*value, &target)));
+            }
+            Ok(Transformed::no(Expr::Cast(Cast { expr: value, field })))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn is_integer(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64)
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// Whether Arrow's own cast from text knows nothing of the type's rules.
+fn is_read(target: &SqlType) -> bool {
+    matches!(target, SqlType::Uuid | SqlType::Json | SqlType::Jsonb | SqlType::Bytea | SqlType::Array(_) | SqlType::Struct(_))
+}
+
+/// What is computed with a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Operation {
+    Add,
+    Subtract,
+    Multiply,
+    Negate,
+}
+
+impl Operation {
+    fn of(operator: Operator) -> Option<Self> {
+        match operator {
+            Operator::Plus => Some(Operation::Add),
+            Operator::Minus => Some(Operation::Subtract),
+            Operator::Multiply => Some(Operation::Multiply),
+            _ => None,
+        }
+    }
+
+    fn operator(self) -> Option<Operator> {
+        match self {
+            Operation::Add => Some(Operator::Plus),
+            Operation::Subtract => Some(Operator::Minus),
+            Operation::Multiply => Some(Operator::Multiply),
+            Operation::Negate => None,
+        }
+    }
+
+    fn call(self, arguments: Vec<Expr>) -> Expr {
+        let signature = Signature::any(arguments.len(), Volatility::Immutable);
+        let function = ScalarUDF::from(Checked { operation: self, signature });
+        Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), arguments))
+    }
+}
+
+/// An operation on integers of one type whose result must fit into it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Checked {
+    operation: Operation,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Checked {
+    fn name(&self) -> &'static str {
+        match self.operation {
+            Operation::Add => "checked_add",
+            Operation::Subtract => "checked_subtract",
+            Operation::Multiply => "checked_multiply",
+            Operation::Negate => "checked_negate",
+        }
+    }
+
+    /// That of the operator in whose place it stands.
+    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
+        let names = args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>();
+        Ok(match (self.operation.operator(), names.as_slice()) {
+            (Some(operator), [left, right]) => format!("{left} {operator} {right}"),
+            _ => format!("(- {})", names.join(", ")),
+        })
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(arguments[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(Field::new(self.name(), args.arg_fields[0].data_type().clone(), nullable)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let data = args.args.iter().map(datum).collect::<DataFusionResult<Vec<_>>>()?;
+        let result = match (self.operation, data.as_slice()) {
+            (Operation::Add, [left, right]) => numeric::add(left.as_ref(), right.as_ref()),
+            (Operation::Subtract, [left, right]) => numeric::sub(left.as_ref(), right.as_ref()),
+            (Operation::Multiply, [left, right]) => numeric::mul(left.as_ref(), right.as_ref()),
+            (_, operands) => numeric::neg(operands[0].get().0),
+        };
+        let result = result.map_err(|error| match error {
+            ArrowError::ArithmeticOverflow(_) => {
+                let message = format!("{} out of range", type_name(args.return_field.data_type()));
+                DataFusionError::External(Box::new(Error::new(Kind::NumericOutOfRange, message)))
+            }
+            other => other.into(),
+        })?;
+        Ok(if scalar { ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?) } else { ColumnarValue::Array(result) })
+    }
+}
+
+fn datum(value: &ColumnarValue) -> DataFusionResult<Box<dyn Datum>> {
+    Ok(match value {
+        ColumnarValue::Array(values) => Box::new(Arc::clone(values)),
+        ColumnarValue::Scalar(value) => Box::new(value.to_scalar()?),
+    })
+}
