@@ -119,6 +119,8 @@ mod tests {
                     }
                 }
                 Poll::End => return (found, positions, true),
+                Poll::Started(starts) => positions.extend(starts),
+                Poll::Failed(why) => panic!("{why}"),
                 Poll::Pending | Poll::Degraded(_) => {}
             }
         }
@@ -164,12 +166,79 @@ mod tests {
         let mut stops = connect(source(&brokers, &[])).unwrap().start(&beyond, None).unwrap();
         for _ in 0..2 {
             match stops.poll(Duration::from_millis(10)) {
-                Poll::Degraded(text) => assert!(text.contains("beyond the log's end at 1"), "{text}"),
+                Poll::Failed(text) => assert!(text.contains("beyond the log's end at 1"), "{text}"),
                 other => panic!("{other:?}"),
             }
         }
         let mut skips = connect(source(&brokers, &[("on_data_loss", "skip")])).unwrap().start(&beyond, None).unwrap();
         assert_eq!(read(&mut *skips, 1).0.len(), 1);
+    }
+
+    /// Polls until the reader says something else than that there is nothing.
+    fn next(reader: &mut dyn Reader) -> Poll {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match reader.poll(Duration::from_millis(100)) {
+                Poll::Pending if Instant::now() < deadline => {}
+                other => return other,
+            }
+        }
+    }
+
+    #[test]
+    fn latest_was_another_place_for_every_reader() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 2, 1).unwrap();
+        let brokers = cluster.bootstrap_servers();
+        let writer = KafkaWriter::new(&brokers).unwrap();
+        let write = |partition, n: i64| {
+            writer.send("t", Some(partition), [format!("{{\"n\":{n}}}").as_bytes()]).unwrap();
+            writer.flush().unwrap();
+        };
+        write(0, 1);
+        write(0, 2);
+        let connector = connect(source(&brokers, &[("scan.startup.mode", "latest")])).unwrap();
+        let mut first = connector.start(&Positions::new(), None).unwrap();
+        let starts = Positions::from([(0, 2), (1, 0)]);
+        // Before the first record, and of all partitions together.
+        assert!(matches!(next(&mut *first), Poll::Started(told) if told == starts));
+        write(0, 3);
+        write(1, 4);
+        let (seen, positions, _) = read(&mut *first, 2);
+        // Whoever begins where the first one began sees the same.
+        let (again, _, ended) = read(&mut *connector.start(&starts, Some(&positions)).unwrap(), usize::MAX);
+        assert!(ended);
+        assert_eq!(again, seen);
+        // A partition that was not there then begins at its beginning.
+        let mut later = connector.start(&Positions::from([(0, 3)]), None).unwrap();
+        assert!(matches!(next(&mut *later), Poll::Started(told) if told == Positions::from([(1, 0)])));
+        assert_eq!(read(&mut *later, 1).0, BTreeMap::from([((1, 0), 4)]));
+    }
+
+    #[test]
+    fn a_reader_goes_on_when_the_broker_is_back() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let brokers = cluster.bootstrap_servers();
+        let writer = KafkaWriter::new(&brokers).unwrap();
+        let write = |n: i64| {
+            writer.send("t", Some(0), [format!("{{\"n\":{n}}}").as_bytes()]).unwrap();
+            writer.flush().unwrap();
+        };
+        write(1);
+        let mut reader = connect(source(&brokers, &[])).unwrap().start(&Positions::new(), None).unwrap();
+        read(&mut *reader, 1);
+        cluster.broker_down(1).unwrap();
+        let Poll::Degraded(why) = next(&mut *reader) else { panic!("the broker is down") };
+        assert!(!why.is_empty());
+        cluster.broker_up(1).unwrap();
+        // Without a new record too: else a quiet topic would look degraded for ever.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !matches!(reader.poll(Duration::from_millis(100)), Poll::Pending) {
+            assert!(Instant::now() < deadline, "the broker is back");
+        }
+        write(2);
+        assert_eq!(read(&mut *reader, 1).0, BTreeMap::from([((0, 1), 2)]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The outside world ↔ `Changes`: what a connector must be able to do, and the registry of those there are.
 //!
-//! A `Connector` is a source's options, checked. It starts any number of `Reader`s, each from positions that a checkpoint stored:
-//! the same positions give the same rows again, which is what makes recovery exact. Readers are polled by a thread of their own.
+//! A `Connector` is a source's options, checked. It starts any number of `Reader`s, each from positions that were stored: the same
+//! positions give the same rows again, or none at all, which is what makes recovery exact. Readers are polled by a thread of their own.
 
 pub mod datagen;
 mod file;
@@ -68,14 +68,15 @@ pub trait Connector: Send + Sync {
         Ok(())
     }
 
-    /// Starts to read from `from` (partitions not in it: from where the options say). With `until`, the reader ends
-    /// (`Poll::End`) when every partition in it has reached the offset given there; records at and after it are not delivered.
+    /// Starts to read from `from`. Without any position there, from where the options say; a partition that is not among others in it
+    /// is younger than they are, and begins at its beginning. With `until`, the reader ends (`Poll::End`) when every partition in it has
+    /// reached the offset given there; records at and after it, and partitions not in it, are not delivered.
     fn start(&self, from: &Positions, until: Option<&Positions>) -> Result<Box<dyn Reader>>;
 }
 
 /// Reads one source, in order within each partition. Used by one thread.
 pub trait Reader: Send {
-    /// The next batch, waiting up to `wait` for it. Failures of the world outside do not end a reader: it reports
+    /// The next batch, waiting up to `wait` for it. Failures of the world outside that may pass do not end a reader: it reports
     /// `Poll::Degraded`, backs off and tries again.
     fn poll(&mut self, wait: Duration) -> Poll;
 }
@@ -83,12 +84,17 @@ pub trait Reader: Send {
 /// What a reader has to say.
 #[derive(Debug)]
 pub enum Poll {
-    /// Rows, or dead letters, or both; or neither, where only the position is news (a partition found, where `latest` begins).
+    /// Where partitions begin, of all that were found together, before their first batch; only from connectors whose options or outside
+    /// world may name another place tomorrow. Once this is stored, every reader is to begin there.
+    Started(Positions),
+    /// Rows, or dead letters, or both.
     Batch(SourceBatch),
     /// Nothing for now.
     Pending,
     /// The outside world does not answer; the text says why. Goes on by itself.
     Degraded(String),
+    /// There is no going on: what comes next is lost. The text says why.
+    Failed(String),
     /// Everything there will ever be has been delivered.
     End,
 }
@@ -102,6 +108,8 @@ pub struct SourceBatch {
     pub next_offset: i64,
     /// The rows, of the connector's columns. Retractions only from formats that have them.
     pub changes: Changes,
+    /// Where the record of each row stands.
+    pub offsets: Vec<i64>,
     /// Records that could not become rows.
     pub dead_letters: Vec<DeadLetter>,
     /// How many records the partition holds behind this batch, where that is known.

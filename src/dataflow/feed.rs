@@ -19,6 +19,8 @@ pub enum FeedStep {
     Pending,
     /// There is no more.
     Done,
+    /// There is more, but it cannot be had, for this reason: the view cannot be filled.
+    Failed(String),
 }
 
 /// The rows of a table or view as of one epoch.

@@ -96,6 +96,15 @@ impl Import {
                 self.handle.advance_to((epoch + 1).min(self.last));
                 Some(rows)
             }
+            FeedStep::Failed(cause) => {
+                // First of all: without it the view would look as if it had been filled.
+                self.progress.fail(cause);
+                self.feed = None;
+                let waiting = std::mem::take(&mut self.waiting);
+                waiting.iter().for_each(|(_, changes)| self.progress.remove_waiting(changes.memory_size()));
+                self.handle.advance_to(self.open);
+                Some(0)
+            }
             FeedStep::Done => {
                 self.feed = None;
                 self.advance();

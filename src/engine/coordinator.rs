@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 
-use crate::connect::Positions;
 use crate::dataflow::{Command, Dataflow, DataflowProgress, Feed, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
 use crate::engine::clock::{EpochClock, Write};
 use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
@@ -48,7 +47,15 @@ pub(crate) enum Request {
     /// Stop everything that belongs to these objects.
     Drop { objects: Vec<ObjectId>, reply: tokio::sync::oneshot::Sender<()> },
     /// Start to fill a table from its connector.
-    FillTable { recipe: SourceRecipe, relation: Arc<Relation>, report: Arc<Mutex<SourceReport>>, from: SourcePosition },
+    FillTable {
+        recipe: SourceRecipe,
+        /// The table's name, its rows, and what a row does whose key is there.
+        table: String,
+        relation: Arc<Relation>,
+        on_conflict: OnConflict,
+        report: Arc<Mutex<SourceReport>>,
+        from: SourcePosition,
+    },
     /// Everything that was there before the restart is there again: begin to tick. Until then no epoch ends, no source is drained and no
     /// checkpoint is cut, so that all restored dataflows begin with the same epoch.
     Recovered,
@@ -90,8 +97,22 @@ pub(crate) struct Setting {
 
 /// A table that a connector fills.
 struct FilledTable {
+    name: String,
     source: RunningSource,
     relation: Arc<Relation>,
+    on_conflict: OnConflict,
+}
+
+impl FilledTable {
+    /// Applies a connector's rows by the rules of the table's key. Gives what that changed.
+    fn enter(&self, epoch: Epoch, rows: &Changes) -> Result<Changes> {
+        let changes = match self.relation.key() {
+            None => rows.clone(),
+            Some(_) => self.relation.resolve(rows.rows(), self.on_conflict, &self.name)?.changes,
+        };
+        self.relation.apply(0, epoch, &changes)?;
+        Ok(changes)
+    }
 }
 
 /// Runs on a thread of its own until asked to stop.
@@ -205,7 +226,12 @@ impl Coordinator {
                 self.remove(&objects);
                 answer(reply);
             }
-            Request::FillTable { recipe, relation, report, from } => self.fill_table(recipe, relation, report, from),
+            Request::FillTable { recipe, table, relation, on_conflict, report, from } => {
+                match RunningSource::start(recipe.clone(), from, Arc::clone(&report), Arc::clone(&self.wake)) {
+                    Ok(source) => drop(self.tables.insert(recipe.id, FilledTable { name: table, source, relation, on_conflict })),
+                    Err(error) => report.lock().status = format!("failed: {error}"),
+                }
+            }
             Request::Recovered => {
                 self.recovering = false;
                 self.tick();
@@ -215,8 +241,7 @@ impl Coordinator {
                 answer(reply);
             }
             Request::Stop { reply } => {
-                self.sources.clear();
-                self.tables.clear();
+                // Sources stay: how far they were read belongs into the checkpoint with what came of it.
                 if self.has_input() {
                     self.tick();
                 }
@@ -274,8 +299,8 @@ impl Coordinator {
     fn has_input(&self) -> bool {
         let waits = || {
             self.setting.clock.has_writes()
-                || self.tables.values().any(|table| !table.source.queue.is_empty())
-                || self.sources.values().any(|source| !source.queue.is_empty())
+                || self.tables.values().any(|table| table.source.has_news())
+                || self.sources.values().any(RunningSource::has_news)
         };
         !self.recovering && waits() && !self.overloaded()
     }
@@ -334,7 +359,7 @@ impl Coordinator {
         for (id, source) in &self.sources {
             let mut rows = 0;
             while rows < SOURCE_EPOCH_ROWS {
-                let Ok(mut batch) = source.queue.try_recv() else { break };
+                let Some(mut batch) = source.next(&self.setting.store) else { break };
                 rows += batch.changes.len();
                 source.note(&mut batch, now);
                 drained.push((*id, batch.changes));
@@ -345,23 +370,21 @@ impl Coordinator {
         }
     }
 
-    /// Connectors' rows become rows of their tables, by the rules of the tables' keys.
+    /// Connectors' rows become rows of their tables. Rows that cannot enter stop their source, and nothing else.
     fn drain_tables(&mut self, epoch: Epoch, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
         let now = self.setting.wall.now_micros();
         let mut drained = Vec::new();
-        for (id, table) in &self.tables {
+        for (id, table) in &mut self.tables {
             let mut rows = 0;
             while rows < SOURCE_EPOCH_ROWS {
-                let Ok(mut batch) = table.source.queue.try_recv() else { break };
+                let Some(mut batch) = table.source.next(&self.setting.store) else { break };
                 rows += batch.changes.len();
-                table.source.note(&mut batch, now);
-                let changes = match table.relation.key() {
-                    None => Ok(batch.changes),
-                    Some(_) => table.relation.resolve(batch.changes.rows(), OnConflict::Overwrite, "").map(|resolved| resolved.changes),
-                };
-                match changes.and_then(|changes| table.relation.apply(0, epoch, &changes).map(|()| changes)) {
-                    Ok(changes) => drained.push((*id, changes)),
-                    Err(error) => fatal("a connector's rows could not enter their table", &error),
+                match table.enter(epoch, &batch.changes) {
+                    Ok(changes) => {
+                        table.source.note(&mut batch, now);
+                        drained.push((*id, changes));
+                    }
+                    Err(error) => table.source.fail(&error),
                 }
             }
         }
@@ -407,10 +430,10 @@ impl Coordinator {
                 }
                 ImportFrom::Relation(_) => {}
                 ImportFrom::Source { recipe, report, from } => {
-                    let replay = self.import_source(&recipe, report, from)?.filter(|_| restore.is_none());
-                    for node in nodes {
-                        if let Some(until) = &replay {
-                            feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, until)?));
+                    let read = self.import_source(&recipe, report, from)?;
+                    if restore.is_none() && read.positions != read.starts {
+                        for node in nodes {
+                            feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, &read)?));
                         }
                     }
                 }
@@ -445,29 +468,13 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Reads a source for one more view: shares its reader if it has one, else starts it. Returns how far the others have read.
-    fn import_source(
-        &mut self,
-        recipe: &SourceRecipe,
-        report: Arc<Mutex<SourceReport>>,
-        from: SourcePosition,
-    ) -> Result<Option<Positions>> {
+    /// Reads a source for one more view: shares its reader if it has one, else starts it. Returns what the others have read.
+    fn import_source(&mut self, recipe: &SourceRecipe, report: Arc<Mutex<SourceReport>>, from: SourcePosition) -> Result<SourcePosition> {
         if let Some(running) = self.sources.get(&recipe.id) {
-            return Ok(Some(running.report.lock().position.positions.clone()));
+            return Ok(running.report.lock().position.clone());
         }
-        let read = (!from.positions.is_empty()).then(|| from.positions.clone());
-        self.sources.insert(recipe.id, RunningSource::start(recipe.clone(), from, report, Arc::clone(&self.wake))?);
-        Ok(read)
-    }
-
-    fn fill_table(&mut self, recipe: SourceRecipe, relation: Arc<Relation>, report: Arc<Mutex<SourceReport>>, from: SourcePosition) {
-        let id = recipe.id;
-        match RunningSource::start(recipe, from, Arc::clone(&report), Arc::clone(&self.wake)) {
-            Ok(source) => {
-                self.tables.insert(id, FilledTable { source, relation });
-            }
-            Err(error) => report.lock().status = format!("stopped: {error}"),
-        }
+        self.sources.insert(recipe.id, RunningSource::start(recipe.clone(), from.clone(), report, Arc::clone(&self.wake))?);
+        Ok(from)
     }
 
     fn remove(&mut self, objects: &[ObjectId]) {
@@ -478,14 +485,12 @@ impl Coordinator {
             self.sources.remove(object);
             self.tables.remove(object);
         }
-        // A source that nobody reads any more stops; the next view starts it from its beginning.
+        // A source that nobody reads any more stops; the next view replays it up to there, and goes on.
         let wanted: Vec<ObjectId> = self.views.values().flat_map(|view| view.plan.root.imports()).collect();
         self.sources.retain(|id, source| {
             let keep = wanted.contains(id);
             if !keep {
-                let mut report = source.report.lock();
-                report.position = SourcePosition::default();
-                "idle".clone_into(&mut report.status);
+                source.stop("idle".to_owned());
             }
             keep
         });
@@ -524,10 +529,8 @@ impl Coordinator {
         let relations = relations.into_iter().filter(|(id, _)| kept(id)).map(|(id, relation)| (id, relation.delta(epoch))).collect();
         let running = self.sources.iter().map(|(id, source)| (*id, &source.report));
         let filled = self.tables.iter().map(|(id, table)| (*id, &table.source.report));
-        let mut offsets: Vec<(ObjectId, Vec<u8>)> = running
-            .chain(filled)
-            .map(|(id, report)| (id, serde_json::to_vec(&report.lock().position).expect("numbers always encode")))
-            .collect();
+        let mut offsets: Vec<(ObjectId, Vec<u8>)> =
+            running.chain(filled).map(|(id, report)| (id, report.lock().position.encoded())).collect();
         // A view's entry says that its state is part of the checkpoint; without one it is computed anew.
         offsets.extend(self.views.iter().map(|(id, view)| (*id, if ready.contains(id) { view.mark.clone() } else { Vec::new() })));
         CheckpointData {

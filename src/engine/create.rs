@@ -10,8 +10,9 @@ use crate::catalog::{Catalog, Column, ConnectorOptions, Object, ObjectKind, Sour
 use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
 use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
+use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::session::Session;
-use crate::engine::source::{MakeMap, SourcePosition, SourceRecipe, SourceReport};
+use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::RunningView;
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
@@ -89,8 +90,8 @@ impl Session {
         let (columns, recipe) = match &options {
             None => (columns, None),
             Some(options) => {
-                let recipe = engine.recipe(id, &columns, options).await?;
-                (completed(columns, recipe.connector.as_ref()), Some(recipe))
+                let (columns, recipe) = engine.recipe(id, columns, &create.key, options).await?;
+                (columns, Some(recipe))
             }
         };
         if columns.is_empty() {
@@ -182,14 +183,23 @@ impl Session {
 }
 
 impl Engine {
-    /// Checks a connector's options and makes it ready to read. Talks to the outside world, so not on a thread of the runtime.
-    pub(crate) async fn recipe(&self, id: ObjectId, columns: &[Column], options: &ConnectorOptions) -> Result<SourceRecipe> {
-        let spec = self.source_spec(columns, options)?;
+    /// Checks a connector's options and makes it ready to read. Gives the object's columns too: the connector's own where the statement
+    /// declared none, those of the primary key NOT NULL. Talks to the outside world, so not on a thread of the runtime.
+    async fn recipe(
+        &self,
+        id: ObjectId,
+        columns: Vec<Column>,
+        key: &[String],
+        options: &ConnectorOptions,
+    ) -> Result<(Vec<Column>, SourceRecipe)> {
+        let columns = not_null_where_named(columns, key);
+        let spec = self.source_spec(&columns, options)?;
         let connector = tokio::task::spawn_blocking(move || crate::connect::connect(spec))
             .await
             .map_err(|cause| Error::internal(format!("the connector failed: {cause}")))??;
-        let compute = self.compute(id, columns, connector.as_ref())?;
-        Ok(SourceRecipe { id, connector, compute })
+        let columns = not_null_where_named(completed(columns, connector.as_ref()), key);
+        let intake = self.intake(id, &columns, connector.as_ref())?;
+        Ok((columns, SourceRecipe { id, connector, intake }))
     }
 
     /// What the connector is told: the columns that it delivers, with their defaults evaluated.
@@ -213,17 +223,20 @@ impl Engine {
         })
     }
 
-    /// How the connector's columns become the object's, if some are generated.
-    pub(crate) fn compute(&self, id: ObjectId, columns: &[Column], connector: &dyn Connector) -> Result<Option<MakeMap>> {
+    /// How the connector's columns become the object's.
+    pub(crate) fn intake(&self, id: ObjectId, columns: &[Column], connector: &dyn Connector) -> Result<MakeIntake> {
+        let schema = schema_of(columns);
         if columns.iter().all(|column| column.generated.is_none()) {
-            return Ok(None);
+            return Ok(Arc::new(move || Intake::new(None, Arc::clone(&schema))));
         }
         let delivered: Vec<Column> = connector.columns().iter().map(column_of).collect();
         let projection = self.generated_projection(&delivered, columns)?;
-        let schema = schema_of(columns);
         let errors = self.row_errors.sink(id);
         Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone())?;
-        Ok(Some(Arc::new(move || Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone()).expect("it was made once above"))))
+        Ok(Arc::new(move || {
+            let map = Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone()).expect("it was made once above");
+            Intake::new(Some(map), Arc::clone(&schema))
+        }))
     }
 
     /// What turns rows without generated columns into rows with them.
@@ -249,7 +262,10 @@ impl Engine {
         let relation = Arc::new(relation.unwrap_or_else(|| new_table_relation(table)));
         self.relations.lock().insert(object.id, Arc::clone(&relation));
         match recipe {
-            Some(recipe) => self.ask(Request::FillTable { recipe, relation, report, from }),
+            Some(recipe) => {
+                let (table, on_conflict) = (object.name.clone(), table.on_conflict);
+                self.ask(Request::FillTable { recipe, table, relation, on_conflict, report, from })
+            }
             None => Ok(()),
         }
     }
@@ -360,6 +376,10 @@ fn declared_columns(create: &CreateTable) -> Result<Vec<Column>> {
     }
     for (include, name) in &create.include {
         let sql_type = include.sql_type();
+        if columns.iter().any(|other| other.name == *name) {
+            let error = Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once"));
+            return Err(error.hint("Name it differently: INCLUDE … AS name.").at(create.name.position));
+        }
         columns.push(Column { name: name.clone(), sql_type, not_null: false, default: None, generated: None, include: Some(*include) });
     }
     Ok(columns)
@@ -409,6 +429,12 @@ fn with_key_not_null(mut columns: Vec<Column>, key: &[usize]) -> Vec<Column> {
     for position in key {
         columns[*position].not_null = true;
     }
+    columns
+}
+
+/// The columns of the primary key are NOT NULL, as far as the names are known yet.
+fn not_null_where_named(mut columns: Vec<Column>, key: &[String]) -> Vec<Column> {
+    columns.iter_mut().filter(|column| key.contains(&column.name)).for_each(|column| column.not_null = true);
     columns
 }
 

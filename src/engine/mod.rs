@@ -14,6 +14,7 @@ mod dml;
 mod drop;
 mod execute;
 mod explain;
+mod intake;
 mod outcome;
 mod query;
 mod recover;

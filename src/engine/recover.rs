@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{Catalog, Column, ConnectorOptions, FIRST_USER_ID, Object, ObjectKind};
 use crate::config::Config;
-use crate::connect::{Connector, Positions, Reader};
+use crate::connect::{Connector, Poll, Positions, Reader};
 use crate::dataflow::{RowErrorLog, Workers};
 use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EpochClock, Write};
@@ -111,11 +112,11 @@ impl Engine {
                 ObjectKind::Table(table) => {
                     let recipe = self.stored_recipe(object.id, &table.columns, table.connector.as_ref())?;
                     let relation = self.stored_relation(object, 1, checkpoint, None)?;
-                    self.start_table_or_source(object, recipe, self.stored_position(object.id)?, Some(relation))?;
+                    self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, Some(relation))?;
                 }
                 ObjectKind::Source(source) => {
                     let recipe = self.stored_recipe(object.id, &source.columns, Some(&source.connector))?;
-                    self.start_table_or_source(object, recipe, self.stored_position(object.id)?, None)?;
+                    self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, None)?;
                 }
                 ObjectKind::MaterializedView(definition) => {
                     let plan = plan_stored(self, &self.catalog(), definition)?;
@@ -196,11 +197,6 @@ impl Engine {
         Relation::load(&self.store, object.id, schema_of(columns), key, append_only, shards, checkpoint, spread_by)
     }
 
-    fn stored_position(&self, id: ObjectId) -> Result<SourcePosition> {
-        let Some(bytes) = self.store.offsets(id)? else { return Ok(SourcePosition::default()) };
-        serde_json::from_slice(&bytes).map_err(|cause| Error::internal(format!("the position of source {id} cannot be read: {cause}")))
-    }
-
     /// A stored source's recipe. The outside world may be down at this moment: then the reader keeps trying.
     fn stored_recipe(
         self: &Arc<Self>,
@@ -214,12 +210,13 @@ impl Engine {
             Ok(connector) => connector,
             Err(error) => Arc::new(Unreachable { columns: spec.columns.clone(), error }) as Arc<dyn Connector>,
         };
-        let compute = self.compute(id, columns, connector.as_ref())?;
-        Ok(Some(SourceRecipe { id, connector, compute }))
+        let intake = self.intake(id, columns, connector.as_ref())?;
+        Ok(Some(SourceRecipe { id, connector, intake }))
     }
 }
 
-/// A connector whose options are not valid any more: its readers say so, for ever.
+/// A connector whose options are not valid any more: its readers say so, and nothing else stops.
+#[derive(Clone)]
 struct Unreachable {
     columns: Vec<crate::connect::SourceColumn>,
     error: Error,
@@ -231,7 +228,13 @@ impl Connector for Unreachable {
     }
 
     fn start(&self, _from: &Positions, _until: Option<&Positions>) -> Result<Box<dyn Reader>> {
-        Err(self.error.clone())
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Reader for Unreachable {
+    fn poll(&mut self, _wait: Duration) -> Poll {
+        Poll::Failed(self.error.to_string())
     }
 }
 

@@ -1,8 +1,14 @@
 //! A source as it runs: one thread that reads, a bounded queue, and what is known of it.
+//!
+//! Always: where a source begins is on the disk before a row of it is seen, and never changes. So all views of a source have the same
+//! rows of it, whenever they were made, and whatever its options or its retention say by then.
 
+use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -10,11 +16,11 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::connect::{Connector, DeadLetter, Poll, Positions, Reader, SourceBatch};
-use crate::dataflow::operator::Stateless;
-use crate::dataflow::operator::map::Map;
 use crate::dataflow::{Feed, FeedStep, Wake};
-use crate::error::Result;
-use crate::types::{Changes, ObjectId};
+use crate::engine::intake::{Intake, MakeIntake};
+use crate::error::{Error, Kind, Result};
+use crate::state::{Store, fatal};
+use crate::types::ObjectId;
 
 /// Batches that wait between a reader and the clock. Enough to keep both busy; when it is full, reading pauses.
 const QUEUE_BATCHES: usize = 8;
@@ -28,15 +34,45 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 /// How long a reader rests when the outside world does not answer.
 const DEGRADED_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a checkpoint keeps of a source.
+/// What is kept of a source: as of the last checkpoint, apart from where partitions begin that were found since.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SourcePosition {
     /// Where to read on.
     pub(crate) positions: Positions,
-    /// Rows read since it was created.
+    /// Where each partition begins; not those that begin at 0 for ever.
+    #[serde(default)]
+    pub(crate) starts: Positions,
+    /// Rows read since it was created, each once: those that a new view replays are not counted again.
     pub(crate) rows: u64,
-    /// Dead letters since it was created.
+    /// Dead letters since it was created, each once.
     pub(crate) dead_letters: u64,
+}
+
+impl SourcePosition {
+    /// What is stored of source `id`.
+    pub(crate) fn stored(store: &Store, id: ObjectId) -> Result<Self> {
+        let Some(bytes) = store.offsets(id)? else { return Ok(SourcePosition::default()) };
+        serde_json::from_slice(&bytes).map_err(|cause| Error::internal(format!("the position of source {id} cannot be read: {cause}")))
+    }
+
+    /// As it is stored.
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers and texts always encode")
+    }
+
+    fn begin(&mut self, starts: &Positions) {
+        for (partition, start) in starts {
+            self.starts.entry(*partition).or_insert(*start);
+            self.positions.entry(*partition).or_insert(*start);
+        }
+    }
+}
+
+/// What a reader's thread hands over.
+enum Delivery {
+    /// Where partitions begin, before their first batch.
+    Started(Positions),
+    Batch(SourceBatch),
 }
 
 /// What can be seen of a source from outside: `tidemill.sources` and `tidemill.dead_letters`.
@@ -44,30 +80,28 @@ pub(crate) struct SourcePosition {
 pub(crate) struct SourceReport {
     /// Position and counts as of the newest epoch.
     pub(crate) position: SourcePosition,
-    /// `running`, `degraded: why`, `finished`.
+    /// `running`, `degraded: why`, `finished`, `failed: why`.
     pub(crate) status: String,
     /// Records behind the position, by partition, where known.
     pub(crate) lag: Option<i64>,
-    /// The newest dead letters with the time (microseconds since 1970) they were seen.
+    /// The newest dead letters since the server started, with the time (microseconds since 1970) they were seen.
     pub(crate) dead_letters: VecDeque<(i64, DeadLetter)>,
 }
-
-/// Makes what computes generated columns, for each thread its own.
-pub(crate) type MakeMap = Arc<dyn Fn() -> Map + Send + Sync>;
 
 /// How to read a source.
 #[derive(Clone)]
 pub(crate) struct SourceRecipe {
     pub(crate) id: ObjectId,
     pub(crate) connector: Arc<dyn Connector>,
-    /// Turns the connector's columns into the object's: computes generated ones.
-    pub(crate) compute: Option<MakeMap>,
+    /// Turns the connector's rows into the object's.
+    pub(crate) intake: MakeIntake,
 }
 
 /// A source that is being read.
 pub(crate) struct RunningSource {
+    id: ObjectId,
     pub(crate) report: Arc<Mutex<SourceReport>>,
-    pub(crate) queue: Receiver<SourceBatch>,
+    queue: Receiver<Delivery>,
     stop: Arc<AtomicBool>,
 }
 
@@ -82,14 +116,58 @@ impl RunningSource {
             report.position = from;
             "running".clone_into(&mut report.status);
         }
-        let thread =
-            ReaderThread { reader, compute: recipe.compute.as_ref().map(|make| make()), queue: sender, stop: Arc::clone(&stop), wake };
-        let shown = Arc::clone(&report);
-        std::thread::Builder::new()
-            .name(format!("source-{}", recipe.id))
-            .spawn(move || thread.run(|status| status.clone_into(&mut shown.lock().status)))
-            .map_err(|cause| crate::error::Error::external("cannot start a thread for the source", cause))?;
-        Ok(RunningSource { report, queue, stop })
+        let (shown, stopped) = (Arc::clone(&report), Arc::clone(&stop));
+        // Whoever stops the thread has the last word.
+        let tell = move |state: &State| {
+            let mut report = shown.lock();
+            if !stopped.load(Ordering::Acquire) {
+                report.status = state.to_string();
+            }
+        };
+        let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake };
+        thread.spawn(format!("source-{}", recipe.id), tell)?;
+        Ok(RunningSource { id: recipe.id, report, queue, stop })
+    }
+
+    /// Whether something waits to be taken.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The next batch, if one waits. Where partitions begin is stored on the way.
+    pub(crate) fn next(&self, store: &Store) -> Option<SourceBatch> {
+        loop {
+            match self.queue.try_recv().ok()? {
+                Delivery::Batch(batch) => return Some(batch),
+                Delivery::Started(starts) => self.begin(store, &starts),
+            }
+        }
+    }
+
+    fn begin(&self, store: &Store, starts: &Positions) {
+        let stored = SourcePosition::stored(store, self.id).and_then(|mut position| {
+            position.begin(starts);
+            store.put_offsets(self.id, &position.encoded())
+        });
+        if let Err(error) = stored {
+            fatal("where a source begins could not be stored", &error);
+        }
+        self.report.lock().position.begin(starts);
+    }
+
+    /// Ends reading; `status` is the last word.
+    pub(crate) fn stop(&self, status: String) {
+        let mut report = self.report.lock();
+        self.stop.store(true, Ordering::Release);
+        report.status = status;
+    }
+
+    /// Stops reading, since what came next cannot enter. The position stays before it.
+    pub(crate) fn fail(&mut self, cause: &Error) {
+        self.queue = crossbeam_channel::never();
+        let why = cause.detail_text().map_or_else(|| cause.to_string(), |detail| format!("{cause}: {detail}"));
+        tracing::error!(source = self.id, why, "a source has failed");
+        self.stop(State::Failed(why).to_string());
     }
 
     /// Notes that a batch has entered an epoch.
@@ -118,60 +196,85 @@ impl Drop for RunningSource {
 
 struct ReaderThread {
     reader: Box<dyn Reader>,
-    compute: Option<Map>,
-    queue: Sender<SourceBatch>,
+    intake: Intake,
+    queue: Sender<Delivery>,
     stop: Arc<AtomicBool>,
     wake: Wake,
 }
 
 impl ReaderThread {
-    fn run(mut self, status: impl Fn(&str)) {
+    /// Reads until there is no more or nobody wants it. `tell` gets the state whenever it changes, the last one before the queue closes.
+    fn spawn(mut self, name: String, tell: impl Fn(&State) + Send + 'static) -> Result<()> {
+        let work = move || {
+            let read = std::panic::catch_unwind(AssertUnwindSafe(|| self.run(&tell)));
+            match read.unwrap_or_else(|panic| Err(Error::internal(format!("the reader panicked: {}", panic_text(panic.as_ref()))))) {
+                Ok(Ending::Complete) => tell(&State::Finished),
+                Ok(Ending::Unwanted) => {}
+                Err(error) => {
+                    tracing::error!(%error, "a source has failed");
+                    tell(&State::Failed(error.to_string()));
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name(name)
+            .spawn(work)
+            .map_err(|cause| Error::external("cannot start a thread for the source", cause))?;
+        Ok(())
+    }
+
+    fn run(&mut self, tell: &impl Fn(&State)) -> Result<Ending> {
         let mut degraded = false;
         while !self.stop.load(Ordering::Acquire) {
-            match self.reader.poll(POLL_WAIT) {
-                Poll::Batch(batch) => {
-                    if std::mem::take(&mut degraded) {
-                        status("running");
+            let polled = self.reader.poll(POLL_WAIT);
+            if !matches!(polled, Poll::Degraded(_)) && std::mem::take(&mut degraded) {
+                tell(&State::Running);
+            }
+            match polled {
+                Poll::Started(starts) => {
+                    if !self.send(Delivery::Started(starts)) {
+                        return Ok(Ending::Unwanted);
                     }
-                    let batch = computed(batch, self.compute.as_mut());
-                    if !self.send(batch) {
-                        return;
+                }
+                Poll::Batch(batch) => {
+                    let batch = self.intake.take(batch)?;
+                    if !self.send(Delivery::Batch(batch)) {
+                        return Ok(Ending::Unwanted);
                     }
                 }
                 Poll::Pending => {}
+                Poll::Failed(why) => return Err(Error::new(Kind::External, why)),
                 Poll::Degraded(why) => {
                     degraded = true;
-                    status(&format!("degraded: {why}"));
+                    tell(&State::Degraded(why));
                     std::thread::sleep(DEGRADED_PAUSE);
                 }
-                Poll::End => {
-                    status("finished");
-                    return;
-                }
+                Poll::End => return Ok(Ending::Complete),
             }
         }
+        Ok(Ending::Unwanted)
     }
 
     /// Waits for room in the queue. Returns false when nobody wants the source any more.
-    fn send(&self, batch: SourceBatch) -> bool {
-        let mut batch = batch;
+    fn send(&self, delivery: Delivery) -> bool {
+        let mut delivery = delivery;
         loop {
-            match self.queue.try_send(batch) {
+            match self.queue.try_send(delivery) {
                 Ok(()) => {
                     (self.wake)();
                     return true;
                 }
                 Err(TrySendError::Disconnected(_)) => return false,
                 Err(TrySendError::Full(back)) => {
-                    batch = back;
+                    delivery = back;
                     (self.wake)();
-                    match self.queue.send_timeout(batch, POLL_WAIT) {
+                    match self.queue.send_timeout(delivery, POLL_WAIT) {
                         Ok(()) => {
                             (self.wake)();
                             return true;
                         }
                         Err(crossbeam_channel::SendTimeoutError::Disconnected(_)) => return false,
-                        Err(crossbeam_channel::SendTimeoutError::Timeout(back)) => batch = back,
+                        Err(crossbeam_channel::SendTimeoutError::Timeout(back)) => delivery = back,
                     }
                     if self.stop.load(Ordering::Acquire) {
                         return false;
@@ -182,54 +285,79 @@ impl ReaderThread {
     }
 }
 
-fn computed(mut batch: SourceBatch, compute: Option<&mut Map>) -> SourceBatch {
-    if let Some(map) = compute {
-        let mut out = Vec::new();
-        let schema = batch.changes.schema();
-        let changes = std::mem::replace(&mut batch.changes, Changes::empty(schema));
-        // A generated column that cannot be computed is NULL: the map tells its row errors itself.
-        if map.apply(changes, &mut out).is_ok()
-            && let Some(first) = out.first()
-        {
-            batch.changes = Changes::concat(&first.schema(), &out);
+/// How a reader's thread is doing.
+enum State {
+    Running,
+    Degraded(String),
+    Finished,
+    Failed(String),
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Running => f.write_str("running"),
+            State::Degraded(why) => write!(f, "degraded: {why}"),
+            State::Finished => f.write_str("finished"),
+            State::Failed(why) => write!(f, "failed: {why}"),
         }
     }
-    batch
+}
+
+/// How reading ended.
+enum Ending {
+    /// Everything there will ever be has been read.
+    Complete,
+    /// Nobody wants more.
+    Unwanted,
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
 }
 
 /// What a source delivered before a view came: read again, up to where the others are, by a reader of its own.
 pub(crate) struct ReplayFeed {
-    queue: Receiver<SourceBatch>,
+    queue: Receiver<Delivery>,
     stop: Arc<AtomicBool>,
+    /// Known before the queue closes.
+    outcome: Arc<OnceLock<std::result::Result<(), String>>>,
 }
 
 impl ReplayFeed {
-    /// Replays `recipe` from its start up to `until`.
-    pub(crate) fn start(recipe: &SourceRecipe, until: &Positions) -> Result<Self> {
-        let reader = recipe.connector.start(&Positions::new(), Some(until))?;
+    /// Replays `recipe` from where it began up to `read`.
+    pub(crate) fn start(recipe: &SourceRecipe, read: &SourcePosition) -> Result<Self> {
+        let reader = recipe.connector.start(&read.starts, Some(&read.positions))?;
         let (sender, queue) = bounded(QUEUE_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
-        let thread = ReaderThread {
-            reader,
-            compute: recipe.compute.as_ref().map(|make| make()),
-            queue: sender,
-            stop: Arc::clone(&stop),
-            wake: Arc::new(|| {}),
-        };
-        std::thread::Builder::new()
-            .name(format!("replay-{}", recipe.id))
-            .spawn(move || thread.run(|_| {}))
-            .map_err(|cause| crate::error::Error::external("cannot start a thread for the replay", cause))?;
-        Ok(ReplayFeed { queue, stop })
+        let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake: Arc::new(|| {}) };
+        let outcome = Arc::new(OnceLock::new());
+        let told = Arc::clone(&outcome);
+        let (id, name) = (recipe.id, format!("replay-{}", recipe.id));
+        thread.spawn(name, move |state| match state {
+            State::Finished => drop(told.set(Ok(()))),
+            State::Failed(why) => drop(told.set(Err(why.clone()))),
+            State::Degraded(why) => tracing::warn!(source = id, why, "a source cannot be read again for a new view at the moment"),
+            State::Running => {}
+        })?;
+        Ok(ReplayFeed { queue, stop, outcome })
     }
 }
 
 impl Feed for ReplayFeed {
     fn next(&self) -> FeedStep {
         match self.queue.try_recv() {
-            Ok(batch) => FeedStep::Batch(batch.changes),
+            Ok(Delivery::Batch(batch)) => FeedStep::Batch(batch.changes),
+            // It begins where it began.
+            Ok(Delivery::Started(_)) => FeedStep::Pending,
             Err(crossbeam_channel::TryRecvError::Empty) => FeedStep::Pending,
-            Err(crossbeam_channel::TryRecvError::Disconnected) => FeedStep::Done,
+            // A closed queue alone is no end: a reader that died closes it too.
+            Err(crossbeam_channel::TryRecvError::Disconnected) => match self.outcome.get() {
+                Some(Ok(())) => FeedStep::Done,
+                Some(Err(why)) => FeedStep::Failed(format!("a source cannot be read again: {why}")),
+                None => FeedStep::Failed("a source cannot be read again: its reader has gone".to_owned()),
+            },
         }
     }
 }
@@ -237,5 +365,135 @@ impl Feed for ReplayFeed {
 impl Drop for ReplayFeed {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::datatypes::SchemaRef;
+    use parking_lot::Mutex;
+
+    use super::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
+    use crate::connect::{Connector, Poll, Positions, Reader, SourceBatch, SourceColumn};
+    use crate::dataflow::{Feed, FeedStep};
+    use crate::engine::intake::Intake;
+    use crate::error::Result;
+    use crate::state::Store;
+    use crate::types::Changes;
+
+    fn rows() -> RecordBatch {
+        RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap()
+    }
+
+    /// Does what the letters say, one a poll: (s)tarted, (b)atch, (d)egraded, (p)anic, (f)ailed, (e)nd, (w)ait.
+    #[derive(Clone)]
+    struct Script(&'static str, usize);
+
+    impl Connector for Script {
+        fn columns(&self) -> &[SourceColumn] {
+            &[]
+        }
+
+        fn start(&self, _from: &Positions, _until: Option<&Positions>) -> Result<Box<dyn Reader>> {
+            Ok(Box::new(self.clone()))
+        }
+    }
+
+    impl Reader for Script {
+        fn poll(&mut self, wait: Duration) -> Poll {
+            self.1 += 1;
+            match self.0.as_bytes().get(self.1 - 1) {
+                Some(b's') => Poll::Started(Positions::from([(0, 7)])),
+                Some(b'b') => Poll::Batch(SourceBatch {
+                    partition: 0,
+                    next_offset: 9,
+                    changes: Changes::insertions(rows()),
+                    offsets: vec![7, 8],
+                    dead_letters: Vec::new(),
+                    lag: None,
+                }),
+                Some(b'd') => Poll::Degraded("nobody answers".to_owned()),
+                Some(b'f') => Poll::Failed("it is gone".to_owned()),
+                Some(b'e') => Poll::End,
+                Some(b'p') => panic!("a decoder's mistake"),
+                _ => {
+                    std::thread::sleep(wait);
+                    Poll::Pending
+                }
+            }
+        }
+    }
+
+    fn recipe(script: &'static str) -> SourceRecipe {
+        let schema: SchemaRef = rows().schema();
+        SourceRecipe { id: 1_000, connector: Arc::new(Script(script, 0)), intake: Arc::new(move || Intake::new(None, Arc::clone(&schema))) }
+    }
+
+    /// How many rows a replay gives, and how it ends.
+    fn replay(script: &'static str) -> (usize, FeedStep) {
+        let feed = ReplayFeed::start(&recipe(script), &SourcePosition::default()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut rows = 0;
+        loop {
+            assert!(Instant::now() < deadline, "the replay does not end");
+            match feed.next() {
+                FeedStep::Batch(changes) => rows += changes.len(),
+                FeedStep::Pending => std::thread::yield_now(),
+                end => return (rows, end),
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_panicked_looked_like_the_end() {
+        assert!(matches!(replay("sbbe"), (4, FeedStep::Done)));
+        let (rows, FeedStep::Failed(why)) = replay("bp") else { panic!("a replay that panics fails") };
+        assert_eq!((rows, why.as_str()), (2, "a source cannot be read again: the reader panicked: a decoder's mistake"));
+        assert!(matches!(replay("bf"), (2, FeedStep::Failed(why)) if why.ends_with("it is gone")));
+    }
+
+    fn start(script: &'static str) -> (RunningSource, impl Fn(&str)) {
+        let report = Arc::new(Mutex::new(SourceReport::default()));
+        let source = RunningSource::start(recipe(script), SourcePosition::default(), Arc::clone(&report), Arc::new(|| {})).unwrap();
+        let wait_for = move |status: &str| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while report.lock().status != status {
+                assert!(Instant::now() < deadline, "\"{}\", not \"{status}\"", report.lock().status);
+                std::thread::yield_now();
+            }
+        };
+        (source, wait_for)
+    }
+
+    #[test]
+    fn the_status_follows_the_reader() {
+        let (_source, wait_for) = start("dw");
+        wait_for("degraded: nobody answers");
+        wait_for("running");
+        start("bp").1("failed: the reader panicked: a decoder's mistake");
+        start("bf").1("failed: it is gone");
+        start("be").1("finished");
+    }
+
+    #[test]
+    fn a_start_is_stored_before_its_rows_are_seen() {
+        let store = Store::in_memory();
+        let (source, wait_for) = start("sbw");
+        wait_for("running");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut batch = loop {
+            assert!(Instant::now() < deadline, "no batch");
+            if let Some(batch) = source.next(&store) {
+                break batch;
+            }
+        };
+        assert_eq!(source.report.lock().position.positions, Positions::from([(0, 7)]));
+        source.note(&mut batch, 0);
+        let position = source.report.lock().position.clone();
+        assert_eq!((position.starts, position.positions, position.rows), (Positions::from([(0, 7)]), Positions::from([(0, 9)]), 2));
     }
 }

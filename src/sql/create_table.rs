@@ -75,7 +75,7 @@ pub(super) fn create_table(reader: &mut Reader<'_>, is_source: bool) -> Result<C
     if let (Some(error), None) = (definition.untyped.take(), &table.query) {
         return Err(error);
     }
-    check(&definition)?;
+    check(&definition, &table.include)?;
     table.columns = definition.columns;
     table.key = definition.key.unwrap_or_default();
     table.watermark = definition.watermark;
@@ -220,8 +220,12 @@ fn refused_constraint(reader: &Reader<'_>) -> Option<Error> {
 }
 
 /// The key's columns exist, once each; so does the watermark's. A source without columns gets them from its connector.
-fn check(definition: &Definition) -> Result<()> {
-    let known = |name: &String| definition.columns.is_empty() || definition.columns.iter().any(|column| column.name == *name);
+fn check(definition: &Definition, included: &[(Include, String)]) -> Result<()> {
+    let known = |name: &String| {
+        definition.columns.is_empty()
+            || definition.columns.iter().any(|column| column.name == *name)
+            || included.iter().any(|(_, column)| column == name)
+    };
     for (index, name) in definition.key.iter().flatten().enumerate() {
         if !known(name) {
             return Err(

@@ -178,6 +178,18 @@ impl Store {
         self.get(&keyspace::of_object(keyspace::POSITION, object))
     }
 
+    /// Stores the positions of one source (synced), between checkpoints: where it begins, before any row of it is seen. What they say of partitions
+    /// that the last checkpoint knows must be as the checkpoint has it.
+    pub fn put_offsets(&self, object: ObjectId, offsets: &[u8]) -> Result<()> {
+        if let Some(open) = &self.open {
+            let mut batch = WriteBatch::default();
+            batch.put(keyspace::of_object(keyspace::POSITION, object), offsets);
+            let _writing = open.writing.lock();
+            open.write_synced(batch);
+        }
+        Ok(())
+    }
+
     /// From how many shards the rows of an object were stored; `None` if none are.
     pub(super) fn stored_shards(&self, object: ObjectId) -> Result<Option<usize>> {
         let value = self.get(&keyspace::of_object(keyspace::SHARDS, object))?;

@@ -1,7 +1,8 @@
 //! SIGKILL at random moments: what was acknowledged is there exactly once, what was not is there wholly or not at all, and every view
 //! equals its query.
 //!
-//! `KILL_ROUNDS` says how many times the server is killed (10), `KILL_SEED` which random moments.
+//! `KILL_ROUNDS` says how many times the server is killed (10; with Kafka 5), `KILL_SEED` which random moments. Most rounds make checkpoints so
+//! often that many kills fall into one, and that there is always one to restore.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -13,10 +14,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio_postgres::Client;
 
-use crate::client::{message, rows, run};
+use crate::client::{TextRow, message, rows, run};
 use crate::compare::View;
+use crate::kafka::{Kafka, wait_for};
 use crate::server::Server;
-use crate::{Outcome, Test, setting};
+use crate::{Failure, Outcome, Test, setting};
 
 /// Sessions that insert at the same time, so that several commits share a group.
 const WRITERS: usize = 4;
@@ -28,9 +30,19 @@ const VIEWS: [(&str, &str); 4] = [
     ("pairs", "SELECT l.id, l.amount, o.kind FROM ledger l JOIN kind o ON l.amount % 3 = o.remainder WHERE l.amount > 90"),
 ];
 
-/// Kills while rows are inserted. (Kills while a source is read stand beside it: see `tests`.)
+/// Milliseconds between checkpoints, one of these per round; `None`: the default, so that everything comes from the log and the sources.
+const CHECKPOINTS_MS: [Option<u64>; 4] = [Some(10), Some(50), Some(200), None];
+
+/// Records of each burst into Kafka, and of one partition's worth of time between two bursts, so that kills fall between records of all kinds.
+const BURST_RECORDS: i64 = 60;
+const BURST_EVERY: Duration = Duration::from_millis(15);
+
+/// Partitions of the topic; an account's records are all in one, so that the last one of it is the same for everyone.
+const PARTITIONS: i32 = 3;
+
+/// Kills while rows are inserted, while a source is read, and while both go on.
 pub(crate) fn tests() -> Vec<Test> {
-    vec![Test::new("kill/inserts", inserts), Test::new("kill/generator", generator)]
+    vec![Test::new("kill/inserts", inserts), Test::new("kill/generator", generator), Test::new("kill/kafka", kafka)]
 }
 
 /// What the writers know: the rows of each batch that they sent, and which batches were acknowledged.
@@ -69,6 +81,7 @@ async fn inserts() -> Outcome {
         if let Some(failure) = ends.into_iter().find_map(Result::err) {
             return Err(server.with_log(format!("round {round}: {failure}")));
         }
+        server.checkpoint_every(CHECKPOINTS_MS[rng.random_range(0..CHECKPOINTS_MS.len())]);
         server.restart(rng.random_range(1..=3)).await?;
         let client = server.connect().await?;
         // The writers are gone: what they wrote down is final for this round.
@@ -150,7 +163,14 @@ async fn generator() -> Outcome {
     let bids = EVENTS / 50 * 46;
     for round in 0..setting("KILL_ROUNDS", 10_u64) {
         tokio::time::sleep(Duration::from_millis(rng.random_range(20..600))).await;
-        server.crash(rng.random_range(1..=3)).await?;
+        // Every third time it may put its things in order first.
+        if round % 3 == 2 {
+            server.terminate().await?;
+        } else {
+            server.kill_9()?;
+        }
+        server.checkpoint_every(CHECKPOINTS_MS[rng.random_range(0..CHECKPOINTS_MS.len())]);
+        server.restart(rng.random_range(1..=3)).await?;
         let client = server.connect().await?;
         let sums = rows(&client, "SELECT w.bids, w.total, a.bids, a.total FROM whole w CROSS JOIN (SELECT sum(bids) AS bids, sum(total) AS total FROM per_auction) a").await?;
         let both = sums.first().ok_or("a global aggregate has one row")?;
@@ -169,4 +189,173 @@ async fn generator() -> Outcome {
     }
     let seen = rows(&client, "SELECT bids FROM whole").await?;
     Err(server.with_log(format!("{seen:?} bids counted, {bids} were made")))
+}
+
+/// What was sent to Kafka so far.
+#[derive(Default)]
+struct Sent {
+    rows: i64,
+    total: i64,
+    malformed: i64,
+}
+
+/// Views over a source in Kafka, over tables that Kafka and INSERTs fill, and over both; each with the query over the kept records that must give the
+/// same, since a source itself keeps nothing that an ordinary query could read.
+const KAFKA_VIEWS: [(&str, &str, &str); 7] = [
+    (
+        "per_account",
+        "SELECT account, count(*) AS entries, sum(amount) AS total, max(id) AS last FROM event GROUP BY account",
+        "SELECT account, count(*) AS entries, sum(amount) AS total, max(id) AS last FROM kept GROUP BY account",
+    ),
+    (
+        "whole",
+        "SELECT count(*) AS entries, count(DISTINCT id) AS ids, sum(amount) AS total FROM event",
+        "SELECT count(*) AS entries, count(DISTINCT id) AS ids, sum(amount) AS total FROM kept",
+    ),
+    (
+        "sizes",
+        "SELECT entries, count(*) AS accounts FROM per_account GROUP BY entries",
+        "SELECT entries, count(*) AS accounts FROM (SELECT count(*) AS entries FROM kept GROUP BY account) GROUP BY entries",
+    ),
+    (
+        "joined",
+        "SELECT e.id, e.amount, l.amount AS inserted FROM event e JOIN ledger l ON e.id = l.id",
+        "SELECT e.id, e.amount, l.amount AS inserted FROM kept e JOIN ledger l ON e.id = l.id",
+    ),
+    (
+        "per_writer",
+        "SELECT writer, count(*) AS entries, sum(amount) AS total FROM ledger GROUP BY writer",
+        "SELECT writer, count(*) AS entries, sum(amount) AS total FROM ledger GROUP BY writer",
+    ),
+    (
+        "from_kept",
+        "SELECT account % 7 AS part, count(*) AS entries, max(amount) AS highest FROM kept GROUP BY account % 7",
+        "SELECT account % 7 AS part, count(*) AS entries, max(amount) AS highest FROM kept GROUP BY account % 7",
+    ),
+    (
+        "from_newest",
+        "SELECT id % 10 AS digit, count(*) AS accounts FROM newest GROUP BY id % 10",
+        "SELECT id % 10 AS digit, count(*) AS accounts FROM (SELECT max(id) AS id FROM kept GROUP BY account) GROUP BY id % 10",
+    ),
+];
+
+/// Kafka and INSERTs at the same time.
+async fn kafka() -> Outcome {
+    let mut rng = StdRng::seed_from_u64(setting("KILL_SEED", 1));
+    let kafka = Kafka::start().await?;
+    kafka.topic("event", PARTITIONS).await?;
+    let mut server = Server::start(2).await?;
+    let views = create_with_kafka(&server.connect().await?, &kafka).await?;
+    let ledger = Rc::new(RefCell::new(Ledger::default()));
+    let sent = RefCell::new(Sent::default());
+    for round in 0..setting("KILL_ROUNDS", 5_u64) {
+        let mut writers = Vec::new();
+        for writer in 0..WRITERS {
+            writers.push(write(server.connect().await?, writer, StdRng::seed_from_u64(round * 100 + writer as u64), ledger.clone()));
+        }
+        let moment = Duration::from_millis(rng.random_range(20..800));
+        let kill = async {
+            tokio::time::sleep(moment).await;
+            server.kill_9()
+        };
+        // Records come before, during and after the kill, and while there is no server.
+        let (ends, killed) = tokio::select! {
+            ended = futures::future::join(join_all(writers), kill) => ended,
+            failed = produce(&kafka, &sent) => return failed,
+        };
+        killed?;
+        if let Some(failure) = ends.into_iter().find_map(Result::err) {
+            return Err(server.with_log(format!("round {round}: {failure}")));
+        }
+        server.checkpoint_every(CHECKPOINTS_MS[rng.random_range(0..CHECKPOINTS_MS.len())]);
+        let workers = rng.random_range(1..=3);
+        tokio::select! {
+            started = server.restart(workers) => started?,
+            failed = produce(&kafka, &sent) => return failed,
+        }
+        kafka.flush()?;
+        let client = server.connect().await?;
+        let known = ledger.borrow().clone();
+        let checked = async {
+            caught_up(&client, &sent.borrow()).await?;
+            check(&client, &known, &views).await
+        };
+        checked.await.map_err(|failure| server.with_log(format!("round {round}: {failure}")))?;
+    }
+    let (sent, ledger) = (sent.borrow(), ledger.borrow());
+    let (acknowledged, batches) = (ledger.acknowledged.len(), ledger.batches.len());
+    println!(
+        "kill/kafka: {} records and {} malformed ones sent, {acknowledged} of {batches} commits acknowledged",
+        sent.rows, sent.malformed
+    );
+    Ok(())
+}
+
+async fn create_with_kafka(client: &Client, kafka: &Kafka) -> Result<Vec<View>, Failure> {
+    let from = format!(
+        "WITH (connector = 'kafka', topic = 'event', properties.bootstrap.server = '{}') FORMAT PLAIN ENCODE JSON",
+        kafka.brokers()
+    );
+    run(client, "CREATE TABLE ledger (id BIGINT PRIMARY KEY, writer INT NOT NULL, amount INT NOT NULL)").await?;
+    run(client, &format!("CREATE SOURCE event (id BIGINT NOT NULL, account INT, amount INT) {from}")).await?;
+    run(client, &format!("CREATE TABLE kept (id BIGINT NOT NULL, account INT, amount INT) {from}")).await?;
+    run(client, &format!("CREATE TABLE newest (id BIGINT NOT NULL, account INT PRIMARY KEY, amount INT) {from}")).await?;
+    let mut views = Vec::new();
+    for (name, query, same) in KAFKA_VIEWS {
+        run(client, &format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await?;
+        views.push(View::existing(client, name, same).await?);
+    }
+    // Not views, but to be compared in the same way.
+    views.push(
+        View::existing(client, "(SELECT id, account FROM newest) AS kept_newest", "SELECT max(id), account FROM kept GROUP BY account")
+            .await?,
+    );
+    Ok(views)
+}
+
+/// Sends records until it is dropped, one in a hundred malformed. Ends only when it fails.
+async fn produce(kafka: &Kafka, sent: &RefCell<Sent>) -> Outcome {
+    loop {
+        {
+            let mut sent = sent.borrow_mut();
+            for _ in 0..BURST_RECORDS {
+                let id = sent.rows;
+                // Both a function of the number: no random state that would have to survive being dropped.
+                let (account, amount) = (id * 7_919 % 500, id * 31 % 100);
+                let partition = i32::try_from(account)? % PARTITIONS;
+                kafka.send("event", partition, None, &format!("{{\"id\":{id},\"account\":{account},\"amount\":{amount}}}"))?;
+                sent.rows += 1;
+                sent.total += amount;
+                if id % 100 == 99 {
+                    kafka.send("event", partition, None, "{\"id\":null}")?;
+                    sent.malformed += 1;
+                }
+            }
+        }
+        tokio::time::sleep(BURST_EVERY).await;
+    }
+}
+
+/// Waits until everything sent has arrived everywhere, once and not twice.
+async fn caught_up(client: &Client, sent: &Sent) -> Outcome {
+    let expected = [sent.rows, sent.rows, sent.total].map(|number| Some(number.to_string()));
+    for whole in ["SELECT entries, ids, total FROM whole", "SELECT count(*), count(DISTINCT id), sum(amount) FROM kept"] {
+        // More than there can be is no reason to wait.
+        let settled =
+            |found: &[TextRow]| found.first().and_then(|row| row[0].as_deref()?.parse().ok()).is_some_and(|count: i64| count >= sent.rows);
+        wait_for(client, whole, settled).await?;
+        let found = rows(client, whole).await?;
+        if found.first().map(Vec::as_slice) != Some(&expected[..]) {
+            return Err(format!("{found:?} has arrived, {expected:?} was sent\n[SQL] {whole}").into());
+        }
+    }
+    let last = format!("SELECT count(*) FROM newest WHERE id >= {}", sent.rows - 500.min(sent.rows));
+    let accounts = 500.min(sent.rows).to_string();
+    wait_for(client, &last, |found| found.first().is_some_and(|row| row[0].as_deref() == Some(accounts.as_str()))).await?;
+    for (source, count) in rows(client, "SELECT name, dead_letters FROM tidemill.sources").await?.iter().map(|row| (&row[0], &row[1])) {
+        if count.as_deref() != Some(sent.malformed.to_string().as_str()) {
+            return Err(format!("{count:?} dead letters of {source:?}, {} were sent", sent.malformed).into());
+        }
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod bank;
 mod cli;
 mod client;
 mod compare;
+mod kafka;
 mod kill;
 mod oracle;
 mod server;
@@ -25,6 +26,11 @@ use futures::future::LocalBoxFuture;
 
 /// Why a test failed; printed with its causes.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// Why a test did not run: what the machine lacks. Neither passed nor failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Skipped(pub(crate) String);
 
 /// What every test gives.
 pub(crate) type Outcome = Result<(), Failure>;
@@ -55,7 +61,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let mut tests: VecDeque<Test> =
-        [cli::tests(), wire::tests(), slt::tests(), bank::tests(), kill::tests(), oracle::tests()].into_iter().flatten().collect();
+        [cli::tests(), wire::tests(), slt::tests(), bank::tests(), kafka::tests(), kill::tests(), oracle::tests()]
+            .into_iter()
+            .flatten()
+            .collect();
     let all = tests.len();
     tests.retain(|test| filters.is_empty() || filters.iter().any(|filter| test.name.contains(filter.as_str())));
     let filtered = all - tests.len();
@@ -65,24 +74,33 @@ fn main() -> ExitCode {
     }
     println!("\nrunning {} tests", tests.len());
     let start = Instant::now();
-    let failures = run_all(tests);
-    let (failed, passed) = (failures.1.len(), failures.0);
+    let Results { passed, skipped, failures } = run_all(tests);
+    let (failed, ignored) = (failures.len(), skipped.len());
     if failed > 0 {
         println!("\nfailures:\n");
-        failures.1.iter().for_each(|(name, why)| println!("---- {name} ----\n{why}\n"));
+        failures.iter().for_each(|(name, why)| println!("---- {name} ----\n{why}\n"));
     }
+    skipped.iter().for_each(|(name, why)| println!("\nSKIPPED {name}: {why}"));
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     let seconds = start.elapsed().as_secs_f64();
     println!(
-        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {filtered} filtered out; finished in {seconds:.2}s\n"
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; {filtered} filtered out; finished in {seconds:.2}s\n"
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(101) }
 }
 
-/// Runs the tests, a few at a time. Gives how many passed, and the name and reason of each that did not.
-fn run_all(tests: VecDeque<Test>) -> (usize, Vec<(String, String)>) {
+/// How many tests passed, and the name and reason of each that did not.
+#[derive(Default)]
+struct Results {
+    passed: usize,
+    skipped: Vec<(String, String)>,
+    failures: Vec<(String, String)>,
+}
+
+/// Runs the tests, a few at a time.
+fn run_all(tests: VecDeque<Test>) -> Results {
     let queue = Mutex::new(tests);
-    let results = Mutex::new((0, Vec::new()));
+    let results = Mutex::new(Results::default());
     std::thread::scope(|scope| {
         for _ in 0..setting("E2E_JOBS", JOBS) {
             scope.spawn(|| {
@@ -90,11 +108,16 @@ fn run_all(tests: VecDeque<Test>) -> (usize, Vec<(String, String)>) {
                     let start = Instant::now();
                     let name = test.name.clone();
                     let outcome = run_one(test);
-                    let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+                    let word = match &outcome {
+                        Verdict::Passed => "ok",
+                        Verdict::Skipped(_) => "SKIPPED",
+                        Verdict::Failed(_) => "FAILED",
+                    };
                     println!("test {name} ... {word} ({:.2}s)", start.elapsed().as_secs_f64());
                     match outcome {
-                        Ok(()) => lock(&results).0 += 1,
-                        Err(why) => lock(&results).1.push((name, why)),
+                        Verdict::Passed => lock(&results).passed += 1,
+                        Verdict::Skipped(why) => lock(&results).skipped.push((name, why)),
+                        Verdict::Failed(why) => lock(&results).failures.push((name, why)),
                     }
                 }
             });
@@ -103,9 +126,19 @@ fn run_all(tests: VecDeque<Test>) -> (usize, Vec<(String, String)>) {
     results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// How a test ended.
+enum Verdict {
+    Passed,
+    Skipped(String),
+    Failed(String),
+}
+
 /// Runs one test on a runtime of its own, so that nothing of it outlives it. A panic is a failure.
-fn run_one(test: Test) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+fn run_one(test: Test) -> Verdict {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Verdict::Failed(error.to_string()),
+    };
     let limit = Duration::from_secs(setting("E2E_LIMIT_S", LIMIT_S));
     let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
@@ -115,10 +148,12 @@ fn run_one(test: Test) -> Result<(), String> {
     }));
     runtime.shutdown_timeout(Duration::from_secs(1));
     match result {
-        Ok(outcome) => outcome.map_err(|failure| explain(failure.as_ref())),
+        Ok(Ok(())) => Verdict::Passed,
+        Ok(Err(failure)) if failure.is::<Skipped>() => Verdict::Skipped(failure.to_string()),
+        Ok(Err(failure)) => Verdict::Failed(explain(failure.as_ref())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("panicked: {}", text.unwrap_or("(no message)")))
+            Verdict::Failed(format!("panicked: {}", text.unwrap_or("(no message)")))
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Server {
     child: Child,
     endpoint: Endpoint,
     http_port: Option<u16>,
+    /// Between checkpoints, for the next start; `None`: the default.
+    checkpoint_ms: Option<u64>,
 }
 
 /// Where the server listens now: a restart changes the port, and clients that hold this find the new one.
@@ -51,9 +53,14 @@ impl Server {
     /// Starts a server on a new, empty directory and waits until it takes connections.
     pub(crate) async fn start(workers: usize) -> Result<Self, Failure> {
         let directory = new_directory()?;
-        let (child, ports) = spawn(&directory, workers).await?;
+        let (child, ports) = spawn(&directory, workers, None).await?;
         let endpoint = Endpoint(Arc::new(Mutex::new((ports.postgres, 1))));
-        Ok(Server { directory, child, endpoint, http_port: ports.http })
+        Ok(Server { directory, child, endpoint, http_port: ports.http, checkpoint_ms: None })
+    }
+
+    /// From the next start on, so long between checkpoints; `None`: the default, longer than most tests run.
+    pub(crate) fn checkpoint_every(&mut self, milliseconds: Option<u64>) {
+        self.checkpoint_ms = milliseconds;
     }
 
     /// Processor time that the server has used so far, in ticks of the kernel; `None` where /proc does not tell.
@@ -87,7 +94,7 @@ impl Server {
 
     /// Starts the (dead) server again on the same directory.
     pub(crate) async fn restart(&mut self, workers: usize) -> Result<(), Failure> {
-        let (child, ports) = spawn(&self.directory, workers).await?;
+        let (child, ports) = spawn(&self.directory, workers, self.checkpoint_ms).await?;
         self.child = child;
         self.http_port = ports.http;
         let mut endpoint = lock(&self.endpoint.0);
@@ -163,13 +170,14 @@ struct Ports {
     http: Option<u16>,
 }
 
-async fn spawn(directory: &Path, workers: usize) -> Result<(Child, Ports), Failure> {
+async fn spawn(directory: &Path, workers: usize, checkpoint_ms: Option<u64>) -> Result<(Child, Ports), Failure> {
     let log = OpenOptions::new().create(true).append(true).open(directory.join("server.log"))?;
     let mut child = Command::new(BINARY)
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.join("data"))
         .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--workers", &workers.to_string()])
+        .args(checkpoint_ms.map(|milliseconds| format!("--checkpoint-interval-ms={milliseconds}")))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log.try_clone()?)

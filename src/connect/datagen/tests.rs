@@ -38,7 +38,8 @@ fn read(connector: &dyn Connector, from: &Positions, until: Option<&Positions>) 
             Poll::Batch(batch) => batches.push(batch.changes.rows().clone()),
             Poll::End => break,
             Poll::Pending => {}
-            Poll::Degraded(why) => panic!("{why}"),
+            Poll::Degraded(why) | Poll::Failed(why) => panic!("{why}"),
+            Poll::Started(_) => panic!("it begins at 0"),
         }
     }
     concat_batches(&batches[0].schema(), &batches).expect("one schema")

@@ -34,8 +34,6 @@ pub(super) struct FileReader {
     /// The file that was read last: the next one gets its turn.
     last: Option<i32>,
     scanned_at: Option<Instant>,
-    /// Why there is no going on.
-    stopped: Option<String>,
 }
 
 /// One file.
@@ -66,7 +64,6 @@ impl FileReader {
             files: BTreeMap::new(),
             last: None,
             scanned_at: None,
-            stopped: None,
         }
     }
 
@@ -125,10 +122,6 @@ impl FileReader {
 impl Reader for FileReader {
     fn poll(&mut self, wait: Duration) -> Poll {
         let deadline = Instant::now() + wait;
-        if let Some(text) = &self.stopped {
-            std::thread::sleep(wait);
-            return Poll::Degraded(text.clone());
-        }
         loop {
             // What went wrong before a file was read may be right the next time; what is wrong with one that was being read is final.
             if let Err(text) = self.scan() {
@@ -139,10 +132,7 @@ impl Reader for FileReader {
                 Ok(Some(batch)) => return Poll::Batch(batch),
                 Ok(None) if self.finished() => return Poll::End,
                 Ok(None) => {}
-                Err(text) => {
-                    self.stopped = Some(text.clone());
-                    return Poll::Degraded(text);
-                }
+                Err(text) => return Poll::Failed(text),
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -399,7 +389,7 @@ mod tests {
         let second = batch(&mut *reader);
         assert_eq!((numbers(&second), second.dead_letters[0].offset), (vec![3], 26));
         std::fs::write(&path, "").unwrap();
-        assert!(matches!(reader.poll(Duration::from_millis(20)), Poll::Degraded(text) if text.contains("truncated")));
+        assert!(matches!(reader.poll(Duration::from_millis(20)), Poll::Failed(text) if text.contains("truncated")));
     }
 
     #[test]

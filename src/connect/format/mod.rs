@@ -121,10 +121,11 @@ impl Format {
         };
         Decoder {
             schema: Arc::clone(&self.schema),
-            builders: self.columns.iter().map(|column| (column.include, ColumnBuilder::new(&column.sql_type))).collect(),
+            columns: Arc::clone(&self.columns),
+            builders: self.columns.iter().map(|column| ColumnBuilder::new(&column.sql_type)).collect(),
             payload,
             reading,
-            rows: 0,
+            offsets: Vec::new(),
             dead_letters: Vec::new(),
         }
     }
@@ -150,7 +151,7 @@ impl PayloadColumn {
 
     /// NULL, if that may be.
     fn null(&self) -> Result<Value<'static>, String> {
-        if self.not_null { Err(format!("column \"{}\": no value, but it is NOT NULL", self.name)) } else { Ok(Value::Null) }
+        if self.not_null { Err(no_value(&self.name)) } else { Ok(Value::Null) }
     }
 }
 
@@ -166,10 +167,13 @@ enum Reading {
 #[derive(Debug)]
 pub(super) struct Decoder {
     schema: SchemaRef,
-    builders: Vec<(Option<Include>, ColumnBuilder)>,
+    columns: Arc<[SourceColumn]>,
+    /// One per column.
+    builders: Vec<ColumnBuilder>,
     payload: Vec<PayloadColumn>,
     reading: Reading,
-    rows: usize,
+    /// One per row.
+    offsets: Vec<i64>,
     dead_letters: Vec<DeadLetter>,
 }
 
@@ -183,15 +187,15 @@ impl Decoder {
 
     /// Makes one record a row or a dead letter.
     pub(super) fn push(&mut self, record: Option<&[u8]>, envelope: &Envelope<'_>) {
-        let Decoder { payload, reading, .. } = self;
-        let values = match record {
+        let Decoder { columns, payload, reading, .. } = self;
+        let values = surroundings_missing(columns, envelope).and_then(|()| match record {
             None => Err("the record has no value".to_owned()),
             Some(record) => match reading {
                 Reading::Json(shape) => shape.decode(payload, record),
                 Reading::Csv(options, layout) => layout.decode(payload, options, record),
                 Reading::Bytes => bytes_value(&payload[0], record),
             },
-        };
+        });
         match values {
             Ok(values) => self.append(&values, envelope),
             Err(error) => {
@@ -208,28 +212,42 @@ impl Decoder {
 
     fn append(&mut self, values: &[Value<'_>], envelope: &Envelope<'_>) {
         let mut values = values.iter();
-        for (include, builder) in &mut self.builders {
-            match include {
+        for (column, builder) in self.columns.iter().zip(&mut self.builders) {
+            match column.include {
                 None => builder.append(values.next().expect("one value per payload column")),
-                Some(include) => builder.append(&included(*include, envelope)),
+                Some(include) => builder.append(&included(include, envelope)),
             }
         }
-        self.rows += 1;
+        self.offsets.push(envelope.offset);
     }
 
     /// Records in it, good and bad.
     pub(super) fn len(&self) -> usize {
-        self.rows + self.dead_letters.len()
+        self.offsets.len() + self.dead_letters.len()
     }
 
     /// What was collected, as a batch. The decoder is empty again.
     pub(super) fn finish(&mut self, partition: i32, next_offset: i64, lag: Option<i64>) -> SourceBatch {
-        let columns = self.builders.iter_mut().map(|(_, builder)| builder.finish()).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
-        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).expect("columns of the schema's types");
+        let columns = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
+        let offsets = std::mem::take(&mut self.offsets);
+        let options = RecordBatchOptions::new().with_row_count(Some(offsets.len()));
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .expect("columns of the schema's types, and NULL refused where none may be");
         let dead_letters = std::mem::take(&mut self.dead_letters);
-        SourceBatch { partition, next_offset, changes: Changes::insertions(rows), dead_letters, lag }
+        SourceBatch { partition, next_offset, changes: Changes::insertions(rows), offsets, dead_letters, lag }
     }
+}
+
+fn no_value(column: &str) -> String {
+    format!("column \"{column}\": no value, but it is NOT NULL")
+}
+
+/// Whether the record's surroundings lack what a NOT NULL column is to be filled from: a record without key, for one.
+fn surroundings_missing(columns: &[SourceColumn], envelope: &Envelope<'_>) -> Result<(), String> {
+    let missing = |column: &&SourceColumn| {
+        column.not_null && column.include.is_some_and(|include| matches!(included(include, envelope), Value::Null))
+    };
+    columns.iter().find(missing).map_or(Ok(()), |column| Err(no_value(&column.name)))
 }
 
 /// What `INCLUDE …` puts into a column.
@@ -314,6 +332,21 @@ pub(super) mod tests {
         let dead: Vec<_> = batch.dead_letters.iter().map(|letter| (letter.offset, letter.error.as_str())).collect();
         let error = "column \"id\": no value, but it is NOT NULL";
         assert_eq!(dead, [(1, error), (3, error)]);
+    }
+
+    #[test]
+    fn a_record_without_the_key_of_a_not_null_column_panicked() {
+        let mut key = column("key", SqlType::Bytea);
+        (key.include, key.not_null) = (Some(Include::Key), true);
+        let spec = spec("JSON", vec![column("n", SqlType::Int4), key], &[]);
+        let mut decoder = Format::new(&spec).unwrap().decoder();
+        for (offset, key) in [(7, None), (8, Some(&b"k"[..]))] {
+            decoder.push(Some(b"{\"n\":1}"), &Envelope { offset, key, ..Envelope::default() });
+        }
+        let batch = decoder.finish(0, 9, None);
+        assert_eq!((rows(&batch), batch.offsets), (vec![vec![Value::Int(1), Value::Bytes(b"k".into())]], vec![8]));
+        let dead: Vec<_> = batch.dead_letters.iter().map(|letter| (letter.offset, letter.error.as_str())).collect();
+        assert_eq!(dead, [(7, "column \"key\": no value, but it is NOT NULL")]);
     }
 
     #[test]

@@ -82,6 +82,7 @@ impl GeneratorReader {
             partition: partition.id,
             next_offset: i64::try_from(partition.position).unwrap_or(i64::MAX),
             changes: Changes::insertions(rows),
+            offsets: numbers.iter().map(|number| i64::try_from(*number).unwrap_or(i64::MAX)).collect(),
             dead_letters: Vec::new(),
             lag: (limit < i64::MAX as u64).then(|| i64::try_from(left).unwrap_or(i64::MAX)),
         }))
@@ -98,10 +99,7 @@ impl Reader for GeneratorReader {
             let due = self.pace.as_ref().map_or(u64::MAX, Pace::due);
             match self.batch(index, due) {
                 Ok(Some(batch)) => return Poll::Batch(batch),
-                Err(error) => {
-                    sleep(wait);
-                    return Poll::Degraded(error.to_string());
-                }
+                Err(error) => return Poll::Failed(error.to_string()),
                 Ok(None) => {}
             }
             if let Some(pace) = &self.pace {

@@ -1,7 +1,8 @@
 //! Reads a topic's partitions: finds them, assigns them, sorts what comes into one batch per partition.
 //!
 //! Always: `next_offset` of a partition is one past the last record that went into a batch; a record below it (the client may repeat some
-//! after a new assignment) is dropped. What the log no longer has stops the reader for good, unless told to skip it.
+//! after a new assignment) is dropped. What the log no longer has stops the reader for good, unless told to skip it. Where a partition
+//! begins is told before its first record.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -36,10 +37,12 @@ pub(super) struct KafkaReader {
     until: Option<Positions>,
     consumer: Option<BaseConsumer<Watch>>,
     partitions: BTreeMap<i32, Partition>,
-    /// Partitions found from now on were created while we read: they begin at their first record, whatever the options say.
+    /// Partitions found from now on were created while we read.
     attached: bool,
     /// The client's assignment is not what it should be.
     must_assign: bool,
+    /// Where partitions begin that had no position, until it is told.
+    started: Positions,
     ready: VecDeque<SourceBatch>,
     refresh_at: Instant,
     /// What the last attempt to reach the brokers failed with.
@@ -94,6 +97,7 @@ impl KafkaReader {
             partitions: BTreeMap::new(),
             attached: false,
             must_assign: true,
+            started: Positions::new(),
             ready: VecDeque::new(),
             refresh_at: Instant::now(),
             trouble: None,
@@ -167,6 +171,7 @@ impl KafkaReader {
         if let Some(gone) = expected.find(|id| !ids.contains(id)) {
             return Err(Failure::Lost(format!("partition {gone} of topic \"{topic}\" is gone: was the topic created anew?")));
         }
+        let (mut new, mut started) = (BTreeMap::new(), Positions::new());
         for id in ids {
             let until = self.until.as_ref().map(|until| until.get(&id).copied());
             // With an end given, a partition that it does not name had nothing to read.
@@ -174,23 +179,21 @@ impl KafkaReader {
                 continue;
             }
             let log = watermarks(consumer, topic, id)?;
-            let mut decoder = self.format.decoder();
             let next_offset = match self.from.get(&id) {
                 Some(&position) => within_log(&self.settings, id, position, log)?,
-                // Created while we read.
-                None if self.attached => log.0,
-                None => {
-                    let first = first_offset(consumer, &self.settings, id, log)?;
-                    if self.settings.startup != Startup::Earliest {
-                        // A restart before the first record must begin at the same place.
-                        self.ready.push_back(decoder.finish(id, first, None));
-                    }
-                    first
-                }
+                // Created since the others were found: begins at its first record, whatever the options say.
+                None if self.attached || !self.from.is_empty() => log.0,
+                None => first_offset(consumer, &self.settings, id, log)?,
             };
-            self.partitions.insert(id, Partition { decoder, next_offset, until: until.flatten(), log_end: log.1 });
-            self.must_assign = true;
+            if !self.from.contains_key(&id) {
+                started.insert(id, next_offset);
+            }
+            new.insert(id, Partition { decoder: self.format.decoder(), next_offset, until: until.flatten(), log_end: log.1 });
         }
+        // All together: a start that knew only some of them would take the others for younger ones.
+        self.must_assign |= !new.is_empty();
+        self.partitions.append(&mut new);
+        self.started.append(&mut started);
         self.attached = true;
         self.assign_if_needed()
     }
@@ -257,36 +260,45 @@ impl KafkaReader {
         self.must_assign = true;
         self.assign_if_needed()
     }
+
+    /// What has been found and not told yet.
+    fn news(&mut self) -> Option<Poll> {
+        if !self.started.is_empty() {
+            return Some(Poll::Started(std::mem::take(&mut self.started)));
+        }
+        self.ready.pop_front().map(Poll::Batch)
+    }
 }
 
 impl Reader for KafkaReader {
     fn poll(&mut self, wait: Duration) -> Poll {
-        if let Some(batch) = self.ready.pop_front() {
-            return Poll::Batch(batch);
-        }
-        let started = Instant::now();
-        if self.lost.is_none() {
+        let begun = Instant::now();
+        if self.ready.is_empty() && self.lost.is_none() {
             self.refresh();
         }
-        let left = wait.saturating_sub(started.elapsed());
-        if self.ended() {
-            return self.ready.pop_front().map_or(Poll::End, Poll::Batch);
+        if let Some(news) = self.news() {
+            return news;
         }
-        if self.lost.is_none() && self.attached && self.ready.is_empty() {
-            if let Err(failure) = self.fill(left) {
-                self.note(failure);
-            }
-        } else if self.ready.is_empty() {
+        let left = wait.saturating_sub(begun.elapsed());
+        if !self.attached {
             std::thread::sleep(left);
+        } else if self.lost.is_none()
+            && !self.ended()
+            && let Err(failure) = self.fill(left)
+        {
+            self.note(failure);
         }
-        if let Some(batch) = self.ready.pop_front() {
-            return Poll::Batch(batch);
+        if let Some(news) = self.news() {
+            return news;
+        }
+        if let Some(text) = &self.lost {
+            return Poll::Failed(text.clone());
         }
         if self.ended() {
             return Poll::End;
         }
         let silent = || self.consumer.as_ref().and_then(|consumer| consumer.context().trouble());
-        match self.lost.clone().or_else(|| self.trouble.clone()).or_else(silent) {
+        match self.trouble.clone().or_else(silent) {
             Some(text) => Poll::Degraded(text),
             None => Poll::Pending,
         }
@@ -389,4 +401,21 @@ fn watermarks(consumer: &BaseConsumer<Watch>, topic: &str, id: i32) -> Result<(i
 
 fn world(what: &str, cause: &dyn std::fmt::Display) -> Failure {
     Failure::World(format!("{what}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, Settings, within_log};
+
+    #[test]
+    fn a_replay_after_retention_began_at_what_was_left() {
+        let settings = |mode: &str| {
+            let options = [("topic", "t"), ("properties.bootstrap.server", "127.0.0.1:1"), ("on_data_loss", mode)];
+            Settings::new(&options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()).unwrap()
+        };
+        let Err(Failure::Lost(text)) = within_log(&settings("fail"), 0, 0, (70, 100)) else { panic!("records 0 to 70 are gone") };
+        assert!(text.contains("records 0 to 70 were deleted before they were read"), "{text}");
+        assert!(matches!(within_log(&settings("skip"), 0, 0, (70, 100)), Ok(70)));
+        assert!(matches!(within_log(&settings("fail"), 0, 70, (70, 100)), Ok(70)));
+    }
 }

@@ -43,7 +43,8 @@ fn read(connector: &dyn Connector, from: &Positions, until: Option<&Positions>) 
             }
             Poll::End => break,
             Poll::Pending => {}
-            Poll::Degraded(why) => panic!("{why}"),
+            Poll::Degraded(why) | Poll::Failed(why) => panic!("{why}"),
+            Poll::Started(_) => panic!("it begins at 0"),
         }
     }
     (batches.first().map(|first| concat_batches(&first.schema(), &batches).expect("one schema")), positions)

@@ -1,0 +1,155 @@
+//! From a connector's rows to an object's: generated columns are computed, rows with NULL where none may be are set aside.
+//!
+//! In: batches of the connector's columns. Out: batches of the object's columns, which its relation takes as they are.
+//! Always: of each row that goes in, the row comes out or a dead letter does.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{filter_record_batch, not};
+use arrow::datatypes::SchemaRef;
+use arrow::json::LineDelimitedWriter;
+
+use crate::connect::{DEAD_LETTER_PAYLOAD_MAX, DeadLetter, SourceBatch};
+use crate::dataflow::operator::Stateless;
+use crate::dataflow::operator::map::Map;
+use crate::error::{Error, Result};
+use crate::types::Changes;
+
+/// Makes an intake, for each thread its own.
+pub(crate) type MakeIntake = Arc<dyn Fn() -> Intake + Send + Sync>;
+
+/// What a connector's rows pass on their way to an object.
+pub(crate) struct Intake {
+    /// Computes generated columns, if there are any.
+    compute: Option<Map>,
+    /// The object's columns.
+    schema: SchemaRef,
+}
+
+impl Intake {
+    /// `compute` turns the connector's columns into those of `schema`; without it they are the same.
+    pub(crate) fn new(compute: Option<Map>, schema: SchemaRef) -> Self {
+        Intake { compute, schema }
+    }
+
+    /// The batch in the object's columns. An error means that the connector's columns are not those that it promised.
+    pub(crate) fn take(&mut self, mut batch: SourceBatch) -> Result<SourceBatch> {
+        let delivered = std::mem::replace(&mut batch.changes, Changes::empty(Arc::clone(&self.schema)));
+        if delivered.is_empty() {
+            return Ok(batch);
+        }
+        let from = delivered.rows().clone();
+        let changes = self.computed(delivered)?;
+        let changes = match complete_rows(&self.schema, changes.rows()) {
+            None => changes,
+            Some(complete) => {
+                self.set_aside(&mut batch, &from, changes.rows(), &complete)?;
+                changes.filter(&complete)
+            }
+        };
+        let (rows, weights) = changes.into_parts();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        batch.changes =
+            Changes::new(RecordBatch::try_new_with_options(Arc::clone(&self.schema), rows.columns().to_vec(), &options)?, weights);
+        Ok(batch)
+    }
+
+    fn computed(&mut self, delivered: Changes) -> Result<Changes> {
+        let Some(map) = &mut self.compute else { return Ok(delivered) };
+        let mut out = Vec::with_capacity(1);
+        let rows = delivered.len();
+        // A generated column that cannot be computed is NULL: the map tells its row errors itself.
+        map.apply(delivered, &mut out)?;
+        out.pop().filter(|out| out.len() == rows).ok_or_else(|| Error::internal("generated columns changed the number of rows"))
+    }
+
+    /// Makes dead letters of the rows that are not `complete`. Their records are gone: what was read `from` them is shown as JSON.
+    fn set_aside(&self, batch: &mut SourceBatch, from: &RecordBatch, rows: &RecordBatch, complete: &BooleanArray) -> Result<()> {
+        let bad = filter_record_batch(from, &not(complete)?)?;
+        let mut payloads = json_lines(&bad).into_iter();
+        let offsets = std::mem::take(&mut batch.offsets);
+        for (row, offset) in offsets.into_iter().enumerate() {
+            if complete.value(row) {
+                batch.offsets.push(offset);
+                continue;
+            }
+            let fields = self.schema.fields().iter().zip(rows.columns());
+            let missing =
+                fields.filter(|(field, column)| !field.is_nullable() && column.is_null(row)).map(|(field, _)| field.name().as_str());
+            let error = format!("column \"{}\": no value, but it is NOT NULL", missing.collect::<Vec<_>>().join("\", \""));
+            let payload = payloads.next().unwrap_or_default();
+            batch.dead_letters.push(DeadLetter { partition: batch.partition, offset, error, payload });
+        }
+        Ok(())
+    }
+}
+
+/// Which rows have a value wherever one must be; `None`: all.
+fn complete_rows(schema: &SchemaRef, rows: &RecordBatch) -> Option<BooleanArray> {
+    let columns = schema.fields().iter().zip(rows.columns());
+    let broken: Vec<_> =
+        columns.filter(|(field, column)| !field.is_nullable() && column.null_count() > 0).map(|(_, column)| column).collect();
+    let complete = |row: usize| broken.iter().all(|column| column.is_valid(row));
+    (!broken.is_empty()).then(|| (0..rows.num_rows()).map(|row| Some(complete(row))).collect())
+}
+
+/// Each row as a JSON object, cut to what a dead letter keeps. Fewer than there are rows if a type has no form in JSON.
+fn json_lines(rows: &RecordBatch) -> Vec<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut writer = LineDelimitedWriter::new(&mut text);
+    let written = writer.write(rows).and_then(|()| writer.finish());
+    drop(writer);
+    if written.is_err() {
+        return Vec::new();
+    }
+    text.split(|byte| *byte == b'\n').map(|line| line[..line.len().min(DEAD_LETTER_PAYLOAD_MAX)].to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+    use super::Intake;
+    use crate::connect::{DeadLetter, SourceBatch};
+    use crate::dataflow::RowErrorLog;
+    use crate::dataflow::operator::map::Map;
+    use crate::plan::Scalar;
+    use crate::types::Changes;
+
+    fn delivered(n: Vec<Option<i64>>) -> SourceBatch {
+        let offsets = (10..10 + n.len() as i64).collect();
+        let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(n)) as ArrayRef)]).unwrap();
+        SourceBatch { partition: 3, next_offset: 20, changes: Changes::insertions(rows), offsets, dead_letters: Vec::new(), lag: None }
+    }
+
+    fn schema(names: &[&str]) -> SchemaRef {
+        Arc::new(Schema::new(names.iter().map(|name| Field::new(*name, DataType::Int64, false)).collect::<Vec<_>>()))
+    }
+
+    #[test]
+    fn a_row_with_null_in_a_key_is_a_dead_letter() {
+        let mut intake = Intake::new(None, schema(&["n"]));
+        let batch = intake.take(delivered(vec![Some(1), None, Some(3)])).unwrap();
+        assert_eq!((batch.changes.len(), batch.offsets), (2, vec![10, 12]));
+        assert_eq!(batch.changes.schema(), schema(&["n"]));
+        let [DeadLetter { partition: 3, offset: 11, error, payload }] = &batch.dead_letters[..] else { panic!("one") };
+        assert_eq!((error.as_str(), payload.as_slice()), ("column \"n\": no value, but it is NOT NULL", &b"{}"[..]));
+    }
+
+    #[test]
+    fn a_batch_without_rows_had_the_connectors_columns() {
+        let column = || Scalar { expression: Arc::new(datafusion::physical_expr::expressions::Column::new("n", 0)), text: String::new() };
+        let schema = schema(&["n", "copy"]);
+        let errors = Arc::new(RowErrorLog::default()).sink(1);
+        let map = Map::new(None, vec![column(), column()], Arc::clone(&schema), errors).unwrap();
+        let mut intake = Intake::new(Some(map), Arc::clone(&schema));
+        assert_eq!(intake.take(delivered(vec![])).unwrap().changes.schema(), schema);
+        let batch = intake.take(delivered(vec![None, Some(5)])).unwrap();
+        assert_eq!((batch.changes.len(), batch.changes.schema(), batch.dead_letters.len()), (1, schema, 1));
+        assert_eq!(batch.dead_letters[0].error, "column \"n\", \"copy\": no value, but it is NOT NULL");
+    }
+}
