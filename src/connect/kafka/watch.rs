@@ -9,6 +9,9 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 
+/// Statistics (they come every second) in which no broker is connected, until that is told: one may fall into a reconnection.
+const SILENT_MAX: u32 = 2;
+
 /// Listens to one client.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -21,6 +24,8 @@ struct Seen {
     /// For each partition the offset behind its last readable record.
     ends: BTreeMap<i32, i64>,
     down: bool,
+    /// Statistics in a row in which no broker was connected.
+    silent: u32,
     /// The client's last word about a connection.
     last_error: Option<String>,
 }
@@ -49,8 +54,15 @@ impl Watch {
     /// A record has come: somebody answers.
     pub(super) fn answered(&self) {
         let mut seen = self.seen.lock();
-        seen.down = false;
-        seen.last_error = None;
+        seen.connected();
+    }
+}
+
+impl Seen {
+    fn connected(&mut self) {
+        self.down = false;
+        self.silent = 0;
+        self.last_error = None;
     }
 }
 
@@ -75,9 +87,12 @@ impl ClientContext for Watch {
                 }
             }
         }
-        if statistics.brokers.values().any(|broker| broker.state == "UP") {
-            seen.down = false;
-            seen.last_error = None;
+        // UPDATE is UP as well. The client says only once that all brokers are down, and that may come before a statistic from before it.
+        if statistics.brokers.values().any(|broker| broker.state.starts_with("UP")) {
+            seen.connected();
+        } else {
+            seen.silent += 1;
+            seen.down |= seen.silent >= SILENT_MAX;
         }
     }
 
@@ -93,3 +108,32 @@ impl ClientContext for Watch {
 }
 
 impl ConsumerContext for Watch {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use rdkafka::client::ClientContext;
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+    use rdkafka::statistics::{Broker, Statistics};
+
+    use super::Watch;
+
+    #[test]
+    fn a_late_statistic_hid_for_ever_that_all_brokers_are_down() {
+        let watch = Watch::new("t");
+        let told = |state: &str| {
+            let broker = Broker { state: state.to_owned(), ..Broker::default() };
+            watch.stats(Statistics { brokers: HashMap::from([("b".to_owned(), broker)]), ..Statistics::default() });
+            watch.trouble()
+        };
+        assert_eq!(told("UP"), None);
+        watch.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "connection refused");
+        assert_eq!(watch.trouble().as_deref(), Some("connection refused"));
+        assert_eq!(told("UP"), None);
+        assert_eq!(told("TRY_CONNECT"), None);
+        assert_eq!(told("CONNECT").as_deref(), Some("no broker answers"));
+        assert_eq!(told("UPDATE"), None);
+        assert_eq!(told("DOWN"), None);
+    }
+}
