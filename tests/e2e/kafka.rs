@@ -65,7 +65,7 @@ impl Kafka {
         self.script(&["start", "--port", &self.port.to_string()]).await
     }
 
-    /// Creates a topic, or gives an existing one more partitions.
+    /// Creates a topic.
     pub(crate) async fn topic(&self, name: &str, partitions: i32) -> Outcome {
         let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", self.brokers()).create()?;
         let options = AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT)).request_timeout(Some(ANSWER_TIMEOUT));

@@ -33,8 +33,10 @@ const VIEWS: [(&str, &str); 4] = [
 /// Milliseconds between checkpoints, one of these per round; `None`: the default, so that everything comes from the log and the sources.
 const CHECKPOINTS_MS: [Option<u64>; 4] = [Some(10), Some(50), Some(200), None];
 
-/// Records of each burst into Kafka, and of one partition's worth of time between two bursts, so that kills fall between records of all kinds.
+/// Records of each burst into Kafka: a few thousand a second, so that every epoch has some and the last check of many rounds stays quick.
 const BURST_RECORDS: i64 = 60;
+
+/// Between two bursts.
 const BURST_EVERY: Duration = Duration::from_millis(15);
 
 /// Partitions of the topic; an account's records are all in one, so that the last one of it is the same for everyone.
@@ -192,7 +194,7 @@ async fn generator() -> Outcome {
 }
 
 /// What was sent to Kafka so far.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Sent {
     rows: i64,
     total: i64,
@@ -275,9 +277,9 @@ async fn kafka() -> Outcome {
         }
         kafka.flush()?;
         let client = server.connect().await?;
-        let known = ledger.borrow().clone();
+        let (known, so_far) = (ledger.borrow().clone(), *sent.borrow());
         let checked = async {
-            caught_up(&client, &sent.borrow()).await?;
+            caught_up(&client, so_far).await?;
             check(&client, &known, &views).await
         };
         checked.await.map_err(|failure| server.with_log(format!("round {round}: {failure}")))?;
@@ -337,7 +339,7 @@ async fn produce(kafka: &Kafka, sent: &RefCell<Sent>) -> Outcome {
 }
 
 /// Waits until everything sent has arrived everywhere, once and not twice.
-async fn caught_up(client: &Client, sent: &Sent) -> Outcome {
+async fn caught_up(client: &Client, sent: Sent) -> Outcome {
     let expected = [sent.rows, sent.rows, sent.total].map(|number| Some(number.to_string()));
     for whole in ["SELECT entries, ids, total FROM whole", "SELECT count(*), count(DISTINCT id), sum(amount) FROM kept"] {
         // More than there can be is no reason to wait.
