@@ -31,6 +31,9 @@ pub struct ServeOptions {
     /// Milliseconds between checkpoints [default: 10000].
     #[arg(long, env = "TIDEMILL_CHECKPOINT_INTERVAL_MS")]
     pub checkpoint_interval_ms: Option<u64>,
+    /// Mebibytes that queries may use together for sorting, joining and grouping [default: a quarter of the machine's memory].
+    #[arg(long, env = "TIDEMILL_QUERY_MEMORY_MB")]
+    pub query_memory_mb: Option<usize>,
     /// Clients that may be connected at once [default: 1000].
     #[arg(long, env = "TIDEMILL_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
@@ -56,6 +59,8 @@ pub struct Config {
     pub workers: usize,
     /// Between checkpoints. Ten seconds keep recovery short and the disk mostly idle.
     pub checkpoint_interval: Duration,
+    /// Bytes that all queries together may use; beyond, they spill where they can, or end with `53200`.
+    pub query_memory_bytes: usize,
     /// Clients at once; each costs a task and its buffers.
     pub max_connections: usize,
     /// Logs as JSON.
@@ -86,10 +91,23 @@ impl ServeOptions {
             checkpoint_interval: Duration::from_millis(
                 self.checkpoint_interval_ms.or(file.checkpoint_interval_ms).unwrap_or(10_000).max(10),
             ),
+            query_memory_bytes: self.query_memory_mb.or(file.query_memory_mb).map_or_else(default_query_memory, |mb| mb.max(1) << 20),
             max_connections: self.max_connections.or(file.max_connections).unwrap_or(1_000),
             log_json: self.log_json || file.log_json,
         })
     }
+}
+
+/// A quarter of the machine's memory, or of what its container may use: the rows of tables and views and what operators hold need the rest.
+fn default_query_memory() -> usize {
+    /// Where the system does not say how much memory there is.
+    const UNKNOWN: usize = 4 << 30;
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let kibibytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        kibibytes.split_whitespace().next()?.parse::<usize>().ok().map(|number| number << 10)
+    });
+    let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse::<usize>().ok());
+    machine.into_iter().chain(container).min().unwrap_or(UNKNOWN) / 4
 }
 
 fn read_file(path: &Path) -> Result<ServeOptions> {

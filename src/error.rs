@@ -93,6 +93,10 @@ pub enum Kind {
     DuplicateCursor,
     /// `40P01`: waited too long for another transaction.
     Deadlock,
+    /// `25P03`: a client left a transaction open for too long.
+    IdleInTransaction,
+    /// `40001`: another transaction has written what this one is to write, since this one first read.
+    SerializationFailure,
     /// `53200`: the memory limit was reached.
     OutOfMemory,
     /// `53300`: too many connections.
@@ -160,6 +164,8 @@ const KINDS: &[Kind] = &[
     Kind::UndefinedCursor,
     Kind::DuplicateCursor,
     Kind::Deadlock,
+    Kind::SerializationFailure,
+    Kind::IdleInTransaction,
     Kind::OutOfMemory,
     Kind::TooManyConnections,
     Kind::LimitExceeded,
@@ -223,6 +229,8 @@ impl Kind {
             Kind::UndefinedCursor => "34000",
             Kind::DuplicateCursor => "42P03",
             Kind::Deadlock => "40P01",
+            Kind::SerializationFailure => "40001",
+            Kind::IdleInTransaction => "25P03",
             Kind::OutOfMemory => "53200",
             Kind::TooManyConnections => "53300",
             Kind::LimitExceeded => "54000",

@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::catalog::{Catalog, ObjectKind};
 use crate::engine::Engine;
 use crate::engine::session::Session;
-use crate::engine::transaction::{NEWEST, Transaction};
+use crate::engine::transaction::Transaction;
+use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
-use crate::state::{Lease, Relation, Snapshot};
+use crate::state::{Lease, NEWEST, Relation, Snapshot};
 use crate::types::{Epoch, ObjectId};
 
 impl Engine {
@@ -43,6 +44,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether all views among `objects` can be read without waiting.
+    pub(crate) fn are_readable(&self, objects: &[ObjectId]) -> bool {
+        let views = self.views.read();
+        objects.iter().filter_map(|id| views.get(id)).all(|view| view.status() == ViewStatus::Ready)
+    }
+
     /// Holds the newest complete epoch.
     pub(crate) fn lease_newest(&self) -> Lease {
         self.leases.acquire_newest(|| self.clock.complete())
@@ -62,8 +69,16 @@ impl Session {
             self.engine.wait_readable(objects).await?;
             return Ok(lease);
         }
+        let held = self.transaction.as_ref().and_then(|transaction| transaction.newest_held());
+        if let Some(transaction) = &self.transaction
+            && objects.iter().all(|id| transaction.holds(*id))
+        {
+            // Nobody else changes what it holds: such a read fixes no epoch.
+            return Ok(self.engine.lease_newest());
+        }
         self.engine.wait_readable(objects).await?;
-        self.engine.clock.wait_complete(self.last_write).await?;
+        // Tables that it holds are read as they are now, so the others must be as new.
+        self.engine.clock.wait_complete(held.map_or(self.last_write, |held| held.max(self.last_write))).await?;
         let lease = self.engine.lease_newest();
         if let Some(transaction) = &mut self.transaction {
             transaction.reads_at = Some(lease.clone());
@@ -81,29 +96,46 @@ impl Session {
         Ok(self.engine.relation(catalog, id)?.snapshot(epoch))
     }
 
-    /// Waits for the table's turn and holds it until the transaction ends.
+    /// Waits for the table's turn and holds it until the transaction ends. A table that somebody has written since the transaction's first read
+    /// is refused: what it has read of it is not what it would change (snapshot isolation, the first committer wins).
     pub(crate) async fn hold_table(&mut self, catalog: &Catalog, table: ObjectId) -> Result<()> {
         let relation = self.engine.relation(catalog, table)?;
         if self.transaction.as_ref().is_some_and(|transaction| transaction.holds(table)) {
             return Ok(());
         }
         let lock = Arc::clone(self.engine.table_locks.lock().entry(table).or_default());
-        let limit = Duration::from_millis(self.settings.duration_ms("lock_timeout").max(1));
-        let turn = tokio::time::timeout(limit, lock.lock_owned()).await.map_err(|_| {
-            Error::new(Kind::Deadlock, "waited too long for another transaction that writes the same table")
-                .hint("Write tables in the same order everywhere, keep transactions short, or raise lock_timeout.")
-        })?;
+        let turn = match self.settings.duration_ms("lock_timeout") {
+            0 => lock.lock_owned().await,
+            limit => tokio::time::timeout(Duration::from_millis(limit), lock.lock_owned()).await.map_err(|_| {
+                Error::new(Kind::Deadlock, "waited too long for another transaction that writes the same table")
+                    .hint("Write tables in the same order everywhere, keep transactions short, or raise lock_timeout.")
+            })?,
+        };
+        let reads_at = self.transaction.as_ref().and_then(|transaction| transaction.reads_at.as_ref());
+        if reads_at.is_some_and(|lease| lease.epoch() < relation.newest()) {
+            return Err(Error::new(Kind::SerializationFailure, "could not serialize access due to concurrent update")
+                .detail("Another transaction has written the table since this one first read.")
+                .hint("ROLLBACK and try again; a transaction that writes the table first does not run into this."));
+        }
         self.transaction.get_or_insert_with(Transaction::single).hold(table, relation, turn);
         Ok(())
     }
 
     /// Makes what the transaction wrote durable and visible, and ends it.
     pub(crate) async fn commit(&mut self) -> Result<()> {
+        if self.transaction.is_some()
+            && let Err(error) = self.keep_cursors().await
+        {
+            self.rollback()?;
+            return Err(error);
+        }
         let Some(transaction) = self.end_transaction() else { return Ok(()) };
         let (writes, turns) = transaction.into_writes();
         if writes.is_empty() {
             return Ok(());
         }
+        // What has joined an epoch becomes durable whatever happens to this statement.
+        let _committed = self.shield.raise();
         let epoch = self.engine.clock.commit(writes)?;
         // The next writer sees these rows already, so it need not wait for the disk.
         drop(turns);
@@ -125,7 +157,7 @@ impl Session {
                 self.tell_change(change);
             }
         }
-        self.cursors.retain(|_, cursor| cursor.hold);
+        self.cursors.retain(|_, cursor| cursor.kept);
         Some(transaction)
     }
 

@@ -17,7 +17,7 @@ pub(crate) const NEXT_ID_FACT: &str = "next_object_id";
 const SYSTEM_SCHEMAS: &[&str] = &["pg_catalog", "information_schema", "tidemill"];
 
 impl Engine {
-    /// A number for a new object.
+    /// A number for a new object. Only for who holds the lock on definitions: what is stored must not go back.
     pub(crate) fn new_id(&self) -> Result<ObjectId> {
         let id = self.next_id.fetch_add(1, Ordering::SeqCst);
         self.store.put_fact(NEXT_ID_FACT, &(id + 1).to_le_bytes())?;
@@ -94,8 +94,10 @@ impl Session {
         found.cloned().map_err(|error| error.at(name.position))
     }
 
-    pub(crate) fn create_schema(&mut self, name: &Name, if_not_exists: bool) -> Result<()> {
-        let catalog = self.engine.catalog();
+    pub(crate) async fn create_schema(&mut self, name: &Name, if_not_exists: bool) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let _one_at_a_time = engine.ddl.lock().await;
+        let catalog = engine.catalog();
         if catalog.has_schema(&name.name) || SYSTEM_SCHEMAS.contains(&name.name.as_str()) {
             if if_not_exists {
                 self.notice(Error::new(Kind::DuplicateSchema, format!("schema \"{}\" already exists, skipping", name.name)));
@@ -103,7 +105,7 @@ impl Session {
             }
             return Err(Error::new(Kind::DuplicateSchema, format!("schema \"{}\" already exists", name.name)).at(name.position));
         }
-        let id = self.engine.new_id()?;
+        let id = engine.new_id()?;
         let object = Object {
             id,
             schema: String::new(),
@@ -112,6 +114,6 @@ impl Session {
             depends_on: Vec::new(),
             kind: ObjectKind::Schema,
         };
-        self.engine.install(&[object])
+        engine.install(&[object])
     }
 }

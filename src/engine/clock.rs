@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::error::{Error, Kind, Result};
-use crate::state::Relation;
+use crate::state::{Relation, fatal};
 use crate::types::{Changes, Epoch, ObjectId};
 
 /// A change of one table, on its way into the log and the dataflows.
@@ -36,6 +36,17 @@ struct Open {
     writes: Vec<Write>,
 }
 
+impl Open {
+    fn close(&mut self) -> (Epoch, Vec<Write>) {
+        let epoch = self.epoch;
+        self.epoch += 1;
+        if !self.writes.is_empty() {
+            self.written = epoch;
+        }
+        (epoch, std::mem::take(&mut self.writes))
+    }
+}
+
 impl EpochClock {
     /// A clock on which every epoch up to `last` is over.
     pub(crate) fn new(last: Epoch) -> Self {
@@ -51,7 +62,13 @@ impl EpochClock {
     pub(crate) fn commit(&self, writes: Vec<Write>) -> Result<Epoch> {
         let mut open = self.open.lock();
         for write in &writes {
-            write.relation.apply(0, open.epoch, &write.changes)?;
+            write.relation.accepts(&write.changes)?;
+        }
+        for write in &writes {
+            if let Err(error) = write.relation.apply(0, open.epoch, &write.changes) {
+                // A part of the transaction is in its tables and cannot be taken out; the log has nothing of it.
+                fatal("a transaction could not be applied as a whole", &error);
+            }
         }
         open.writes.extend(writes);
         Ok(open.epoch)
@@ -70,22 +87,16 @@ impl EpochClock {
 
     /// Closes the open epoch and opens the next one. Returns it with its writes.
     pub(crate) fn close(&self) -> (Epoch, Vec<Write>) {
-        let mut open = self.open.lock();
-        let epoch = open.epoch;
-        open.epoch += 1;
-        if !open.writes.is_empty() {
-            open.written = epoch;
-        }
-        (epoch, std::mem::take(&mut open.writes))
+        self.open.lock().close()
     }
 
-    /// Sets `count` epochs aside, from the open one on, for a new dataflow alone. Returns the first of them. Writes that had joined the
-    /// open epoch stay in it under its new number: nobody can have read them yet.
-    pub(crate) fn skip(&self, count: u64) -> Epoch {
+    /// Closes the open epoch as `close` does, and sets the `count` epochs behind it aside for a new dataflow alone: what is written from now on
+    /// joins the one behind those. At once, so that no write is in an epoch that it does not enter the dataflows in.
+    pub(crate) fn close_and_skip(&self, count: u64) -> (Epoch, Vec<Write>) {
         let mut open = self.open.lock();
-        let first = open.epoch;
+        let closed = open.close();
         open.epoch += count;
-        first
+        closed
     }
 
     /// Says that everything up to `epoch` is on disk.

@@ -263,14 +263,13 @@ impl Coordinator {
         for (view, frontier) in self.views.values().zip(&frontiers) {
             match view.status() {
                 ViewStatus::Joining | ViewStatus::Ready => complete = complete.min(frontier.saturating_sub(1)),
-                ViewStatus::Hydrating | ViewStatus::Failed(_) => {}
+                ViewStatus::Hydrating | ViewStatus::Failed(_) | ViewStatus::Dropped => {}
             }
         }
         self.setting.clock.set_complete(complete);
         let complete = self.setting.clock.complete();
         for (view, frontier) in self.views.values().zip(&frontiers) {
-            // Behind the first epoch after those set aside: what joined that one before they were is in it, and not before.
-            let here = !view.progress.is_hydrating() && *frontier > view.valid_from().saturating_add(1);
+            let here = !view.progress.is_hydrating() && *frontier > view.valid_from();
             match view.status() {
                 ViewStatus::Hydrating | ViewStatus::Joining if here && *frontier > complete && complete >= view.valid_from() => {
                     view.set_status(ViewStatus::Ready);
@@ -314,6 +313,10 @@ impl Coordinator {
     /// Closes the open epoch: what was written and read enters the dataflows.
     fn tick(&mut self) {
         let (epoch, writes) = self.setting.clock.close();
+        self.tick_epoch(epoch, writes);
+    }
+
+    fn tick_epoch(&mut self, epoch: Epoch, writes: Vec<Write>) {
         self.log(epoch, &writes);
         let mut inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>> = BTreeMap::new();
         for write in writes {
@@ -416,6 +419,16 @@ impl Coordinator {
         restore: Option<Epoch>,
     ) -> Result<()> {
         self.quiesce();
+        let (first, last) = match restore {
+            Some(epoch) => (epoch, epoch),
+            None => {
+                // The epochs up to `last` are the new dataflow's alone: the clock goes on behind them.
+                let (closed, writes) = self.setting.clock.close_and_skip(HYDRATION_EPOCHS);
+                self.tick_epoch(closed, writes);
+                self.quiesce();
+                (closed + 1, closed + HYDRATION_EPOCHS)
+            }
+        };
         let before = self.ticked;
         let mut feeds: BTreeMap<u32, Arc<dyn Feed>> = BTreeMap::new();
         for (object, from) in imports {
@@ -439,14 +452,6 @@ impl Coordinator {
                 }
             }
         }
-        let (first, last) = match restore {
-            Some(epoch) => (epoch, epoch),
-            None => {
-                // The epochs up to `last` are the new dataflow's alone: the clock goes on behind them.
-                let open = self.setting.clock.skip(HYDRATION_EPOCHS);
-                (open, open + HYDRATION_EPOCHS - 1)
-            }
-        };
         let dataflow = Dataflow {
             object: view.id,
             plan: view.plan.clone(),

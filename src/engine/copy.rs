@@ -83,10 +83,7 @@ impl Session {
     /// The client gave up, or a line was wrong: nothing of it stays.
     pub fn copy_abort(&mut self, _target: &CopyTarget) {
         self.fail_transaction();
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.single) {
-            // Forgetting what was written cannot fail.
-            drop(self.rollback());
-        }
+        self.abandon_statement();
     }
 
     /// COPY … TO STDOUT.

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use parking_lot::Mutex;
 
 use crate::catalog::{Catalog, Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
 use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
+use crate::engine::clock::Write;
 use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
+use crate::engine::dml::{check_not_null, collected, schema_of_nullable};
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::session::Session;
 use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
@@ -17,9 +21,9 @@ use crate::engine::view::RunningView;
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{NoSystemRelations, Plan, Scalar, Scope, schema_of, sql_type};
-use crate::sql::{CreateTable, CreateView, Insert, Parsed, Statement};
+use crate::sql::{CreateTable, CreateView, Parsed};
 use crate::state::Relation;
-use crate::types::{Epoch, ObjectId, OnConflict, sql_type_of};
+use crate::types::{Changes, Epoch, ObjectId, OnConflict, sql_type_of};
 
 /// How long CREATE MATERIALIZED VIEW waits for the view to be readable before it answers with a notice instead.
 const READY_WAIT: Duration = Duration::from_millis(500);
@@ -32,47 +36,38 @@ impl Session {
         }
     }
 
-    /// CREATE TABLE … AS: a table of the query's columns, and its rows as they are now.
+    /// CREATE TABLE … AS: a table of the query's columns, and its rows as they are now. It is there with all its rows, or not at all.
     async fn create_table_as(&mut self, create: &CreateTable, query: &sqlparser::ast::Query, parsed: &Parsed) -> Result<()> {
+        if self.free_name(&create.name, create.if_not_exists)?.is_none() {
+            return Ok(());
+        }
         let planned = self.plan(query, &parsed.text, &[])?;
         let columns = planned.bound.schema.fields().iter().enumerate().map(|(index, field)| {
             let name = create.columns.get(index).map_or_else(|| field.name().clone(), |column| column.name.clone());
             Column { name, sql_type: sql_type_of(field), not_null: false, default: None, generated: None, include: None }
         });
         let columns: Vec<Column> = columns.collect();
-        {
-            let engine = Arc::clone(&self.engine);
-            let _one_at_a_time = engine.ddl.lock().await;
-            let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
-            let key = key_positions(create, &columns)?;
-            let table = Table {
-                columns: with_key_not_null(columns, &key),
-                key,
-                on_conflict: create.on_conflict.unwrap_or(OnConflict::Overwrite),
-                append_only: create.append_only,
-                connector: None,
-            };
-            let object = Object {
-                id: engine.new_id()?,
-                schema,
-                name: create.name.name.clone(),
-                sql: parsed.text.clone(),
-                depends_on: Vec::new(),
-                kind: ObjectKind::Table(table),
-            };
-            engine.install(std::slice::from_ref(&object))?;
-            engine.start_table_or_source(&object, None, SourcePosition::default(), None)?;
-        }
-        let insert = Insert {
-            table: create.name.clone(),
-            columns: Vec::new(),
-            source: Some(Box::new(query.clone())),
-            on_conflict: None,
-            conflict_target: Vec::new(),
-            returning: None,
-        };
-        let filled = Parsed { statement: Statement::Insert(Box::new(insert)), text: parsed.text.clone(), offset: parsed.offset };
-        Box::pin(self.run_change(&filled, &[], &[])).await.map(drop)
+        let key = key_positions(create, &columns)?;
+        let on_conflict = conflict_policy(create)?;
+        let table = Table { columns: with_key_not_null(columns, &key), key, on_conflict, append_only: create.append_only, connector: None };
+        let (_, rows) = self.run_planned(&planned, &[]).await?;
+        let rows = collected(rows).await?;
+        let engine = Arc::clone(&self.engine);
+        let _one_at_a_time = engine.ddl.lock().await;
+        let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
+        let (name, sql) = (create.name.name.clone(), parsed.text.clone());
+        let mut object = Object { id: 0, schema, name, sql, depends_on: Vec::new(), kind: ObjectKind::Table(table.clone()) };
+        let relation = Arc::new(new_table_relation(&table));
+        let changes = first_rows(&object, &table, &relation, &rows)?;
+        let _creating = self.shield.raise();
+        object.id = engine.new_id()?;
+        engine.relations.lock().insert(object.id, Arc::clone(&relation));
+        // The rows before the definition: a crash in between leaves rows of a table that nobody knows.
+        let epoch = engine.clock.commit(vec![Write { table: object.id, relation, changes, logged: false }])?;
+        (engine.wake)();
+        self.last_write = epoch;
+        engine.clock.wait_complete(epoch).await?;
+        engine.install(&[object])
     }
 
     async fn define_table(&mut self, create: &CreateTable, parsed: &Parsed, source: bool) -> Result<()> {
@@ -106,14 +101,7 @@ impl Session {
             ObjectKind::Source(Source { columns, connector: options.expect("checked above") })
         } else {
             let append_only = create.append_only || (options.is_some() && key.is_empty());
-            if create.append_only && !key.is_empty() && create.on_conflict.is_none() {
-                return Err(Error::new(
-                    Kind::InvalidTableDefinition,
-                    "an append-only table with a primary key must say what a second row does",
-                )
-                .hint("ON CONFLICT DO NOTHING"));
-            }
-            let on_conflict = create.on_conflict.unwrap_or(OnConflict::Overwrite);
+            let on_conflict = conflict_policy(create)?;
             ObjectKind::Table(Table { columns, key, on_conflict, append_only, connector: options })
         };
         let object = Object { id, schema, name: create.name.name.clone(), sql: parsed.text.clone(), depends_on: Vec::new(), kind };
@@ -122,8 +110,6 @@ impl Session {
     }
 
     pub(crate) async fn create_view(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<()> {
-        let engine = Arc::clone(&self.engine);
-        let _one_at_a_time = engine.ddl.lock().await;
         if create.or_replace {
             return Err(Error::not_supported("OR REPLACE of views").hint("DROP the view and create it again."));
         }
@@ -131,7 +117,40 @@ impl Session {
             return Err(Error::not_supported("EMIT ON WINDOW CLOSE").hint("Leave it out: the view then shows every window as it grows."));
         }
         let discard = discard_option(create)?;
-        let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
+        let engine = Arc::clone(&self.engine);
+        loop {
+            let one_at_a_time = engine.ddl.lock().await;
+            let Some((mut object, plan)) = self.view_object(create, parsed, materialized)? else { return Ok(()) };
+            let imports = plan.as_ref().map_or_else(Vec::new, |plan| plan.root.imports());
+            if !engine.are_readable(&imports) {
+                // Not under the lock: while a view is being filled everyone may change definitions, and drop that very view.
+                drop(one_at_a_time);
+                engine.wait_readable(&imports).await?;
+                continue;
+            }
+            let creating = self.shield.raise();
+            object.id = engine.new_id()?;
+            engine.install(std::slice::from_ref(&object))?;
+            let Some(plan) = plan else { return Ok(()) };
+            for (message, hint) in crate::plan::notices(&plan) {
+                self.notice(Error::new(Kind::ObjectState, message).hint(hint));
+            }
+            let running = match engine.start_view(&object, plan, discard).await {
+                Ok(running) => running,
+                Err(error) => {
+                    engine.uninstall(&[object.id])?;
+                    return Err(error);
+                }
+            };
+            drop((creating, one_at_a_time));
+            return self.wait_or_tell(&running).await;
+        }
+    }
+
+    /// The view as the catalog is to have it, without a number, and its plan if it is to be maintained; `None` if there is nothing to do.
+    fn view_object(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<Option<(Object, Option<Plan>)>> {
+        let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(None) };
+        let engine = &self.engine;
         let catalog = engine.catalog();
         let search_path = self.settings.search_path();
         let shift = |error: Error| error.shifted(create.query_offset);
@@ -150,23 +169,9 @@ impl Session {
             append_only: plan.as_ref().is_some_and(|plan| plan.root.properties.append_only),
         };
         let kind = if materialized { ObjectKind::MaterializedView(view) } else { ObjectKind::View(view) };
-        let id = engine.new_id()?;
         let object =
-            Object { id, schema, name: create.name.name.clone(), sql: parsed.text.clone(), depends_on: bound.depends_on.clone(), kind };
-        let Some(plan) = plan else { return engine.install(&[object]) };
-        engine.wait_readable(&plan.root.imports()).await?;
-        engine.install(std::slice::from_ref(&object))?;
-        for (message, hint) in crate::plan::notices(&plan) {
-            self.notice(Error::new(Kind::ObjectState, message).hint(hint));
-        }
-        let running = match engine.start_view(&object, plan, discard).await {
-            Ok(running) => running,
-            Err(error) => {
-                engine.uninstall(&[id])?;
-                return Err(error);
-            }
-        };
-        self.wait_or_tell(&running).await
+            Object { id: 0, schema, name: create.name.name.clone(), sql: parsed.text.clone(), depends_on: bound.depends_on.clone(), kind };
+        Ok(Some((object, plan)))
     }
 
     /// A view that is ready at once needs no word; one that reads a lot first gets a notice.
@@ -339,6 +344,15 @@ impl Engine {
     }
 }
 
+/// The rows of a query as those of the new table that it fills.
+fn first_rows(object: &Object, table: &Table, relation: &Relation, rows: &[RecordBatch]) -> Result<Changes> {
+    let schema = schema_of_nullable(table);
+    let renamed = rows.iter().map(|batch| Ok(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?));
+    let rows = concat_batches(&schema, &renamed.collect::<Result<Vec<_>>>()?)?;
+    check_not_null(object, table, &rows)?;
+    Ok(relation.resolve(&rows, table.on_conflict, &object.name)?.changes)
+}
+
 /// An empty relation for a table's rows.
 pub(crate) fn new_table_relation(table: &Table) -> Relation {
     let key = (!table.key.is_empty()).then(|| table.key.clone());
@@ -383,6 +397,19 @@ fn declared_columns(create: &CreateTable) -> Result<Vec<Column>> {
         columns.push(Column { name: name.clone(), sql_type, not_null: false, default: None, generated: None, include: Some(*include) });
     }
     Ok(columns)
+}
+
+/// What a second row with a key does. An append-only table cannot replace the first.
+fn conflict_policy(create: &CreateTable) -> Result<OnConflict> {
+    let policy = create.on_conflict.unwrap_or(OnConflict::Overwrite);
+    if create.append_only && !create.key.is_empty() && policy == OnConflict::Overwrite {
+        let message = match create.on_conflict {
+            None => "an append-only table with a primary key must say what a second row does",
+            Some(_) => "an append-only table cannot overwrite rows",
+        };
+        return Err(Error::new(Kind::InvalidTableDefinition, message).hint("ON CONFLICT DO NOTHING or ON CONFLICT ERROR."));
+    }
+    Ok(policy)
 }
 
 fn connector_options(create: &CreateTable) -> Option<ConnectorOptions> {

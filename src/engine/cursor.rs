@@ -1,11 +1,14 @@
-//! SQL cursors: DECLARE, FETCH, MOVE, CLOSE. A cursor reads the epoch at which it was declared.
+//! SQL cursors: DECLARE, FETCH, MOVE, CLOSE. A cursor reads the epoch at which it was declared. One that outlives its transaction
+//! gets all its rows when that ends: it holds back no epoch, and sees no write that the transaction's tables get later.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
+use tokio::sync::Mutex;
 
+use crate::engine::dml::collected;
 use crate::engine::outcome::{Outcome, Parameter, RowStream};
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
@@ -14,10 +17,18 @@ use crate::sql::{Parsed, Statement};
 
 /// An open cursor.
 pub(crate) struct Cursor {
-    /// It outlives its transaction.
-    pub(crate) hold: bool,
+    /// It is to outlive its transaction.
+    hold: bool,
+    /// It has all its rows, and needs no transaction any more.
+    pub(crate) kept: bool,
     pub(crate) schema: SchemaRef,
-    rows: RowStream,
+    /// Shared with what FETCH gives, which reads on while it is sent.
+    rows: Arc<Mutex<Rows>>,
+}
+
+/// The rows that are left.
+struct Rows {
+    stream: RowStream,
     /// Rows read but not fetched.
     rest: Option<RecordBatch>,
 }
@@ -35,32 +46,52 @@ impl Session {
             return Err(Error::new(Kind::Syntax, "a cursor takes a query"));
         };
         let (schema, rows) = self.run_query(select, &query.text, &[], parameters).await?;
-        self.cursors.insert(name.to_owned(), Cursor { hold, schema, rows, rest: None });
+        let rows = Arc::new(Mutex::new(Rows { stream: rows, rest: None }));
+        self.cursors.insert(name.to_owned(), Cursor { hold, kept: false, schema, rows });
+        // Without a transaction that it could outlive, this statement is all.
+        if self.transaction.is_none()
+            && let Err(error) = self.keep_cursors().await
+        {
+            self.cursors.remove(name);
+            return Err(error);
+        }
         Ok(Outcome::Done("DECLARE CURSOR".to_owned()))
     }
 
     /// The next `count` rows (`None`: all).
     pub(crate) async fn fetch(&mut self, name: &str, count: Option<u64>, skip: bool) -> Result<Outcome> {
         let cursor = self.cursor(name)?;
+        let (schema, rows) = (Arc::clone(&cursor.schema), Arc::clone(&cursor.rows));
         let mut wanted = count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
-        let mut batches = Vec::new();
+        if !skip {
+            let fetched = futures::stream::try_unfold((rows, wanted), |(rows, wanted)| async move {
+                let next = rows.lock().await.next(wanted).await?;
+                Ok(next.map(|batch| {
+                    let wanted = wanted - batch.num_rows();
+                    (batch, (rows, wanted))
+                }))
+            });
+            return Ok(Outcome::Rows { schema, rows: Box::pin(fetched), tag: "FETCH" });
+        }
         let mut moved = 0;
-        while wanted > 0 {
-            let Some(batch) = cursor.next().await? else { break };
-            let taken = batch.num_rows().min(wanted);
-            if taken < batch.num_rows() {
-                cursor.rest = Some(batch.slice(taken, batch.num_rows() - taken));
-            }
-            moved += taken;
-            wanted -= taken;
-            if !skip {
-                batches.push(batch.slice(0, taken));
-            }
+        while let Some(batch) = rows.lock().await.next(wanted).await? {
+            moved += batch.num_rows();
+            wanted -= batch.num_rows();
         }
-        if skip {
-            return Ok(Outcome::Done(format!("MOVE {moved}")));
+        Ok(Outcome::Done(format!("MOVE {moved}")))
+    }
+
+    /// Reads to their ends the cursors that are to outlive the transaction.
+    pub(crate) async fn keep_cursors(&mut self) -> Result<()> {
+        for cursor in self.cursors.values_mut().filter(|cursor| cursor.hold && !cursor.kept) {
+            let mut rows = cursor.rows.lock().await;
+            let none: RowStream = stream_of(Vec::new());
+            let mut batches = Vec::from_iter(rows.rest.take());
+            batches.extend(collected(std::mem::replace(&mut rows.stream, none)).await?);
+            rows.stream = stream_of(batches);
+            cursor.kept = true;
         }
-        Ok(Outcome::Rows { schema: Arc::clone(&cursor.schema), rows: stream_of(batches), tag: "FETCH" })
+        Ok(())
     }
 
     pub(crate) fn close_cursor(&mut self, name: Option<&str>) -> Result<Outcome> {
@@ -84,11 +115,23 @@ impl Session {
     }
 }
 
-impl Cursor {
-    async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        if let Some(rest) = self.rest.take() {
-            return Ok(Some(rest));
+impl Rows {
+    /// At most `wanted` of the next rows; `None` at the end, or if none are wanted.
+    async fn next(&mut self, wanted: usize) -> Result<Option<RecordBatch>> {
+        if wanted == 0 {
+            return Ok(None);
         }
-        self.rows.next().await.transpose()
+        let batch = match self.rest.take() {
+            Some(rest) => rest,
+            None => match self.stream.next().await.transpose()? {
+                Some(batch) => batch,
+                None => return Ok(None),
+            },
+        };
+        let taken = batch.num_rows().min(wanted);
+        if taken < batch.num_rows() {
+            self.rest = Some(batch.slice(taken, batch.num_rows() - taken));
+        }
+        Ok(Some(batch.slice(0, taken)))
     }
 }

@@ -7,15 +7,16 @@ use arrow::compute::{concat_batches, take_record_batch};
 use futures::TryStreamExt;
 
 use crate::catalog::{Object, ObjectKind, Table};
-use crate::engine::outcome::Outcome;
+use crate::engine::outcome::{Outcome, RowStream};
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
 use crate::engine::system::SystemRelations;
+use crate::engine::transaction::check_size;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Bound, Change, ConflictUpdate, Scope, schema_of};
 use crate::serve::Providers;
 use crate::sql::{Insert, InsertConflict, Name, Parsed, Statement};
-use crate::state::Relation;
+use crate::state::{Draft, Relation};
 use crate::types::{Changes, ObjectId, OnConflict, SqlType, rows_equal};
 
 impl Session {
@@ -80,8 +81,7 @@ impl Session {
     /// Writes rows that have every column of the table already: COPY.
     pub(crate) fn insert_complete(&mut self, object: &Object, table: &Table, rows: &RecordBatch) -> Result<usize> {
         check_not_null(object, table, rows)?;
-        let relation = self.held(object.id)?;
-        let resolved = relation.resolve(rows, table.on_conflict, &object.name)?;
+        let resolved = self.held(object.id).resolve(rows, table.on_conflict, &object.name)?;
         self.write(object.id, resolved.changes)?;
         Ok(resolved.affected)
     }
@@ -90,7 +90,6 @@ impl Session {
         check_conflict_target(table, insert)?;
         let rows = concat_batches(&schema_of_nullable(table), &rows)?;
         check_not_null(object, table, &rows)?;
-        let relation = self.held(object.id)?;
         let (changes, affected, shown) = match &insert.on_conflict {
             Some(InsertConflict::DoUpdate { assignments, condition }) if !table.key.is_empty() => {
                 let catalog = self.engine.catalog();
@@ -98,11 +97,11 @@ impl Session {
                 let system = SystemRelations::new(self);
                 let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &system, text };
                 let update = self.engine.planner.conflict_update(object, assignments, condition.as_ref(), &scope)?;
-                upsert(object, table, &relation, &update, &rows)?
+                upsert(object, table, self.held(object.id), &update, &rows)?
             }
             conflict => {
                 let policy = if conflict.is_some() { OnConflict::DoNothing } else { table.on_conflict };
-                let resolved = relation.resolve(&rows, policy, &object.name)?;
+                let resolved = self.held(object.id).resolve(&rows, policy, &object.name)?;
                 let shown = if policy == OnConflict::DoNothing { inserted_rows(&resolved.changes) } else { rows };
                 (resolved.changes, resolved.affected, shown)
             }
@@ -123,7 +122,7 @@ impl Session {
         }
         let (old, new) = (concat_batches(&schema, &old_rows)?, concat_batches(&schema, &new_rows)?);
         check_not_null(object, table, &new)?;
-        check_moved_keys(object, table, &*self.held(object.id)?, &old, &new)?;
+        check_moved_keys(object, table, self.held(object.id), &old, &new)?;
         changed.push(Changes::retractions(old));
         changed.push(Changes::insertions(new.clone()));
         self.write(object.id, Changes::concat(&schema, &changed))?;
@@ -140,7 +139,7 @@ impl Session {
         let catalog = self.engine.catalog();
         let lease = self.read_epoch(&bound.depends_on).await?;
         let (_, rows) = self.run_bound(bound, &catalog, parameters, lease).await?;
-        rows.try_collect().await
+        collected(rows).await
     }
 
     async fn returning(
@@ -153,8 +152,11 @@ impl Session {
     ) -> Result<Outcome> {
         let catalog = self.engine.catalog();
         let mut providers = Providers::default();
-        for id in returning.depends_on.iter().filter(|id| **id != table) {
-            providers.snapshot(*id, self.engine.relation(&catalog, *id)?.snapshot(self.engine.clock.complete()));
+        let others: Vec<ObjectId> = returning.depends_on.iter().copied().filter(|id| *id != table).collect();
+        // Held until the rows below have been read.
+        let lease = self.read_epoch(&others).await?;
+        for id in others {
+            providers.snapshot(id, self.snapshot(&catalog, id, lease.epoch())?);
         }
         let affected = rows.num_rows();
         providers.batch(table, rows);
@@ -173,14 +175,25 @@ impl Session {
         Ok(Outcome::Rows { schema, rows: stream_of(rows), tag })
     }
 
-    fn held(&mut self, table: ObjectId) -> Result<Arc<Relation>> {
+    fn held(&mut self, table: ObjectId) -> &mut Draft {
         let transaction = self.transaction.as_mut().expect("holding a table opens a transaction");
-        Ok(transaction.table(table)?.expect("the table is held before it is written"))
+        transaction.table(table).expect("the table is held before it is written")
     }
 
     fn write(&mut self, table: ObjectId, changes: Changes) -> Result<()> {
         self.transaction.as_mut().expect("holding a table opens a transaction").write(table, changes)
     }
+}
+
+/// Rows that are to be written, all of them: what is too much for a transaction is not waited for to its end.
+pub(crate) async fn collected(mut rows: RowStream) -> Result<Vec<RecordBatch>> {
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = rows.try_next().await? {
+        bytes += batch.get_array_memory_size();
+        check_size(bytes)?;
+        batches.push(batch);
+    }
+    Ok(batches)
 }
 
 /// What a statement wrote: the rows as RETURNING shows them, and how many the tag counts.
@@ -202,12 +215,12 @@ pub(crate) fn writable(object: &Object) -> Result<&Table> {
 }
 
 /// The table's columns as batches carry them until NOT NULL has been checked.
-fn schema_of_nullable(table: &Table) -> arrow::datatypes::SchemaRef {
+pub(crate) fn schema_of_nullable(table: &Table) -> arrow::datatypes::SchemaRef {
     let fields = schema_of(&table.columns).fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
     Arc::new(arrow::datatypes::Schema::new(fields))
 }
 
-fn check_not_null(object: &Object, table: &Table, rows: &RecordBatch) -> Result<()> {
+pub(crate) fn check_not_null(object: &Object, table: &Table, rows: &RecordBatch) -> Result<()> {
     for (column, values) in table.columns.iter().zip(rows.columns()) {
         if column.not_null && values.null_count() > 0 {
             let message = format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", column.name, object.name);
@@ -242,55 +255,46 @@ fn inserted_rows(changes: &Changes) -> RecordBatch {
 }
 
 /// A row whose key an UPDATE changed must not meet another row of the new key.
-fn check_moved_keys(object: &Object, table: &Table, relation: &Relation, old: &RecordBatch, new: &RecordBatch) -> Result<()> {
+fn check_moved_keys(object: &Object, table: &Table, draft: &mut Draft, old: &RecordBatch, new: &RecordBatch) -> Result<()> {
     let key = |batch: &RecordBatch| table.key.iter().map(|position| Arc::clone(batch.column(*position))).collect::<Vec<ArrayRef>>();
     let (old_keys, new_keys) = (key(old), key(new));
     let moved: Vec<u32> = (0..old.num_rows()).filter(|row| !rows_equal(&old_keys, *row, &new_keys, *row)).map(|row| row as u32).collect();
     if table.key.is_empty() || moved.is_empty() {
         return Ok(());
     }
-    // What would remain without the old rows must take the new ones: the relation's own check for a plain INSERT says so.
-    let without = Relation::new(Arc::clone(relation.schema()), relation.key().map(<[usize]>::to_vec), false, 1);
-    let moved = UInt32Array::from(moved);
-    let targets = take_record_batch(new, &moved)?;
-    let there = relation.lookup(&key(&targets), Session::newest())?;
-    without.apply(0, 1, &Changes::insertions(there.clone()))?;
-    let leaving = rows_with_keys(&key(old), old, &there, &key(&there))?;
-    without.apply(0, 2, &Changes::retractions(leaving))?;
-    let staying: Vec<u32> = (0..old.num_rows()).filter(|row| !moved.values().contains(&(*row as u32))).map(|row| row as u32).collect();
-    let staying = take_record_batch(new, &UInt32Array::from(staying))?;
-    let arriving = concat_batches(&new.schema(), [&staying, &targets])?;
-    without.resolve(&arriving, OnConflict::Error, &object.name).map(drop)
-}
-
-/// The rows of `there` whose key is one of `old_keys`.
-fn rows_with_keys(old_keys: &[ArrayRef], old: &RecordBatch, there: &RecordBatch, there_keys: &[ArrayRef]) -> Result<RecordBatch> {
-    let found: Vec<u32> = (0..there.num_rows())
-        .filter(|row| (0..old.num_rows()).any(|other| rows_equal(there_keys, *row, old_keys, other)))
-        .map(|row| row as u32)
-        .collect();
-    Ok(take_record_batch(there, &UInt32Array::from(found))?)
+    let empty = || Relation::new(schema_of(&table.columns), Some(table.key.clone()), false, 1);
+    // The new rows must not meet each other,
+    empty().resolve(new, OnConflict::Error, &object.name)?;
+    // nor one that stays: the rows that are there now under the new keys, but those that go.
+    let (going, staying) = (empty(), empty());
+    let targets = take_record_batch(new, &UInt32Array::from(moved))?;
+    let there = draft.lookup(&key(&targets))?;
+    going.apply(0, 1, &Changes::insertions(old.clone()))?;
+    let leaving = going.lookup(&key(&there), Session::newest())?;
+    staying.apply(0, 1, &Changes::insertions(there))?;
+    staying.apply(0, 2, &Changes::retractions(leaving))?;
+    staying.resolve(&targets, OnConflict::Error, &object.name).map(drop)
 }
 
 /// ON CONFLICT DO UPDATE: changes, affected rows, and the rows as they are afterwards.
 fn upsert(
     object: &Object,
     table: &Table,
-    relation: &Relation,
+    draft: &mut Draft,
     update: &ConflictUpdate,
     rows: &RecordBatch,
 ) -> Result<(Changes, usize, RecordBatch)> {
     let schema = rows.schema();
     let key = |batch: &RecordBatch| table.key.iter().map(|position| Arc::clone(batch.column(*position))).collect::<Vec<ArrayRef>>();
     // The statement's own rows must not meet each other: PostgreSQL refuses that, too.
-    let alone = Relation::new(Arc::clone(relation.schema()), relation.key().map(<[usize]>::to_vec), false, 1);
+    let alone = Relation::new(schema_of(&table.columns), Some(table.key.clone()), false, 1);
     alone.resolve(rows, OnConflict::Error, &object.name).map_err(|_| {
         Error::new(Kind::CardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time")
             .hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
     })?;
     let (mut fresh, mut taken, mut old) = (Vec::new(), Vec::new(), Vec::new());
     for row in 0..rows.num_rows() {
-        let there = relation.lookup(&key(&rows.slice(row, 1)), Session::newest())?;
+        let there = draft.lookup(&key(&rows.slice(row, 1)))?;
         if there.num_rows() == 0 {
             fresh.push(row as u32);
         } else {
@@ -303,7 +307,7 @@ fn upsert(
     let old = concat_batches(&schema, &old)?;
     let (old, new) = updated(table, update, &old, &excluded)?;
     check_not_null(object, table, &new)?;
-    check_moved_keys(object, table, relation, &old, &new)?;
+    check_moved_keys(object, table, draft, &old, &new)?;
     let shown = concat_batches(&schema, [&fresh, &new])?;
     let changes = Changes::concat(&schema, &[Changes::insertions(fresh), Changes::retractions(old), Changes::insertions(new)]);
     Ok((changes, shown.num_rows(), shown))

@@ -4,6 +4,7 @@ use crate::catalog::{Catalog, Object, ObjectKind};
 use crate::engine::Engine;
 use crate::engine::coordinator::Request;
 use crate::engine::session::Session;
+use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
 use crate::sql::{DropKind, Name};
 use crate::types::ObjectId;
@@ -30,6 +31,8 @@ impl Session {
                 going.push(object.id);
             }
         }
+        // Half a DROP would leave views that nobody maintains.
+        let _dropping = self.shield.raise();
         engine.drop_all(&going).await
     }
 
@@ -66,22 +69,24 @@ impl Session {
 }
 
 impl Engine {
-    /// Ends and forgets these objects, each listed before those it depends on.
+    /// Ends and forgets these objects, each listed before those it depends on. To be waited for to its end.
     pub(crate) async fn drop_all(&self, objects: &[ObjectId]) -> Result<()> {
         if objects.is_empty() {
             return Ok(());
         }
-        let (reply, done) = tokio::sync::oneshot::channel();
-        // The rows go first, so that no checkpoint writes them again behind the catalog's back.
+        // First for good, with all that is stored: a crash behind this leaves nothing of them, one before leaves all.
+        self.uninstall(objects)?;
         {
             let mut relations = self.relations.lock();
             objects.iter().for_each(|id| drop(relations.remove(id)));
         }
+        let (reply, done) = tokio::sync::oneshot::channel();
         self.ask(Request::Drop { objects: objects.to_vec(), reply })?;
         done.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
-        self.uninstall(objects)?;
         for id in objects {
-            self.views.write().remove(id);
+            if let Some(view) = self.views.write().remove(id) {
+                view.set_status(ViewStatus::Dropped);
+            }
             self.sources.write().remove(id);
             self.table_locks.lock().remove(id);
             self.row_errors.forget(*id);

@@ -76,7 +76,7 @@ impl Session {
             Statement::CreateSource(create) => self.create_table(create, parsed, true).await.and(done("CREATE SOURCE")),
             Statement::CreateView(create) => self.create_view(create, parsed, false).await.and(done("CREATE VIEW")),
             Statement::CreateMaterializedView(create) => self.create_view(create, parsed, true).await.and(done("CREATE MATERIALIZED VIEW")),
-            Statement::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists).and(done("CREATE SCHEMA")),
+            Statement::CreateSchema { name, if_not_exists } => self.create_schema(name, *if_not_exists).await.and(done("CREATE SCHEMA")),
             Statement::Drop { kind, names, if_exists, cascade } => {
                 self.drop_objects(*kind, names, *if_exists, *cascade).await?;
                 done(drop_tag(*kind))

@@ -15,6 +15,7 @@ mod drop;
 mod execute;
 mod explain;
 mod intake;
+mod interrupt;
 mod outcome;
 mod query;
 mod recover;
@@ -34,6 +35,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 
+pub use interrupt::{Ended, Interrupt};
 pub use outcome::{CopyTarget, Description, Notice, Outcome, Parameter, RowStream, TransactionStatus};
 pub use session::{Session, Startup};
 pub use settings::SERVER_VERSION;

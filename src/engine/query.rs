@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
@@ -10,10 +9,10 @@ use futures::StreamExt;
 use sqlparser::ast;
 
 use crate::catalog::Catalog;
-use crate::engine::outcome::{Outcome, RowStream};
+use crate::engine::outcome::RowStream;
 use crate::engine::session::Session;
 use crate::engine::system::SystemRelations;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::plan::{Bound, Scope};
 use crate::serve::{PointQuery, Providers, point_query, run, run_point};
 use crate::state::Lease;
@@ -117,24 +116,6 @@ impl Session {
 /// Whether an object has rows of its own: a view without a materialisation has none, its query was put in its place.
 fn reads_rows(catalog: &Catalog, id: ObjectId) -> bool {
     catalog.get(id).is_some_and(|object| !matches!(object.kind, crate::catalog::ObjectKind::View(_)))
-}
-
-/// Ends a stream of rows with an error when the time is over.
-pub(crate) fn with_deadline(outcome: Outcome, limit: Duration) -> Outcome {
-    let Outcome::Rows { schema, rows, tag } = outcome else { return outcome };
-    let deadline = tokio::time::sleep(limit);
-    let late = || Error::new(Kind::Canceled, "canceling statement due to statement timeout");
-    let timed = futures::stream::unfold((rows, Box::pin(deadline), false), move |(mut rows, mut deadline, over)| async move {
-        if over {
-            return None;
-        }
-        tokio::select! {
-            biased;
-            () = &mut deadline => Some((Err(late()), (rows, deadline, true))),
-            next = rows.next() => next.map(|batch| (batch, (rows, deadline, false))),
-        }
-    });
-    Outcome::Rows { schema, rows: Box::pin(timed), tag }
 }
 
 /// A stream of rows that are there already.

@@ -75,7 +75,9 @@ impl Engine {
             })
             .map_err(|cause| Error::external("cannot start the coordinator", cause))?;
         let next_id = store.fact(NEXT_ID_FACT)?.and_then(|bytes| bytes.try_into().ok()).map_or(FIRST_USER_ID, u32::from_le_bytes);
-        let mut planner = Planner::new(&PlannerOptions::default())?;
+        let next_id = catalog.objects().map(|object| object.id + 1).max().unwrap_or_default().max(next_id);
+        let mut planner =
+            Planner::new(&PlannerOptions { memory_limit_bytes: Some(config.query_memory_bytes), ..PlannerOptions::default() })?;
         system::register_functions(&mut planner)?;
         Ok(Arc::new(Engine {
             started_micros: wall.now_micros(),

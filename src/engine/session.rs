@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::engine::cursor::Cursor;
+use crate::engine::interrupt::{Interrupt, Shield};
 use crate::engine::outcome::{Description, Notice, Outcome, Parameter, TransactionStatus};
 use crate::engine::query::PlanCache;
 use crate::engine::settings::Settings;
@@ -39,6 +42,10 @@ pub struct Session {
     process_id: i32,
     secret: i32,
     cancel: CancellationToken,
+    /// When the running statement's time is over.
+    deadline: Option<Instant>,
+    /// Raised while the running statement cannot be undone.
+    pub(crate) shield: Shield,
     pub(crate) settings: Settings,
     pub(crate) transaction: Option<Transaction>,
     /// The epoch of its last write: its reads are not older.
@@ -81,6 +88,8 @@ impl Engine {
             process_id,
             secret,
             cancel,
+            deadline: None,
+            shield: Shield::default(),
             settings,
             transaction: None,
             last_write: 0,
@@ -140,16 +149,8 @@ impl Session {
         parameters: Vec<Parameter>,
     ) -> Result<Outcome> {
         self.engine.registry.note(self.process_id, Some(&statement.text));
-        let timeout = self.settings.duration_ms("statement_timeout");
         let result = if self.in_failed_transaction() && !ends_transaction(&statement.statement) {
             Err(Error::new(Kind::FailedTransaction, "current transaction is aborted, commands ignored until end of transaction block"))
-        } else if timeout > 0 {
-            let limit = std::time::Duration::from_millis(timeout);
-            let run = self.execute_statement(statement, description, &parameters);
-            match tokio::time::timeout(limit, run).await {
-                Ok(result) => result.map(|outcome| super::query::with_deadline(outcome, limit)),
-                Err(_) => Err(Error::new(Kind::Canceled, "canceling statement due to statement timeout")),
-            }
         } else {
             self.execute_statement(statement, description, &parameters).await
         };
@@ -206,6 +207,12 @@ impl Session {
         }
     }
 
+    /// How long the client may leave it where it stands: an open transaction holds tables, and an epoch that everyone must keep.
+    pub fn idle_limit(&self) -> Option<Duration> {
+        let limit = self.settings.duration_ms("idle_in_transaction_session_timeout");
+        (limit > 0 && self.transaction.is_some()).then(|| Duration::from_millis(limit))
+    }
+
     /// What is to be told beside the answer.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
@@ -221,15 +228,26 @@ impl Session {
         std::mem::take(&mut self.changes)
     }
 
-    /// Fires when the running statement is to be cancelled.
-    pub fn cancelled(&self) -> CancellationToken {
-        self.cancel.clone()
+    /// What ends the running statement before it is done.
+    pub fn interrupt(&self) -> Interrupt {
+        Interrupt::new(self.cancel.clone(), self.deadline, self.shield.clone())
     }
 
-    /// Forgets an earlier cancel request: called before each statement.
-    pub fn reset_cancel(&mut self) {
+    /// Called before each statement: an earlier cancel request is forgotten, and its time begins.
+    pub fn begin_statement(&mut self) {
         if self.cancel.is_cancelled() {
             self.cancel = self.engine.registry.renew(self.process_id);
+        }
+        let limit = self.settings.duration_ms("statement_timeout");
+        self.deadline = (limit > 0).then(|| Instant::now() + Duration::from_millis(limit));
+    }
+
+    /// The running statement was dropped before it was done: a transaction of its own leaves nothing behind, no lock and no row.
+    pub fn abandon_statement(&mut self) {
+        self.engine.registry.note(self.process_id, None);
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.single) {
+            // Forgetting what was written cannot fail.
+            drop(self.rollback());
         }
     }
 

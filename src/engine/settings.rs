@@ -56,7 +56,7 @@ const DEFINITIONS: &[Definition] = &[
     told("datestyle", "ISO, MDY", "How dates are printed; only ISO."),
     ignored("default_table_access_method", "heap"),
     ignored("default_transaction_deferrable", "off"),
-    ignored("default_transaction_isolation", "serializable"),
+    ignored("default_transaction_isolation", "repeatable read"),
     told("default_transaction_read_only", "off", "Whether transactions refuse to write unless they say READ WRITE."),
     ignored("enable_hashjoin", "on"),
     ignored("enable_mergejoin", "on"),
@@ -64,7 +64,11 @@ const DEFINITIONS: &[Definition] = &[
     ignored("enable_seqscan", "on"),
     kept("extra_float_digits", "1", "Digits of floating-point numbers; above 0 they are exact."),
     ignored("geqo", "on"),
-    ignored("idle_in_transaction_session_timeout", "0"),
+    kept(
+        "idle_in_transaction_session_timeout",
+        "0",
+        "After how many milliseconds a client that leaves a transaction open is cut off; 0 is never.",
+    ),
     told("in_hot_standby", "off", "Always off."),
     fixed("integer_datetimes", "on", true, "Times are integers."),
     told("intervalstyle", "postgres", "How intervals are printed; only postgres."),
@@ -76,7 +80,7 @@ const DEFINITIONS: &[Definition] = &[
     ignored("lc_monetary", "C"),
     ignored("lc_numeric", "C"),
     ignored("lc_time", "C"),
-    kept("lock_timeout", "10s", "How long a statement waits for another transaction's table lock."),
+    kept("lock_timeout", "10s", "How long a statement waits for another transaction's table lock; 0 is for ever."),
     fixed("max_identifier_length", "63", false, "Shown for compatibility."),
     fixed("max_index_keys", "32", false, "Shown for compatibility."),
     ignored("maintenance_work_mem", "65536"),
@@ -97,7 +101,7 @@ const DEFINITIONS: &[Definition] = &[
     ignored("synchronous_commit", "on"),
     ignored("temp_buffers", "1024"),
     told("timezone", "UTC", "The time zone in which timestamptz is printed and read."),
-    kept("transaction_isolation", "serializable", "Every transaction reads one epoch."),
+    kept("transaction_isolation", "repeatable read", "Every transaction reads one epoch, whatever level it asks for."),
     kept("transaction_read_only", "off", "Whether this transaction refuses to write."),
     ignored("visibility_mode", "default"),
     ignored("wal_level", "logical"),
@@ -229,7 +233,15 @@ fn checked(name: &str, value: &str) -> Result<String> {
         }
         "datestyle" if !value.to_ascii_uppercase().contains("ISO") => Err(refuse().hint("Only the ISO style is supported.")),
         "datestyle" => Ok("ISO, MDY".to_owned()),
-        "statement_timeout" | "lock_timeout" => parse_duration_ms(value).map(|_| value.to_owned()).ok_or_else(refuse),
+        "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
+            parse_duration_ms(value).map(|_| value.to_owned()).ok_or_else(refuse)
+        }
+        "transaction_isolation" | "default_transaction_isolation" => {
+            let known = ["serializable", "repeatable read", "read committed", "read uncommitted"];
+            // What a client asks for is accepted; what it is told is what it gets.
+            let level = value.trim().to_ascii_lowercase();
+            if known.contains(&level.as_str()) { Ok("repeatable read".to_owned()) } else { Err(refuse()) }
+        }
         "standard_conforming_strings" if !matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "1" | "yes") => Err(refuse()),
         _ => Ok(value.to_owned()),
     }

@@ -75,6 +75,7 @@ impl Session {
             ViewStatus::Hydrating | ViewStatus::Joining => "hydrating".to_owned(),
             ViewStatus::Ready => "running".to_owned(),
             ViewStatus::Failed(cause) => format!("failed: {cause}"),
+            ViewStatus::Dropped => "dropped".to_owned(),
         };
         views.values().filter(|view| catalog.get(view.id).is_some()).map(|view| vec![view.name.clone(), status(view.status())]).collect()
     }

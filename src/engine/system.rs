@@ -195,6 +195,7 @@ fn view_facts(view: &RunningView) -> ViewFacts {
         ViewStatus::Hydrating | ViewStatus::Joining => ("hydrating", None),
         ViewStatus::Ready => ("running", None),
         ViewStatus::Failed(cause) => ("failed", Some(cause)),
+        ViewStatus::Dropped => ("dropped", None),
     };
     let (rows_done, rows_total) = view.progress.hydration();
     let sizes = view.progress.sizes().into_iter();

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::engine::clock::Write;
-use crate::error::Result;
-use crate::state::{Lease, Relation, Snapshot};
+use crate::error::{Error, Kind, Result};
+use crate::state::{Draft, Lease, Relation, Snapshot};
 use crate::types::{Changes, Epoch, ObjectId};
 
-/// An epoch that is never reached: reading at it shows everything that has been written, complete or not.
-pub(crate) const NEWEST: Epoch = Epoch::MAX - 1;
+/// Bytes of changes that one transaction may hold. They go into the log in one piece, whose size the store bounds at 4 GiB, and
+/// are copied on the way.
+const BYTES_MAX: usize = 1 << 30;
 
 /// What a session has open.
 pub(crate) struct Transaction {
@@ -30,11 +31,8 @@ pub(crate) struct Transaction {
 
 /// A table that the transaction holds.
 struct WrittenTable {
-    relation: Arc<Relation>,
-    changes: Vec<Changes>,
-    /// The table as the transaction sees it, made when it is first asked for after a write.
-    overlay: Option<Arc<Relation>>,
-    _turn: OwnedMutexGuard<()>,
+    draft: Draft,
+    turn: OwnedMutexGuard<()>,
 }
 
 impl Transaction {
@@ -52,38 +50,30 @@ impl Transaction {
         self.tables.contains_key(&table)
     }
 
+    /// The newest epoch of the tables that it holds, if it holds any.
+    pub(crate) fn newest_held(&self) -> Option<Epoch> {
+        self.tables.values().map(|written| written.draft.base().newest()).max()
+    }
+
     /// Takes a table whose turn has come.
     pub(crate) fn hold(&mut self, table: ObjectId, relation: Arc<Relation>, turn: OwnedMutexGuard<()>) {
-        self.tables.insert(table, WrittenTable { relation, changes: Vec::new(), overlay: None, _turn: turn });
+        self.tables.insert(table, WrittenTable { draft: Draft::new(relation), turn });
     }
 
     /// The table as this transaction sees it, for looking keys up; `None` if it does not hold it.
-    pub(crate) fn table(&mut self, table: ObjectId) -> Result<Option<Arc<Relation>>> {
-        let Some(written) = self.tables.get_mut(&table) else { return Ok(None) };
-        if written.changes.is_empty() {
-            return Ok(Some(Arc::clone(&written.relation)));
-        }
-        if written.overlay.is_none() {
-            written.overlay = Some(Arc::new(overlay(&written.relation, &written.changes)?));
-        }
-        Ok(written.overlay.clone())
+    pub(crate) fn table(&mut self, table: ObjectId) -> Option<&mut Draft> {
+        self.tables.get_mut(&table).map(|written| &mut written.draft)
     }
 
     /// The table's rows as this transaction sees them; `None` if it does not hold the table.
     pub(crate) fn snapshot(&mut self, table: ObjectId) -> Result<Option<Snapshot>> {
-        Ok(self.table(table)?.map(|relation| relation.snapshot(NEWEST)))
+        self.table(table).map(Draft::snapshot).transpose()
     }
 
     /// Notes changes of a table that it holds.
     pub(crate) fn write(&mut self, table: ObjectId, changes: Changes) -> Result<()> {
-        let written = self.tables.get_mut(&table).expect("a transaction writes only tables that it holds");
-        if let Some(overlay) = &written.overlay {
-            overlay.apply(0, OVERLAY_EPOCH, &changes)?;
-        }
-        if !changes.is_empty() {
-            written.changes.push(changes);
-        }
-        Ok(())
+        check_size(changes.memory_size() + self.tables.values().map(|written| written.draft.bytes()).sum::<usize>())?;
+        self.table(table).expect("a transaction writes only tables that it holds").write(changes)
     }
 
     /// What has been written, and the tables' turns, which end when the second part is dropped.
@@ -91,14 +81,21 @@ impl Transaction {
         let mut writes = Vec::new();
         let mut turns = Turns(Vec::new());
         for (table, written) in self.tables {
-            if !written.changes.is_empty() {
-                let changes = Changes::concat(written.relation.schema(), &written.changes);
-                writes.push(Write { table, relation: written.relation, changes, logged: false });
-            }
-            turns.0.push(written._turn);
+            let (relation, changes) = written.draft.into_changes();
+            writes.extend(changes.map(|changes| Write { table, relation, changes, logged: false }));
+            turns.0.push(written.turn);
         }
         (writes, turns)
     }
+}
+
+/// `54000` for more bytes than a transaction may write.
+pub(crate) fn check_size(bytes: usize) -> Result<()> {
+    if bytes <= BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::new(Kind::LimitExceeded, format!("a transaction may change at most {} MiB of rows", BYTES_MAX >> 20))
+        .hint("Write in several transactions."))
 }
 
 /// Table turns that are held until this goes away.
@@ -108,18 +105,4 @@ impl Drop for Turns {
     fn drop(&mut self) {
         self.0.clear();
     }
-}
-
-/// Epoch of everything in an overlay but the rows it started with.
-const OVERLAY_EPOCH: Epoch = 2;
-
-/// A copy of the table's newest state with `changes` in it.
-fn overlay(relation: &Relation, changes: &[Changes]) -> Result<Relation> {
-    let copy = Relation::new(Arc::clone(relation.schema()), relation.key().map(<[usize]>::to_vec), false, 1);
-    let snapshot = relation.snapshot(NEWEST);
-    for chunk in 0..snapshot.chunks() {
-        copy.apply(0, OVERLAY_EPOCH - 1, &Changes::insertions(snapshot.batch(chunk, None)))?;
-    }
-    copy.apply(0, OVERLAY_EPOCH, &Changes::concat(relation.schema(), changes))?;
-    Ok(copy)
 }

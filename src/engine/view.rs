@@ -43,6 +43,8 @@ pub(crate) enum ViewStatus {
     Ready,
     /// It stopped; the text says why.
     Failed(String),
+    /// It is gone, and with it whatever would have been waited for.
+    Dropped,
 }
 
 impl RunningView {
@@ -83,9 +85,10 @@ impl RunningView {
     /// Waits until the view can be read.
     pub(crate) async fn wait_ready(&self) -> Result<()> {
         let mut status = self.status.subscribe();
-        let status = status.wait_for(|status| matches!(status, ViewStatus::Ready | ViewStatus::Failed(_))).await;
+        let status = status.wait_for(|status| matches!(status, ViewStatus::Ready | ViewStatus::Failed(_) | ViewStatus::Dropped)).await;
         match status.as_deref() {
             Ok(ViewStatus::Failed(cause)) => Err(self.failed(cause)),
+            Ok(ViewStatus::Dropped) => Err(self.dropped()),
             Ok(_) => Ok(()),
             Err(_) => Err(Error::new(Kind::Shutdown, "the server is shutting down")),
         }
@@ -93,13 +96,19 @@ impl RunningView {
 
     /// The rows, or why there are none.
     pub(crate) fn readable(&self) -> Result<&Arc<Relation>> {
-        if let ViewStatus::Failed(cause) = self.status() {
-            return Err(self.failed(&cause));
+        match self.status() {
+            ViewStatus::Failed(cause) => return Err(self.failed(&cause)),
+            ViewStatus::Dropped => return Err(self.dropped()),
+            _ => {}
         }
         self.relation.as_ref().ok_or_else(|| {
             Error::new(Kind::ObjectState, format!("materialized view \"{}\" keeps no rows", self.name))
                 .hint("It was created WITH (discard = true).")
         })
+    }
+
+    fn dropped(&self) -> Error {
+        Error::new(Kind::UndefinedTable, format!("materialized view \"{}\" was dropped meanwhile", self.name))
     }
 
     fn failed(&self, cause: &str) -> Error {

@@ -21,7 +21,7 @@ use super::resolve::{Scope, schema_of};
 use super::text;
 use crate::catalog::{Column, Object, ObjectKind, Table, nearest};
 use crate::error::{Error, Kind, Result};
-use crate::sql::{Insert, Name, is_default};
+use crate::sql::{Insert, InsertConflict, Name, is_default};
 use crate::types::SqlType;
 
 /// The columns of a table before NOT NULL has been checked.
@@ -56,6 +56,9 @@ impl Planner {
     pub fn insert(&self, insert: &Insert, scope: &Scope<'_>, declared: &[Option<SqlType>]) -> Result<Change> {
         let object = target(scope, &insert.table)?;
         let table = table_of(&object)?;
+        if table.append_only && matches!(insert.on_conflict, Some(InsertConflict::DoUpdate { .. })) {
+            return Err(append_only(&object));
+        }
         let named = !insert.columns.is_empty();
         let mut targets = insert_targets(&object, table, &insert.columns, scope)?;
         let mut types = declared.to_vec();

@@ -56,13 +56,12 @@ pub struct CheckpointInfo {
 }
 
 impl Store {
-    /// Stores a checkpoint; log entries up to its epoch go. When this returns it is durable. Objects that were dropped since their part was
-    /// taken must not be in it.
+    /// Stores a checkpoint; log entries up to its epoch go. When this returns it is durable. Parts of objects that were deleted are left out.
     pub fn checkpoint(&self, data: &CheckpointData) -> Result<()> {
         let Some(open) = &self.open else { return Ok(()) };
-        let _writing = open.writing.lock();
+        let gone = open.writing.lock();
         let mut parts = Parts::new(&open.db);
-        for (operator, changes) in &data.operators {
+        for (operator, changes) in data.operators.iter().filter(|(operator, _)| !gone.contains(&operator.object)) {
             for (bucket, key) in &changes.deletes {
                 parts.add(|batch| batch.delete(keyspace::state(*operator, *bucket, key)));
             }
@@ -70,10 +69,10 @@ impl Store {
                 parts.add(|batch| batch.put(keyspace::state(*operator, entry.bucket, &entry.key), &entry.value));
             }
         }
-        for (object, delta) in &data.relations {
+        for (object, delta) in data.relations.iter().filter(|(object, _)| !gone.contains(object)) {
             parts.add_relation(*object, delta);
         }
-        for (object, offsets) in &data.offsets {
+        for (object, offsets) in data.offsets.iter().filter(|(object, _)| !gone.contains(object)) {
             parts.add(|batch| batch.put(keyspace::of_object(keyspace::POSITION, *object), offsets));
         }
         parts.add(|batch| cut_log(&mut open.logged.lock(), data.epoch, batch));
@@ -234,6 +233,11 @@ mod tests {
         assert_eq!(read(&|_| true), [entry(0, 1, 3), entry(9, 1, 0), entry(255, 3, 3)]);
         assert_eq!(read(&|bucket| bucket > 9), [entry(255, 3, 3)]);
         store.put_objects(&[], &[5]).unwrap();
+        assert_eq!(store.operator_state(OPERATOR, &|_| true).count(), 0);
+        assert_eq!(store.offsets(5).unwrap(), None);
+
+        // A checkpoint whose parts were taken before the object went does not bring them back.
+        store.checkpoint(&data(6, vec![entry(9, 1, 0)], vec![])).unwrap();
         assert_eq!(store.operator_state(OPERATOR, &|_| true).count(), 0);
         assert_eq!(store.offsets(5).unwrap(), None);
     }

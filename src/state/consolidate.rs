@@ -31,6 +31,14 @@ pub(super) fn consolidate(columns: &[ArrayRef], weights: Option<&Int64Array>, ha
     cancel(columns, weights, hashes)
 }
 
+/// The same, with equal retracted rows always together in one entry.
+pub(super) fn net(columns: &[ArrayRef], weights: Option<&Int64Array>, hashes: &[u64]) -> Net {
+    match weights {
+        None => Net { retract: Vec::new(), insert: None },
+        Some(weights) => cancel(columns, weights.values(), hashes),
+    }
+}
+
 /// Puts the retracted rows in a table and lets the inserted ones take from it.
 fn cancel(columns: &[ArrayRef], weights: &[i64], hashes: &[u64]) -> Net {
     let mut retract: Vec<(u32, u64)> = Vec::new();

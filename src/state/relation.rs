@@ -93,13 +93,10 @@ impl Relation {
         if changes.is_empty() {
             return Ok(());
         }
+        self.accepts(changes)?;
         let columns = changes.rows().columns();
-        self.check(columns)?;
         let indexed = !self.append_only || self.key.is_some();
         let hashes = if indexed { hash_rows(&chosen(columns, &self.index_columns), changes.len()) } else { Vec::new() };
-        if self.append_only && changes.weights().is_some_and(|weights| weights.values().iter().any(|weight| *weight < 0)) {
-            return Err(Error::internal("a retraction in an append-only relation"));
-        }
         let net = consolidate(columns, changes.weights(), &hashes);
         // Rows that do not go in as they are get gathered before the lock is taken.
         let gathered = match &net.insert {
@@ -115,6 +112,20 @@ impl Relation {
             (Some((columns, hashes)), Some(rows)) => shard.insert(epoch, &columns, rows.len(), &hashes),
             _ => shard.insert(epoch, columns, changes.len(), &hashes),
         }
+    }
+
+    /// Whether the changes are of a kind that can be applied: of the relation's columns, and without retractions if it is append-only.
+    pub fn accepts(&self, changes: &Changes) -> Result<()> {
+        self.check(changes.rows().columns())?;
+        if self.append_only && changes.weights().is_some_and(|weights| weights.values().iter().any(|weight| *weight < 0)) {
+            return Err(Error::internal("a retraction in an append-only relation"));
+        }
+        Ok(())
+    }
+
+    /// The newest epoch that changed it.
+    pub fn newest(&self) -> Epoch {
+        self.shards.iter().map(|shard| shard.read().newest()).max().unwrap_or_default()
     }
 
     /// The rows visible at `epoch` with these keys: arrays of the key's columns, one row per probe. Found rows only, in the order of the probes;
@@ -229,7 +240,7 @@ impl Relation {
 }
 
 /// Rows of `columns` and their hashes, copied together.
-fn gathered(columns: &[ArrayRef], hashes: &[u64], rows: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u64>)> {
+pub(super) fn gathered(columns: &[ArrayRef], hashes: &[u64], rows: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u64>)> {
     let indices = UInt32Array::from_iter_values(rows.iter().copied());
     let columns = columns.iter().map(|column| Ok(take(column.as_ref(), &indices, None)?)).collect::<Result<Vec<_>>>()?;
     let hashes = if hashes.is_empty() { Vec::new() } else { rows.iter().map(|row| hashes[*row as usize]).collect() };

@@ -3,7 +3,7 @@
 //! In: rows to retract and to insert, already consolidated. Always: the index leads to every live row, and in a relation with a key also to
 //! the versions that readers may still ask for; `ended` lists those, oldest first, until the horizon has passed them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -84,6 +84,11 @@ impl Shard {
         self.live
     }
 
+    /// The newest epoch that changed it.
+    pub(super) fn newest(&self) -> Epoch {
+        self.newest
+    }
+
     pub(super) fn pages(&self) -> &Pages {
         &self.pages
     }
@@ -157,6 +162,23 @@ impl Shard {
             let (segment, place) = self.pages.locate(*candidate);
             segment.is_live(place) && rows_equal(segment.columns(), place, columns, row)
         })
+    }
+
+    /// Adds to `found` the numbers of `count` more live rows equal to this one.
+    pub(super) fn find_equal(&self, columns: &[ArrayRef], row: usize, hash: u64, count: u64, found: &mut BTreeSet<u32>) -> Result<()> {
+        let index = self.index.as_ref();
+        let newest = index.and_then(|index| index.find(hash, |other| same(&self.pages, &self.index_columns, other, columns, row)));
+        let mut left = count;
+        for candidate in index.zip(newest).into_iter().flat_map(|(index, newest)| index.chain(newest)) {
+            if left == 0 {
+                break;
+            }
+            let (segment, place) = self.pages.locate(candidate);
+            if segment.is_live(place) && rows_equal(segment.columns(), place, columns, row) && found.insert(candidate) {
+                left -= 1;
+            }
+        }
+        if left > 0 { Err(Error::internal("a retracted row is not in the relation")) } else { Ok(()) }
     }
 
     /// Without a key all indexed rows are live, and equal ones are as good as each other.

@@ -11,7 +11,7 @@
 //! A write or sync that fails ends the process with code 74 and is never tried again: after a failed fsync the kernel may have dropped the
 //! pages, so a second try that succeeds would be a lie. What is on disk is sound, and a restart goes on from there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -66,8 +66,9 @@ pub(super) struct Open {
     pub(super) logged: Mutex<BTreeMap<ObjectId, Logged>>,
     /// Makes keys of log entries unique; never goes back.
     pub(super) log_sequence: AtomicU64,
-    /// Held while objects or a checkpoint are written: the parts of a large checkpoint must not write to an object that goes meanwhile.
-    pub(super) writing: Mutex<()>,
+    /// Held while objects or a checkpoint are written: the parts of a large checkpoint must not write to an object that goes meanwhile. In it
+    /// are the objects that went: a checkpoint whose parts were taken before must not bring anything of them back.
+    pub(super) writing: Mutex<BTreeSet<ObjectId>>,
 }
 
 impl Store {
@@ -80,8 +81,13 @@ impl Store {
         recover_journal(&db)?;
         let logged = logged_objects(&db)?;
         let sequence = logged.values().map(|logged| logged.last_sequence + 1).max().unwrap_or_default();
-        let open =
-            Open { path: dir.to_owned(), db, logged: Mutex::new(logged), log_sequence: AtomicU64::new(sequence), writing: Mutex::new(()) };
+        let open = Open {
+            path: dir.to_owned(),
+            db,
+            logged: Mutex::new(logged),
+            log_sequence: AtomicU64::new(sequence),
+            writing: Mutex::default(),
+        };
         Ok(Store { open: Some(open) })
     }
 
@@ -101,7 +107,7 @@ impl Store {
     }
 
     /// Writes and deletes definitions in one synced write. What belongs to a deleted object goes with it: rows, operator state, source positions
-    /// and log entries.
+    /// and log entries. Numbers of deleted objects are not used again.
     pub fn put_objects(&self, puts: &[(ObjectId, Vec<u8>)], deletes: &[ObjectId]) -> Result<()> {
         let Some(open) = &self.open else { return Ok(()) };
         let mut batch = WriteBatch::default();
@@ -114,8 +120,9 @@ impl Store {
                 batch.delete_range(keyspace::of_object(kind, *object), keyspace::after_object(kind, *object));
             }
         }
-        let _writing = open.writing.lock();
+        let mut gone = open.writing.lock();
         open.write_synced(batch);
+        gone.extend(deletes);
         let mut logged = open.logged.lock();
         for object in deletes {
             logged.remove(object);

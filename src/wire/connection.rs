@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 use pgwire::messages::startup::ParameterStatus;
@@ -100,6 +101,7 @@ impl Connection {
 
     async fn serve_messages(&mut self) -> Failure {
         loop {
+            let idle_limit = self.session.idle_limit();
             // The usual client sends several messages at once: those that have come already need no waiting.
             let frame = match self.channel.next_buffered() {
                 Ok(Some(frame)) => Ok(Some(frame)),
@@ -111,6 +113,10 @@ impl Connection {
                     return Failure::Fatal(Error::new(Kind::Shutdown, text));
                 }
                 frame = self.channel.next() => frame,
+                () = limited(idle_limit) => {
+                    let text = "terminating connection due to idle-in-transaction timeout";
+                    return Failure::Fatal(Error::new(Kind::IdleInTransaction, text));
+                }
                 },
             };
             let served = match frame {
@@ -166,7 +172,7 @@ impl Connection {
         self.channel.flush().await
     }
 
-    /// Runs a statement, listening for its cancellation and the end of the connection.
+    /// Runs a statement, listening for what interrupts it and the end of the connection.
     pub(super) async fn run(
         &mut self,
         statement: &Arc<Parsed>,
@@ -176,9 +182,12 @@ impl Connection {
         if let Some(outcome) = self.deallocate(statement) {
             return Ok(outcome);
         }
-        let cancelled = self.session.cancelled();
+        let interrupt = self.session.interrupt();
         let work = self.session.execute(statement, description, parameters);
-        let outcome = self.channel.attend(&cancelled, work).await.map_err(|failure| shifted(failure, statement.offset));
+        let outcome = self.channel.attend(&interrupt, work).await.map_err(|failure| shifted(failure, statement.offset));
+        if outcome.is_err() {
+            self.session.abandon_statement();
+        }
         self.put_notices();
         outcome
     }
@@ -242,6 +251,14 @@ impl Connection {
             self.portals.clear();
         }
         self.channel.out.extend_from_slice(&[b'Z', 0, 0, 0, 5, status]);
+    }
+}
+
+/// Waits until the time is over; without a limit, for ever.
+async fn limited(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use pgwire::messages::copy::{CopyInResponse, CopyOutResponse};
-use tokio_util::sync::CancellationToken;
 
-use crate::engine::{CopyTarget, RowStream};
+use crate::engine::{CopyTarget, Interrupt, RowStream};
 use crate::error::{Error, Kind, Result};
 use crate::types::{CopyFormat, CopyKind};
 use crate::wire::connection::Connection;
@@ -32,8 +31,8 @@ impl Connection {
         let (code, count) = (format_of(format.kind).code(), columns.fields().len());
         self.channel.put(&CopyInResponse::new(code as i8, count as i16, vec![code; count]));
         self.channel.flush().await?;
-        let cancelled = self.session.cancelled();
-        let mut received = self.receive(CopyDecoder::new(columns, format), &target, &cancelled).await;
+        let interrupt = self.session.interrupt();
+        let mut received = self.receive(CopyDecoder::new(columns, format), &target, &interrupt).await;
         if received.is_ok() {
             let finished = self.session.copy_end(&target).await;
             received = received.and_then(|rows| Ok(finished.map(|()| rows)?));
@@ -51,20 +50,20 @@ impl Connection {
         }
     }
 
-    async fn receive(&mut self, mut decoder: CopyDecoder, target: &CopyTarget, cancelled: &CancellationToken) -> Result<u64, Failure> {
+    async fn receive(&mut self, mut decoder: CopyDecoder, target: &CopyTarget, interrupt: &Interrupt) -> Result<u64, Failure> {
         let (mut ready, mut rows) = (Vec::new(), 0);
         loop {
-            let frame = self.channel.next_of_copy(cancelled).await?;
+            let frame = self.channel.next_of_copy(interrupt).await?;
             match frame.kind {
                 b'd' => {
                     for piece in frame.body.chunks(PIECE_BYTES) {
                         decoder.feed(piece, &mut ready)?;
-                        rows += self.store(&mut ready, target, cancelled).await?;
+                        rows += self.store(&mut ready, target, interrupt).await?;
                     }
                 }
                 b'c' => {
                     decoder.finish(&mut ready)?;
-                    return Ok(rows + self.store(&mut ready, target, cancelled).await?);
+                    return Ok(rows + self.store(&mut ready, target, interrupt).await?);
                 }
                 b'f' => {
                     let text = format!("COPY from stdin failed: {}", read_text(&frame.body)?);
@@ -81,10 +80,10 @@ impl Connection {
         }
     }
 
-    async fn store(&mut self, ready: &mut Vec<RecordBatch>, target: &CopyTarget, cancelled: &CancellationToken) -> Result<u64, Failure> {
+    async fn store(&mut self, ready: &mut Vec<RecordBatch>, target: &CopyTarget, interrupt: &Interrupt) -> Result<u64, Failure> {
         let mut rows = 0;
         for batch in ready.drain(..) {
-            rows += self.channel.attend(cancelled, self.session.copy_in(target, batch)).await?;
+            rows += self.channel.attend(interrupt, self.session.copy_in(target, batch)).await?;
         }
         Ok(rows)
     }
@@ -98,8 +97,8 @@ impl Connection {
         writer.put_start(&mut self.channel.out);
         let formats: Arc<[Format]> = std::iter::repeat_n(wire_format, types.len()).collect();
         let mut cursor = Cursor::new(rows, Arc::clone(&types), formats, "COPY");
-        let cancelled = self.session.cancelled();
-        let sent = cursor.send_with(&mut writer, &mut self.channel, &self.style, &cancelled, None).await?;
+        let interrupt = self.session.interrupt();
+        let sent = cursor.send_with(&mut writer, &mut self.channel, &self.style, &interrupt, None).await?;
         writer.put_end(&mut self.channel.out);
         self.channel.put_bare(b'c');
         self.put_notices();

@@ -84,10 +84,10 @@ impl Connection {
 
     async fn describe_statement(&mut self, statement: Option<&Arc<Parsed>>, declared: &[Option<SqlType>]) -> Result<Description, Failure> {
         let Some(statement) = statement else { return Ok(Description { parameters: Vec::new(), columns: None }) };
-        self.session.reset_cancel();
-        let cancelled = self.session.cancelled();
+        self.session.begin_statement();
+        let interrupt = self.session.interrupt();
         let work = self.session.describe(statement, declared);
-        self.channel.attend(&cancelled, work).await.map_err(|failure| shifted(failure, statement.offset))
+        self.channel.attend(&interrupt, work).await.map_err(|failure| shifted(failure, statement.offset))
     }
 
     /// Bind: values are decoded and the formats of the results fixed.
@@ -176,7 +176,7 @@ impl Connection {
 
     async fn run_portal(&mut self, portal: Portal, rows_max: Option<u64>) -> Result<Portal, Failure> {
         let Portal { prepared, formats, state } = portal;
-        self.session.reset_cancel();
+        self.session.begin_statement();
         let state = match state {
             PortalState::Bound(parameters) => self.start_portal(&prepared, &formats, parameters, rows_max).await?,
             PortalState::Suspended(cursor) => self.continue_portal(cursor, rows_max).await?,
@@ -201,7 +201,7 @@ impl Connection {
             return Ok(PortalState::Bound(parameters));
         };
         // A single statement before Sync is a transaction of its own, without the cost of saying so.
-        if !self.implicit && self.channel.next_kind() != Some(b'S') {
+        if self.implicit || self.channel.next_kind() != Some(b'S') {
             self.session.begin_implicit();
             self.implicit = true;
         }
@@ -224,8 +224,8 @@ impl Connection {
 
     /// Sends rows up to the limit, and says whether there may be more.
     async fn continue_portal(&mut self, mut cursor: Cursor, rows_max: Option<u64>) -> Result<PortalState, Failure> {
-        let cancelled = self.session.cancelled();
-        let sent = cursor.send(&mut self.channel, &self.style, &cancelled, rows_max).await?;
+        let interrupt = self.session.interrupt();
+        let sent = cursor.send(&mut self.channel, &self.style, &interrupt, rows_max).await?;
         self.put_notices();
         if cursor.is_finished() {
             cursor.put_complete(sent, &mut self.channel.out);

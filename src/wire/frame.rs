@@ -12,8 +12,8 @@ use pgwire::messages::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio_util::sync::CancellationToken;
 
+use crate::engine::{Ended, Interrupt};
 use crate::error::{Error, Kind, Result};
 
 /// Longest message before a client is known. PostgreSQL takes 10,000 bytes at startup and 64 KiB for a password: nobody needs more.
@@ -157,24 +157,21 @@ impl Channel {
         }
     }
 
-    /// Waits for `work`, unless the client goes away or cancels: then `work` is dropped.
-    pub(super) async fn attend<T>(&mut self, cancelled: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T, Failure> {
-        if cancelled.is_cancelled() {
-            return Err(canceled().into());
-        }
-        tokio::select! {
-            biased;
-            done = work => Ok(done?),
-            () = cancelled.cancelled() => Err(canceled().into()),
-            () = self.gone() => Err(Failure::Gone),
+    /// Waits for `work`, unless the client goes away or it is interrupted: then `work` is dropped.
+    pub(super) async fn attend<T>(&mut self, interrupt: &Interrupt, work: impl Future<Output = Result<T>>) -> Result<T, Failure> {
+        interrupt.check()?;
+        match interrupt.attend(work, self.gone()).await {
+            Ended::Done(done) => Ok(done?),
+            Ended::Interrupted(error) => Err(error.into()),
+            Ended::Left => Err(Failure::Gone),
         }
     }
 
     /// Waits for the next message while a statement takes data from the client.
-    pub(super) async fn next_of_copy(&mut self, cancelled: &CancellationToken) -> Result<Frame, Failure> {
+    pub(super) async fn next_of_copy(&mut self, interrupt: &Interrupt) -> Result<Frame, Failure> {
         tokio::select! {
             biased;
-            () = cancelled.cancelled() => Err(canceled().into()),
+            error = interrupt.fired() => Err(error.into()),
             frame = self.next() => frame?.ok_or(Failure::Gone),
         }
     }
@@ -194,19 +191,17 @@ impl Channel {
         self.out.put_slice(&[kind, 0, 0, 0, 4]);
     }
 
-    /// Writes everything, but only if enough waits. The statement's cancellation is heard while the client does not read.
-    pub(super) async fn flush_if_full(&mut self, cancelled: &CancellationToken) -> Result<(), Failure> {
+    /// Writes everything, but only if enough waits. The statement can be interrupted while the client does not read.
+    pub(super) async fn flush_if_full(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         if self.out.len() < FLUSH_BYTES {
             return Ok(());
         }
-        if cancelled.is_cancelled() {
-            return Err(canceled().into());
-        }
+        interrupt.check()?;
         // What is written is taken off the buffer at once, so a dropped write leaves exactly the rest.
         tokio::select! {
             biased;
             written = write_all(&mut self.writer, &mut self.out) => Ok(written?),
-            () = cancelled.cancelled() => Err(canceled().into()),
+            error = interrupt.fired() => Err(error.into()),
         }
     }
 
@@ -224,11 +219,6 @@ impl Channel {
         };
         let _ = tokio::time::timeout(CLOSE_MAX, close).await;
     }
-}
-
-/// `57014`, as PostgreSQL words it.
-fn canceled() -> Error {
-    Error::new(Kind::Canceled, "canceling statement due to user request")
 }
 
 async fn write_all(writer: &mut OwnedWriteHalf, out: &mut BytesMut) -> io::Result<()> {

@@ -7,9 +7,8 @@ use arrow::datatypes::SchemaRef;
 use bytes::BytesMut;
 use futures::StreamExt;
 use pgwire::messages::data::{FieldDescription, RowDescription};
-use tokio_util::sync::CancellationToken;
 
-use crate::engine::RowStream;
+use crate::engine::{Interrupt, RowStream};
 use crate::error::Result;
 use crate::types::{SqlType, TextStyle, sql_type_of};
 use crate::wire::encode::{Format, RowEncoder, canonical_columns};
@@ -100,12 +99,12 @@ impl Cursor {
         &mut self,
         channel: &mut Channel,
         style: &TextStyle,
-        cancelled: &CancellationToken,
+        interrupt: &Interrupt,
         limit: Option<u64>,
     ) -> Result<u64, Failure> {
         let (types, formats) = (Arc::clone(&self.types), Arc::clone(&self.formats));
         let mut writer = DataRows { types: &types, formats: &formats };
-        self.send_with(&mut writer, channel, style, cancelled, limit).await
+        self.send_with(&mut writer, channel, style, interrupt, limit).await
     }
 
     /// The same, written as `writer` does.
@@ -114,31 +113,31 @@ impl Cursor {
         writer: &mut (impl RowWriter + Send),
         channel: &mut Channel,
         style: &TextStyle,
-        cancelled: &CancellationToken,
+        interrupt: &Interrupt,
         limit: Option<u64>,
     ) -> Result<u64, Failure> {
         let mut sent = 0;
-        while limit.is_none_or(|limit| sent < limit) && self.next_batch(channel, cancelled).await? {
+        while limit.is_none_or(|limit| sent < limit) && self.next_batch(channel, interrupt).await? {
             let batch = self.batch.as_mut().expect("the batch that was just found");
             let wanted = limit.map_or(usize::MAX, |limit| usize::try_from(limit - sent).unwrap_or(usize::MAX));
             let end = batch.next.saturating_add(wanted).min(batch.len);
             let count = writer.put_rows(&batch.columns, batch.next..end, style, &mut channel.out)?;
             batch.next += count;
             sent += count as u64;
-            channel.flush_if_full(cancelled).await?;
+            channel.flush_if_full(interrupt).await?;
         }
         Ok(sent)
     }
 
     /// Makes sure that there is a batch with rows to send; `false` at the end.
-    async fn next_batch(&mut self, channel: &mut Channel, cancelled: &CancellationToken) -> Result<bool, Failure> {
+    async fn next_batch(&mut self, channel: &mut Channel, interrupt: &Interrupt) -> Result<bool, Failure> {
         while !self.finished {
             if self.batch.as_ref().is_some_and(|batch| batch.next < batch.len) {
                 return Ok(true);
             }
             self.batch = None;
             let rows = &mut self.rows;
-            match channel.attend(cancelled, async { rows.next().await.transpose() }).await? {
+            match channel.attend(interrupt, async { rows.next().await.transpose() }).await? {
                 Some(rows) => {
                     let columns = canonical_columns(&rows, &self.types)?;
                     self.batch = Some(Batch { columns, next: 0, len: rows.num_rows() });

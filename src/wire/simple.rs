@@ -33,26 +33,27 @@ impl Connection {
         if statements.is_empty() {
             self.channel.put_bare(b'I');
         }
-        if statements.len() > 1 {
-            self.session.begin_implicit();
-            self.implicit = true;
-        }
         for statement in &statements {
+            // Again after a COMMIT among them: what follows it is one transaction, too.
+            if statements.len() > 1 {
+                self.session.begin_implicit();
+                self.implicit = true;
+            }
             self.run_statement(statement).await?;
         }
         Ok(())
     }
 
     async fn run_statement(&mut self, statement: &Arc<Parsed>) -> Result<(), Failure> {
-        self.session.reset_cancel();
+        self.session.begin_statement();
         match self.run(statement, None, Vec::new()).await? {
             Outcome::Rows { schema, rows, tag } => {
                 let types = types_of(&schema);
                 let formats: Arc<[Format]> = std::iter::repeat_n(Format::Text, types.len()).collect();
                 self.channel.put(&row_description(&schema, &types, &formats));
                 let mut cursor = Cursor::new(rows, types, formats, tag);
-                let cancelled = self.session.cancelled();
-                let sent = cursor.send(&mut self.channel, &self.style, &cancelled, None).await?;
+                let interrupt = self.session.interrupt();
+                let sent = cursor.send(&mut self.channel, &self.style, &interrupt, None).await?;
                 self.put_notices();
                 cursor.put_complete(sent, &mut self.channel.out);
                 Ok(())

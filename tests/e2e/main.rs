@@ -8,6 +8,7 @@ mod bank;
 mod cli;
 mod client;
 mod compare;
+mod interrupt;
 mod kafka;
 mod kill;
 mod oracle;
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let mut tests: VecDeque<Test> =
-        [cli::tests(), wire::tests(), slt::tests(), bank::tests(), kafka::tests(), kill::tests(), oracle::tests()]
+        [cli::tests(), wire::tests(), interrupt::tests(), slt::tests(), bank::tests(), kafka::tests(), kill::tests(), oracle::tests()]
             .into_iter()
             .flatten()
             .collect();

@@ -28,14 +28,17 @@ const LOG_LINES: usize = 40;
 /// Numbers the data directories of one run.
 static DIRECTORIES: AtomicU64 = AtomicU64::new(0);
 
+/// How long between checkpoints, in milliseconds.
+const CHECKPOINT_OPTION: &str = "--checkpoint-interval-ms";
+
 /// A running server. Dropping it kills it and removes its directory.
 pub(crate) struct Server {
     directory: PathBuf,
     child: Child,
     endpoint: Endpoint,
     http_port: Option<u16>,
-    /// Between checkpoints, for the next start; `None`: the default.
-    checkpoint_ms: Option<u64>,
+    /// Command-line options beside the usual ones.
+    options: Vec<String>,
 }
 
 /// Where the server listens now: a restart changes the port, and clients that hold this find the new one.
@@ -52,15 +55,29 @@ impl Endpoint {
 impl Server {
     /// Starts a server on a new, empty directory and waits until it takes connections.
     pub(crate) async fn start(workers: usize) -> Result<Self, Failure> {
+        Server::start_with(workers, &[]).await
+    }
+
+    /// The same with more command-line options, which it keeps when it is started again.
+    pub(crate) async fn start_with(workers: usize, options: &[&str]) -> Result<Self, Failure> {
         let directory = new_directory()?;
-        let (child, ports) = spawn(&directory, workers, None).await?;
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let (child, ports) = spawn(&directory, workers, &options).await?;
         let endpoint = Endpoint(Arc::new(Mutex::new((ports.postgres, 1))));
-        Ok(Server { directory, child, endpoint, http_port: ports.http, checkpoint_ms: None })
+        Ok(Server { directory, child, endpoint, http_port: ports.http, options })
     }
 
     /// From the next start on, so long between checkpoints; `None`: the default, longer than most tests run.
     pub(crate) fn checkpoint_every(&mut self, milliseconds: Option<u64>) {
-        self.checkpoint_ms = milliseconds;
+        self.options.retain(|option| !option.starts_with(CHECKPOINT_OPTION));
+        self.options.extend(milliseconds.map(|milliseconds| format!("{CHECKPOINT_OPTION}={milliseconds}")));
+    }
+
+    /// Bytes of memory that the server has in use; `None` where /proc does not tell.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?;
+        Some(kibibytes.parse::<u64>().ok()? << 10)
     }
 
     /// Processor time that the server has used so far, in ticks of the kernel; `None` where /proc does not tell.
@@ -94,7 +111,7 @@ impl Server {
 
     /// Starts the (dead) server again on the same directory.
     pub(crate) async fn restart(&mut self, workers: usize) -> Result<(), Failure> {
-        let (child, ports) = spawn(&self.directory, workers, self.checkpoint_ms).await?;
+        let (child, ports) = spawn(&self.directory, workers, &self.options).await?;
         self.child = child;
         self.http_port = ports.http;
         let mut endpoint = lock(&self.endpoint.0);
@@ -170,14 +187,14 @@ struct Ports {
     http: Option<u16>,
 }
 
-async fn spawn(directory: &Path, workers: usize, checkpoint_ms: Option<u64>) -> Result<(Child, Ports), Failure> {
+async fn spawn(directory: &Path, workers: usize, options: &[String]) -> Result<(Child, Ports), Failure> {
     let log = OpenOptions::new().create(true).append(true).open(directory.join("server.log"))?;
     let mut child = Command::new(BINARY)
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.join("data"))
         .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--workers", &workers.to_string()])
-        .args(checkpoint_ms.map(|milliseconds| format!("--checkpoint-interval-ms={milliseconds}")))
+        .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log.try_clone()?)

@@ -1,0 +1,247 @@
+//! A table as its writer sees it: what is there, and on top of it what the writer has changed and nobody else sees yet.
+//!
+//! In: changes of one transaction. Out: lookups, resolutions and snapshots as if they had been applied.
+//! Holds: the changes and, for a table with a key, the newest rows of the keys that were touched since. The table itself is never copied.
+//! Always: nobody else writes the table while a draft of it lives; its writers take turns.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+
+use super::consolidate::net;
+use super::relation::{Relation, gathered};
+use super::resolve::Resolved;
+use super::segment::{Begin, Segment};
+use super::shard::chosen;
+use super::snapshot::Snapshot;
+use crate::error::Result;
+use crate::types::{Changes, Epoch, OnConflict, hash_rows};
+
+/// An epoch that is never reached: reading at it shows everything that has been written, complete or not.
+pub const NEWEST: Epoch = Epoch::MAX - 1;
+
+/// The epoch of everything in the relations that a draft keeps for itself: nobody reads them as of another.
+const OWN: Epoch = 1;
+
+/// Rows of one segment of a snapshot, as relations have them.
+const CHUNK_ROWS: usize = 1 << 16;
+
+/// Changes on top of a table.
+pub struct Draft {
+    base: Arc<Relation>,
+    changes: Vec<Changes>,
+    bytes: usize,
+    near: Option<Near>,
+    /// The table with the changes in it, until there are more of them.
+    shown: Option<Snapshot>,
+}
+
+/// The newest rows under the keys that were touched.
+struct Near {
+    /// The keys themselves.
+    touched: Relation,
+    rows: Relation,
+}
+
+impl Draft {
+    /// No changes on top of `base`.
+    pub fn new(base: Arc<Relation>) -> Self {
+        Draft { base, changes: Vec::new(), bytes: 0, near: None, shown: None }
+    }
+
+    /// The table without the changes.
+    pub fn base(&self) -> &Arc<Relation> {
+        &self.base
+    }
+
+    /// Bytes that the changes hold.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds changes. Rows that they retract are there.
+    pub fn write(&mut self, changes: Changes) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if let Some(near) = &self.near {
+            near.apply(&self.base, &changes)?;
+        }
+        self.shown = None;
+        self.bytes += changes.memory_size();
+        self.changes.push(changes);
+        Ok(())
+    }
+
+    /// The rows with these keys, as [`Relation::lookup`] gives them.
+    pub fn lookup(&mut self, keys: &[ArrayRef]) -> Result<RecordBatch> {
+        self.under(keys)?.lookup(keys, NEWEST)
+    }
+
+    /// What writing `rows` changes, as [`Relation::resolve`] tells it.
+    pub fn resolve(&mut self, rows: &RecordBatch, conflict: OnConflict, table_name: &str) -> Result<Resolved> {
+        let keys = chosen(rows.columns(), self.base.key().unwrap_or_default());
+        self.under(&keys)?.resolve(rows, conflict, table_name)
+    }
+
+    /// The whole table with the changes in it.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        if let Some(shown) = &self.shown {
+            return Ok(shown.clone());
+        }
+        let shown = match self.changes.is_empty() {
+            true => self.base.snapshot(NEWEST),
+            false => self.base.preview(&Changes::concat(self.base.schema(), &self.changes))?,
+        };
+        self.shown = Some(shown.clone());
+        Ok(shown)
+    }
+
+    /// The table and all changes together; `None` if there are none.
+    pub fn into_changes(self) -> (Arc<Relation>, Option<Changes>) {
+        let changes = (!self.changes.is_empty()).then(|| Changes::concat(self.base.schema(), &self.changes));
+        (self.base, changes)
+    }
+
+    /// The relation that knows the newest rows under these keys.
+    fn under(&mut self, keys: &[ArrayRef]) -> Result<&Relation> {
+        if self.changes.is_empty() || self.base.key().is_none() {
+            return Ok(&self.base);
+        }
+        if self.near.is_none() {
+            let near = Near::new(&self.base)?;
+            for changes in &self.changes {
+                near.apply(&self.base, changes)?;
+            }
+            self.near = Some(near);
+        }
+        let near = self.near.as_ref().expect("made above");
+        near.touch(&self.base, keys)?;
+        Ok(&near.rows)
+    }
+}
+
+impl Near {
+    fn new(base: &Relation) -> Result<Self> {
+        let key = base.key().unwrap_or_default();
+        let touched = Relation::new(Arc::new(base.schema().project(key)?), Some((0..key.len()).collect()), false, 1);
+        Ok(Near { touched, rows: Relation::new(Arc::clone(base.schema()), Some(key.to_vec()), false, 1) })
+    }
+
+    /// Fetches the rows under keys that were not touched before.
+    fn touch(&self, base: &Relation, keys: &[ArrayRef]) -> Result<()> {
+        let keys = RecordBatch::try_new(Arc::clone(self.touched.schema()), keys.to_vec())?;
+        let fresh = self.touched.resolve(&keys, OnConflict::DoNothing, "")?.changes;
+        self.touched.apply(0, OWN, &fresh)?;
+        let there = base.lookup(fresh.rows().columns(), NEWEST)?;
+        self.rows.apply(0, OWN, &Changes::insertions(there))
+    }
+
+    fn apply(&self, base: &Relation, changes: &Changes) -> Result<()> {
+        self.touch(base, &chosen(changes.rows().columns(), base.key().unwrap_or_default()))?;
+        self.rows.apply(0, OWN, changes)
+    }
+}
+
+impl Relation {
+    /// The newest state as if `changes` had been applied. For relations of one shard: tables. As it takes no part in what is written later, it
+    /// is to be given up when the table's turn ends.
+    fn preview(&self, changes: &Changes) -> Result<Snapshot> {
+        self.accepts(changes)?;
+        let columns = changes.rows().columns();
+        let hashes = hash_rows(&chosen(columns, self.index_columns()), changes.len());
+        let net = net(columns, changes.weights(), &hashes);
+        let mut hidden = BTreeSet::new();
+        let mut snapshot = {
+            let shard = self.shards[0].read();
+            for (row, count) in net.retract {
+                shard.find_equal(columns, row as usize, hashes[row as usize], count, &mut hidden)?;
+            }
+            Snapshot::without(Arc::clone(self.schema()), NEWEST, shard.pages(), &hidden)
+        };
+        let inserted = match &net.insert {
+            None => columns.to_vec(),
+            Some(rows) => gathered(columns, &[], rows)?.0,
+        };
+        let rows = net.insert.map_or(changes.len(), |rows| rows.len());
+        for offset in (0..rows).step_by(CHUNK_ROWS) {
+            let length = CHUNK_ROWS.min(rows - offset);
+            let part = inserted.iter().map(|column| column.slice(offset, length)).collect();
+            snapshot.push(Segment::new(part, length, Begin::Uniform(0)));
+        }
+        Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::{Draft, NEWEST};
+    use crate::error::Kind;
+    use crate::state::{Relation, Snapshot};
+    use crate::types::{Changes, OnConflict};
+
+    fn column(values: &[i64]) -> ArrayRef {
+        Arc::new(Int64Array::from(values.to_vec()))
+    }
+
+    fn rows(ids: &[i64], values: &[i64]) -> RecordBatch {
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("v", DataType::Int64, true)]);
+        RecordBatch::try_new(Arc::new(schema), vec![column(ids), column(values)]).unwrap()
+    }
+
+    fn table(key: Option<Vec<usize>>, filled: &RecordBatch) -> Arc<Relation> {
+        let table = Relation::new(filled.schema(), key, false, 1);
+        table.apply(0, 1, &Changes::insertions(filled.clone())).unwrap();
+        Arc::new(table)
+    }
+
+    fn shown(snapshot: &Snapshot) -> Vec<(i64, i64)> {
+        let values =
+            |batch: &RecordBatch, column: usize| batch.column(column).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec();
+        let batches = (0..snapshot.chunks()).map(|chunk| snapshot.batch(chunk, None));
+        let mut all: Vec<_> = batches.flat_map(|batch| values(&batch, 0).into_iter().zip(values(&batch, 1)).collect::<Vec<_>>()).collect();
+        assert_eq!(all.len(), snapshot.row_count());
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn a_writer_sees_what_it_has_changed_and_nobody_else_does() {
+        let base = table(Some(vec![0]), &rows(&[1, 2, 3], &[10, 20, 30]));
+        let mut draft = Draft::new(Arc::clone(&base));
+        for (ids, values) in [([1, 4], [11, 40]), ([4, 5], [41, 50])] {
+            let resolved = draft.resolve(&rows(&ids, &values), OnConflict::Overwrite, "t").unwrap();
+            draft.write(resolved.changes).unwrap();
+        }
+        draft.write(Changes::retractions(rows(&[2], &[20]))).unwrap();
+        let expected = [(1, 11), (3, 30), (4, 41), (5, 50)];
+        assert_eq!(shown(&draft.snapshot().unwrap()), expected);
+        assert_eq!(shown(&base.snapshot(NEWEST)), [(1, 10), (2, 20), (3, 30)]);
+
+        assert_eq!(draft.lookup(&[column(&[5, 2, 1, 3])]).unwrap(), rows(&[5, 1, 3], &[50, 11, 30]));
+        assert_eq!(draft.resolve(&rows(&[5], &[0]), OnConflict::Error, "t").unwrap_err().kind(), Kind::UniqueViolation);
+        assert_eq!(draft.resolve(&rows(&[2, 3], &[0, 0]), OnConflict::DoNothing, "t").unwrap().affected, 1);
+
+        let (base, changes) = draft.into_changes();
+        base.apply(0, 2, &changes.unwrap()).unwrap();
+        assert_eq!(shown(&base.snapshot(NEWEST)), expected);
+    }
+
+    #[test]
+    fn without_a_key_equal_rows_go_one_by_one() {
+        let base = table(None, &rows(&[7, 7, 7, 8], &[0, 0, 0, 0]));
+        let mut draft = Draft::new(base);
+        draft.write(Changes::retractions(rows(&[7], &[0]))).unwrap();
+        draft.write(Changes::insertions(rows(&[9], &[0]))).unwrap();
+        draft.write(Changes::retractions(rows(&[7, 9], &[0, 0]))).unwrap();
+        assert_eq!(shown(&draft.snapshot().unwrap()), [(7, 0), (8, 0)]);
+        draft.write(Changes::retractions(rows(&[7, 7], &[0, 0]))).unwrap();
+        assert!(draft.snapshot().is_err(), "there is only one left");
+    }
+}
