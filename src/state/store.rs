@@ -191,8 +191,10 @@ impl Store {
         if let Some(open) = &self.open {
             let mut batch = WriteBatch::default();
             batch.put(keyspace::of_object(keyspace::POSITION, object), offsets);
-            let _writing = open.writing.lock();
-            open.write_synced(batch);
+            let gone = open.writing.lock();
+            if !gone.contains(&object) {
+                open.write_synced(batch);
+            }
         }
         Ok(())
     }
