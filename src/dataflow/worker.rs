@@ -211,10 +211,7 @@ impl Worker {
         for running in views.iter().filter_map(|view| self.dataflows.get(view)) {
             for (id, _, operator) in &running.operators {
                 let mut changes = StateChanges::default();
-                guard(&running.spec.progress, || {
-                    operator.borrow_mut().checkpoint(&mut changes);
-                    Ok(())
-                });
+                guard(&running.spec.progress, || operator.borrow_mut().checkpoint(&mut changes));
                 if !changes.puts.is_empty() || !changes.deletes.is_empty() {
                     checkpoint.operators.push((*id, changes));
                 }

@@ -57,8 +57,8 @@ impl Engine {
 }
 
 impl Session {
-    /// The epoch that this session's queries read now: the newest complete one, not older than its own last write, and the same for all
-    /// queries of a transaction block.
+    /// The epoch that this session's queries read now: the newest complete one, not older than any commit that has been acknowledged to
+    /// whomever, and the same for all queries of a transaction block.
     pub(crate) async fn read_epoch(&mut self, objects: &[ObjectId]) -> Result<Lease> {
         if let Some(lease) = self.transaction.as_ref().and_then(|transaction| transaction.reads_at.clone()) {
             let oldest = self.engine.oldest_readable(objects);
@@ -78,7 +78,7 @@ impl Session {
         }
         self.engine.wait_readable(objects).await?;
         // Tables that it holds are read as they are now, so the others must be as new.
-        self.engine.clock.wait_complete(held.map_or(self.last_write, |held| held.max(self.last_write))).await?;
+        self.engine.clock.wait_complete(held.unwrap_or(0)).await?;
         let lease = self.engine.lease_newest();
         if let Some(transaction) = &mut self.transaction {
             transaction.reads_at = Some(lease.clone());
@@ -140,7 +140,6 @@ impl Session {
         // The next writer sees these rows already, so it need not wait for the disk.
         drop(turns);
         (self.engine.wake)();
-        self.last_write = epoch;
         self.engine.clock.wait_durable(epoch).await
     }
 

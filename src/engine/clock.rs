@@ -1,6 +1,7 @@
 //! Which epochs are open, durable and complete: the one place that sessions, the coordinator and readers look at.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -27,6 +28,8 @@ pub(crate) struct EpochClock {
     open: Mutex<Open>,
     durable: watch::Sender<Epoch>,
     complete: watch::Sender<Epoch>,
+    /// The newest durable epoch that holds writes: what has been acknowledged is not behind it.
+    acknowledged: AtomicU64,
 }
 
 struct Open {
@@ -54,6 +57,7 @@ impl EpochClock {
             open: Mutex::new(Open { epoch: last + 1, written: 0, writes: Vec::new() }),
             durable: watch::Sender::new(last),
             complete: watch::Sender::new(last),
+            acknowledged: AtomicU64::new(0),
         }
     }
 
@@ -99,8 +103,11 @@ impl EpochClock {
         closed
     }
 
-    /// Says that everything up to `epoch` is on disk.
-    pub(crate) fn set_durable(&self, epoch: Epoch) {
+    /// Says that everything up to `epoch` is on disk, and whether `epoch` holds writes.
+    pub(crate) fn set_durable(&self, epoch: Epoch, written: bool) {
+        if written {
+            self.acknowledged.store(epoch, Ordering::Release);
+        }
         self.durable.send_replace(epoch);
     }
 
@@ -130,13 +137,13 @@ impl EpochClock {
         self.durable.subscribe().wait_for(|durable| *durable >= epoch).await.map(drop).map_err(|_| stopped())
     }
 
-    /// Waits until every dataflow has finished `epoch`; returns the newest epoch that is finished.
-    pub(crate) async fn wait_complete(&self, epoch: Epoch) -> Result<Epoch> {
-        let complete = self.complete();
-        if complete >= epoch {
-            return Ok(complete);
+    /// Waits until every dataflow has finished `epoch`, and all that has been acknowledged to any session by now.
+    pub(crate) async fn wait_complete(&self, epoch: Epoch) -> Result<()> {
+        let epoch = epoch.max(self.acknowledged.load(Ordering::Acquire));
+        if self.complete() >= epoch {
+            return Ok(());
         }
-        self.complete.subscribe().wait_for(|complete| *complete >= epoch).await.map(|complete| *complete).map_err(|_| stopped())
+        self.complete.subscribe().wait_for(|complete| *complete >= epoch).await.map(drop).map_err(|_| stopped())
     }
 }
 

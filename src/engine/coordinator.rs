@@ -333,6 +333,7 @@ impl Coordinator {
 
     /// Makes writes durable: one synced write for all that came together.
     fn log(&self, epoch: Epoch, writes: &[Write]) {
+        let written = !writes.is_empty();
         let writes: Vec<(ObjectId, Changes)> =
             writes.iter().filter(|write| !write.logged).map(|write| (write.table, write.changes.clone())).collect();
         if !writes.is_empty()
@@ -340,7 +341,7 @@ impl Coordinator {
         {
             fatal("the log could not be written", &error);
         }
-        self.setting.clock.set_durable(epoch);
+        self.setting.clock.set_durable(epoch, written);
     }
 
     /// Deals changes out to the workers, in pieces.

@@ -65,7 +65,6 @@ impl Session {
         // The rows before the definition: a crash in between leaves rows of a table that nobody knows.
         let epoch = engine.clock.commit(vec![Write { table: object.id, relation, changes, logged: false }])?;
         (engine.wake)();
-        self.last_write = epoch;
         engine.clock.wait_complete(epoch).await?;
         engine.install(&[object])
     }

@@ -16,7 +16,7 @@ use crate::engine::settings::Settings;
 use crate::engine::transaction::Transaction;
 use crate::error::{Error, Kind, Result};
 use crate::sql::{Parsed, Statement};
-use crate::types::{Epoch, SqlType};
+use crate::types::SqlType;
 
 /// The one database there is, by the names under which clients look for it: its own, PostgreSQL's default, and the field's.
 const DATABASES: &[&str] = &["tidemill", "postgres", "dev"];
@@ -48,8 +48,6 @@ pub struct Session {
     pub(crate) shield: Shield,
     pub(crate) settings: Settings,
     pub(crate) transaction: Option<Transaction>,
-    /// The epoch of its last write: its reads are not older.
-    pub(crate) last_write: Epoch,
     pub(crate) cursors: BTreeMap<String, Cursor>,
     /// By PREPARE; the protocol's statements are the wire's.
     pub(crate) prepared: BTreeMap<String, (Arc<Parsed>, Vec<Option<SqlType>>)>,
@@ -92,7 +90,6 @@ impl Engine {
             shield: Shield::default(),
             settings,
             transaction: None,
-            last_write: 0,
             cursors: BTreeMap::new(),
             prepared: BTreeMap::new(),
             plans: PlanCache::default(),

@@ -162,7 +162,6 @@ async fn cancelled_write() -> Outcome {
         run(&client, "SET statement_timeout = 0").await?;
         run(&other, "TRUNCATE t").await?;
     }
-    // Whoever has truncated sees it at once; the other session may read an epoch before.
     match value(&other, "SELECT count(*) FROM t").await?.as_deref() {
         Some("0") => Ok(()),
         count => Err(format!("{count:?} rows are left").into()),

@@ -31,7 +31,8 @@ pub trait Operator {
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()>;
 
     /// Hands over what changed in the state since the last call, by key. The state layer knows nothing of the bytes.
-    fn checkpoint(&mut self, changes: &mut StateChanges);
+    /// After an error the operator is not used any more.
+    fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()>;
 
     /// Takes back what checkpoints handed over: called once, before the first `step`, with every live entry of this worker's buckets.
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()>;

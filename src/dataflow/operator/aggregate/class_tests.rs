@@ -223,7 +223,7 @@ impl View {
     fn checkpoint(&mut self) {
         for operator in &mut self.workers {
             let mut changes = StateChanges::default();
-            operator.checkpoint(&mut changes);
+            operator.checkpoint(&mut changes).unwrap();
             changes.deletes.iter().for_each(|key| drop(self.stored.remove(key)));
             self.stored.extend(changes.puts.into_iter().map(|entry| ((entry.bucket, entry.key), entry.value)));
         }

@@ -398,10 +398,11 @@ impl Operator for Aggregate {
         Ok(())
     }
 
-    fn checkpoint(&mut self, changes: &mut StateChanges) {
+    fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
         self.write_value_changes(changes);
         let dirty = take(&mut self.groups.dirty_slots);
         self.write_groups(&dirty, changes);
+        Ok(())
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {

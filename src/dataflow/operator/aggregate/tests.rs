@@ -303,7 +303,7 @@ impl Subject {
 
     fn checkpoint(&mut self) {
         let mut changes = StateChanges::default();
-        self.operator.checkpoint(&mut changes);
+        self.operator.checkpoint(&mut changes).unwrap();
         let mut seen = BTreeSet::new();
         for StateEntry { bucket, key, value } in changes.puts {
             assert!(seen.insert((bucket, key.clone())), "a key stands in a checkpoint once");

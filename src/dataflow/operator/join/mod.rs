@@ -76,8 +76,6 @@ pub struct Join {
     output: OutputSchema,
     /// Nothing is ever retracted, so that what comes out has no weights.
     append_only: bool,
-    /// A failure to write a checkpoint's entries, told at the next step: `checkpoint` has no way to.
-    failed: Option<Error>,
 }
 
 impl Join {
@@ -112,7 +110,6 @@ impl Join {
             null_rule: (kind == JoinKind::NotIn).then(NullRule::default),
             output: OutputSchema::new(output),
             append_only: kind.only_grows() && spec.left_append_only && spec.right_append_only,
-            failed: None,
         })
     }
 
@@ -201,9 +198,6 @@ impl Join {
 
 impl Operator for Join {
     fn step(&mut self, _epoch: Epoch, mut inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
         if self.kind.gives_pairs() {
             for (side, changes) in inputs.into_iter().enumerate() {
                 for batch in changes {
@@ -225,13 +219,12 @@ impl Operator for Join {
         Ok(())
     }
 
-    fn checkpoint(&mut self, changes: &mut StateChanges) {
+    fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
         for side in 0..2 {
             let place = self.place(side);
-            if let Err(error) = durable::checkpoint(&mut self.sides[side], place, changes) {
-                self.failed.get_or_insert(error);
-            }
+            durable::checkpoint(&mut self.sides[side], place, changes)?;
         }
+        Ok(())
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {

@@ -201,7 +201,7 @@ struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
 impl Disk {
     fn checkpoint(&mut self, join: &mut Join) {
         let mut changes = StateChanges::default();
-        join.checkpoint(&mut changes);
+        join.checkpoint(&mut changes).unwrap();
         for key in changes.deletes {
             assert!(self.0.remove(&key).is_some(), "only what is there is deleted");
         }
@@ -333,13 +333,13 @@ fn a_row_that_came_and_went_is_never_written() {
     join.step(1, vec![vec![case.changes(&[((Some(1), 1), 1), ((Some(2), 2), 1)])], vec![]], &mut output).unwrap();
     join.step(2, vec![vec![case.changes(&[((Some(1), 1), -1)])], vec![]], &mut output).unwrap();
     let mut changes = StateChanges::default();
-    join.checkpoint(&mut changes);
+    join.checkpoint(&mut changes).unwrap();
     assert_eq!((changes.puts.len(), changes.deletes.len()), (1, 0));
 
     join.step(3, vec![vec![case.changes(&[((Some(2), 2), -1), ((Some(3), 3), 1)])], vec![]], &mut output).unwrap();
     join.step(4, vec![vec![case.changes(&[((Some(2), 2), 1)])], vec![]], &mut output).unwrap();
     let mut changes = StateChanges::default();
-    join.checkpoint(&mut changes);
+    join.checkpoint(&mut changes).unwrap();
     assert_eq!((changes.puts.len(), changes.deletes.len()), (2, 0), "the row that is back is not deleted");
 }
 

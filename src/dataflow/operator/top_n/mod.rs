@@ -196,10 +196,11 @@ impl Operator for TopN {
     }
 
     /// Candidates are not kept: without them more rows come through, none too few, and which worker had them is nobody's business.
-    fn checkpoint(&mut self, changes: &mut StateChanges) {
+    fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
         if !self.candidates {
             self.groups.checkpoint(changes);
         }
+        Ok(())
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {

@@ -142,7 +142,7 @@ struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
 impl Disk {
     fn checkpoint(&mut self, operator: &mut TopN) {
         let mut changes = StateChanges::default();
-        operator.checkpoint(&mut changes);
+        operator.checkpoint(&mut changes).unwrap();
         for StateEntry { bucket, key, value } in changes.puts {
             self.0.insert((bucket, key), value);
         }

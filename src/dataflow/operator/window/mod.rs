@@ -261,8 +261,9 @@ impl Operator for Window {
         Ok(())
     }
 
-    fn checkpoint(&mut self, changes: &mut StateChanges) {
+    fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
         self.groups.checkpoint(changes);
+        Ok(())
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {

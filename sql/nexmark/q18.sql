@@ -1,0 +1,7 @@
+-- Last bid: of each bidder on each auction.
+SELECT auction, bidder, price, channel, url, date_time, extra
+FROM (
+    SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC) AS place
+    FROM bid
+) AS placed
+WHERE place <= 1
