@@ -7,7 +7,7 @@ OUT := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BENCH ?= nexmark latency point hydrate groups
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka-demo bench build fmt lint
+.PHONY: help demo test kafka-demo bench bench-operators build fmt lint
 
 help: ## Show what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,10 @@ bench: ## All benchmarks, optimised, with figures in target/bench/*.json (BENCH=
 	  "$(CARGO_TARGET_DIR)/release/tidemill" bench $$what --json "$(CARGO_TARGET_DIR)/bench/$$what.json" || exit 1; \
 	done
 	@echo "figures: $(CARGO_TARGET_DIR)/bench/"
+
+bench-operators: ## Single operators beside differential-dataflow, in one run (ROWS, OPERATORS, WORKERS, RUNS)
+	@scripts/install build
+	@scripts/bench-operators
 
 build: ## The binary
 	@scripts/install build

@@ -7,6 +7,7 @@ mod groups;
 mod hydrate;
 mod latency;
 mod nexmark;
+mod operators;
 mod point;
 mod report;
 mod wait;
@@ -45,6 +46,8 @@ enum What {
     Hydrate(hydrate::Options),
     /// A view of many groups: resident memory.
     Groups(groups::Options),
+    /// Single operators on prepared batches, without a server: rows per second, bytes of state.
+    Operators(operators::Options),
 }
 
 /// Runs one benchmark.
@@ -61,6 +64,7 @@ pub fn bench(options: &BenchOptions) -> Result<()> {
             What::Point(what) => point::run(what, workers).await,
             What::Hydrate(what) => hydrate::run(what, workers).await,
             What::Groups(what) => groups::run(what, workers).await,
+            What::Operators(what) => operators::run(what, workers),
         }
     })?;
     println!("{}", report.table());
