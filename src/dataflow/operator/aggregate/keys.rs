@@ -1,17 +1,16 @@
 //! The table from group keys to slots: a slot is the group's place in every accumulator's column.
 //!
 //! Keys of up to four columns of at most 64 bits are kept as words; all others as bytes in Arrow's row format. The hash table holds
-//! nothing but slots and looks the keys up in their column, so a group of one bigint costs 8 bytes for its key and 5 to 10 for the table.
+//! nothing but slots and looks the keys up in their column, so a group of one bigint costs 8 bytes for its key and 11 to 16 for the table.
 //! The table's hash is its own: rows of one worker agree in some bits of `hash_rows`, which would crowd the table.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use super::codec::{Reader, damaged};
 use super::segments::Segments;
+use super::slot_table::SlotTable;
 use super::value::{Shape, array_of_words, canonical, fold, hash_bytes, shape, words};
 use crate::error::{Error, Kind, Result};
 
@@ -50,6 +49,9 @@ pub(in crate::dataflow::operator) fn key_table(types: &[DataType]) -> Result<Box
     }
     Ok(Box::new(RowKeys::new(types)?))
 }
+
+/// Rows whose cache misses overlap: as many as a core has loads in flight, a few times over.
+const BLOCK_ROWS: usize = 64;
 
 /// The one group of a global aggregate: slot 0.
 struct NoKey;
@@ -105,7 +107,7 @@ impl Slots {
 /// Keys of `N` columns of at most 64 bits.
 struct WordKeys<const N: usize> {
     types: Vec<DataType>,
-    table: HashTable<u32>,
+    table: SlotTable,
     keys: Segments<[u64; N]>,
     /// Bit `i`: column `i` is NULL (and its word 0). Grown with the first NULL.
     nulls: Option<Segments<u8>>,
@@ -122,24 +124,21 @@ where
     [u64; N]: Default,
 {
     fn new(types: &[DataType]) -> Self {
-        WordKeys { types: types.to_vec(), table: HashTable::new(), keys: Segments::new(), nulls: None, slots: Slots::default() }
+        WordKeys { types: types.to_vec(), table: SlotTable::default(), keys: Segments::new(), nulls: None, slots: Slots::default() }
     }
 
     #[inline]
-    fn find_or_insert(&mut self, key: [u64; N], nulls: u8) -> Result<u32> {
-        let (keys, masks) = (&self.keys, &self.nulls);
-        let mask = |slot: u32| masks.as_ref().map_or(0, |masks| masks[slot]);
-        let entry = self.table.entry(
-            hash_key(&key, nulls),
-            |&slot| keys[slot] == key && mask(slot) == nulls,
-            |&slot| hash_key(&keys[slot], mask(slot)),
-        );
-        let vacant = match entry {
-            Entry::Occupied(found) => return Ok(*found.get()),
-            Entry::Vacant(vacant) => vacant,
-        };
+    fn find_or_insert(&mut self, key: [u64; N], nulls: u8, hash: u64) -> Result<u32> {
+        match self.table.find(hash, |slot| self.keys[slot] == key && self.null_mask(slot) == nulls) {
+            Some(slot) => Ok(slot),
+            None => self.insert(key, nulls, hash),
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, key: [u64; N], nulls: u8, hash: u64) -> Result<u32> {
         let slot = self.slots.take()?;
-        vacant.insert(slot);
+        self.table.insert(hash, slot);
         self.keys.grow(slot as usize + 1);
         self.keys[slot] = key;
         if let Some(masks) = &mut self.nulls {
@@ -178,10 +177,18 @@ where
         if masks.is_some() {
             self.expect_nulls();
         }
-        for row in 0..rows {
-            let key = std::array::from_fn(|index| words[index][row]);
-            let slot = self.find_or_insert(key, masks.as_ref().map_or(0, |masks| masks[row]))?;
-            slots.push(slot);
+        let key = |row: usize| -> [u64; N] { std::array::from_fn(|index| words[index][row]) };
+        let mask = |row: usize| masks.as_ref().map_or(0, |masks| masks[row]);
+        let mut hashes = [0; BLOCK_ROWS];
+        for start in (0..rows).step_by(BLOCK_ROWS) {
+            let block = BLOCK_ROWS.min(rows - start);
+            for (row, hash) in hashes[..block].iter_mut().enumerate() {
+                *hash = hash_key(&key(start + row), mask(start + row));
+            }
+            self.table.touch(&hashes[..block], |slot| self.keys[slot][0]);
+            for (row, hash) in hashes[..block].iter().enumerate() {
+                slots.push(self.find_or_insert(key(start + row), mask(start + row), *hash)?);
+            }
         }
         Ok(())
     }
@@ -196,7 +203,7 @@ where
         if nulls != 0 {
             self.expect_nulls();
         }
-        self.find_or_insert(key, nulls)
+        self.find_or_insert(key, nulls, hash_key(&key, nulls))
     }
 
     fn encode(&self, slot: u32, output: &mut Vec<u8>) {
@@ -215,11 +222,8 @@ where
     }
 
     fn remove(&mut self, slot: u32) {
-        let hash = hash_key(&self.keys[slot], self.null_mask(slot));
-        if let Ok(found) = self.table.find_entry(hash, |other| *other == slot) {
-            found.remove();
-            self.slots.free.push(slot);
-        }
+        self.table.remove(hash_key(&self.keys[slot], self.null_mask(slot)), slot);
+        self.slots.free.push(slot);
     }
 
     fn clear(&mut self) {
@@ -233,7 +237,7 @@ where
     }
 
     fn bytes(&self) -> usize {
-        self.table.allocation_size()
+        self.table.bytes()
             + self.keys.bytes()
             + self.nulls.as_ref().map_or(0, Segments::bytes)
             + self.slots.free.capacity() * size_of::<u32>()
@@ -243,7 +247,7 @@ where
 /// Keys of any columns, in Arrow's row format.
 struct RowKeys {
     converter: RowConverter,
-    table: HashTable<u32>,
+    table: SlotTable,
     keys: Segments<Box<[u8]>>,
     slots: Slots,
     key_bytes: usize,
@@ -253,18 +257,16 @@ impl RowKeys {
     fn new(types: &[DataType]) -> Result<Self> {
         let fields = types.iter().map(|data_type| SortField::new(data_type.clone())).collect();
         let converter = RowConverter::new(fields)?;
-        Ok(RowKeys { converter, table: HashTable::new(), keys: Segments::new(), slots: Slots::default(), key_bytes: 0 })
+        Ok(RowKeys { converter, table: SlotTable::default(), keys: Segments::new(), slots: Slots::default(), key_bytes: 0 })
     }
 
     fn find_or_insert(&mut self, key: &[u8]) -> Result<u32> {
-        let keys = &self.keys;
-        let entry = self.table.entry(hash_bytes(key), |&slot| *keys[slot] == *key, |&slot| hash_bytes(&keys[slot]));
-        let vacant = match entry {
-            Entry::Occupied(found) => return Ok(*found.get()),
-            Entry::Vacant(vacant) => vacant,
-        };
+        let hash = hash_bytes(key);
+        if let Some(slot) = self.table.find(hash, |slot| *self.keys[slot] == *key) {
+            return Ok(slot);
+        }
         let slot = self.slots.take()?;
-        vacant.insert(slot);
+        self.table.insert(hash, slot);
         self.keys.grow(slot as usize + 1);
         self.keys[slot] = key.into();
         self.key_bytes += key.len();
@@ -297,12 +299,10 @@ impl KeyTable for RowKeys {
     }
 
     fn remove(&mut self, slot: u32) {
-        if let Ok(found) = self.table.find_entry(hash_bytes(&self.keys[slot]), |other| *other == slot) {
-            found.remove();
-            self.key_bytes -= self.keys[slot].len();
-            self.keys[slot] = Box::default();
-            self.slots.free.push(slot);
-        }
+        self.table.remove(hash_bytes(&self.keys[slot]), slot);
+        self.key_bytes -= self.keys[slot].len();
+        self.keys[slot] = Box::default();
+        self.slots.free.push(slot);
     }
 
     fn clear(&mut self) {
@@ -316,6 +316,6 @@ impl KeyTable for RowKeys {
     }
 
     fn bytes(&self) -> usize {
-        self.table.allocation_size() + self.keys.bytes() + self.key_bytes + self.slots.free.capacity() * size_of::<u32>()
+        self.table.bytes() + self.keys.bytes() + self.key_bytes + self.slots.free.capacity() * size_of::<u32>()
     }
 }

@@ -34,6 +34,7 @@ mod multiset;
 mod recompute;
 mod running;
 mod segments;
+mod slot_table;
 mod state;
 mod sums;
 #[cfg(test)]
