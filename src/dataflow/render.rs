@@ -19,6 +19,7 @@ use crate::dataflow::operator::hop::Hop;
 use crate::dataflow::operator::join::{Join, JoinSpec};
 use crate::dataflow::operator::map::Map;
 use crate::dataflow::operator::top_n::{TopN, TopNSpec};
+use crate::dataflow::operator::unnest::Unnest;
 use crate::dataflow::operator::window::{Window, WindowSpec};
 use crate::dataflow::operator::{Operator, Stateless};
 use crate::dataflow::packet::Packet;
@@ -73,15 +74,12 @@ impl<'scope> Renderer<'scope> {
             NodeKind::Expand { input, keys, sets } => {
                 self.stateless(input, "expand", Expand::new(keys.clone(), sets.clone(), Arc::clone(&node.schema)))
             }
+            NodeKind::Unnest { input, .. } => self.stateless(input, "unnest", unnest(node, &self.dataflow.errors)),
             NodeKind::Exchange { input, keys } => {
                 let flow = self.node(input);
                 if self.workers == 1 { flow } else { exchange(flow, keys.clone()) }
             }
-            NodeKind::Combine { input, keys, aggregates } => {
-                let combine =
-                    Combine::new(&input.schema, input.properties.append_only, keys.clone(), aggregates.clone(), Arc::clone(&node.schema));
-                self.stateless(input, "combine", combine)
-            }
+            NodeKind::Combine { input, .. } => self.stateless(input, "combine", combine(node)),
             NodeKind::Aggregate { input, keys, aggregates, combined } => {
                 let (schema, output, owner) = (Arc::clone(&input.schema), Arc::clone(&node.schema), self.worker == 0);
                 let append_only = input.properties.append_only;
@@ -190,6 +188,20 @@ impl<'scope> Renderer<'scope> {
             self.dataflow.progress.fail(format!("its state cannot be read back: {error}"));
         }
     }
+}
+
+fn combine(node: &Node) -> Result<Combine> {
+    let NodeKind::Combine { input, keys, aggregates } = &node.kind else {
+        return Err(Error::internal("not a combine"));
+    };
+    Combine::new(&input.schema, input.properties.append_only, keys.clone(), aggregates.clone(), Arc::clone(&node.schema))
+}
+
+fn unnest(node: &Node, errors: &RowErrorSink) -> Result<Unnest> {
+    let NodeKind::Unnest { lists, types, columns, outer, .. } = &node.kind else {
+        return Err(Error::internal("not an unnest"));
+    };
+    Unnest::new(lists, types, columns.clone(), *outer, Arc::clone(&node.schema), errors)
 }
 
 fn top_n(node: &Node) -> Result<TopN> {

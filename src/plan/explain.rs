@@ -90,6 +90,11 @@ fn describe(node: &Node) -> String {
             };
             format!("Expand to {}", sets.iter().map(set).collect::<Vec<_>>().join(", "))
         }
+        NodeKind::Unnest { lists, outer, .. } => {
+            let lists: Vec<&str> = lists.iter().map(|list| list.text.as_str()).collect();
+            let without = if *outer { ", keeping rows without elements" } else { "" };
+            format!("Unnest {}{without}", lists.join(", "))
+        }
         NodeKind::Exchange { input, keys } if keys.is_empty() => {
             format!("Exchange to one worker ({} columns)", input.schema.fields().len())
         }

@@ -18,6 +18,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::sql::planner::SqlToRel;
 use sqlparser::ast;
 
+use super::arrays;
 use super::errors::from_datafusion;
 use super::functions::{fit_text, type_name};
 use super::integers;
@@ -26,6 +27,7 @@ use super::node::Scalar;
 use super::planner::{Planner, planner_context};
 use super::resolve::{Names, Scope, schema_of};
 use super::strict::{as_operator, strict_expression};
+use super::table_functions::makes_rows;
 use super::text;
 use super::text_input::text_input;
 use crate::catalog::Column as TableColumn;
@@ -83,6 +85,7 @@ impl Planner {
     pub(super) fn logical_expression(&self, expr: &ast::Expr, schema: &DFSchema, scope: &Scope<'_>) -> Result<Expr> {
         let names = Names::new(self, *scope, 0);
         let mut marked = expr.clone();
+        arrays::rewrite_expression(&mut marked);
         integers::mark_expression(&mut marked);
         let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(&[]));
         let logical = logical.and_then(integers::unmark_expression).map_err(|error| from_datafusion(error, scope.text))?;
@@ -173,12 +176,12 @@ pub(super) fn expression_text(expr: &Expr) -> String {
                 Some(operator) => Transformed::yes(operator),
                 None => Transformed::no(Expr::ScalarFunction(call)),
             },
-            Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(column.name))),
+            Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(visible(&column.name)))),
             other => Transformed::no(other),
         })
     });
     let text = match plain.map(|transformed| transformed.data) {
-        Ok(Expr::Column(column)) => column.name,
+        Ok(Expr::Column(column)) => visible(&column.name).to_owned(),
         Ok(other) => other.human_display().to_string(),
         Err(_) => expr.to_string(),
     };
@@ -199,6 +202,7 @@ pub(super) fn refuse_volatile(expr: &Expr) -> Result<()> {
     let _ = expr.apply(|inner| {
         if let Expr::ScalarFunction(call) = inner
             && call.func.signature().volatility != datafusion::logical_expr::Volatility::Immutable
+            && !makes_rows(call.func.name())
         {
             found = Some(call.func.name().to_owned());
             return Ok(TreeNodeRecursion::Stop);

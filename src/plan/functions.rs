@@ -25,11 +25,14 @@ const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 
 /// The functions that we add to DataFusion's.
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
-    vec![
+    let mut functions = super::table_functions::all();
+    functions.extend(super::arrays::all());
+    functions.extend([
         Arc::new(ScalarUDF::from(TumbleStart::new())),
         Arc::new(ScalarUDF::from(HopStarts::new())),
         Arc::new(ScalarUDF::from(WithTies::new())),
-    ]
+    ]);
+    functions
 }
 
 /// Microseconds of an interval that always lasts equally long and longer than nothing: no months.

@@ -11,6 +11,7 @@ mod hop;
 mod join;
 mod support;
 mod top_n;
+mod unnest;
 mod window;
 
 use std::sync::Arc;

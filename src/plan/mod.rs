@@ -1,6 +1,7 @@
 //! Statement + catalog → `Node`; pure: reads no clock, file or socket.
 
 mod aggregates;
+mod arrays;
 mod data_type;
 mod distinct_on;
 mod dml;
@@ -23,10 +24,12 @@ mod resolve;
 mod rules;
 mod strict;
 mod subqueries;
+mod table_functions;
 #[cfg(test)]
 mod tests;
 mod text;
 mod text_input;
+mod values;
 mod with_ties;
 
 pub use data_type::sql_type;
@@ -36,7 +39,7 @@ pub use explain::{explain, notices};
 pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
 pub use node::{
     AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Moment, Node, NodeKind, OrderColumn, PackedColumn, Plan, Properties,
-    Ranking, Scalar, WindowCall, WindowMethod,
+    Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod,
 };
 pub use pg_catalog::prepare_catalog_query;
 pub use planner::{Bound, Planner, PlannerOptions};

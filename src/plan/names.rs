@@ -16,8 +16,12 @@ const HIDDEN: char = '\u{1}';
 /// The name of an expression without one.
 const NAMELESS: &str = "?column?";
 
+/// How DataFusion names the elements of a list: after the expression that makes it.
+const ELEMENTS_OF: (&str, &str) = ("__unnest_placeholder(", ",depth=1)");
+
 /// The name that the user sees.
 pub(super) fn visible(name: &str) -> &str {
+    let name = name.strip_prefix(ELEMENTS_OF.0).and_then(|name| name.strip_suffix(ELEMENTS_OF.1)).unwrap_or(name);
     name.split(HIDDEN).next().unwrap_or(name)
 }
 

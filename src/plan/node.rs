@@ -94,6 +94,19 @@ pub enum NodeKind {
         /// The sets.
         sets: Vec<GroupingSet>,
     },
+    /// Gives every row once for each element of its lists: NULL behind the end of a list that is shorter than the longest. Stateless.
+    Unnest {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Over the input's columns: what makes the lists.
+        lists: Vec<Scalar>,
+        /// The lists' types, each a List.
+        types: Vec<DataType>,
+        /// One per output column.
+        columns: Vec<UnnestColumn>,
+        /// A row whose lists are all empty or NULL comes out once, with NULL elements.
+        outer: bool,
+    },
     /// Moves every row to the worker that owns the hash of these columns; to worker 0 if there are none.
     Exchange {
         /// Where rows come from.
@@ -324,6 +337,17 @@ impl Ranking {
     }
 }
 
+/// Where a column of an unnest comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnnestColumn {
+    /// This column of the input, repeated.
+    Kept(usize),
+    /// The elements of this list.
+    Element(usize),
+    /// The place of the element in its list, from 1 (Int64); NULL in a row that stands for no element.
+    Ordinal,
+}
+
 /// One of several ways in which the same rows are grouped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupingSet {
@@ -493,6 +517,7 @@ impl Node {
             NodeKind::Map { input, .. }
             | NodeKind::Hop { input, .. }
             | NodeKind::Expand { input, .. }
+            | NodeKind::Unnest { input, .. }
             | NodeKind::Exchange { input, .. }
             | NodeKind::Combine { input, .. }
             | NodeKind::Aggregate { input, .. }

@@ -25,6 +25,7 @@ use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use sqlparser::ast;
 
 use super::aggregates;
+use super::arrays;
 use super::distinct_on::without_distinct_on;
 use super::errors::from_datafusion;
 use super::functions;
@@ -34,7 +35,9 @@ use super::resolve::{Names, ObjectSource, Scope};
 use super::rules::{all, maintainable};
 use super::strict::strict_plan;
 use super::subqueries::correlated_to_one_value;
+use super::table_functions;
 use super::text;
+use super::values;
 use super::with_ties::without_ties;
 use crate::catalog::View;
 use crate::error::{Error, Kind, Result};
@@ -90,6 +93,8 @@ impl Planner {
         }
         let runtime = runtime.build_arc().map_err(|error| from_datafusion(error, ""))?;
         let state = SessionStateBuilder::new()
+            // Asked before DataFusion's own.
+            .with_expr_planners(vec![Arc::new(arrays::ArrayPlanner)])
             .with_default_features()
             .with_runtime_env(runtime)
             .with_config(config(options.target_partitions))
@@ -129,6 +134,7 @@ impl Planner {
         let plan = correlated_to_one_value(plan).and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         let plan = plan.and_then(strict_plan).map_err(|error| from_datafusion(error, text))?;
         let plan = without_ties(without_distinct_on(plan)?)?;
+        let plan = arrays::maps_as_text(plan).map_err(|error| from_datafusion(error, text))?;
         let schema = output_schema(&plan);
         let mut depends_on = views;
         depends_on.extend(objects_of(&plan));
@@ -149,12 +155,15 @@ impl Planner {
         let attempt = |all: bool| {
             let mut named = expanded.clone();
             name_outputs(&mut named, all);
+            arrays::rewrite(&mut named);
+            table_functions::expand(&mut named).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            values::agree(&mut named);
             integers::mark(&mut named, assigned);
             let names = Names::new(self, *scope, depth);
             let mut context = planner_context(parameters);
             let statement = ast::Statement::Query(Box::new(named));
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context);
-            plan.and_then(integers::unmark).map(|plan| {
+            plan.and_then(integers::unmark).and_then(table_functions::without_lateral).and_then(table_functions::with_keys).map(|plan| {
                 let (views, system) = names.seen();
                 (plan, views, system)
             })

@@ -44,6 +44,18 @@ pub(super) fn expand(input: &Properties, id: usize) -> Properties {
     Properties { append_only: input.append_only, key, partitioning: input.partitioning.clone() }
 }
 
+/// A row comes out once per element: what is known of its own columns stays; `place` says where they stand. `ordinal`: a column that tells
+/// the elements of one row apart, which joins the key.
+pub(super) fn unnest(input: &Properties, place: impl Fn(&usize) -> Option<usize>, ordinal: Option<usize>) -> Properties {
+    let key = input.key.as_ref().zip(ordinal).and_then(|(key, ordinal)| {
+        let mut key = places(key, &place)?;
+        key.push(ordinal);
+        Some(key)
+    });
+    let partitioning = input.partitioning.as_ref().and_then(|columns| places(columns, &place));
+    Properties { append_only: input.append_only, key, partitioning }
+}
+
 /// The same rows elsewhere.
 pub(super) fn exchange(input: &Properties, keys: &[usize]) -> Properties {
     Properties { partitioning: Some(keys.to_vec()), ..input.clone() }

@@ -13,7 +13,7 @@ use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     AggregateUDF, Cast, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
@@ -25,6 +25,7 @@ use super::functions::{UnknownFunction, undefined_function};
 use super::integers;
 use super::planner::Planner;
 use super::strict::strict_expression;
+use super::table_functions;
 use crate::catalog::{Catalog, Column, Object, ObjectKind, View, nearest};
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, SqlType};
@@ -274,6 +275,10 @@ impl ContextProvider for Names<'_> {
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         self.state().expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        table_functions::planners()
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {

@@ -30,12 +30,19 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 
 use super::marks::MarksInLists;
 use super::subqueries::{OneValue, SubqueryMeaning};
+use super::table_functions::{SeriesInChunks, UnnestForgetsKeys};
 
 /// The rules for queries that run once: DataFusion's own, behind what gives subqueries their meaning.
 pub(super) fn all() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
         vec![Arc::new(SubqueryMeaning), Arc::new(RewriteSetComparison::new()), Arc::new(MarksInLists)];
-    rules.extend(Optimizer::new().rules);
+    for rule in Optimizer::new().rules {
+        if rule.name() == "optimize_projections" {
+            rules.push(Arc::new(UnnestForgetsKeys));
+        }
+        rules.push(rule);
+    }
+    rules.push(Arc::new(SeriesInChunks));
     rules
 }
 
@@ -61,6 +68,7 @@ pub(super) fn maintainable() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(PushDownFilter::new()),
         Arc::new(EliminateGroupByConstant::new()),
         Arc::new(CommonSubexprEliminate::new()),
+        Arc::new(UnnestForgetsKeys),
         Arc::new(OptimizeProjections::new()),
     ]
 }

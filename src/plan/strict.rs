@@ -2,7 +2,7 @@
 //! that is cast to a type whose values DataFusion keeps as any text or bytes.
 //!
 //! Runs over analysed expressions, where operands have one type. `+`, `-` and `*` of integers become calls of functions that check; a cast of text
-//! to uuid, json, jsonb, bytea, an array or a struct reads the text by the type's rules. Names and types of columns stay as they were. What
+//! to uuid, json, jsonb, bytea, an array or a struct reads the text by the type's rules, and an array or struct is written by those. Names and types of columns stay as they were. What
 //! fails is an error for the row: constant folding leaves such a call alone, a query ends with it, a view has NULL and a row error.
 
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::arrays::nested_as_text;
 use super::functions::type_name;
 use super::text_input::text_input;
 use crate::error::{Error, Kind};
@@ -74,6 +75,9 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
             if is_text(from.data_type()) && is_read(&target) && sql_type_of(&from) != target {
                 return Ok(Transformed::yes(text_input(*value, &target)));
             }
+            if is_text(field.data_type()) && is_nested(from.data_type()) {
+                return Ok(Transformed::yes(nested_as_text(*value, &from)));
+            }
             Ok(Transformed::no(Expr::Cast(Cast { expr: value, field })))
         }
         other => Ok(Transformed::no(other)),
@@ -86,6 +90,10 @@ fn is_integer(data_type: &DataType) -> bool {
 
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn is_nested(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::Struct(_) | DataType::Map(..))
 }
 
 /// Whether Arrow's own cast from text knows nothing of the type's rules.

@@ -32,4 +32,5 @@ pub use statement::{
     ColumnDefinition, Copy, CopySubject, CreateTable, CreateView, DropKind, ExplainKind, Insert, InsertConflict, Name, Parsed, Show,
     Statement,
 };
+pub use tokens::ROWS_FROM;
 pub use windows::expand_windows;

@@ -2,7 +2,7 @@
 //!
 //! Blanks and comments are dropped, and what sqlparser has no grammar for is written in words it knows:
 //! `'a'` newline `'b'` becomes one literal, `TABLE t` becomes `SELECT * FROM t`, and the first argument of a window
-//! table function (`TABLE t`, `t AS a`) becomes a name or a subquery. Every token keeps the place it came from.
+//! table function (`TABLE t`, `t AS a`) becomes a name or a subquery, and `ROWS FROM (…)` a call. Every token keeps the place it came from.
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
@@ -14,6 +14,9 @@ use crate::error::{Error, Kind, Result};
 /// Operators in a row at one level of parentheses. The tree for `a + b + c …` is as deep as the row is long, and
 /// walking a tree takes stack; generated conditions of some thousand terms are real.
 const OPERATORS_IN_A_ROW_MAX: usize = 4_000;
+
+/// What `ROWS FROM (f(…), …)` is called.
+pub const ROWS_FROM: &str = "rows_from";
 
 /// How much of the text an error quotes.
 const QUOTED_CHARACTERS_MAX: usize = 60;
@@ -64,7 +67,7 @@ fn push_joining_strings(tokens: &mut Vec<TokenWithSpan>, token: TokenWithSpan) {
 /// Checks one statement's tokens and rewrites what the header tells of.
 fn prepare(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     check_depth(text, &tokens)?;
-    Ok(expand_table_queries(expand_window_arguments(text, tokens)?))
+    Ok(expand_table_queries(expand_window_arguments(text, name_rows_from(tokens))?))
 }
 
 /// Refuses trees that would be too deep to walk.
@@ -111,6 +114,20 @@ fn is_operator(token: &Token) -> bool {
         Token::LParen | Token::RParen | Token::Comma | Token::SemiColon => false,
         _ => true,
     }
+}
+
+/// `ROWS FROM (f(…), g(…))` → a call of a function that has the calls for its arguments.
+fn name_rows_from(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is_start = |tokens: &[TokenWithSpan], index: usize| {
+        is_word(tokens, index, "rows")
+            && is_word(tokens, index + 1, "from")
+            && tokens.get(index + 2).is_some_and(|next| next.token == Token::LParen)
+    };
+    while let Some(index) = (0..tokens.len()).find(|index| is_start(&tokens, *index)) {
+        tokens[index].token = Token::make_word(ROWS_FROM, None);
+        tokens.remove(index + 1);
+    }
+    tokens
 }
 
 /// `TABLE t` where a query may stand → `SELECT * FROM t`.

@@ -12,6 +12,7 @@ mod ordered;
 pub mod output;
 pub mod rows;
 pub mod top_n;
+pub mod unnest;
 pub mod window;
 
 use crate::error::Result;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Unnest};
+use datafusion::logical_expr::{Expr, Projection, Unnest};
 
 use super::{Lowering, fields_of, scalar, support};
 use crate::error::{Error, Kind, Result};
@@ -15,16 +15,8 @@ use crate::plan::node::{Node, NodeKind, Scalar};
 use crate::plan::properties;
 
 impl Lowering<'_> {
-    pub(super) fn unnest(&mut self, unnest: &Unnest) -> Result<Node> {
-        let (Some((projection, list)), [only]) =
-            (projection_below(&unnest.input).zip(list_column(unnest)), unnest.list_type_columns.as_slice())
-        else {
-            return Err(support::unsupported("unnest()"));
-        };
-        let Some(call) = hop_call(&projection.expr[list]) else { return Err(support::unsupported("unnest()")) };
-        if only.1.depth != 1 {
-            return Err(support::unsupported("unnest() of nested arrays"));
-        }
+    /// The unnest of the call `call`, which makes column `list` of the projection below.
+    pub(super) fn hop(&mut self, unnest: &Unnest, projection: &Projection, list: usize, call: &ScalarFunction) -> Result<Node> {
         let [time, slide, size] = call.args.as_slice() else { return Err(support::unsupported("unnest()")) };
         let slide_us = interval(slide, "the slide of a window")?;
         let size_us = interval(size, "the size of a window")?;
@@ -68,28 +60,13 @@ impl Lowering<'_> {
     }
 }
 
-/// The projection that makes the list, seen through aliases.
-fn projection_below(plan: &LogicalPlan) -> Option<&Projection> {
-    match plan {
-        LogicalPlan::Projection(projection) => Some(projection),
-        LogicalPlan::SubqueryAlias(alias) => projection_below(&alias.input),
-        _ => None,
-    }
-}
-
-fn list_column(unnest: &Unnest) -> Option<usize> {
-    match (unnest.list_type_columns.as_slice(), unnest.struct_type_columns.as_slice()) {
-        ([(index, _)], []) => Some(*index),
-        _ => None,
-    }
-}
-
 fn output_of(unnest: &Unnest, list: usize) -> Result<usize> {
     let found = unnest.dependency_indices.iter().position(|from| *from == list);
     found.ok_or_else(|| Error::internal("an unnested column that is not in the output"))
 }
 
-fn hop_call(expr: &Expr) -> Option<&ScalarFunction> {
+/// The call that makes the starts of windows, if an expression is one.
+pub(super) fn hop_call(expr: &Expr) -> Option<&ScalarFunction> {
     match expr {
         Expr::Alias(alias) => hop_call(&alias.expr),
         Expr::ScalarFunction(call) if call.func.name() == HOP_STARTS => Some(call),

@@ -11,7 +11,7 @@ use super::{choose, once_in};
 const IDS: i64 = 40;
 
 /// The columns that every table has, in random order.
-const COLUMNS: [(&str, Kind); 7] = [
+const COLUMNS: [(&str, Kind); 9] = [
     ("k", Kind::Bigint),
     ("n", Kind::Int),
     ("s", Kind::Text),
@@ -19,6 +19,8 @@ const COLUMNS: [(&str, Kind); 7] = [
     ("f", Kind::Double),
     ("b", Kind::Boolean),
     ("ts", Kind::Timestamp),
+    ("a", Kind::Ints),
+    ("j", Kind::Json),
 ];
 
 /// What a column holds.
@@ -31,6 +33,10 @@ pub(super) enum Kind {
     Double,
     Boolean,
     Timestamp,
+    /// A few small numbers, some of them NULL.
+    Ints,
+    /// An array of small objects.
+    Json,
 }
 
 /// A table as this seed declared it.
@@ -59,6 +65,8 @@ impl Kind {
             Kind::Double => "DOUBLE PRECISION",
             Kind::Boolean => "BOOLEAN",
             Kind::Timestamp => "TIMESTAMP",
+            Kind::Ints => "INT[]",
+            Kind::Json => "JSONB",
         }
     }
 
@@ -74,12 +82,27 @@ impl Kind {
             Kind::Double if once_in(rng, 4) => format!("{}", f64::from(rng.random_range(-1000..1000)) / 10.0),
             Kind::Double => format!("{:?}", f64::from(rng.random_range(-40..40)) / 4.0),
             Kind::Boolean => choose(rng, &["TRUE", "FALSE"]).to_string(),
+            Kind::Ints => format!("'{{{}}}'", some(rng, |rng| small(rng, "NULL"))),
+            Kind::Json => {
+                let object = |rng: &mut StdRng| format!(r#"{{"p":{},"{}":"x"}}"#, small(rng, "null"), choose(rng, &["q", "r"]));
+                format!("'[{}]'", some(rng, object))
+            }
             Kind::Timestamp => {
                 let (minute, second) = (rng.random_range(0..4), rng.random_range(0..60));
                 format!("TIMESTAMP '2024-03-01 10:{minute:02}:{second:02}.{:03}'", rng.random_range(0..4) * 250)
             }
         }
     }
+}
+
+/// Up to three of what `element` makes.
+fn some(rng: &mut StdRng, element: impl Fn(&mut StdRng) -> String) -> String {
+    let elements: Vec<String> = (0..rng.random_range(0..4)).map(|_| element(rng)).collect();
+    elements.join(",")
+}
+
+fn small(rng: &mut StdRng, null: &str) -> String {
+    if once_in(rng, 6) { null.to_owned() } else { rng.random_range(-1..5).to_string() }
 }
 
 impl Column {
@@ -133,6 +156,7 @@ impl Table {
             (Kind::Bigint | Kind::Int | Kind::Numeric, 0) => format!("{} + 1", column.name),
             (Kind::Text, 0) => "coalesce(s, '') || 'x'".to_owned(),
             (Kind::Boolean, 0) if column.nullable => "NOT b".to_owned(),
+            (Kind::Ints, 0) => "a || 7".to_owned(),
             _ => column.value(rng),
         };
         format!("UPDATE {} SET {} = {value}{}", self.name, column.name, self.condition(rng))

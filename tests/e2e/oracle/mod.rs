@@ -3,6 +3,7 @@
 //! `ORACLE_SEEDS` says how many seeds run (200), `ORACLE_FIRST` which is the first, `ORACLE_STEPS` how many changes each makes. A failure
 //! prints its seed and every statement up to it; the same seed makes the same statements again.
 
+mod collections;
 mod data;
 mod queries;
 

@@ -6,13 +6,14 @@ use rand::rngs::StdRng;
 use crate::compare::View;
 
 use super::choose;
+use super::collections;
 use super::data::Table;
 
 /// A query of a random shape. Shapes over views are used once there are views they fit.
 pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> String {
     let (a, b) = (choose(rng, tables).name.clone(), choose(rng, tables).name.clone());
     let filter = predicate(rng, "");
-    match rng.random_range(0..65) {
+    match rng.random_range(0..75) {
         0 => format!("SELECT id, k + n AS x, upper(s) AS u, d * 2 AS d2, f FROM {a} WHERE {filter}"),
         1 => format!("SELECT CASE WHEN n > 2 THEN 'big' WHEN n IS NULL THEN s ELSE 'small' END AS size, coalesce(d, 0) AS d, b FROM {a}"),
         2 => format!("SELECT * FROM {a} WHERE {filter} AND {}", predicate(rng, "")),
@@ -72,6 +73,7 @@ pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> Stri
         31..=36 => windows(rng, &a, &filter),
         37..51 => join(rng, &a, &b),
         51..61 => aggregates(rng, &a, &filter),
+        65.. => collections::random(rng, &a, &b, &filter),
         _ => over_views(rng, views).unwrap_or_else(|| group(rng, &a, &filter)),
     }
 }

@@ -1,0 +1,84 @@
+//! What is said of arrays and rows in a query's text, in words that DataFusion's planner has.
+//!
+//! ```text
+//! x < ANY (a), x LIKE ANY (a)    ─▶  compare_any(x, '<', a), …
+//! x <> ALL (a)                   ─▶  compare_all(x, '<>', a)
+//! a[2:], a[:3], a[:]             ─▶  a[2:2147483647], a[1:3], a[1:2147483647]
+//! (r).field                      ─▶  (r)['field']
+//! ```
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{AccessExpr, Expr, Query, Subscript, Value, VisitMut, VisitorMut};
+
+use super::compare::{ALL, ANY};
+use crate::plan::names::normal;
+use crate::plan::table_functions::call;
+
+/// Rewrites a query.
+pub(in crate::plan) fn rewrite(query: &mut Query) {
+    let _ = query.visit(&mut Rewriter);
+}
+
+/// Rewrites an expression.
+pub(in crate::plan) fn rewrite_expression(expr: &mut Expr) {
+    let _ = expr.visit(&mut Rewriter);
+}
+
+struct Rewriter;
+
+impl VisitorMut for Rewriter {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let compared = match expr {
+            Expr::AnyOp { left, compare_op, right, .. } => Some((ANY, left, compare_op.to_string(), right)),
+            Expr::AllOp { left, compare_op, right } => Some((ALL, left, compare_op.to_string(), right)),
+            Expr::Like { negated: false, any: true, expr: left, pattern, escape_char: None } => Some((ANY, left, "~~".to_owned(), pattern)),
+            Expr::ILike { negated: false, any: true, expr: left, pattern, escape_char: None } => {
+                Some((ANY, left, "~~*".to_owned(), pattern))
+            }
+            _ => None,
+        };
+        if let Some((function, left, operator, right)) = compared {
+            if !is_query(right) {
+                *expr = call(function, vec![take(left), string(operator), take(right)]);
+            }
+        } else if let Expr::CompoundFieldAccess { access_chain, .. } = expr {
+            access_chain.iter_mut().for_each(complete);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_query(expr: &Expr) -> bool {
+    match expr {
+        Expr::Subquery(_) => true,
+        Expr::Nested(inner) => is_query(inner),
+        _ => false,
+    }
+}
+
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::value(Value::Null))
+}
+
+fn string(text: String) -> Expr {
+    Expr::value(Value::SingleQuotedString(text))
+}
+
+fn complete(access: &mut AccessExpr) {
+    match access {
+        AccessExpr::Dot(field @ Expr::Identifier(_)) => {
+            if let Expr::Identifier(name) = field {
+                *field = string(normal(name));
+            }
+        }
+        AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) => {
+            let number = |number: i32| Expr::value(Value::Number(number.to_string(), false));
+            lower_bound.get_or_insert_with(|| number(1));
+            upper_bound.get_or_insert_with(|| number(i32::MAX));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,238 @@
+//! Subqueries over an array of the row outside: `(SELECT max(x) FROM unnest(t.a) AS x)`, `EXISTS (SELECT … FROM unnest(t.a) …)`.
+//!
+//! What an aggregate or EXISTS stands over cannot be computed by pushing the outer rows below it. So the function is called for each different
+//! argument that the outer rows have, and the subquery picks those of its own row by an equality, which DataFusion's rules make a join of:
+//!
+//! ```text
+//! Unnest f(outer t.a)   ─▶   Filter key = outer t.a  ◀─  Unnest f(key)  ◀─  Distinct t.a as key  ◀─  t
+//! ```
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, Unnest};
+
+use super::{is_ordinals, makes_rows};
+use crate::plan::names::hidden;
+
+/// Numbers that make names unique start here: others are smaller.
+const FIRST_NUMBER: usize = 3_000_000;
+
+/// Arguments of one call that columns from outside stand in, at the most.
+const KEYS_MAX: usize = 16;
+
+/// Functions that make rows from NULL arguments too.
+const NOT_STRICT: [&str; 2] = ["string_to_table", "make_array"];
+
+/// A plan whose subqueries find their rows by equalities, where they called functions with columns from outside.
+pub(in crate::plan) fn with_keys(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let replaced = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Filter(_) | LogicalPlan::Projection(_) => {
+            let outer = Arc::new(node.inputs()[0].clone());
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                Ok(expr.transform_up(|inner| in_expression(inner, &outer))?.update_data(|expr| name.restore(expr)))
+            })
+        }
+        LogicalPlan::Join(mut join) => match in_relation(&join.right, &join.left)? {
+            Some(right) => {
+                join.right = Arc::new(right);
+                Ok(Transformed::yes(LogicalPlan::Join(join)))
+            }
+            None => Ok(Transformed::no(LogicalPlan::Join(join))),
+        },
+        other => Ok(Transformed::no(other)),
+    });
+    replaced.map(|replaced| replaced.data)
+}
+
+/// The right side of a LATERAL join.
+fn in_relation(right: &LogicalPlan, outer: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
+    Ok(match right {
+        LogicalPlan::Subquery(subquery) => {
+            keyed(&subquery.subquery, outer)?.map(|plan| LogicalPlan::Subquery(Subquery { subquery: Arc::new(plan), ..subquery.clone() }))
+        }
+        LogicalPlan::SubqueryAlias(alias) => match in_relation(&alias.input, outer)? {
+            Some(plan) => Some(LogicalPlanBuilder::from(plan).alias(alias.alias.clone())?.build()?),
+            None => None,
+        },
+        _ => None,
+    })
+}
+
+fn in_expression(expr: Expr, outer: &LogicalPlan) -> DataFusionResult<Transformed<Expr>> {
+    let replaced = |subquery: &Subquery| -> DataFusionResult<Option<Subquery>> {
+        Ok(keyed(&subquery.subquery, outer)?.map(|plan| Subquery { subquery: Arc::new(plan), ..subquery.clone() }))
+    };
+    Ok(match expr {
+        Expr::ScalarSubquery(subquery) => match replaced(&subquery)? {
+            Some(subquery) => Transformed::yes(Expr::ScalarSubquery(subquery)),
+            None => Transformed::no(Expr::ScalarSubquery(subquery)),
+        },
+        Expr::Exists(mut exists) => match replaced(&exists.subquery)? {
+            Some(subquery) => {
+                exists.subquery = subquery;
+                Transformed::yes(Expr::Exists(exists))
+            }
+            None => Transformed::no(Expr::Exists(exists)),
+        },
+        Expr::InSubquery(mut list) => match replaced(&list.subquery)? {
+            Some(subquery) => {
+                list.subquery = subquery;
+                Transformed::yes(Expr::InSubquery(list))
+            }
+            None => Transformed::no(Expr::InSubquery(list)),
+        },
+        Expr::SetComparison(mut comparison) => match replaced(&comparison.subquery)? {
+            Some(subquery) => {
+                comparison.subquery = subquery;
+                Transformed::yes(Expr::SetComparison(comparison))
+            }
+            None => Transformed::no(Expr::SetComparison(comparison)),
+        },
+        other => Transformed::no(other),
+    })
+}
+
+/// The subquery, if it calls functions with columns of `outer`.
+fn keyed(plan: &LogicalPlan, outer: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
+    let mut number = FIRST_NUMBER;
+    let replaced = plan.clone().transform_down(|node| {
+        number += KEYS_MAX;
+        Ok(match anchored(&node, outer, number)? {
+            Some(plan) => Transformed::new(plan, true, TreeNodeRecursion::Jump),
+            None => Transformed::no(node),
+        })
+    })?;
+    if !replaced.transformed {
+        return Ok(None);
+    }
+    // What stood for itself is now an ordinary relation with a correlated filter.
+    let bare = replaced.data.transform_up(|node| {
+        node.map_children(|child| match child {
+            LogicalPlan::Subquery(subquery) => Ok(Transformed::yes(Arc::unwrap_or_clone(subquery.subquery))),
+            other => Ok(Transformed::no(other)),
+        })
+    })?;
+    Ok(Some(bare.data))
+}
+
+/// A function in FROM with its alias, or one in the SELECT list, if it reads `outer`: called with keys, and filtered by them.
+fn anchored(node: &LogicalPlan, outer: &LogicalPlan, number: usize) -> DataFusionResult<Option<LogicalPlan>> {
+    match node {
+        LogicalPlan::Unnest(unnest) => match Keyed::new(unnest, outer, number)? {
+            Some(keyed) => keyed.filtered(keyed.plan.clone(), |column| column.clone()).map(Some),
+            None => Ok(None),
+        },
+        LogicalPlan::SubqueryAlias(alias) => {
+            let LogicalPlan::Projection(projection) = without_boundary(&alias.input) else { return Ok(None) };
+            let LogicalPlan::Unnest(unnest) = projection.input.as_ref() else { return Ok(None) };
+            let Some(keyed) = Keyed::new(unnest, outer, number)? else { return Ok(None) };
+            let columns = projection.expr.iter().cloned().chain(keyed.columns.iter().cloned().map(Expr::Column));
+            let plan =
+                LogicalPlanBuilder::from(keyed.plan.clone()).project(columns.collect::<Vec<_>>())?.alias(alias.alias.clone())?.build()?;
+            keyed.filtered(plan, |column| Column::new(Some(alias.alias.clone()), column.name.clone())).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn without_boundary(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Subquery(subquery) => without_boundary(&subquery.subquery),
+        other => other,
+    }
+}
+
+/// The rows of a function for each different argument, with the arguments.
+struct Keyed {
+    plan: LogicalPlan,
+    /// Where the arguments stand in the plan.
+    columns: Vec<Column>,
+    /// What they are to the subquery.
+    keys: Vec<Expr>,
+}
+
+impl Keyed {
+    /// `None`: the function does not read `outer`.
+    fn new(unnest: &Unnest, outer: &LogicalPlan, number: usize) -> DataFusionResult<Option<Keyed>> {
+        let LogicalPlan::Projection(projection) = unnest.input.as_ref() else { return Ok(None) };
+        let from_nothing = matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
+        let keys = keys_of(projection, outer.schema())?;
+        if !from_nothing || keys.is_empty() || keys.len() > KEYS_MAX {
+            return Ok(None);
+        }
+        let columns: Vec<Column> = (0..keys.len()).map(|index| Column::new_unqualified(hidden("key", number + index))).collect();
+        let own = keys.iter().zip(&columns).map(|(key, column)| Ok(owned(key.clone(), outer.schema())?.alias(column.name.clone())));
+        let values = LogicalPlanBuilder::from(outer.clone()).project(own.collect::<DataFusionResult<Vec<_>>>()?)?.distinct()?;
+        let mut exprs: Vec<Expr> = columns.iter().cloned().map(Expr::Column).collect();
+        for expr in &projection.expr {
+            let over_keys = expr.clone().transform_down(|inner| {
+                Ok(match keys.iter().position(|key| *key == inner) {
+                    Some(index) => Transformed::new(Expr::Column(columns[index].clone()), true, TreeNodeRecursion::Jump),
+                    None => Transformed::no(inner),
+                })
+            })?;
+            let name = expr.schema_name().to_string();
+            exprs.push(if over_keys.data.schema_name().to_string() == name { over_keys.data } else { over_keys.data.alias(name) });
+        }
+        let plan = values.project(exprs)?.unnest_columns_with_options(unnest.exec_columns.clone(), unnest.options.clone())?.build()?;
+        Ok(Some(Keyed { plan, columns, keys }))
+    }
+
+    /// Those rows of `plan` whose arguments are the subquery's own; `place` says where the arguments stand.
+    fn filtered(&self, plan: LogicalPlan, place: impl Fn(&Column) -> Column) -> DataFusionResult<LogicalPlan> {
+        let same = self.columns.iter().zip(&self.keys).map(|(column, key)| Expr::Column(place(column)).eq(key.clone()));
+        match conjunction(same) {
+            Some(condition) => LogicalPlanBuilder::from(plan).filter(condition)?.build(),
+            None => Ok(plan),
+        }
+    }
+}
+
+/// What decides which elements there are: the arguments of strict functions that read `outer`; of others the whole list.
+fn keys_of(projection: &Projection, outer: &DFSchema) -> DataFusionResult<Vec<Expr>> {
+    let mut keys: Vec<Expr> = Vec::new();
+    let mut add = |expr: &Expr| {
+        if reads(expr, outer) && !keys.contains(expr) {
+            keys.push(expr.clone());
+        }
+    };
+    for expr in &projection.expr {
+        expr.apply(|inner| {
+            Ok(match inner {
+                Expr::Alias(_) => TreeNodeRecursion::Continue,
+                _ if is_ordinals(inner) => TreeNodeRecursion::Continue,
+                Expr::ScalarFunction(call) if makes_rows(call.func.name()) && !NOT_STRICT.contains(&call.func.name()) => {
+                    call.args.iter().for_each(&mut add);
+                    TreeNodeRecursion::Jump
+                }
+                whole => {
+                    add(whole);
+                    TreeNodeRecursion::Jump
+                }
+            })
+        })?;
+    }
+    Ok(keys)
+}
+
+fn reads(expr: &Expr, outer: &DFSchema) -> bool {
+    expr.exists(|inner| Ok(matches!(inner, Expr::OuterReferenceColumn(_, column) if outer.has_column(column)))).unwrap_or(false)
+}
+
+/// The expression over the outer rows themselves.
+fn owned(expr: Expr, outer: &DFSchema) -> DataFusionResult<Expr> {
+    let owned = expr.transform_up(|inner| {
+        Ok(match inner {
+            Expr::OuterReferenceColumn(_, column) if outer.has_column(&column) => Transformed::yes(Expr::Column(column)),
+            other => Transformed::no(other),
+        })
+    });
+    owned.map(|owned| owned.data)
+}

@@ -1,0 +1,276 @@
+//! Set-returning functions in a query's text → what the planner understands.
+//!
+//! In FROM a call becomes LATERAL, so that it sees what stands left of it; in expressions it becomes `unnest` of the list. `ARRAY(SELECT …)`
+//! becomes an aggregate. A function's alias means its value too, if it has one: `… FROM jsonb_array_elements(j) AS e WHERE e = '1'`.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
+    JoinOperator, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit,
+    VisitMut, Visitor, VisitorMut, visit_expressions_mut,
+};
+
+use super::{Columns, SetFunction, find};
+use crate::error::{Error, Result};
+use crate::plan::functions::HOP_STARTS;
+use crate::plan::names::normal;
+use crate::sql::ROWS_FROM;
+
+/// Rewrites all set-returning functions of `query`, in subqueries too. Its columns have their names already.
+pub(in crate::plan) fn expand(query: &mut Query) -> Result<()> {
+    match query.visit(&mut Expander) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Expander;
+
+impl VisitorMut for Expander {
+    type Break = Error;
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        for (place, condition) in [("WHERE", &select.selection), ("HAVING", &select.having)] {
+            if condition.as_ref().is_some_and(returns_set) {
+                let error = Error::not_supported(format!("set-returning functions are not allowed in {place}"));
+                return ControlFlow::Break(error.hint("Move the function into FROM."));
+            }
+        }
+        let mut values = Vec::new();
+        for table in &mut select.from {
+            lateral(table, true, &mut values);
+        }
+        // A column of the alias's name would come first; the parser does not know columns.
+        for (alias, column) in values {
+            name_value(select, &alias, &column);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        if let FunctionArguments::Subquery(query) = &mut function.args
+            && function_name(&function.name) == "array"
+        {
+            *expr = array_of(std::mem::replace(query, empty_query()));
+            return ControlFlow::Continue(());
+        }
+        if function.over.is_none()
+            && let Some(set) = set_function(&function.name)
+        {
+            if matches!(set.columns, Columns::Defined { .. }) {
+                let error = Error::not_supported(format!("{} in the SELECT list is not supported", set.name));
+                return ControlFlow::Break(error.hint("Call it in FROM, with the columns' names and types behind AS."));
+            }
+            if !takes_windows(function) {
+                *expr = unnested(set, function.clone());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The set-returning function of this name.
+pub(super) fn set_function(name: &ObjectName) -> Option<&'static SetFunction> {
+    find(&function_name(name))
+}
+
+/// A function's name without `pg_catalog`, empty if it is in another schema.
+pub(super) fn function_name(name: &ObjectName) -> String {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(name)] => normal(name),
+        [ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(name)] if normal(schema) == "pg_catalog" => normal(name),
+        _ => String::new(),
+    }
+}
+
+/// A call of a function.
+pub(in crate::plan) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// Whether a call is what HOP has become: the plan is recognised by it.
+fn takes_windows(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(inner)))]
+        if function_name(&inner.name) == HOP_STARTS)
+}
+
+/// A call in an expression: the unnest of its list.
+fn unnested(set: &SetFunction, mut list: Function) -> Expr {
+    list.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', set.list))]);
+    let elements = call("unnest", vec![Expr::Function(list)]);
+    match set.mark {
+        Some(mark) => call(mark, vec![elements]),
+        None => elements,
+    }
+}
+
+/// The list of a call that `unnested` has changed: for calls within ROWS FROM, which are expressions to the parser.
+pub(super) fn list_within(expr: Expr) -> Option<(&'static SetFunction, Expr)> {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = &expr else { return None };
+    let name = function_name(name);
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))] = list.args.as_slice() else { return None };
+    if name != "unnest" {
+        return list_within(inner.clone());
+    }
+    let Expr::Function(made) = inner else { return None };
+    let made_by = function_name(&made.name);
+    let set = super::SET_FUNCTIONS.iter().find(|set| set.list == made_by && !matches!(set.columns, Columns::Defined { .. }))?;
+    Some((set, inner.clone()))
+}
+
+/// Whether a condition calls a set-returning function, not counting subqueries.
+fn returns_set(expr: &Expr) -> bool {
+    struct Search {
+        depth: usize,
+    }
+    impl Visitor for Search {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.depth += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.depth -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let calls = matches!(expr, Expr::Function(function) if function.over.is_none() && set_function(&function.name).is_some());
+            if calls && self.depth == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    expr.visit(&mut Search { depth: 0 }).is_break()
+}
+
+/// Makes the functions in FROM lateral where they may be, and collects the aliases that mean a value, with the value's column.
+fn lateral(table: &mut TableWithJoins, allowed: bool, values: &mut Vec<(Ident, Ident)>) {
+    lateral_factor(&mut table.relation, allowed, values);
+    for join in &mut table.joins {
+        // What stands right of these joins does not see what stands left.
+        let blind = matches!(join.join_operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_));
+        lateral_factor(&mut join.relation, allowed && !blind, values);
+    }
+}
+
+fn lateral_factor(factor: &mut TableFactor, allowed: bool, values: &mut Vec<(Ident, Ident)>) {
+    let (name, args, alias, with_ordinality) = match factor {
+        TableFactor::NestedJoin { table_with_joins, .. } => return lateral(table_with_joins, allowed, values),
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } => {
+            (name.clone(), args.args.clone(), alias.take(), *with_ordinality)
+        }
+        TableFactor::Function { name, args, alias, with_ordinality, .. } => (name.clone(), args.clone(), alias.take(), *with_ordinality),
+        TableFactor::UNNEST { array_exprs, alias, with_ordinality, with_offset: false, .. } => {
+            let args = array_exprs.iter().map(|array| FunctionArg::Unnamed(FunctionArgExpr::Expr(array.clone()))).collect();
+            (ObjectName::from(vec![Ident::new("unnest")]), args, alias.take(), *with_ordinality)
+        }
+        _ => return,
+    };
+    let set = set_function(&name);
+    if let (Some(set), Some(alias)) = (set, &alias)
+        && !with_ordinality
+        && (set.name != "unnest" || args.len() == 1)
+    {
+        let column = match (set.columns, alias.columns.as_slice()) {
+            (Columns::Value, []) => Some(Ident::new("value")),
+            (Columns::Value | Columns::Own, [only]) => Some(only.name.clone()),
+            _ => None,
+        };
+        values.extend(column.filter(|column| normal(column) != normal(&alias.name)).map(|column| (alias.name.clone(), column)));
+    }
+    if set.is_some() || function_name(&name) == ROWS_FROM {
+        *factor = TableFactor::Function { lateral: allowed, name, args, with_ordinality, alias };
+    } else if let TableFactor::Table { alias: own, .. } | TableFactor::Function { alias: own, .. } = factor {
+        *own = alias;
+    }
+}
+
+/// Writes `alias.column` where a select says `alias`.
+fn name_value(select: &mut Select, alias: &Ident, column: &Ident) {
+    let wanted = normal(alias);
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) = item
+            && matches!(expr, Expr::Identifier(ident) if normal(ident) == wanted)
+        {
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', wanted.clone()) };
+        }
+    }
+    let _ = visit_expressions_mut(select, |expr| {
+        if matches!(expr, Expr::Identifier(ident) if normal(ident) == wanted) {
+            *expr = Expr::CompoundIdentifier(vec![alias.clone(), column.clone()]);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+fn empty_query() -> Box<Query> {
+    Box::new(query("SELECT 1"))
+}
+
+fn query(text: &str) -> Query {
+    crate::plan::parse_query(text).expect("a constant text")
+}
+
+/// `ARRAY(query)`: the values of its column in its order, an empty array if there are none.
+fn array_of(mut inner: Box<Query>) -> Expr {
+    let order = if inner.limit_clause.is_none() { inner.order_by.take() } else { None };
+    let subquery = match aggregated(&inner, order.as_ref()) {
+        Some(aggregated) => aggregated,
+        None => {
+            inner.order_by = inner.order_by.or(order);
+            let mut around = query("SELECT array_agg(a) FROM (SELECT 1) AS q (a)");
+            if let SetExpr::Select(select) = around.body.as_mut()
+                && let Some(TableWithJoins { relation: TableFactor::Derived { subquery, .. }, .. }) = select.from.first_mut()
+            {
+                *subquery = inner;
+            }
+            around
+        }
+    };
+    call("coalesce", vec![Expr::Subquery(Box::new(subquery)), call("make_array", Vec::new())])
+}
+
+/// A plain query of one column with `array_agg` in the place of the column; its order goes into the call.
+fn aggregated(query: &Query, order: Option<&OrderBy>) -> Option<Query> {
+    let OrderByKind::Expressions(order) = &order?.kind else { return None };
+    let select = query.body.as_select()?;
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+    let (value, alias) = match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(value)] => (value, None),
+        [SelectItem::ExprWithAlias { expr, alias }] => (expr, Some(normal(alias))),
+        _ => return None,
+    };
+    let by_number = order.iter().any(|by| matches!(by.expr, Expr::Value(_)));
+    if by_number || grouped || select.having.is_some() || select.distinct.is_some() {
+        return None;
+    }
+    let order = order.iter().cloned().map(|mut by| {
+        if matches!(&by.expr, Expr::Identifier(name) if Some(normal(name)) == alias) {
+            by.expr = value.clone();
+        }
+        by
+    });
+    let mut aggregate = call("array_agg", vec![value.clone()]);
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut aggregate {
+        list.clauses.push(FunctionArgumentClause::OrderBy(order.collect()));
+    }
+    let mut query = query.clone();
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = vec![SelectItem::UnnamedExpr(aggregate)];
+    }
+    Some(query)
+}
