@@ -51,6 +51,8 @@ pub enum Kind {
     IndeterminateDatatype,
     /// `42P16`: a table definition that cannot be.
     InvalidTableDefinition,
+    /// `42P17`: a definition that cannot be, such as one that contains itself.
+    InvalidObjectDefinition,
     /// `2BP01`: other objects depend on it.
     DependentObjects,
     /// `22023`: a setting or option with a value that is not valid.
@@ -143,6 +145,7 @@ const KINDS: &[Kind] = &[
     Kind::UndefinedParameter,
     Kind::IndeterminateDatatype,
     Kind::InvalidTableDefinition,
+    Kind::InvalidObjectDefinition,
     Kind::DependentObjects,
     Kind::InvalidParameter,
     Kind::InvalidText,
@@ -208,6 +211,7 @@ impl Kind {
             Kind::UndefinedParameter => "42P02",
             Kind::IndeterminateDatatype => "42P18",
             Kind::InvalidTableDefinition => "42P16",
+            Kind::InvalidObjectDefinition => "42P17",
             Kind::DependentObjects => "2BP01",
             Kind::InvalidParameter => "22023",
             Kind::InvalidText => "22P02",

@@ -39,9 +39,7 @@ impl Catalog {
 
     /// Adds an object, or replaces the one of its number.
     pub fn insert(&mut self, object: Object) {
-        if let Some(before) = self.objects.get(&object.id) {
-            self.names.remove(&(before.schema.clone(), before.name.clone()));
-        }
+        self.forget_name(object.id);
         self.names.insert((object.schema.clone(), object.name.clone()), object.id);
         self.objects.insert(object.id, Arc::new(object));
         self.generation += 1;
@@ -49,9 +47,18 @@ impl Catalog {
 
     /// Takes an object out.
     pub fn remove(&mut self, id: ObjectId) {
-        if let Some(object) = self.objects.remove(&id) {
-            self.names.remove(&(object.schema.clone(), object.name.clone()));
+        self.forget_name(id);
+        if self.objects.remove(&id).is_some() {
             self.generation += 1;
+        }
+    }
+
+    /// Frees an object's name, unless another has it by now: two may change names at once.
+    fn forget_name(&mut self, id: ObjectId) {
+        let Some(object) = self.objects.get(&id) else { return };
+        let name = (object.schema.clone(), object.name.clone());
+        if self.names.get(&name) == Some(&id) {
+            self.names.remove(&name);
         }
     }
 
@@ -65,7 +72,7 @@ impl Catalog {
         self.objects.get(&id)
     }
 
-    /// All objects, in the order of their numbers, so each after those it depends on.
+    /// All objects, in the order of their numbers.
     pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
         self.objects.values()
     }
@@ -97,14 +104,32 @@ impl Catalog {
     /// The objects that depend on `id`, directly or through others, so that each stands before those it depends on.
     pub fn dependants_deep(&self, id: ObjectId) -> Vec<Arc<Object>> {
         let mut found = BTreeSet::from([id]);
-        // Numbers grow with time and an object names only older ones, so one pass upwards finds all.
-        for object in self.objects.values() {
-            if object.depends_on.iter().any(|dependency| found.contains(dependency)) {
-                found.insert(object.id);
-            }
+        let mut new = vec![id];
+        while let Some(id) = new.pop() {
+            new.extend(self.dependants(id).map(|object| object.id).filter(|dependant| found.insert(*dependant)));
         }
         found.remove(&id);
-        found.into_iter().rev().filter_map(|id| self.objects.get(&id).cloned()).collect()
+        let mut ordered = self.ordered(&found);
+        ordered.reverse();
+        ordered
+    }
+
+    /// These objects, each behind those of them that it depends on; otherwise in the order of their numbers. A view that was replaced may
+    /// depend on objects with higher numbers.
+    pub fn ordered(&self, ids: &BTreeSet<ObjectId>) -> Vec<Arc<Object>> {
+        let (mut done, mut ordered) = (BTreeSet::new(), Vec::with_capacity(ids.len()));
+        for id in ids {
+            self.place(*id, ids, &mut done, &mut ordered);
+        }
+        ordered
+    }
+
+    fn place(&self, id: ObjectId, wanted: &BTreeSet<ObjectId>, done: &mut BTreeSet<ObjectId>, ordered: &mut Vec<Arc<Object>>) {
+        let Some(object) = self.objects.get(&id).filter(|_| wanted.contains(&id) && done.insert(id)) else { return };
+        for dependency in &object.depends_on {
+            self.place(*dependency, wanted, done, ordered);
+        }
+        ordered.push(Arc::clone(object));
     }
 
     fn undefined(&self, schema: Option<&str>, name: &str) -> Error {

@@ -105,6 +105,21 @@ pub struct View {
     pub key: Option<Vec<usize>>,
     /// Rows are never retracted (materialised views).
     pub append_only: bool,
+    /// Its rows are thrown away (materialised views).
+    #[serde(default)]
+    pub discard: bool,
+}
+
+impl ObjectKind {
+    /// The columns, to be changed.
+    pub fn columns_mut(&mut self) -> Option<&mut Vec<Column>> {
+        match self {
+            ObjectKind::Schema => None,
+            ObjectKind::Table(table) => Some(&mut table.columns),
+            ObjectKind::Source(source) => Some(&mut source.columns),
+            ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&mut view.columns),
+        }
+    }
 }
 
 impl Object {

@@ -19,6 +19,14 @@ pub enum Command {
     Build(Arc<Dataflow>),
     /// Stop the dataflow that maintains this view.
     Drop(ObjectId),
+    /// The columns of a table or source stand elsewhere from the next epoch on: by their old positions the new ones. Sent when all earlier epochs
+    /// are finished everywhere and nobody hydrates from the object.
+    MoveColumns {
+        /// Whose.
+        object: ObjectId,
+        /// Those that a dataflow reads are still there.
+        places: Arc<[Option<usize>]>,
+    },
     /// Everything that enters in this epoch has been handed in, here; nothing else will.
     Tick(Arc<Tick>),
     /// Hand over what changed in the operators' state. Sent when all earlier epochs are finished everywhere, so the state is that of the last.

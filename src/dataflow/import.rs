@@ -51,6 +51,13 @@ impl Import {
         self.feed.is_some() || !self.waiting.is_empty()
     }
 
+    /// The object's columns stand elsewhere from now on.
+    pub(crate) fn move_columns(&mut self, places: &[Option<usize>]) {
+        for column in &mut self.columns {
+            *column = places[*column].expect("a column that a plan reads is not dropped");
+        }
+    }
+
     /// Takes changes of an epoch that is not closed.
     pub(crate) fn offer(&mut self, epoch: Epoch, changes: Changes) {
         assert!(epoch >= self.open, "changes of epoch {epoch} came after it was closed");

@@ -80,6 +80,10 @@ impl Worker {
         match command {
             Command::Build(dataflow) => self.build(timely, dataflow),
             Command::Drop(object) => self.remove(timely, object),
+            Command::MoveColumns { object, places } => {
+                let imports = self.dataflows.values_mut().flat_map(|running| &mut running.imports);
+                imports.filter(|import| import.object == object).for_each(|import| import.move_columns(&places));
+            }
             Command::Tick(tick) => self.tick(&tick),
             Command::Checkpoint { views, reply } => {
                 // The coordinator has gone if nobody listens: then there is no checkpoint to make.

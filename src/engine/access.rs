@@ -99,18 +99,13 @@ impl Session {
     /// Waits for the table's turn and holds it until the transaction ends. A table that somebody has written since the transaction's first read
     /// is refused: what it has read of it is not what it would change (snapshot isolation, the first committer wins).
     pub(crate) async fn hold_table(&mut self, catalog: &Catalog, table: ObjectId) -> Result<()> {
-        let relation = self.engine.relation(catalog, table)?;
+        self.engine.relation(catalog, table)?;
         if self.transaction.as_ref().is_some_and(|transaction| transaction.holds(table)) {
             return Ok(());
         }
-        let lock = Arc::clone(self.engine.table_locks.lock().entry(table).or_default());
-        let turn = match self.settings.duration_ms("lock_timeout") {
-            0 => lock.lock_owned().await,
-            limit => tokio::time::timeout(Duration::from_millis(limit), lock.lock_owned()).await.map_err(|_| {
-                Error::new(Kind::Deadlock, "waited too long for another transaction that writes the same table")
-                    .hint("Write tables in the same order everywhere, keep transactions short, or raise lock_timeout.")
-            })?,
-        };
+        let turn = self.turn(table).await?;
+        // Only now: whoever had the turn before may have altered the table.
+        let relation = self.engine.relation(catalog, table)?;
         let reads_at = self.transaction.as_ref().and_then(|transaction| transaction.reads_at.as_ref());
         if reads_at.is_some_and(|lease| lease.epoch() < relation.newest()) {
             return Err(Error::new(Kind::SerializationFailure, "could not serialize access due to concurrent update")
@@ -119,6 +114,18 @@ impl Session {
         }
         self.transaction.get_or_insert_with(Transaction::single).hold(table, relation, turn);
         Ok(())
+    }
+
+    /// Waits for a table's turn.
+    pub(crate) async fn turn(&self, table: ObjectId) -> Result<tokio::sync::OwnedMutexGuard<()>> {
+        let lock = Arc::clone(self.engine.table_locks.lock().entry(table).or_default());
+        match self.settings.duration_ms("lock_timeout") {
+            0 => Ok(lock.lock_owned().await),
+            limit => tokio::time::timeout(Duration::from_millis(limit), lock.lock_owned()).await.map_err(|_| {
+                Error::new(Kind::Deadlock, "waited too long for another transaction that writes the same table")
+                    .hint("Write tables in the same order everywhere, keep transactions short, or raise lock_timeout.")
+            }),
+        }
     }
 
     /// Makes what the transaction wrote durable and visible, and ends it.

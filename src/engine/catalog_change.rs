@@ -26,40 +26,61 @@ impl Engine {
 
     /// Adds objects, or replaces those of the same numbers.
     pub(crate) fn install(&self, objects: &[Object]) -> Result<()> {
-        let puts: Vec<(ObjectId, Vec<u8>)> =
-            objects.iter().map(|object| (object.id, serde_json::to_vec(object).expect("definitions always encode"))).collect();
-        self.store.put_objects(&puts, &[])?;
-        self.change_catalog(|catalog| {
-            for object in objects {
-                catalog.insert(object.clone());
-            }
-        });
-        Ok(())
+        self.change_definitions(objects, &[])
     }
 
     /// Takes objects out, with everything that is stored for them.
     pub(crate) fn uninstall(&self, objects: &[ObjectId]) -> Result<()> {
-        self.store.put_objects(&[], objects)?;
-        self.change_catalog(|catalog| {
-            for object in objects {
-                catalog.remove(*object);
-            }
-        });
+        self.change_definitions(&[], objects)
+    }
+
+    /// Takes objects out, with everything that is stored for them, and adds others or replaces those of the same numbers: in one write and at
+    /// one moment.
+    pub(crate) fn change_definitions(&self, puts: &[Object], gone: &[ObjectId]) -> Result<()> {
+        let encoded: Vec<(ObjectId, Vec<u8>)> = puts.iter().map(|object| (object.id, encoded(object))).collect();
+        self.store.put_objects(&encoded, gone)?;
+        self.show_definitions(puts, gone);
         Ok(())
     }
 
-    fn change_catalog(&self, change: impl FnOnce(&mut Catalog)) {
+    /// The same for definitions that are stored already.
+    pub(crate) fn show_definitions(&self, puts: &[Object], gone: &[ObjectId]) {
         let mut slot = self.catalog.write();
         let mut catalog = Catalog::clone(&slot);
-        change(&mut catalog);
+        gone.iter().for_each(|object| catalog.remove(*object));
+        puts.iter().for_each(|object| catalog.insert(object.clone()));
         *slot = Arc::new(catalog);
     }
+}
+
+/// Whether users cannot put anything into a schema.
+pub(crate) fn is_system_schema(name: &str) -> bool {
+    SYSTEM_SCHEMAS.contains(&name)
+}
+
+/// A definition as it is stored.
+pub(crate) fn encoded(object: &Object) -> Vec<u8> {
+    serde_json::to_vec(object).expect("definitions always encode")
 }
 
 impl Session {
     /// The schema that a new object of this name goes into, and whether the name is free there: `None` when it is taken and the statement
     /// says IF NOT EXISTS.
     pub(crate) fn free_name(&mut self, name: &Name, if_not_exists: bool) -> Result<Option<String>> {
+        let schema = self.creation_schema(name)?;
+        if self.engine.catalog().find_in(&schema, &name.name).is_none() {
+            return Ok(Some(schema));
+        }
+        let error = Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", name.name)).at(name.position);
+        if !if_not_exists {
+            return Err(error);
+        }
+        self.notice(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists, skipping", name.name)));
+        Ok(None)
+    }
+
+    /// The schema that a new object of this name goes into: one that is there, and not the server's own.
+    pub(crate) fn creation_schema(&self, name: &Name) -> Result<String> {
         let catalog = self.engine.catalog();
         let schema = match &name.schema {
             Some(schema) => schema.clone(),
@@ -76,15 +97,7 @@ impl Session {
         if !catalog.has_schema(&schema) {
             return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist")).at(name.position));
         }
-        if catalog.find_in(&schema, &name.name).is_none() {
-            return Ok(Some(schema));
-        }
-        let error = Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", name.name)).at(name.position);
-        if !if_not_exists {
-            return Err(error);
-        }
-        self.notice(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists, skipping", name.name)));
-        Ok(None)
+        Ok(schema)
     }
 
     /// The object that a name stands for.

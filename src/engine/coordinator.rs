@@ -16,6 +16,7 @@ use crate::engine::clock::{EpochClock, Write};
 use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::error::Result;
+use crate::plan::Plan;
 use crate::state::{CheckpointData, Leases, Relation, Store, fatal};
 use crate::types::{Changes, Clock, Epoch, ObjectId, OnConflict};
 
@@ -46,6 +47,10 @@ pub(crate) enum Request {
     Build(Box<BuildView>),
     /// Stop everything that belongs to these objects.
     Drop { objects: Vec<ObjectId>, reply: tokio::sync::oneshot::Sender<()> },
+    /// A table or source gets other columns.
+    AlterColumns(Box<AlterColumns>),
+    /// A table that a connector fills is called otherwise.
+    Rename { table: ObjectId, name: String },
     /// Start to fill a table from its connector.
     FillTable {
         recipe: SourceRecipe,
@@ -63,6 +68,26 @@ pub(crate) enum Request {
     Checkpoint { reply: tokio::sync::oneshot::Sender<()> },
     /// Make a last checkpoint and end.
     Stop { reply: tokio::sync::oneshot::Sender<()> },
+}
+
+/// Other columns for a table or source. Nobody writes the table, no view that reads it is hydrating.
+pub(crate) struct AlterColumns {
+    pub(crate) object: ObjectId,
+    /// Makes the rows with the new columns, of a table.
+    pub(crate) rewrite: Option<Box<dyn FnOnce() -> Result<Relation> + Send>>,
+    /// How to read it from now on, if it is read from outside.
+    pub(crate) recipe: Option<SourceRecipe>,
+    /// By the old positions of columns the new ones.
+    pub(crate) places: Arc<[Option<usize>]>,
+    /// Views that read it, with their plans over the new positions.
+    pub(crate) plans: Vec<(ObjectId, Plan)>,
+    /// What is stored with the rows, in one write.
+    pub(crate) definitions: Vec<(ObjectId, Vec<u8>)>,
+    /// What goes with the same write.
+    pub(crate) gone: Vec<ObjectId>,
+    /// Shows the new definitions to everyone.
+    pub(crate) show: Box<dyn FnOnce() + Send>,
+    pub(crate) reply: tokio::sync::oneshot::Sender<Result<()>>,
 }
 
 /// A view to be built.
@@ -226,6 +251,12 @@ impl Coordinator {
                 self.remove(&objects);
                 answer(reply);
             }
+            Request::AlterColumns(alter) => self.alter_columns(*alter),
+            Request::Rename { table, name } => {
+                if let Some(table) = self.tables.get_mut(&table) {
+                    table.name = name;
+                }
+            }
             Request::FillTable { recipe, table, relation, on_conflict, report, from } => {
                 match RunningSource::start(recipe.clone(), from, Arc::clone(&report), Arc::clone(&self.wake)) {
                     Ok(source) => drop(self.tables.insert(recipe.id, FilledTable { name: table, source, relation, on_conflict })),
@@ -283,12 +314,12 @@ impl Coordinator {
     /// Views that stopped by themselves, and those that read one: each stands behind what it reads.
     fn note_failures(&self) {
         for view in self.views.values().filter(|view| !matches!(view.status(), ViewStatus::Failed(_))) {
-            let upstream = view.plan.root.imports().into_iter().find_map(|import| {
+            let upstream = view.plan().root.imports().into_iter().find_map(|import| {
                 let upstream = self.views.get(&import)?;
-                matches!(upstream.status(), ViewStatus::Failed(_)).then(|| format!("it reads \"{}\", which has failed", upstream.name))
+                matches!(upstream.status(), ViewStatus::Failed(_)).then(|| format!("it reads \"{}\", which has failed", upstream.name()))
             });
             if let Some(cause) = view.progress.failure().or(upstream) {
-                tracing::error!(view = view.name, %cause, "a view has failed");
+                tracing::error!(view = %view.name(), %cause, "a view has failed");
                 view.progress.fail(cause.clone());
                 view.set_status(ViewStatus::Failed(cause));
             }
@@ -434,7 +465,7 @@ impl Coordinator {
         let mut feeds: BTreeMap<u32, Arc<dyn Feed>> = BTreeMap::new();
         for (object, from) in imports {
             let nodes: Vec<u32> =
-                view.plan.root.import_nodes().into_iter().filter(|(_, read)| *read == object).map(|(node, _)| node).collect();
+                view.plan().root.import_nodes().into_iter().filter(|(_, read)| *read == object).map(|(node, _)| node).collect();
             match from {
                 ImportFrom::Relation(relation) if restore.is_none() => {
                     for node in nodes {
@@ -455,7 +486,7 @@ impl Coordinator {
         }
         let dataflow = Dataflow {
             object: view.id,
-            plan: view.plan.clone(),
+            plan: Plan::clone(&view.plan()),
             target: view.relation.clone(),
             first,
             last,
@@ -492,7 +523,7 @@ impl Coordinator {
             self.tables.remove(object);
         }
         // A source that nobody reads any more stops; the next view replays it up to there, and goes on.
-        let wanted: Vec<ObjectId> = self.views.values().flat_map(|view| view.plan.root.imports()).collect();
+        let wanted: Vec<ObjectId> = self.views.values().flat_map(|view| view.plan().root.imports()).collect();
         self.sources.retain(|id, source| {
             let keep = wanted.contains(id);
             if !keep {
@@ -508,6 +539,11 @@ impl Coordinator {
         if self.recovering || !self.setting.store.is_durable() || self.ticked == self.checkpointed {
             return;
         }
+        self.cut(Vec::new(), Vec::new());
+    }
+
+    /// A checkpoint with which definitions change or go.
+    fn cut(&mut self, definitions: Vec<(ObjectId, Vec<u8>)>, dropped: Vec<ObjectId>) {
         let started = Instant::now();
         self.quiesce();
         let epoch = self.ticked;
@@ -520,7 +556,7 @@ impl Coordinator {
         let ready: Vec<ObjectId> = ready.into_iter().filter(sound).collect();
         parts.iter_mut().for_each(|part| part.operators.retain(|(operator, _)| ready.contains(&operator.object)));
         let cut = started.elapsed();
-        let data = self.checkpoint_data(epoch, &ready, parts);
+        let data = CheckpointData { definitions, dropped, ..self.checkpoint_data(epoch, &ready, parts) };
         if let Err(error) = self.setting.store.checkpoint(&data) {
             fatal("the checkpoint could not be written", &error);
         }
@@ -538,13 +574,64 @@ impl Coordinator {
         let mut offsets: Vec<(ObjectId, Vec<u8>)> =
             running.chain(filled).map(|(id, report)| (id, report.lock().position.encoded())).collect();
         // A view's entry says that its state is part of the checkpoint; without one it is computed anew.
-        offsets.extend(self.views.iter().map(|(id, view)| (*id, if ready.contains(id) { view.mark.clone() } else { Vec::new() })));
+        offsets.extend(self.views.iter().map(|(id, view)| (*id, if ready.contains(id) { view.mark() } else { Vec::new() })));
         CheckpointData {
             epoch,
             workers: self.workers.count(),
             operators: parts.into_iter().flat_map(|part| part.operators).collect(),
             relations,
             offsets,
+            ..CheckpointData::default()
+        }
+    }
+
+    /// Gives a table or source other columns, between two epochs: rows, imports, readers from outside, and what is stored.
+    fn alter_columns(&mut self, alter: AlterColumns) {
+        let AlterColumns { object, rewrite, recipe, places, plans, definitions, gone, show, reply } = alter;
+        self.tick();
+        self.quiesce();
+        let rewritten = match rewrite.map(|rewrite| rewrite()).transpose() {
+            Ok(rewritten) => rewritten.map(Arc::new),
+            Err(error) => return reply.send(Err(error)).unwrap_or_default(),
+        };
+        self.remove(&gone);
+        {
+            let mut relations = self.setting.relations.lock();
+            gone.iter().for_each(|id| drop(relations.remove(id)));
+            if let Some(relation) = &rewritten {
+                relations.insert(object, Arc::clone(relation));
+            }
+        }
+        self.workers.broadcast(&Command::MoveColumns { object, places });
+        for (view, plan) in plans {
+            if let Some(view) = self.views.get(&view) {
+                view.move_plan(plan);
+            }
+        }
+        if let Some(recipe) = recipe {
+            self.read_anew(&recipe, rewritten);
+        }
+        show();
+        if self.setting.store.is_durable() {
+            self.cut(definitions, gone);
+        }
+        reply.send(Ok(())).unwrap_or_default();
+    }
+
+    /// Goes on reading from outside by another recipe, from where it is: what waits in the queue was decoded by the old one and is read again.
+    fn read_anew(&mut self, recipe: &SourceRecipe, relation: Option<Arc<Relation>>) {
+        let Some(running) = self.sources.get_mut(&recipe.id).or(self.tables.get_mut(&recipe.id).map(|table| &mut table.source)) else {
+            return;
+        };
+        let report = Arc::clone(&running.report);
+        running.stop("idle".to_owned());
+        let from = report.lock().position.clone();
+        match RunningSource::start(recipe.clone(), from, Arc::clone(&report), Arc::clone(&self.wake)) {
+            Ok(source) => *running = source,
+            Err(error) => report.lock().status = format!("failed: {error}"),
+        }
+        if let (Some(table), Some(relation)) = (self.tables.get_mut(&recipe.id), relation) {
+            table.relation = relation;
         }
     }
 

@@ -18,7 +18,10 @@ impl Session {
     /// COPY … FROM STDIN: says which columns the lines have.
     pub(crate) async fn copy_from(&mut self, name: &Name, columns: &[String], format: &CopyFormat) -> Result<Outcome> {
         let object = self.find(name)?;
-        let table = writable(&object).map_err(|error| error.at(name.position))?;
+        writable(&object).map_err(|error| error.at(name.position))?;
+        self.hold_table(&self.engine.catalog(), object.id).await?;
+        let object = self.engine.catalog().get(object.id).cloned().unwrap_or(object);
+        let table = writable(&object)?;
         let positions: Vec<usize> = if columns.is_empty() {
             (0..table.columns.len()).filter(|position| table.columns[*position].generated.is_none()).collect()
         } else {
@@ -32,8 +35,6 @@ impl Session {
         if let Some(generated) = positions.iter().map(|position| &table.columns[*position]).find(|column| column.generated.is_some()) {
             return Err(Error::new(Kind::InvalidColumnReference, format!("column \"{}\" is a generated column", generated.name)));
         }
-        let catalog = self.engine.catalog();
-        self.hold_table(&catalog, object.id).await?;
         let wanted: Vec<Column> = positions.iter().map(|position| table.columns[*position].clone()).collect();
         let target = CopyTarget { table: object.id, columns: positions };
         Ok(Outcome::CopyIn { columns: schema_of(&wanted), format: format.clone(), target })

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use parking_lot::Mutex;
 
-use crate::catalog::{Catalog, Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
+use crate::catalog::{Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
 use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
 use crate::engine::clock::Write;
@@ -21,7 +21,7 @@ use crate::engine::view::RunningView;
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{NoSystemRelations, Plan, Scalar, Scope, schema_of, sql_type};
-use crate::sql::{CreateTable, CreateView, Parsed};
+use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed};
 use crate::state::Relation;
 use crate::types::{Changes, Epoch, ObjectId, OnConflict, sql_type_of};
 
@@ -50,8 +50,10 @@ impl Session {
         let key = key_positions(create, &columns)?;
         let on_conflict = conflict_policy(create)?;
         let table = Table { columns: with_key_not_null(columns, &key), key, on_conflict, append_only: create.append_only, connector: None };
-        let (_, rows) = self.run_planned(&planned, &[]).await?;
-        let rows = collected(rows).await?;
+        let rows = match create.with_data {
+            true => collected(self.run_planned(&planned, &[]).await?.1).await?,
+            false => Vec::new(),
+        };
         let engine = Arc::clone(&self.engine);
         let _one_at_a_time = engine.ddl.lock().await;
         let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
@@ -109,14 +111,13 @@ impl Session {
     }
 
     pub(crate) async fn create_view(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<()> {
-        if create.or_replace {
-            return Err(Error::not_supported("OR REPLACE of views").hint("DROP the view and create it again."));
-        }
         if create.emit_on_window_close {
             return Err(Error::not_supported("EMIT ON WINDOW CLOSE").hint("Leave it out: the view then shows every window as it grows."));
         }
-        let discard = discard_option(create)?;
         let engine = Arc::clone(&self.engine);
+        if create.or_replace && self.replace_view(create, parsed, materialized).await?.is_some() {
+            return Ok(());
+        }
         loop {
             let one_at_a_time = engine.ddl.lock().await;
             let Some((mut object, plan)) = self.view_object(create, parsed, materialized)? else { return Ok(()) };
@@ -134,7 +135,7 @@ impl Session {
             for (message, hint) in crate::plan::notices(&plan) {
                 self.notice(Error::new(Kind::ObjectState, message).hint(hint));
             }
-            let running = match engine.start_view(&object, plan, discard).await {
+            let running = match engine.start_view(&object, plan).await {
                 Ok(running) => running,
                 Err(error) => {
                     engine.uninstall(&[object.id])?;
@@ -149,6 +150,18 @@ impl Session {
     /// The view as the catalog is to have it, without a number, and its plan if it is to be maintained; `None` if there is nothing to do.
     fn view_object(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<Option<(Object, Option<Plan>)>> {
         let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(None) };
+        self.view_definition(create, parsed, schema, materialized).map(Some)
+    }
+
+    /// The view that a statement defines, without a number, and its plan if it is to be maintained.
+    pub(crate) fn view_definition(
+        &mut self,
+        create: &CreateView,
+        parsed: &Parsed,
+        schema: String,
+        materialized: bool,
+    ) -> Result<(Object, Option<Plan>)> {
+        let discard = discard_option(create)?;
         let engine = &self.engine;
         let catalog = engine.catalog();
         let search_path = self.settings.search_path();
@@ -166,11 +179,12 @@ impl Session {
             search_path,
             key: plan.as_ref().and_then(|plan| plan.root.properties.key.clone()),
             append_only: plan.as_ref().is_some_and(|plan| plan.root.properties.append_only),
+            discard,
         };
         let kind = if materialized { ObjectKind::MaterializedView(view) } else { ObjectKind::View(view) };
         let object =
             Object { id: 0, schema, name: create.name.name.clone(), sql: parsed.text.clone(), depends_on: bound.depends_on.clone(), kind };
-        Ok(Some((object, plan)))
+        Ok((object, plan))
     }
 
     /// A view that is ready at once needs no word; one that reads a lot first gets a notice.
@@ -180,7 +194,8 @@ impl Session {
         }
         let (rows, total) = view.progress.hydration();
         let of = total.map_or_else(String::new, |total| format!(" of {total}"));
-        let notice = Error::new(Kind::ObjectState, format!("materialized view \"{}\" is being filled: {rows} rows{of} so far", view.name));
+        let notice =
+            Error::new(Kind::ObjectState, format!("materialized view \"{}\" is being filled: {rows} rows{of} so far", view.name()));
         self.notice(notice.hint("Queries on it wait until it is ready; SELECT * FROM tidemill.progress shows how far it is."));
         Ok(())
     }
@@ -189,7 +204,7 @@ impl Session {
 impl Engine {
     /// Checks a connector's options and makes it ready to read. Gives the object's columns too: the connector's own where the statement
     /// declared none, those of the primary key NOT NULL. Talks to the outside world, so not on a thread of the runtime.
-    async fn recipe(
+    pub(crate) async fn recipe(
         &self,
         id: ObjectId,
         columns: Vec<Column>,
@@ -275,7 +290,8 @@ impl Engine {
     }
 
     /// Starts to maintain a new view.
-    async fn start_view(&self, object: &Object, plan: Plan, discard: bool) -> Result<Arc<RunningView>> {
+    async fn start_view(&self, object: &Object, plan: Plan) -> Result<Arc<RunningView>> {
+        let discard = matches!(&object.kind, ObjectKind::MaterializedView(view) if view.discard);
         let view = self.announce_view(object, plan, discard, None);
         if let Err(error) = self.build_view(&view, None).await {
             self.views.write().remove(&object.id);
@@ -299,7 +315,7 @@ impl Engine {
 
     /// Has the workers maintain a view that was announced. `restore`: the checkpoint that holds its state.
     pub(crate) async fn build_view(&self, view: &Arc<RunningView>, restore: Option<Epoch>) -> Result<()> {
-        let imports = self.imports(&view.plan)?;
+        let imports = self.imports(&view.plan())?;
         let (reply, built) = tokio::sync::oneshot::channel();
         let errors = self.row_errors.sink(view.id);
         self.ask(Request::Build(Box::new(BuildView { view: Arc::clone(view), errors, imports, restore, reply })))?;
@@ -329,7 +345,7 @@ impl Engine {
     }
 
     /// Every DEFAULT and generated column must be an expression over the table's own columns.
-    fn check_expressions(&self, columns: &[Column]) -> Result<()> {
+    pub(crate) fn check_expressions(&self, columns: &[Column]) -> Result<()> {
         for column in columns {
             if let Some(default) = &column.default {
                 self.constant(default, &column.sql_type)?;
@@ -358,6 +374,11 @@ pub(crate) fn new_table_relation(table: &Table) -> Relation {
     Relation::new(schema_of(&table.columns), key, table.append_only, 1)
 }
 
+/// An empty relation that takes the place of one without rows.
+pub(crate) fn empty_like(before: &Relation, schema: arrow::datatypes::SchemaRef, key: Option<Vec<usize>>) -> Relation {
+    Relation::new(schema, key, before.append_only(), before.shards()).stored_anew()
+}
+
 fn refuse_unfinished(create: &CreateTable) -> Result<()> {
     if create.watermark.is_some() {
         return Err(Error::not_supported("WATERMARK FOR").hint("Leave the clause out: windows then show every row as it arrives."));
@@ -365,21 +386,25 @@ fn refuse_unfinished(create: &CreateTable) -> Result<()> {
     Ok(())
 }
 
+/// A column as the catalog has it.
+pub(crate) fn column_definition(definition: &ColumnDefinition) -> Result<Column> {
+    let data_type = definition.data_type.as_ref();
+    let data_type =
+        data_type.ok_or_else(|| Error::new(Kind::Syntax, format!("column \"{}\" has no type", definition.name)).at(definition.position))?;
+    Ok(Column {
+        name: definition.name.clone(),
+        sql_type: sql_type(data_type).map_err(|error| error.at(definition.position))?,
+        not_null: definition.not_null,
+        default: definition.default.as_ref().map(ToString::to_string),
+        generated: definition.generated.as_ref().map(ToString::to_string),
+        include: None,
+    })
+}
+
 fn declared_columns(create: &CreateTable) -> Result<Vec<Column>> {
     let mut columns: Vec<Column> = Vec::new();
     for definition in &create.columns {
-        let data_type = definition
-            .data_type
-            .as_ref()
-            .ok_or_else(|| Error::new(Kind::Syntax, format!("column \"{}\" has no type", definition.name)).at(definition.position))?;
-        let column = Column {
-            name: definition.name.clone(),
-            sql_type: sql_type(data_type).map_err(|error| error.at(definition.position))?,
-            not_null: definition.not_null,
-            default: definition.default.as_ref().map(ToString::to_string),
-            generated: definition.generated.as_ref().map(ToString::to_string),
-            include: None,
-        };
+        let column = column_definition(definition)?;
         if columns.iter().any(|other| other.name == column.name) {
             return Err(
                 Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", column.name)).at(definition.position)
@@ -494,12 +519,4 @@ fn view_columns(create: &CreateView, schema: &arrow::datatypes::Schema) -> Resul
         columns.push(Column { name, sql_type: sql_type_of(field), not_null: false, default: None, generated: None, include: None });
     }
     Ok(columns)
-}
-
-/// What the catalog and a plan must agree on for a stored view.
-pub(crate) fn plan_stored(engine: &Engine, catalog: &Catalog, view: &View) -> Result<Plan> {
-    let query = crate::plan::parse_query(&view.query)?;
-    let scope = Scope { catalog, search_path: &view.search_path, relations: &NoSystemRelations, text: &view.query };
-    let bound = engine.planner.query(&query, &scope, &[])?;
-    engine.planner.view(&bound, catalog)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 
 use crate::catalog::{Object, ObjectKind, Table};
@@ -36,10 +37,18 @@ impl Session {
 
     /// Runs INSERT, UPDATE or DELETE.
     pub(crate) async fn run_change(&mut self, parsed: &Parsed, declared: &[Option<SqlType>], parameters: &[ArrayRef]) -> Result<Outcome> {
-        let change = self.plan_change(parsed, declared)?;
+        let mut change = self.plan_change(parsed, declared)?;
+        writable(&change.object)?;
+        self.hold_table(&self.engine.catalog(), change.object.id).await?;
+        // Nobody alters it from now on; somebody may have before.
+        let held = change.object.id;
+        if !self.engine.catalog().get(held).is_some_and(|now| Arc::ptr_eq(now, &change.object)) {
+            change = self.plan_change(parsed, declared)?;
+            if change.object.id != held {
+                return Err(Error::new(Kind::SerializationFailure, "the table was renamed meanwhile").hint("Try again."));
+            }
+        }
         let table = writable(&change.object)?.clone();
-        let catalog = self.engine.catalog();
-        self.hold_table(&catalog, change.object.id).await?;
         let rows = self.collect(&change.rows, parameters).await?;
         let written = match &parsed.statement {
             Statement::Insert(insert) => self.insert_rows(&change.object, &table, insert, rows, &parsed.text)?,
@@ -160,7 +169,7 @@ impl Session {
         }
         let affected = rows.num_rows();
         providers.batch(table, rows);
-        let provider = |id| providers.get(id);
+        let provider = |id, columns: &SchemaRef| providers.get(id, columns);
         let (schema, rows) = crate::serve::run(
             &self.engine.planner,
             returning,
@@ -215,7 +224,7 @@ pub(crate) fn writable(object: &Object) -> Result<&Table> {
 }
 
 /// The table's columns as batches carry them until NOT NULL has been checked.
-pub(crate) fn schema_of_nullable(table: &Table) -> arrow::datatypes::SchemaRef {
+pub(crate) fn schema_of_nullable(table: &Table) -> SchemaRef {
     let fields = schema_of(&table.columns).fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
     Arc::new(arrow::datatypes::Schema::new(fields))
 }

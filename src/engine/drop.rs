@@ -3,6 +3,7 @@
 use crate::catalog::{Catalog, Object, ObjectKind};
 use crate::engine::Engine;
 use crate::engine::coordinator::Request;
+use crate::engine::dependants::described;
 use crate::engine::session::Session;
 use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
@@ -52,16 +53,8 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
-        let right = matches!(
-            (kind, &object.kind),
-            (DropKind::Table, ObjectKind::Table(_))
-                | (DropKind::Source, ObjectKind::Source(_))
-                | (DropKind::View, ObjectKind::View(_))
-                | (DropKind::MaterializedView, ObjectKind::MaterializedView(_))
-                | (DropKind::Schema, ObjectKind::Schema)
-        );
-        if !right {
-            let error = Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.name, kind_name(kind))).at(name.position);
+        if !kind.is(&object) {
+            let error = Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.name, kind.name())).at(name.position);
             return Err(error.hint(format!("Use DROP {} to remove it.", object.kind_name().to_uppercase())));
         }
         Ok(Some(Object::clone(&object)))
@@ -76,6 +69,14 @@ impl Engine {
         }
         // First for good, with all that is stored: a crash behind this leaves nothing of them, one before leaves all.
         self.uninstall(objects)?;
+        self.end_all(objects).await
+    }
+
+    /// Ends what runs for objects that are not in the catalog any more.
+    pub(crate) async fn end_all(&self, objects: &[ObjectId]) -> Result<()> {
+        if objects.is_empty() {
+            return Ok(());
+        }
         {
             let mut relations = self.relations.lock();
             objects.iter().for_each(|id| drop(relations.remove(id)));
@@ -105,9 +106,9 @@ fn dependants(catalog: &Catalog, object: &Object) -> Vec<ObjectId> {
         inside.push(member.id);
         inside.extend(catalog.dependants_deep(member.id).into_iter().map(|object| object.id));
     }
-    inside.sort_unstable_by(|a, b| b.cmp(a));
-    inside.dedup();
-    inside
+    let mut ordered = catalog.ordered(&inside.into_iter().collect());
+    ordered.reverse();
+    ordered.into_iter().map(|object| object.id).collect()
 }
 
 fn names_it(catalog: &Catalog, id: ObjectId, names: &[Name]) -> bool {
@@ -125,27 +126,13 @@ fn refuse(catalog: &Catalog, object: &Object, below: &[ObjectId]) -> Error {
         .hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }
 
-fn described(object: &Object) -> String {
-    format!("{} {}", object.kind_name(), object.name)
-}
-
 fn missing(kind: DropKind, name: &Name, error: Error) -> Error {
     if error.kind() != Kind::UndefinedTable {
         return error;
     }
-    let renamed = Error::new(Kind::UndefinedTable, format!("{} \"{}\" does not exist", kind_name(kind), name.name)).at(name.position);
+    let renamed = Error::new(Kind::UndefinedTable, format!("{} \"{}\" does not exist", kind.name(), name.name)).at(name.position);
     match error.hint_text() {
         Some(hint) => renamed.hint(hint),
         None => renamed,
-    }
-}
-
-fn kind_name(kind: DropKind) -> &'static str {
-    match kind {
-        DropKind::Table => "table",
-        DropKind::Source => "source",
-        DropKind::View => "view",
-        DropKind::MaterializedView => "materialized view",
-        DropKind::Schema => "schema",
     }
 }

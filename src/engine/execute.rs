@@ -81,6 +81,10 @@ impl Session {
                 self.drop_objects(*kind, names, *if_exists, *cascade).await?;
                 done(drop_tag(*kind))
             }
+            Statement::Alter(alter) => {
+                self.alter(alter).await?;
+                done(&format!("ALTER {}", alter.kind.name().to_uppercase()))
+            }
             Statement::Explain { kind, statement } => self.explain(*kind, statement, parsed).await,
             Statement::Copy(copy) => match (&copy.subject, copy.from_client) {
                 (CopySubject::Relation { name, columns }, true) => self.copy_from(name, columns, &copy.format).await,
@@ -283,6 +287,12 @@ fn writes(statement: &Statement) -> Option<&'static str> {
         Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
         Statement::CreateSchema { .. } => "CREATE SCHEMA",
         Statement::Drop { kind, .. } => drop_tag(*kind),
+        Statement::Alter(alter) => match alter.kind {
+            crate::sql::DropKind::Source => "ALTER SOURCE",
+            crate::sql::DropKind::View => "ALTER VIEW",
+            crate::sql::DropKind::MaterializedView => "ALTER MATERIALIZED VIEW",
+            _ => "ALTER TABLE",
+        },
         Statement::Copy(copy) if copy.from_client => "COPY FROM",
         _ => return None,
     })

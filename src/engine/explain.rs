@@ -74,7 +74,7 @@ impl Session {
 
     async fn physical(&mut self, bound: &Bound) -> Result<String> {
         let catalog = self.engine.catalog();
-        let provider = |id| {
+        let provider = |id, _: &SchemaRef| {
             let columns = catalog.get(id).and_then(|object| object.columns().map(schema_of));
             Ok(empty_provider(columns.ok_or_else(|| Error::internal(format!("relation {id} has no columns")))?))
         };

@@ -4,12 +4,16 @@
 //! open epoch, queries read relations at a complete epoch on the caller's own task.
 
 mod access;
+mod alter;
+mod alter_columns;
 mod catalog_change;
 mod clock;
 mod coordinator;
 mod copy;
 mod create;
 mod cursor;
+mod definition;
+mod dependants;
 mod dml;
 mod drop;
 mod execute;
@@ -20,6 +24,7 @@ mod outcome;
 mod query;
 mod recover;
 mod registry;
+mod replace;
 mod session;
 mod settings;
 mod show;
@@ -118,7 +123,7 @@ impl Engine {
     /// The names of views that have failed.
     pub fn failed_views(&self) -> Vec<String> {
         let views = self.views.read();
-        views.values().filter(|view| matches!(view.status(), ViewStatus::Failed(_))).map(|view| view.name.clone()).collect()
+        views.values().filter(|view| matches!(view.status(), ViewStatus::Failed(_))).map(|view| view.name().to_string()).collect()
     }
 
     /// Sets the gauges that are computed when somebody asks.

@@ -12,7 +12,7 @@ use crate::catalog::Catalog;
 use crate::engine::outcome::RowStream;
 use crate::engine::session::Session;
 use crate::engine::system::SystemRelations;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::plan::{Bound, Scope};
 use crate::serve::{PointQuery, Providers, point_query, run, run_point};
 use crate::state::Lease;
@@ -73,8 +73,17 @@ impl Session {
         declared: &[Option<SqlType>],
         parameters: &[ArrayRef],
     ) -> Result<(SchemaRef, RowStream)> {
-        let planned = self.plan(query, text, declared)?;
-        self.run_planned(&planned, parameters).await
+        loop {
+            let catalog = self.engine.catalog();
+            let planned = self.plan(query, text, declared)?;
+            match self.run_planned(&planned, parameters).await {
+                // What it was planned with has gone or changed since: a view that was replaced is there under another number.
+                Err(error)
+                    if matches!(error.kind(), Kind::UndefinedTable | Kind::SerializationFailure)
+                        && self.engine.catalog().generation() != catalog.generation() => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// Runs a planned query at the session's epoch.
@@ -102,7 +111,7 @@ impl Session {
         for id in bound.depends_on.iter().filter(|id| reads_rows(catalog, **id)) {
             providers.snapshot(*id, self.snapshot(catalog, *id, lease.epoch())?);
         }
-        let provider = |id| providers.get(id);
+        let provider = |id, columns: &SchemaRef| providers.get(id, columns);
         let now = self.engine.wall.now_micros();
         let (_, rows) = run(&self.engine.planner, bound, &provider, parameters, now, self.engine.queries.handle()).await?;
         // Rows that the snapshot shows stay until the last of them has been read.

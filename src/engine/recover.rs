@@ -15,7 +15,6 @@ use crate::dataflow::{RowErrorLog, Workers};
 use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EpochClock, Write};
 use crate::engine::coordinator::{Coordinator, Request, Setting};
-use crate::engine::create::plan_stored;
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourcePosition, SourceRecipe};
 use crate::engine::system;
@@ -33,6 +32,7 @@ impl Engine {
             Some(dir) => Store::open(dir)?,
             None => Store::in_memory(),
         });
+        store.forget_undefined()?;
         let objects = stored_objects(&store)?;
         let checkpoint = store.last_checkpoint()?.map_or(0, |checkpoint| checkpoint.epoch);
         let log = store.read_log(checkpoint)?;
@@ -121,15 +121,16 @@ impl Engine {
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, None)?;
                 }
                 ObjectKind::MaterializedView(definition) => {
-                    let plan = plan_stored(self, &self.catalog(), definition)?;
+                    let (_, plan) = self.plan_view(&definition.query, &definition.search_path, true, &self.catalog())?;
+                    let plan = plan.expect("asked for");
                     // The state of a view that reads one without state does not fit what it will read.
                     let fresh = plan.root.imports().iter().any(|import| anew.iter().any(|view| view.id == *import));
                     let stored = self.store.offsets(object.id)?.is_some_and(|found| found == mark(&plan));
                     if fresh || !stored {
                         self.store.forget_state(object.id);
-                        anew.push(self.announce_view(object, plan, discards(object), None));
+                        anew.push(self.announce_view(object, plan, definition.discard, None));
                     } else {
-                        self.restore_view(object, plan, checkpoint).await?;
+                        self.restore_view(object, plan, definition.discard, checkpoint).await?;
                     }
                 }
             }
@@ -147,10 +148,10 @@ impl Engine {
     }
 
     /// A view whose state is in the checkpoint goes on from there.
-    async fn restore_view(&self, object: &Object, plan: Plan, checkpoint: Epoch) -> Result<()> {
+    async fn restore_view(&self, object: &Object, plan: Plan, discard: bool, checkpoint: Epoch) -> Result<()> {
         let spread_by = plan.root.properties.partitioning.clone();
         let relation = self.stored_relation(object, self.config.workers, checkpoint, spread_by.as_deref())?;
-        let view = self.announce_view(object, plan, discards(object), Some(relation));
+        let view = self.announce_view(object, plan, discard, Some(relation));
         if let Err(error) = self.build_view(&view, Some(checkpoint)).await {
             view.progress.fail(error.to_string());
             view.set_status(ViewStatus::Failed(error.to_string()));
@@ -161,13 +162,13 @@ impl Engine {
     /// A view that was not part of the checkpoint is computed anew. If that cannot be, the view has failed; the server has not.
     async fn refill_view(self: Arc<Self>, view: Arc<RunningView>) {
         let filled = async {
-            self.wait_readable(&view.plan.root.imports()).await?;
+            self.wait_readable(&view.plan().root.imports()).await?;
             let _one_at_a_time = self.ddl.lock().await;
             let dropped = !self.views.read().get(&view.id).is_some_and(|known| Arc::ptr_eq(known, &view));
             if dropped { Ok(()) } else { self.build_view(&view, None).await }
         };
         if let Err(error) = filled.await {
-            tracing::error!(view = view.name, %error, "a view could not be filled again");
+            tracing::error!(view = %view.name(), %error, "a view could not be filled again");
             view.set_status(ViewStatus::Failed(error.to_string()));
         }
     }
@@ -249,13 +250,4 @@ fn stored_objects(store: &Store) -> Result<Vec<Object>> {
     }
     objects.sort_by_key(|object| object.id);
     Ok(objects)
-}
-
-/// Whether the view was created to throw its rows away.
-fn discards(object: &Object) -> bool {
-    let parsed = crate::sql::parse(&object.sql).ok().and_then(|statements| statements.into_iter().next());
-    matches!(
-        parsed.map(|parsed| parsed.statement),
-        Some(crate::sql::Statement::CreateMaterializedView(create)) if create.options.get("discard").is_some_and(|value| value == "true")
-    )
 }

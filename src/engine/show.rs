@@ -77,7 +77,11 @@ impl Session {
             ViewStatus::Failed(cause) => format!("failed: {cause}"),
             ViewStatus::Dropped => "dropped".to_owned(),
         };
-        views.values().filter(|view| catalog.get(view.id).is_some()).map(|view| vec![view.name.clone(), status(view.status())]).collect()
+        views
+            .values()
+            .filter(|view| catalog.get(view.id).is_some())
+            .map(|view| vec![view.name().to_string(), status(view.status())])
+            .collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::dataflow::DataflowProgress;
@@ -14,10 +15,8 @@ use crate::types::{Epoch, ObjectId};
 /// A materialised view's run-time side.
 pub(crate) struct RunningView {
     pub(crate) id: ObjectId,
-    pub(crate) name: String,
-    pub(crate) plan: Plan,
-    /// What a checkpoint that holds the view's state says about it: that it does, and of which plan.
-    pub(crate) mark: Vec<u8>,
+    /// As it is called by now, and what maintains it, by where the columns are that it reads.
+    described: RwLock<(Arc<str>, Arc<Plan>)>,
     /// `None` for a view that throws its rows away.
     pub(crate) relation: Option<Arc<Relation>>,
     pub(crate) progress: Arc<DataflowProgress>,
@@ -51,14 +50,37 @@ impl RunningView {
     pub(crate) fn new(id: ObjectId, name: String, plan: Plan, relation: Option<Arc<Relation>>, progress: Arc<DataflowProgress>) -> Self {
         RunningView {
             id,
-            name,
-            mark: mark(&plan),
-            plan,
+            described: RwLock::new((name.into(), Arc::new(plan))),
             relation,
             progress,
             valid_from: AtomicU64::new(Epoch::MAX),
             status: watch::Sender::new(ViewStatus::Hydrating),
         }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.described.read().0)
+    }
+
+    /// What maintains it.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.described.read().1)
+    }
+
+    /// It is called otherwise from now on.
+    pub(crate) fn rename(&self, name: &str) {
+        self.described.write().0 = name.into();
+    }
+
+    /// The plan says the same over columns that stand elsewhere.
+    pub(crate) fn move_plan(&self, plan: Plan) {
+        self.described.write().1 = Arc::new(plan);
+    }
+
+    /// What a checkpoint that holds the view's state says about it: that it does, and of which plan.
+    pub(crate) fn mark(&self) -> Vec<u8> {
+        mark(&self.plan())
     }
 
     /// The first epoch at which it can be read.
@@ -102,17 +124,17 @@ impl RunningView {
             _ => {}
         }
         self.relation.as_ref().ok_or_else(|| {
-            Error::new(Kind::ObjectState, format!("materialized view \"{}\" keeps no rows", self.name))
+            Error::new(Kind::ObjectState, format!("materialized view \"{}\" keeps no rows", self.name()))
                 .hint("It was created WITH (discard = true).")
         })
     }
 
     fn dropped(&self) -> Error {
-        Error::new(Kind::UndefinedTable, format!("materialized view \"{}\" was dropped meanwhile", self.name))
+        Error::new(Kind::UndefinedTable, format!("materialized view \"{}\" was dropped meanwhile", self.name()))
     }
 
     fn failed(&self, cause: &str) -> Error {
-        Error::new(Kind::ObjectState, format!("materialized view \"{}\" has failed", self.name))
+        Error::new(Kind::ObjectState, format!("materialized view \"{}\" has failed", self.name()))
             .detail(cause.to_owned())
             .hint("Drop it and create it again; other views go on.")
     }

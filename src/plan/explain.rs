@@ -2,10 +2,17 @@
 
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 
-use super::node::{AggregateCall, Extent, GroupingSet, JoinKind, Node, NodeKind, OrderColumn, Plan, Properties, Scalar, WindowMethod};
+use super::expressions::moved;
+use super::node::{
+    AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Node, NodeKind, OrderColumn, Plan, Properties, Scalar, WindowMethod,
+};
+use crate::types::ObjectId;
 
 /// One line per node, inputs below and two blanks further in.
 pub fn explain(plan: &Plan) -> String {
@@ -19,9 +26,72 @@ impl Plan {
     /// types. Equal for equal plans under one build; another build may give another number for the same plan.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        hash_node(&self.root, &mut hasher);
+        let mut root = self.root.clone();
+        nameless(&mut root);
+        hash_node(&root, &mut hasher);
         hasher.finish()
     }
+
+    /// The plan as it is when the columns of `object` stand elsewhere: `place` gives their new positions. `None` if one that it reads is gone.
+    pub fn with_columns_moved(&self, object: ObjectId, place: &dyn Fn(usize) -> Option<usize>) -> Option<Plan> {
+        let mut plan = self.clone();
+        move_columns(&mut plan.root, object, place).then_some(plan)
+    }
+}
+
+fn move_columns(node: &mut Node, moved: ObjectId, place: &dyn Fn(usize) -> Option<usize>) -> bool {
+    if let NodeKind::Import { object, columns, .. } = &mut node.kind
+        && *object == moved
+    {
+        let Some(places) = columns.iter().map(|column| place(*column)).collect() else { return false };
+        *columns = places;
+    }
+    node.inputs_mut().into_iter().all(|input| move_columns(input, moved, place))
+}
+
+/// Puts positions in the place of names: a plan stays the same when what it reads is called otherwise.
+fn nameless(node: &mut Node) {
+    let fields = node.schema.fields().iter().enumerate().map(|(at, field)| field.as_ref().clone().with_name(format!("#{at}")));
+    node.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    match &mut node.kind {
+        NodeKind::Import { object, name, columns } => *name = format!("{object} {columns:?}"),
+        NodeKind::Map { predicate, projection, .. } => predicate.iter_mut().chain(projection).for_each(positional),
+        NodeKind::Join { condition, .. } => condition.iter_mut().for_each(positional),
+        NodeKind::Combine { aggregates, .. } | NodeKind::Aggregate { aggregates, .. } => {
+            for call in aggregates {
+                let arguments = format!("{:?} {:?} {}", call.argument, call.filter, call.distinct);
+                call.text = match &call.function {
+                    AggregateFunction::General(general) => format!("{} {arguments}", general.shape()),
+                    AggregateFunction::First(column) => format!("first {} {} {arguments}", column.rows.shape(), column.column),
+                    AggregateFunction::Last(column) => format!("last {} {} {arguments}", column.rows.shape(), column.column),
+                    other => format!("{other:?} {arguments}"),
+                };
+            }
+        }
+        NodeKind::Window { calls, .. } => calls.iter_mut().for_each(|call| {
+            let arguments: Vec<String> = call.expression.expressions().iter().map(positions).collect();
+            let function = call.text.split('(').next().unwrap_or_default();
+            let (nulls, distinct) = (call.text.contains("IGNORE NULLS"), call.text.contains("(DISTINCT "));
+            let frame = call.expression.get_window_frame();
+            call.text = format!("{function} {arguments:?} {nulls} {distinct} {frame:?} {:?}", call.method);
+        }),
+        NodeKind::Constant { .. }
+        | NodeKind::Hop { .. }
+        | NodeKind::Expand { .. }
+        | NodeKind::Exchange { .. }
+        | NodeKind::TopN { .. }
+        | NodeKind::Union { .. } => {}
+    }
+    node.inputs_mut().into_iter().for_each(nameless);
+}
+
+fn positional(scalar: &mut Scalar) {
+    scalar.text = positions(&scalar.expression);
+}
+
+/// An expression with its columns as positions.
+pub(super) fn positions(expression: &Arc<dyn PhysicalExpr>) -> String {
+    moved(expression, &|index| Arc::new(PhysicalColumn::new("", index))).to_string()
 }
 
 fn hash_node(node: &Node, hasher: &mut DefaultHasher) {

@@ -16,6 +16,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::errors::from_datafusion;
+use super::explain::positions;
 use crate::error::Result;
 use crate::types::PackedRows;
 
@@ -47,6 +48,12 @@ impl GeneralAggregate {
         let aggregate = GeneralAggregate { rows, expression: Arc::new(expression), arguments, each_once, in_place };
         aggregate.start()?;
         Ok(aggregate)
+    }
+
+    /// What tells it from others, without the names of columns.
+    pub(super) fn shape(&self) -> String {
+        let arguments: Vec<String> = self.arguments.iter().map(positions).collect();
+        format!("{} {arguments:?} {} {}", self.expression.fun().name(), self.rows.shape(), self.each_once)
     }
 
     /// An accumulator that has seen nothing.

@@ -42,6 +42,6 @@ pub use node::{
     Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod,
 };
 pub use pg_catalog::prepare_catalog_query;
-pub use planner::{Bound, Planner, PlannerOptions};
+pub use planner::{Bound, Planner, PlannerOptions, RowsOf};
 pub use resolve::{NoSystemRelations, ObjectSource, RelationSource, Scope, schema_of};
 pub use text::query as parse_query;

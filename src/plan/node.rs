@@ -530,6 +530,23 @@ impl Node {
         }
     }
 
+    /// The same, to be changed.
+    pub(super) fn inputs_mut(&mut self) -> Vec<&mut Node> {
+        match &mut self.kind {
+            NodeKind::Import { .. } | NodeKind::Constant { .. } => Vec::new(),
+            NodeKind::Map { input, .. }
+            | NodeKind::Hop { input, .. }
+            | NodeKind::Expand { input, .. }
+            | NodeKind::Exchange { input, .. }
+            | NodeKind::Combine { input, .. }
+            | NodeKind::Aggregate { input, .. }
+            | NodeKind::TopN { input, .. }
+            | NodeKind::Window { input, .. } => vec![input],
+            NodeKind::Join { left, right, .. } => vec![left, right],
+            NodeKind::Union { inputs } => inputs.iter_mut().collect(),
+        }
+    }
+
     /// The `Import` nodes below: their numbers and what they read. An object that is joined with itself stands in it twice.
     pub fn import_nodes(&self) -> Vec<(u32, ObjectId)> {
         match &self.kind {

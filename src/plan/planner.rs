@@ -17,7 +17,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableScan};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableScan, TableSource};
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
@@ -57,6 +57,9 @@ impl Default for PlannerOptions {
         PlannerOptions { target_partitions: 1, memory_limit_bytes: None }
     }
 }
+
+/// Gives the rows of an object: with the columns that the plan knows.
+pub type RowsOf<'a> = dyn Fn(ObjectId, &SchemaRef) -> Result<Arc<dyn TableProvider>> + Sync + 'a;
 
 /// Plans queries. Knows functions and types, no tables.
 pub struct Planner {
@@ -204,6 +207,25 @@ impl Planner {
         self.state.optimizer().optimize(plan, &context, |_, _| {}).map_err(|error| from_datafusion(error, ""))
     }
 
+    /// The positions of the columns of `object` that a query cannot do without.
+    pub fn columns_read(&self, bound: &Bound, object: ObjectId) -> Result<BTreeSet<usize>> {
+        let plan = self.optimize(bound.plan.clone(), 0)?;
+        let mut read = BTreeSet::new();
+        let _ = plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>()
+                && source.object.id == object
+            {
+                let all = || (0..source.schema().fields().len()).collect();
+                read.extend(scan.projection.clone().unwrap_or_else(all));
+                let filtered = scan.filters.iter().flat_map(|filter| filter.column_refs());
+                read.extend(filtered.filter_map(|column| source.schema().index_of(&column.name).ok()));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        Ok(read)
+    }
+
     /// Optimises a plan for maintaining its result.
     pub(super) fn optimize_view(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let context = OptimizerContext::new_with_config_options(Arc::clone(&self.view_options));
@@ -228,7 +250,7 @@ impl Planner {
 
 impl Bound {
     /// The plan with rows in the place of names: `provider` gives those of each object.
-    pub fn attach(&self, provider: &dyn Fn(ObjectId) -> Result<Arc<dyn TableProvider>>) -> Result<LogicalPlan> {
+    pub fn attach(&self, provider: &RowsOf<'_>) -> Result<LogicalPlan> {
         attach(self.plan.clone(), provider)
     }
 
@@ -250,11 +272,11 @@ impl Bound {
 }
 
 /// Puts providers in the place of `ObjectSource`s, in subqueries too.
-fn attach(plan: LogicalPlan, provider: &dyn Fn(ObjectId) -> Result<Arc<dyn TableProvider>>) -> Result<LogicalPlan> {
+fn attach(plan: LogicalPlan, provider: &RowsOf<'_>) -> Result<LogicalPlan> {
     let attached = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
         let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>() else { return Ok(Transformed::no(node)) };
-        let rows = provider(source.object.id).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let rows = provider(source.object.id, &source.schema()).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source: provider_as_source(rows), ..scan.clone() })))
     });
     attached.map(|transformed| transformed.data).map_err(|error| from_datafusion(error, ""))

@@ -36,6 +36,7 @@ fn catalog() -> Catalog {
         search_path: vec!["public".to_owned()],
         key: None,
         append_only: false,
+        discard: false,
     };
     Catalog::new([
         object(1, "account", table(account, vec![0], false)),
@@ -324,7 +325,7 @@ fn a_query_runs_over_rows() {
 
     let bound = bound("SELECT a.n, a.n FROM (VALUES (1), (2), (3)) a (n) WHERE a.n >= $1 ORDER BY 1 DESC").unwrap();
     let planner = Planner::new(&PlannerOptions::default()).unwrap();
-    let provider = |_| Err(Error::internal("no table is read"));
+    let provider = |_, _: &arrow::datatypes::SchemaRef| Err(Error::internal("no table is read"));
     let limit: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![2]));
     let rows = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
         let (_, mut rows) = crate::serve::run(&planner, &bound, &provider, &[limit], 0, &tokio::runtime::Handle::current()).await.unwrap();

@@ -1,8 +1,9 @@
 //! Recognises `SELECT columns FROM relation WHERE key = …`: such a query is one probe of an index and needs no optimiser.
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TableSource};
 
 use crate::catalog::{Object, ObjectKind};
 use crate::plan::{Bound, ObjectSource};
@@ -15,6 +16,8 @@ pub struct PointQuery {
     pub object: ObjectId,
     /// One value per key column, in the order of the relation's key, to be cast to the column's type by the reader.
     pub key: Vec<PointValue>,
+    /// The relation's columns.
+    pub columns: SchemaRef,
     /// Positions of the relation's columns that come out, in order.
     pub projection: Vec<usize>,
 }
@@ -50,13 +53,15 @@ pub fn point_query(bound: &Bound) -> Option<PointQuery> {
     if scan.fetch.is_some() || !scan.filters.is_empty() || scan.projection.is_some() {
         return None;
     }
-    let object = &scan.source.as_ref().downcast_ref::<ObjectSource>()?.object;
+    let source = scan.source.as_ref().downcast_ref::<ObjectSource>()?;
+    let object = &source.object;
     let key = key_of(object)?;
     let mut values: Vec<Option<PointValue>> = vec![None; key.len()];
     bind(&filter.predicate, filter.input.schema(), key, &mut values)?;
     let width = object.columns()?.len();
     Some(PointQuery {
         object: object.id,
+        columns: source.schema(),
         key: values.into_iter().collect::<Option<_>>()?,
         projection: outputs.unwrap_or_else(|| (0..width).collect()),
     })

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -41,19 +41,21 @@ pub trait RowsAt: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct RowsProvider {
     rows: Arc<dyn RowsAt>,
+    /// The columns as they are called: those of `rows` in all but their names.
+    schema: SchemaRef,
 }
 
 impl RowsProvider {
-    /// The table of these rows.
-    pub fn new(rows: Arc<dyn RowsAt>) -> Self {
-        RowsProvider { rows }
+    /// The table of these rows; the columns of `schema` have the types of theirs.
+    pub fn new(rows: Arc<dyn RowsAt>, schema: SchemaRef) -> Self {
+        RowsProvider { rows, schema }
     }
 }
 
 #[async_trait]
 impl TableProvider for RowsProvider {
     fn schema(&self) -> SchemaRef {
-        self.rows.schema()
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -68,8 +70,8 @@ impl TableProvider for RowsProvider {
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let schema = match projection {
-            Some(columns) => Arc::new(self.rows.schema().project(columns)?),
-            None => self.rows.schema(),
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => Arc::clone(&self.schema),
         };
         let chunks = self.rows.chunks();
         // More partitions than threads gain nothing, and no partition may be without chunks.
@@ -88,7 +90,7 @@ impl TableProvider for RowsProvider {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let mut statistics = Statistics::new_unknown(&self.rows.schema());
+        let mut statistics = Statistics::new_unknown(&self.schema);
         statistics.num_rows = Precision::Exact(self.rows.row_count());
         Some(statistics)
     }
@@ -115,7 +117,11 @@ impl PartitionStream for Part {
         let batches = (self.from..self.to).map(move |chunk| {
             let batch = rows.batch(chunk, projection.as_deref()).map_err(|error| DataFusionError::External(Box::new(error)))?;
             // Columns are checked by position: a store may call them otherwise.
-            if batch.schema() == schema { Ok(batch) } else { batch.with_schema(Arc::clone(&schema)).map_err(DataFusionError::from) }
+            if batch.schema() == schema {
+                return Ok(batch);
+            }
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            RecordBatch::try_new_with_options(Arc::clone(&schema), batch.columns().to_vec(), &options).map_err(DataFusionError::from)
         });
         let filled = batches.filter(|batch| batch.as_ref().map_or(true, |batch| batch.num_rows() > 0));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::iter(filled)))

@@ -19,28 +19,42 @@ use crate::types::{Epoch, ObjectId};
 
 /// The rows of every relation that a query reads.
 #[derive(Default)]
-pub struct Providers(BTreeMap<ObjectId, Arc<dyn TableProvider>>);
+pub struct Providers(BTreeMap<ObjectId, Arc<dyn RowsAt>>);
 
 impl Providers {
     /// Puts in a relation as of an epoch.
     pub fn snapshot(&mut self, object: ObjectId, snapshot: Snapshot) {
-        self.0.insert(object, Arc::new(RowsProvider::new(Arc::new(snapshot))));
+        self.0.insert(object, Arc::new(snapshot));
     }
 
     /// Puts in rows that are there already.
     pub fn batch(&mut self, object: ObjectId, rows: RecordBatch) {
-        self.0.insert(object, Arc::new(RowsProvider::new(Arc::new(OneBatch(rows)))));
+        self.0.insert(object, Arc::new(OneBatch(rows)));
     }
 
-    /// Those of one relation.
-    pub fn get(&self, object: ObjectId) -> Result<Arc<dyn TableProvider>> {
-        self.0.get(&object).cloned().ok_or_else(|| Error::internal(format!("relation {object} is not among the query's dependencies")))
+    /// Those of one relation, with its columns as the plan knows them.
+    pub fn get(&self, object: ObjectId, columns: &SchemaRef) -> Result<Arc<dyn TableProvider>> {
+        let rows = self.0.get(&object).cloned();
+        let rows = rows.ok_or_else(|| Error::internal(format!("relation {object} is not among the query's dependencies")))?;
+        check_columns(columns, &rows.schema())?;
+        Ok(Arc::new(RowsProvider::new(rows, Arc::clone(columns))))
     }
+}
+
+/// Columns may be called otherwise than when they were stored, but a plan that was made for others must not run on them.
+fn check_columns(planned: &SchemaRef, stored: &SchemaRef) -> Result<()> {
+    let (planned, stored) = (planned.fields(), stored.fields());
+    let same =
+        planned.len() == stored.len() && planned.iter().zip(stored).all(|(planned, stored)| planned.data_type() == stored.data_type());
+    if same {
+        return Ok(());
+    }
+    Err(Error::new(Kind::SerializationFailure, "a relation that the statement reads was altered meanwhile").hint("Try again."))
 }
 
 /// No rows, of these columns: for plans that are only shown.
 pub fn empty_provider(schema: SchemaRef) -> Arc<dyn TableProvider> {
-    Arc::new(RowsProvider::new(Arc::new(OneBatch(RecordBatch::new_empty(schema)))))
+    Arc::new(RowsProvider::new(Arc::new(OneBatch(RecordBatch::new_empty(Arc::clone(&schema)))), schema))
 }
 
 /// Runs a lookup by key.
@@ -51,6 +65,7 @@ pub fn run_point(
     epoch: Epoch,
     parameters: &[ArrayRef],
 ) -> Result<(SchemaRef, RowStream)> {
+    check_columns(&point.columns, relation.schema())?;
     let key = relation.key().ok_or_else(|| Error::internal("a point query needs a key"))?;
     let mut probe = Vec::with_capacity(key.len());
     for (column, value) in key.iter().zip(&point.key) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
 use datafusion::physical_plan::displayable;
 use futures::{Stream, StreamExt};
 use tokio::runtime::Handle;
@@ -13,8 +12,7 @@ use tokio::runtime::Handle;
 use super::convert::convert;
 use super::stop::{Running, Waiting, stoppable};
 use crate::error::{Error, Result};
-use crate::plan::{Bound, Planner, from_datafusion};
-use crate::types::ObjectId;
+use crate::plan::{Bound, Planner, RowsOf, from_datafusion};
 
 /// Rows as they become ready. Dropping it stops the work behind it.
 pub type RowStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
@@ -27,7 +25,7 @@ const BATCHES_AHEAD: usize = 2;
 pub async fn run(
     planner: &Planner,
     bound: &Bound,
-    provider: &(dyn Fn(ObjectId) -> Result<Arc<dyn TableProvider>> + Sync),
+    provider: &RowsOf<'_>,
     parameters: &[ArrayRef],
     now_micros: i64,
     threads: &Handle,
@@ -71,12 +69,7 @@ fn aside(mut rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin + 'sta
 }
 
 /// DataFusion's physical plan as an indented tree.
-pub async fn explain_physical(
-    planner: &Planner,
-    bound: &Bound,
-    provider: &(dyn Fn(ObjectId) -> Result<Arc<dyn TableProvider>> + Sync),
-    now_micros: i64,
-) -> Result<String> {
+pub async fn explain_physical(planner: &Planner, bound: &Bound, provider: &RowsOf<'_>, now_micros: i64) -> Result<String> {
     let plan = planner.optimize(bound.attach(provider)?, now_micros)?;
     let physical = planner.physical(&plan).await?;
     Ok(displayable(physical.as_ref()).indent(false).to_string())

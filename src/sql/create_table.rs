@@ -57,6 +57,7 @@ pub(super) fn create_table(reader: &mut Reader<'_>, is_source: bool) -> Result<C
         encode: None,
         encode_options: BTreeMap::new(),
         query: None,
+        with_data: true,
         watermark: None,
     };
     let mut has_options = false;
@@ -67,9 +68,7 @@ pub(super) fn create_table(reader: &mut Reader<'_>, is_source: bool) -> Result<C
         }
         reader.switch(&QUERY);
         table.query = Some(reader.query()?);
-        if reader.is(0, "with") && reader.is(1, "no") {
-            return Err(reader.not_supported("WITH NO DATA").hint("Write the columns: CREATE TABLE name (…)."));
-        }
+        table.with_data = !reader.accept(&["with", "no", "data"]);
         reader.accept(&["with", "data"]);
     }
     if let (Some(error), None) = (definition.untyped.take(), &table.query) {
@@ -80,6 +79,22 @@ pub(super) fn create_table(reader: &mut Reader<'_>, is_source: bool) -> Result<C
     table.key = definition.key.unwrap_or_default();
     table.watermark = definition.watermark;
     Ok(table)
+}
+
+/// The column behind ALTER TABLE … ADD COLUMN.
+pub(super) fn added_column(reader: &mut Reader<'_>, table: &str) -> Result<ColumnDefinition> {
+    reader.switch(&DEFINITION);
+    let (mut definition, position) = (Definition::default(), reader.position());
+    column(reader, &mut definition, table)?;
+    if definition.key.is_some() {
+        return Err(Error::not_supported("ADD COLUMN … PRIMARY KEY is not supported yet")
+            .hint("Make a table with the key, and INSERT INTO … SELECT.")
+            .at(position));
+    }
+    if let Some(error) = definition.untyped.take() {
+        return Err(error);
+    }
+    Ok(definition.columns.remove(0))
 }
 
 /// One of the things between the parentheses.
@@ -126,13 +141,13 @@ fn column(reader: &mut Reader<'_>, definition: &mut Definition, table: &str) -> 
         return Err(Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once")).at(position));
     }
     let mut column = ColumnDefinition { name, data_type: None, not_null: false, default: None, generated: None, position };
-    if matches!(reader.peek(), Token::Comma | Token::RParen) {
+    if matches!(reader.peek(), Token::Comma | Token::RParen | Token::EOF) {
         let error = reader.unexpected().detail("Expected a type.");
         definition.untyped.get_or_insert(error);
     } else if !reader.is(0, "as") && !reader.is(0, "generated") {
         column.data_type = Some(reader.data_type()?);
     }
-    while !matches!(reader.peek(), Token::Comma | Token::RParen) {
+    while !matches!(reader.peek(), Token::Comma | Token::RParen | Token::EOF) {
         column_constraint(reader, definition, &mut column, table)?;
     }
     if let (Some(_), Some(_)) = (&column.default, &column.generated) {

@@ -3,6 +3,7 @@
 //! `parse` cuts a text at its semicolons (`tokens`), reads each part word by word (`reader`, and one file per family of
 //! statements), and leaves expressions, types and queries to sqlparser. `expand_windows` writes TUMBLE and HOP as plain SQL.
 
+mod alter;
 mod copy;
 mod create;
 mod create_table;
@@ -15,6 +16,7 @@ mod position;
 mod query;
 mod quote;
 mod reader;
+mod respell;
 mod rows;
 mod session;
 mod settings;
@@ -28,9 +30,10 @@ mod windows;
 pub use parse::parse;
 pub use query::{WITH_TIES, is_default};
 pub use quote::{quote_ident, quote_literal};
+pub use respell::{Respelling, may_see_column, rename_column, respell};
 pub use statement::{
-    ColumnDefinition, Copy, CopySubject, CreateTable, CreateView, DropKind, ExplainKind, Insert, InsertConflict, Name, Parsed, Show,
-    Statement,
+    Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateTable, CreateView, DropKind, ExplainKind, Insert, InsertConflict, Name,
+    Parsed, Show, Statement,
 };
 pub use tokens::ROWS_FROM;
 pub use windows::expand_windows;

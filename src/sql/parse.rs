@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 use super::position::{Walker, rebase};
 use super::reader::Reader;
 use super::statement::{DropKind, ExplainKind, Name, Parsed, Statement};
-use super::{copy, create, rows, session, tokens, unsupported};
+use super::{alter, copy, create, rows, session, tokens, unsupported};
 use crate::error::{Error, Kind, Result};
 
 /// Parses all statements in `text`; text without any, and comments alone, give an empty list.
@@ -55,6 +55,7 @@ fn statement(reader: &mut Reader<'_>) -> Result<Statement> {
         "delete" => rows::delete(reader),
         "truncate" => rows::truncate(reader),
         "create" => create::create(reader),
+        "alter" => alter::alter(reader),
         "drop" => drop_objects(reader),
         "explain" => explain(reader),
         "copy" => copy::copy(reader),
@@ -72,22 +73,28 @@ fn statement(reader: &mut Reader<'_>) -> Result<Statement> {
 /// DROP kind [IF EXISTS] names [CASCADE | RESTRICT].
 fn drop_objects(reader: &mut Reader<'_>) -> Result<Statement> {
     reader.expect(&["drop"])?;
-    let kind = if reader.accept(&["materialized"]) {
-        reader.expect(&["view"])?;
-        DropKind::MaterializedView
-    } else {
-        match reader.accept_one(&["table", "source", "view", "schema"]) {
-            Some("table") => DropKind::Table,
-            Some("source") => DropKind::Source,
-            Some("view") => DropKind::View,
-            Some(_) => DropKind::Schema,
-            None => return Err(unsupported::object(reader, "DROP")),
-        }
+    let kind = match relation_kind(reader)? {
+        Some(kind) => kind,
+        None if reader.accept(&["schema"]) => DropKind::Schema,
+        None => return Err(unsupported::object(reader, "DROP")),
     };
     let if_exists = reader.accept(&["if", "exists"]);
     let names = reader.comma_separated(|reader| if kind == DropKind::Schema { schema_name(reader) } else { reader.name() })?;
     let cascade = reader.accept_one(&["cascade", "restrict"]) == Some("cascade");
     Ok(Statement::Drop { kind, names, if_exists, cascade })
+}
+
+/// TABLE, SOURCE, VIEW, MATERIALIZED VIEW.
+pub(super) fn relation_kind(reader: &mut Reader<'_>) -> Result<Option<DropKind>> {
+    if reader.accept(&["materialized"]) {
+        reader.expect(&["view"])?;
+        return Ok(Some(DropKind::MaterializedView));
+    }
+    Ok(reader.accept_one(&["table", "source", "view"]).map(|word| match word {
+        "table" => DropKind::Table,
+        "source" => DropKind::Source,
+        _ => DropKind::View,
+    }))
 }
 
 /// A schema's name, which `tidemill.` may stand before.

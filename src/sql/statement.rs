@@ -57,6 +57,8 @@ pub enum Statement {
         /// With everything that depends on them.
         cascade: bool,
     },
+    /// ALTER of a table, source or view.
+    Alter(Alter),
     /// INSERT.
     Insert(Box<Insert>),
     /// UPDATE … SET … [FROM] WHERE … [RETURNING].
@@ -167,6 +169,55 @@ pub enum Statement {
     NoOperation(&'static str),
 }
 
+/// ALTER.
+#[derive(Clone, Debug)]
+pub struct Alter {
+    /// What it says the object is.
+    pub kind: DropKind,
+    /// Which.
+    pub name: Name,
+    /// IF EXISTS.
+    pub if_exists: bool,
+    /// What changes.
+    pub action: AlterAction,
+}
+
+/// What an ALTER changes.
+#[derive(Clone, Debug)]
+pub enum AlterAction {
+    /// RENAME TO.
+    RenameTo(String),
+    /// RENAME COLUMN.
+    RenameColumn {
+        /// As it is called.
+        from: String,
+        /// As it is to be called.
+        to: String,
+    },
+    /// SET SCHEMA.
+    SetSchema(String),
+    /// OWNER TO.
+    OwnerTo(String),
+    /// SWAP WITH: two objects of a kind change names.
+    SwapWith(Name),
+    /// ADD COLUMN.
+    AddColumn {
+        /// The column.
+        definition: Box<ColumnDefinition>,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+    },
+    /// DROP COLUMN.
+    DropColumn {
+        /// The column.
+        name: String,
+        /// IF EXISTS.
+        if_exists: bool,
+        /// With everything that uses it.
+        cascade: bool,
+    },
+}
+
 /// CREATE TABLE and CREATE SOURCE, which share their clauses.
 #[derive(Clone, Debug)]
 pub struct CreateTable {
@@ -194,6 +245,8 @@ pub struct CreateTable {
     pub encode_options: BTreeMap<String, String>,
     /// CREATE TABLE … AS: the query.
     pub query: Option<Box<ast::Query>>,
+    /// Not WITH NO DATA: the table gets the query's rows.
+    pub with_data: bool,
     /// WATERMARK FOR column AS expression.
     pub watermark: Option<(String, ast::Expr)>,
 }

@@ -5,7 +5,7 @@ use crate::error::Error;
 
 /// First words of statements that are refused, and what to do instead.
 const STATEMENTS: &[(&str, &str)] = &[
-    ("alter", "Drop the object and create it anew; CREATE OR REPLACE MATERIALIZED VIEW changes a view."),
+    ("alter", "Tables, sources and views can be altered."),
     ("call", "There are no procedures."),
     ("cluster", "Tables need no maintenance."),
     ("comment", "Comments on objects are not kept yet."),

@@ -63,7 +63,7 @@ impl VisitorMut for Expand {
 }
 
 /// The window function `factor` calls, if it does: its name in lower case, arguments, alias.
-fn window_call(factor: &TableFactor) -> Option<(String, Vec<FunctionArg>, Option<TableAlias>)> {
+pub(super) fn window_call(factor: &TableFactor) -> Option<(String, Vec<FunctionArg>, Option<TableAlias>)> {
     let (name, arguments, alias) = match factor {
         TableFactor::Table { name, args: Some(args), alias, .. } => (name, &args.args, alias),
         TableFactor::Function { name, args, alias, .. } => (name, args, alias),

@@ -80,6 +80,11 @@ impl Blocks {
         Blocks { pages: (0..shards).map(|_| Vec::new()).collect(), gone: Vec::new(), clear: false, shards_stored: false }
     }
 
+    /// Nothing of what is stored is of use.
+    pub(super) fn anew(shards: usize) -> Self {
+        Blocks { clear: true, ..Blocks::new(shards) }
+    }
+
     /// A page was removed from memory.
     pub(super) fn page_removed(&mut self, shard: usize, page: usize) {
         if let Some(blocks) = self.pages[shard].get_mut(page) {

@@ -44,6 +44,10 @@ pub struct CheckpointData {
     pub relations: Vec<(ObjectId, RelationDelta)>,
     /// How far sources have been read: replaces what was stored for the object.
     pub offsets: Vec<(ObjectId, Vec<u8>)>,
+    /// Definitions that change with it.
+    pub definitions: Vec<(ObjectId, Vec<u8>)>,
+    /// Objects that go with it, and everything that is stored of them.
+    pub dropped: Vec<ObjectId>,
 }
 
 /// Which checkpoint is stored.
@@ -59,8 +63,21 @@ impl Store {
     /// Stores a checkpoint; log entries up to its epoch go. When this returns it is durable. Parts of objects that were deleted are left out.
     pub fn checkpoint(&self, data: &CheckpointData) -> Result<()> {
         let Some(open) = &self.open else { return Ok(()) };
-        let gone = open.writing.lock();
+        let mut gone = open.writing.lock();
+        gone.extend(&data.dropped);
         let mut parts = Parts::new(&open.db);
+        for (object, definition) in data.definitions.iter().filter(|(object, _)| !gone.contains(object)) {
+            parts.add(|batch| batch.put(keyspace::of_object(keyspace::OBJECT, *object), definition));
+        }
+        for object in &data.dropped {
+            parts.add(|batch| {
+                batch.delete(keyspace::of_object(keyspace::OBJECT, *object));
+                for kind in keyspace::OF_OBJECT {
+                    batch.delete_range(keyspace::of_object(kind, *object), keyspace::after_object(kind, *object));
+                }
+            });
+            open.logged.lock().remove(object);
+        }
         for (operator, changes) in data.operators.iter().filter(|(operator, _)| !gone.contains(&operator.object)) {
             for (bucket, key) in &changes.deletes {
                 parts.add(|batch| batch.delete(keyspace::state(*operator, *bucket, key)));

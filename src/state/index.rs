@@ -26,7 +26,7 @@ struct Head {
 }
 
 /// The index of one shard.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     table: HashTable<Head>,
     /// From a row to the next older one of its chain.

@@ -125,6 +125,20 @@ impl Pages {
         Ok(pages)
     }
 
+    /// The same rows under the same numbers, each segment as `change` makes it.
+    pub(super) fn changed(&self, change: &dyn Fn(&Segment) -> Result<Segment>) -> Result<Self> {
+        let mut slots = Vec::with_capacity(self.slots.len());
+        for page in &self.slots {
+            let Some(page) = page else {
+                slots.push(None);
+                continue;
+            };
+            let segments = page.segments.iter().map(|(first, segment)| Ok((*first, Arc::new(change(segment)?))));
+            slots.push(Some(Page { segments: segments.collect::<Result<_>>()?, rows: page.rows, dead: page.dead }));
+        }
+        Ok(Pages { slots, free: self.free.clone(), open: self.open })
+    }
+
     /// Every page there is, with its number.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Page)> {
         self.slots.iter().enumerate().filter_map(|(slot, page)| Some((slot, page.as_ref()?)))

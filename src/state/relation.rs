@@ -66,6 +66,40 @@ impl Relation {
         self
     }
 
+    /// A relation of the same rows with other columns, at every epoch that this one has: `change` makes them of a batch of the old ones. `key`:
+    /// where the key's columns are now. Its next delta stores everything anew. Nobody writes this one from now on.
+    pub fn with_columns(
+        &self,
+        schema: SchemaRef,
+        key: Option<Vec<usize>>,
+        change: &dyn Fn(&RecordBatch) -> Result<Vec<ArrayRef>>,
+    ) -> Result<Relation> {
+        let index_columns: Arc<[usize]> = key.clone().unwrap_or_else(|| (0..schema.fields().len()).collect()).into();
+        // Rows that have gone may lack what a column must have by now.
+        let lenient: SchemaRef = Arc::new(arrow::datatypes::Schema::new(
+            self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+        ));
+        let segment =
+            |segment: &Segment| Ok(segment.with_columns(change(&batch_of(&lenient, segment.columns().to_vec(), segment.rows()))?));
+        let shards = self.shards.iter().map(|shard| Ok(RwLock::new(shard.read().with_columns(Arc::clone(&index_columns), &segment)?)));
+        Ok(Relation {
+            shards: shards.collect::<Result<_>>()?,
+            blocks: Mutex::new(Blocks::anew(self.shards.len())),
+            schema,
+            key,
+            append_only: self.append_only,
+            partitioned_by_key: self.partitioned_by_key,
+            index_columns,
+        })
+    }
+
+    /// What is stored of it by now is of use no more: its next delta writes everything.
+    #[must_use]
+    pub fn stored_anew(self) -> Self {
+        *self.blocks.lock() = Blocks::anew(self.shards.len());
+        self
+    }
+
     /// The columns.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema

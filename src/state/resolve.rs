@@ -40,7 +40,7 @@ impl Relation {
         };
         let keys = chosen(rows.columns(), key);
         let hashes = hash_rows(&keys, rows.num_rows());
-        let duplicate = |row: usize| Err(self.violation(table_name, &keys, row));
+        let duplicate = |row: usize| Err(self.violation(table_name, rows, &keys, row));
         let incoming = match distinct(&keys, &hashes, conflict == OnConflict::Overwrite) {
             Distinct { repeated: Some(row), .. } if conflict == OnConflict::Error => return duplicate(row),
             Distinct { rows, .. } => rows,
@@ -91,8 +91,10 @@ impl Relation {
         Ok(Changes::new(batch_of(self.schema(), columns, retracted + insert.len()), Some(weights)))
     }
 
-    fn violation(&self, table_name: &str, keys: &[ArrayRef], row: usize) -> Error {
-        let names: Vec<&str> = self.key().unwrap_or_default().iter().map(|column| self.schema().field(*column).name().as_str()).collect();
+    fn violation(&self, table_name: &str, rows: &RecordBatch, keys: &[ArrayRef], row: usize) -> Error {
+        // The rows know how the columns are called by now.
+        let schema = rows.schema();
+        let names: Vec<&str> = self.key().unwrap_or_default().iter().map(|column| schema.field(*column).name().as_str()).collect();
         let values: Vec<String> = keys.iter().map(|keys| array_value_to_string(keys.as_ref(), row).unwrap_or_default()).collect();
         Error::new(Kind::UniqueViolation, format!("duplicate key value violates unique constraint \"{table_name}_pkey\"")).detail(format!(
             "Key ({})=({}) already exists.",

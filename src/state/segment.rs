@@ -83,6 +83,13 @@ impl Segment {
         }
     }
 
+    /// The same rows with other columns.
+    pub(super) fn with_columns(&self, columns: Vec<ArrayRef>) -> Self {
+        let mut segment = Segment::new(columns, self.rows, self.begin.clone());
+        segment.end = self.end.clone();
+        segment
+    }
+
     pub(super) fn columns(&self) -> &[ArrayRef] {
         &self.columns
     }

@@ -66,6 +66,26 @@ impl Shard {
         self.live = pages.iter().map(|(_, page)| page.rows() - page.dead()).sum();
         self.newest = epoch;
         self.pages = pages;
+        self.build_index();
+    }
+
+    /// A shard of the same rows with other columns, found by `index_columns`. A key stays the same columns, perhaps in other places.
+    pub(super) fn with_columns(&self, index_columns: Arc<[usize]>, change: &dyn Fn(&Segment) -> Result<Segment>) -> Result<Self> {
+        let mut shard = Shard::new(index_columns, self.keyed, self.index.is_some());
+        shard.pages = self.pages.changed(change)?;
+        (shard.live, shard.newest, shard.cursor) = (self.live, self.newest, self.cursor);
+        if self.keyed {
+            // The same values under the same row numbers, with the versions that readers may still ask for.
+            shard.index.clone_from(&self.index);
+            shard.ended.clone_from(&self.ended);
+        } else {
+            shard.build_index();
+        }
+        Ok(shard)
+    }
+
+    /// Builds the index of live rows.
+    fn build_index(&mut self) {
         let Some(index) = &mut self.index else { return };
         index.reserve(self.live);
         for (slot, page) in self.pages.iter() {

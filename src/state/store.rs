@@ -141,6 +141,30 @@ impl Store {
         open.write_synced(batch);
     }
 
+    /// Forgets what is stored of objects that have no definition (synced): views that were being built when the process ended.
+    pub fn forget_undefined(&self) -> Result<()> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let defined: BTreeSet<ObjectId> = self.objects()?.into_iter().map(|(object, _)| object).collect();
+        let mut batch = WriteBatch::default();
+        for kind in keyspace::OF_OBJECT {
+            let mut keys = open.db.raw_iterator();
+            keys.seek([kind]);
+            while let Some(key) = keys.key().filter(|key| key.first() == Some(&kind)) {
+                let object = ObjectId::from_be_bytes(keyspace::Reader::after(key, 1).take()?);
+                if !defined.contains(&object) {
+                    batch.delete_range(keyspace::of_object(kind, object), keyspace::after_object(kind, object));
+                }
+                keys.seek(keyspace::after_object(kind, object));
+            }
+            keys.status().map_err(|cause| read_error(&cause))?;
+        }
+        if !batch.is_empty() {
+            open.write_synced(batch);
+            *open.logged.lock() = logged_objects(&open.db)?;
+        }
+        Ok(())
+    }
+
     /// Every definition, in the order of the objects' numbers.
     pub fn objects(&self) -> Result<Vec<(ObjectId, Vec<u8>)>> {
         self.range(vec![keyspace::OBJECT], vec![keyspace::OBJECT + 1])

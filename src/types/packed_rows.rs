@@ -39,6 +39,12 @@ impl PackedRows {
         &self.schema
     }
 
+    /// What tells it from others, without the names of columns: types and directions.
+    pub fn shape(&self) -> String {
+        let types: Vec<&DataType> = self.schema.fields().iter().map(|field| field.data_type()).collect();
+        format!("{types:?} {:?}", self.directions)
+    }
+
     /// One value per row. The columns may come in another representation of their types; they are cast.
     pub fn pack(&self, columns: &[ArrayRef], rows: usize) -> Result<BinaryArray> {
         if columns.is_empty() {

@@ -274,7 +274,7 @@ impl View {
     /// What we have emitted must be what the query gives over `rows`.
     fn check(&self, rows: &[Row], told: &str) {
         let batch = batch(rows);
-        let provider = |_| Ok(Arc::new(MemTable::try_new(schema(), vec![vec![batch.clone()]]).unwrap()) as _);
+        let provider = |_, _: &SchemaRef| Ok(Arc::new(MemTable::try_new(schema(), vec![vec![batch.clone()]]).unwrap()) as _);
         let plan = self.planner.optimize(self.bound.attach(&provider).unwrap(), 0).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let batches: Vec<RecordBatch> = runtime.block_on(async {

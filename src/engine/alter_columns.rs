@@ -1,0 +1,353 @@
+//! ALTER … ADD COLUMN and DROP COLUMN: of tables, whose rows get other columns, and of sources, whose records are decoded otherwise.
+//!
+//! ```text
+//!  the table's turn, the lock on definitions     nobody writes, nobody defines; readers go on
+//!  the coordinator, between two epochs           rows ──▶ the same rows with other columns, in memory
+//!                                                imports of dataflows take their columns from the new places
+//!                                                the catalog shows the new definition
+//!                                                a checkpoint stores rows, definitions and positions in one atomic write
+//! ```
+//!
+//! Always: a view that does not use a column that goes, goes on. Which columns a view uses is what its plan reads.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::take;
+
+use crate::catalog::{Catalog, Column, Object, ObjectKind};
+use crate::engine::alter::undefined_column;
+use crate::engine::catalog_change::encoded;
+use crate::engine::coordinator::{AlterColumns, Request};
+use crate::engine::create::column_definition;
+use crate::engine::definition::statement_of;
+use crate::engine::dependants::{Anew, Changed, dependants_upwards, described, hidden_columns};
+use crate::engine::session::Session;
+use crate::engine::source::SourceRecipe;
+use crate::engine::view::ViewStatus;
+use crate::engine::{Engine, KnownSource};
+use crate::error::{Error, Kind, Result};
+use crate::plan::{Plan, Scalar, schema_of};
+use crate::sql::{Alter, AlterAction};
+use crate::state::{NEWEST, Relation};
+use crate::types::ObjectId;
+
+/// What a column of the new rows is made from.
+enum Filling {
+    /// The column at this position.
+    Old(usize),
+    /// One value for all rows.
+    Value(ArrayRef),
+    /// An expression over the old columns.
+    Computed(Scalar),
+}
+
+/// What becomes of an object and of everything that depends on it.
+struct Alteration {
+    object: Object,
+    recipe: Option<SourceRecipe>,
+    /// One per column.
+    filling: Vec<Filling>,
+    /// Of the old columns, where they are now.
+    places: Arc<[Option<usize>]>,
+    /// Dependants that go on, and the plans of those that run.
+    follow: Vec<Anew>,
+    /// Dependants that go, each before those that it depends on.
+    gone: Vec<Arc<Object>>,
+}
+
+impl Session {
+    /// ADD COLUMN, DROP COLUMN.
+    pub(crate) async fn alter_columns(&mut self, alter: &Alter) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        loop {
+            let Some(object) = self.altered(alter)? else { return Ok(()) };
+            if self.transaction.as_ref().is_some_and(|transaction| transaction.holds(object.id)) {
+                let message = format!("cannot ALTER TABLE \"{}\" because this transaction has written it", object.name);
+                return Err(Error::new(Kind::ObjectState, message).hint("COMMIT or ROLLBACK first."));
+            }
+            // First the turn: who holds it may wait for the lock.
+            let _turn = self.turn(object.id).await?;
+            let one_at_a_time = engine.ddl.lock().await;
+            let catalog = engine.catalog();
+            if !catalog.get(object.id).is_some_and(|now| Arc::ptr_eq(now, &object)) {
+                continue;
+            }
+            let filling: Vec<ObjectId> = engine.filling_from(object.id);
+            if !filling.is_empty() {
+                drop(one_at_a_time);
+                // One that fails is not in the way.
+                drop(engine.wait_readable(&filling).await);
+                continue;
+            }
+            let Some(alteration) = self.plan_alteration(alter, &object).await? else { return Ok(()) };
+            for gone in &alteration.gone {
+                self.notice(Error::new(Kind::DependentObjects, format!("drop cascades to {}", described(gone))));
+            }
+            let _altering = self.shield.raise();
+            return engine.carry_out(&object, alteration).await;
+        }
+    }
+
+    async fn plan_alteration(&mut self, alter: &Alter, object: &Arc<Object>) -> Result<Option<Alteration>> {
+        let columns = object.columns().unwrap_or_default();
+        match &alter.action {
+            AlterAction::AddColumn { definition, if_not_exists } => {
+                let column = column_definition(definition)?;
+                if columns.iter().any(|known| known.name == column.name) {
+                    let message = format!("column \"{}\" of relation \"{}\" already exists", column.name, object.name);
+                    if *if_not_exists {
+                        self.notice(Error::new(Kind::DuplicateColumn, format!("{message}, skipping")));
+                        return Ok(None);
+                    }
+                    return Err(Error::new(Kind::DuplicateColumn, message).at(definition.position));
+                }
+                self.engine.column_added(object, column).await.map(Some)
+            }
+            AlterAction::DropColumn { name, if_exists, cascade } => {
+                let Some(position) = columns.iter().position(|column| column.name == *name) else {
+                    if *if_exists {
+                        let message = format!("column \"{name}\" of relation \"{}\" does not exist, skipping", object.name);
+                        self.notice(Error::new(Kind::UndefinedColumn, message));
+                        return Ok(None);
+                    }
+                    return Err(undefined_column(object, name));
+                };
+                self.engine.column_dropped(object, position, *cascade).await.map(Some)
+            }
+            _ => Err(Error::internal("not a change of columns")),
+        }
+    }
+}
+
+impl Engine {
+    /// Views that still read what `object` had before them.
+    fn filling_from(&self, object: ObjectId) -> Vec<ObjectId> {
+        let views = self.views.read();
+        let filling = views.values().filter(|view| {
+            matches!(view.status(), ViewStatus::Hydrating | ViewStatus::Joining) && view.plan().root.imports().contains(&object)
+        });
+        filling.map(|view| view.id).collect()
+    }
+
+    async fn column_added(&self, object: &Arc<Object>, column: Column) -> Result<Alteration> {
+        let before = object.columns().unwrap_or_default();
+        let mut columns = before.to_vec();
+        columns.push(column.clone());
+        self.check_expressions(&columns)?;
+        let mut filling: Vec<Filling> = (0..before.len()).map(Filling::Old).collect();
+        filling.push(match (&column.generated, &column.default) {
+            (Some(_), _) => {
+                let mut projection = self.generated_projection(before, std::slice::from_ref(&column))?;
+                Filling::Computed(projection.remove(0))
+            }
+            (None, Some(default)) => Filling::Value(self.constant(default, &column.sql_type)?),
+            (None, None) => Filling::Value(arrow::array::new_null_array(&column.sql_type.arrow(), 1)),
+        });
+        let places = (0..before.len()).map(Some).collect();
+        let key = key_of(object);
+        let (new, recipe) = self.with_columns(object, columns, key).await?;
+        let catalog = self.catalog();
+        let mut after = Catalog::clone(&catalog);
+        after.insert(new.clone());
+        let mut alteration = Alteration { object: new, recipe, filling, places, follow: Vec::new(), gone: Vec::new() };
+        for dependant in dependants_upwards(&catalog, object.id) {
+            let mut changed = Changed::default();
+            if let Some(hidden) = hidden_columns(&dependant, before, alteration.object.columns().unwrap_or_default())? {
+                changed.add(object.id, object.id, Some(hidden));
+            }
+            let Some(anew) = self.follow(&dependant, &catalog, &after, &changed)? else { continue };
+            if !self.goes_on(&dependant, &anew, object.id, &alteration.places) {
+                return Err(Error::not_supported(format!("{} cannot go on with the new column", described(&dependant)))
+                    .hint("Name the columns in its query instead of *, by CREATE OR REPLACE, or drop it first."));
+            }
+            after.insert(anew.object.clone());
+            alteration.follow.push(anew);
+        }
+        Ok(alteration)
+    }
+
+    async fn column_dropped(&self, object: &Arc<Object>, position: usize, cascade: bool) -> Result<Alteration> {
+        let before = object.columns().unwrap_or_default();
+        let going = self.dropped_with(object, position, cascade)?;
+        let kept: Vec<usize> = (0..before.len()).filter(|position| !going.contains(position)).collect();
+        if kept.is_empty() {
+            return Err(Error::not_supported(format!("\"{}\" would have no columns", object.name)).hint("DROP it instead."));
+        }
+        if key_of(object).iter().any(|position| going.contains(position)) {
+            let message = format!("cannot drop column \"{}\": it is part of the primary key", before[position].name);
+            return Err(Error::not_supported(message).hint("Make a table without it, and INSERT INTO … SELECT."));
+        }
+        let places: Arc<[Option<usize>]> = (0..before.len()).map(|old| kept.iter().position(|kept| *kept == old)).collect();
+        let key = key_of(object).into_iter().map(|position| places[position].expect("checked above")).collect();
+        let columns = kept.iter().map(|position| before[*position].clone()).collect();
+        let (new, recipe) = self.with_columns(object, columns, key).await?;
+        let filling = kept.into_iter().map(Filling::Old).collect();
+        let catalog = self.catalog();
+        let mut after = Catalog::clone(&catalog);
+        after.insert(new.clone());
+        let mut alteration = Alteration { object: new, recipe, filling, places, follow: Vec::new(), gone: Vec::new() };
+        for dependant in dependants_upwards(&catalog, object.id) {
+            let with_it = dependant.depends_on.iter().any(|id| alteration.gone.iter().any(|gone| gone.id == *id));
+            let followed = match with_it {
+                true => None,
+                false => self.follow(&dependant, &catalog, &after, &Changed::default()).ok().flatten(),
+            };
+            match followed.filter(|anew| self.goes_on(&dependant, anew, object.id, &alteration.places)) {
+                Some(anew) => {
+                    after.insert(anew.object.clone());
+                    alteration.follow.push(anew);
+                }
+                None => alteration.gone.insert(0, dependant),
+            }
+        }
+        if !cascade && !alteration.gone.is_empty() {
+            let using = alteration.gone.iter().rev().map(|object| described(object)).collect::<Vec<_>>();
+            return Err(still_used(object, &before[position], &using));
+        }
+        Ok(alteration)
+    }
+
+    /// The positions of the columns that go with one: generated ones that are computed from it.
+    fn dropped_with(&self, object: &Object, position: usize, cascade: bool) -> Result<Vec<usize>> {
+        let columns = object.columns().unwrap_or_default();
+        let rest: Vec<Column> = columns
+            .iter()
+            .enumerate()
+            .filter(|(at, column)| *at != position && column.generated.is_none())
+            .map(|(_, column)| column.clone())
+            .collect();
+        let computed = columns.iter().enumerate().filter(|(at, column)| *at != position && column.generated.is_some());
+        let using: Vec<usize> = computed
+            .filter(|(_, column)| self.generated_projection(&rest, std::slice::from_ref(*column)).is_err())
+            .map(|(at, _)| at)
+            .collect();
+        if !cascade && !using.is_empty() {
+            let named: Vec<String> = using.iter().map(|at| format!("column {} of {}", columns[*at].name, described(object))).collect();
+            return Err(still_used(object, &columns[position], &named));
+        }
+        Ok([position].into_iter().chain(using).collect())
+    }
+
+    /// The object with other columns, and how to read it from now on if it is read from outside.
+    async fn with_columns(&self, object: &Object, columns: Vec<Column>, key: Vec<usize>) -> Result<(Object, Option<SourceRecipe>)> {
+        let mut new = object.clone();
+        let connector = match &mut new.kind {
+            ObjectKind::Table(table) => {
+                table.columns = columns.clone();
+                table.key = key;
+                table.connector.clone()
+            }
+            ObjectKind::Source(source) => {
+                source.columns = columns.clone();
+                Some(source.connector.clone())
+            }
+            _ => return Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a table", object.name))),
+        };
+        new.sql = statement_of(&new);
+        let recipe = match &connector {
+            Some(options) => Some(self.recipe(object.id, columns, &[], options).await?.1),
+            None => None,
+        };
+        Ok((new, recipe))
+    }
+
+    /// Whether a view is the same over the columns in their new places: a materialised one by its plan, another by the columns that it reads.
+    fn goes_on(&self, dependant: &Object, anew: &Anew, object: ObjectId, places: &[Option<usize>]) -> bool {
+        match &anew.plan {
+            Some(plan) => {
+                let Some(view) = self.views.read().get(&dependant.id).cloned() else { return true };
+                let moved = view.plan().with_columns_moved(object, &|column| places[column]);
+                moved.is_some_and(|moved| moved.fingerprint() == plan.fingerprint())
+            }
+            None => {
+                let ObjectKind::View(view) = &dependant.kind else { return true };
+                let read = self
+                    .plan_view(&view.query, &view.search_path, false, &self.catalog())
+                    .and_then(|(bound, _)| self.planner.columns_read(&bound, object));
+                read.is_ok_and(|read| read.iter().all(|column| places.get(*column).is_some_and(Option::is_some)))
+            }
+        }
+    }
+
+    async fn carry_out(self: &Arc<Self>, before: &Arc<Object>, alteration: Alteration) -> Result<()> {
+        let Alteration { object, recipe, filling, places, follow, gone } = alteration;
+        let gone: Vec<ObjectId> = gone.into_iter().map(|object| object.id).collect();
+        let puts: Vec<Object> = [object.clone()].into_iter().chain(follow.iter().map(|anew| anew.object.clone())).collect();
+        let plans: Vec<(ObjectId, Plan)> = follow.into_iter().filter_map(|anew| Some((anew.object.id, anew.plan?))).collect();
+        let relation = self.relations.lock().get(&object.id).cloned();
+        let rewritten = (object.clone(), Arc::clone(before));
+        let (engine, shown, hidden, known) = (Arc::clone(self), puts.clone(), gone.clone(), recipe.clone());
+        let (reply, done) = tokio::sync::oneshot::channel();
+        let request = AlterColumns {
+            object: object.id,
+            rewrite: relation.map(|relation| {
+                Box::new(move || rewrite(&relation, &rewritten.0, &rewritten.1, &filling)) as Box<dyn FnOnce() -> Result<Relation> + Send>
+            }),
+            recipe,
+            places,
+            plans,
+            definitions: puts.iter().map(|object| (object.id, encoded(object))).collect(),
+            gone: gone.clone(),
+            show: Box::new(move || {
+                let mut sources = engine.sources.write();
+                if let (Some(source), Some(recipe)) = (sources.get(&shown[0].id).cloned(), known) {
+                    sources.insert(shown[0].id, KnownSource { recipe, report: source.report });
+                }
+                drop(sources);
+                engine.show_definitions(&shown, &hidden);
+            }),
+            reply,
+        };
+        self.ask(Request::AlterColumns(Box::new(request)))?;
+        done.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))??;
+        self.end_all(&gone).await
+    }
+}
+
+/// The rows with their new columns.
+fn rewrite(relation: &Relation, object: &Object, before: &Object, filling: &[Filling]) -> Result<Relation> {
+    let columns = object.columns().unwrap_or_default();
+    let key = key_of(object);
+    let make = |rows: &RecordBatch| -> Result<Vec<ArrayRef>> {
+        let column = |filling: &Filling| match filling {
+            Filling::Old(position) => Ok(Arc::clone(rows.column(*position))),
+            Filling::Value(value) => Ok(take(value.as_ref(), &arrow::array::UInt32Array::from(vec![0; rows.num_rows()]), None)?),
+            Filling::Computed(scalar) => scalar.array(rows),
+        };
+        filling.iter().map(column).collect()
+    };
+    let schema = schema_of(columns);
+    if relation.live_rows() == 0 {
+        // Nothing has to be kept, and nothing can lack a value.
+        return Ok(crate::engine::create::empty_like(relation, schema, (!key.is_empty()).then_some(key)));
+    }
+    let lacks = |column: &&Column| column.not_null && before.columns().unwrap_or_default().iter().all(|known| known.name != column.name);
+    if let Some(column) = columns.iter().find(lacks) {
+        let position = columns.len() - 1;
+        let now = relation.snapshot(NEWEST);
+        for chunk in 0..now.chunks() {
+            let made = make(&now.batch(chunk, None))?;
+            if made[position].null_count() > 0 {
+                let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, object.name);
+                return Err(Error::new(Kind::NotNullViolation, message).hint("Give it a DEFAULT."));
+            }
+        }
+    }
+    relation.with_columns(schema, (!key.is_empty()).then_some(key), &make)
+}
+
+fn key_of(object: &Object) -> Vec<usize> {
+    match &object.kind {
+        ObjectKind::Table(table) => table.key.clone(),
+        _ => Vec::new(),
+    }
+}
+
+fn still_used(object: &Object, column: &Column, using: &[String]) -> Error {
+    let on = format!("column {} of {}", column.name, described(object));
+    let details: Vec<String> = using.iter().map(|what| format!("{what} depends on {on}")).collect();
+    Error::new(Kind::DependentObjects, format!("cannot drop {on} because other objects depend on it"))
+        .detail(details.join("\n"))
+        .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}

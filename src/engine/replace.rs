@@ -1,0 +1,228 @@
+//! CREATE OR REPLACE VIEW and MATERIALIZED VIEW: a new definition takes the place of another, for everyone who reads it at once.
+//!
+//! ```text
+//!  v ── old ◀── w (reads v)          what runs, and is read, all the while
+//!       new ◀── w again              built beside it under new numbers, each as soon as those it reads can be read
+//!  one write and one new catalog: the names go over to the new ones, the old ones end
+//! ```
+//!
+//! Always: a materialised view runs by the plan of its definition, so those that would get another plan are built anew, and those that keep
+//! theirs go on. A crash before the write leaves the old ones.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, Column, Object, ObjectKind};
+use crate::engine::Engine;
+use crate::engine::coordinator::Request;
+use crate::engine::dependants::{Anew, Changed, dependants_upwards, described, hidden_columns};
+use crate::engine::session::Session;
+use crate::engine::view::{RunningView, ViewStatus};
+use crate::error::{Error, Kind, Result};
+use crate::plan::Plan;
+use crate::sql::{CreateView, Parsed};
+use crate::types::ObjectId;
+
+/// What is to be replaced by what.
+struct Replacement {
+    /// The catalog that it was planned with.
+    base: Arc<Catalog>,
+    /// What is replaced, and everything that depends on it.
+    touched: BTreeSet<ObjectId>,
+    /// Definitions to be stored, of new numbers or in the place of old ones.
+    puts: Vec<Object>,
+    /// Numbers that go.
+    gone: Vec<ObjectId>,
+    /// Views to be built first, each behind those that it reads.
+    build: Vec<(Object, Plan)>,
+}
+
+/// Views that run and that nobody knows yet. Ends them when it goes away, unless they have been taken over.
+struct Beside {
+    engine: Arc<Engine>,
+    views: Vec<Arc<RunningView>>,
+}
+
+impl Session {
+    /// CREATE OR REPLACE of a view whose name is taken. `None` if it is free by now.
+    pub(crate) async fn replace_view(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<Option<()>> {
+        let engine = Arc::clone(&self.engine);
+        loop {
+            let one_at_a_time = engine.ddl.lock().await;
+            let schema = self.creation_schema(&create.name)?;
+            let Some(old) = engine.catalog().find_in(&schema, &create.name.name).cloned() else { return Ok(None) };
+            let replacement = self.plan_replacement(&old, schema, create, parsed, materialized)?;
+            drop(one_at_a_time);
+            let beside = engine.build_beside(&replacement).await?;
+            let one_at_a_time = engine.ddl.lock().await;
+            if !replacement.fits(&engine.catalog()) {
+                // Something that it touches has changed meanwhile.
+                continue;
+            }
+            let _replacing = self.shield.raise();
+            engine.change_definitions(&replacement.puts, &replacement.gone)?;
+            beside.taken_over();
+            engine.end_all(&replacement.gone).await?;
+            drop(one_at_a_time);
+            return Ok(Some(()));
+        }
+    }
+
+    fn plan_replacement(
+        &mut self,
+        old: &Arc<Object>,
+        schema: String,
+        create: &CreateView,
+        parsed: &Parsed,
+        materialized: bool,
+    ) -> Result<Replacement> {
+        let right = matches!((&old.kind, materialized), (ObjectKind::View(_), false) | (ObjectKind::MaterializedView(_), true));
+        if !right {
+            let wanted = if materialized { "materialized view" } else { "view" };
+            return Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {wanted}", old.name)).at(create.name.position));
+        }
+        let base = self.engine.catalog();
+        let (mut new, plan) = self.view_definition(create, parsed, schema, materialized)?;
+        let below = dependants_upwards(&base, old.id);
+        let circular = |id: &ObjectId| *id == old.id || below.iter().any(|object| object.id == *id);
+        if new.depends_on.iter().any(circular) {
+            let message = format!("infinite recursion detected in the definition of {}", described(old));
+            return Err(Error::new(Kind::InvalidObjectDefinition, message).hint("WITH RECURSIVE makes a query that reads itself."));
+        }
+        if !materialized {
+            keeps_columns(old.columns().unwrap_or_default(), new.columns().unwrap_or_default())?;
+        }
+        for (message, hint) in plan.iter().flat_map(crate::plan::notices) {
+            self.notice(Error::new(Kind::ObjectState, message).hint(hint));
+        }
+        let mut replacement =
+            Replacement { base, touched: BTreeSet::from([old.id]), puts: Vec::new(), gone: Vec::new(), build: Vec::new() };
+        let mut after = Catalog::clone(&replacement.base);
+        new.id = old.id;
+        let new = self.engine.settle(old, Anew { object: new, plan }, &mut after, &mut replacement)?;
+        for dependant in below {
+            let followed = self.engine.follow_replaced(&dependant, old, &new, &after, &replacement.base);
+            let anew = followed.map_err(|error| stands_in_the_way(old, &dependant, &error).at(create.name.position))?;
+            self.engine.settle(&dependant, anew, &mut after, &mut replacement)?;
+        }
+        Ok(replacement)
+    }
+}
+
+impl Engine {
+    /// A dependant of what was `old` and is `new`, over the catalog with all that has been settled.
+    fn follow_replaced(&self, dependant: &Arc<Object>, old: &Object, new: &Object, after: &Catalog, before: &Catalog) -> Result<Anew> {
+        let (columns, others) = (old.columns().unwrap_or_default(), new.columns().unwrap_or_default());
+        let mut changed = Changed::default();
+        if let Some(hidden) = hidden_columns(dependant, columns, others)? {
+            changed.add(old.id, new.id, Some(hidden));
+        }
+        let anew = self.follow(dependant, before, after, &changed)?;
+        anew.ok_or_else(|| Error::not_supported(format!("{} would have to be built anew", described(dependant))).hint("Drop it first."))
+    }
+
+    /// Puts what takes the place of `old` into the catalog that is to be: under a new number if it must be built.
+    fn settle(&self, old: &Object, anew: Anew, after: &mut Catalog, replacement: &mut Replacement) -> Result<Object> {
+        let Anew { mut object, plan } = anew;
+        replacement.touched.insert(old.id);
+        if let Some(plan) = plan
+            && !(self.runs_by(old.id, &plan) && discards(old) == discards(&object))
+        {
+            object.id = self.new_id()?;
+            replacement.gone.push(old.id);
+            replacement.build.push((object.clone(), plan));
+        }
+        after.remove(old.id);
+        after.insert(object.clone());
+        replacement.puts.push(object.clone());
+        Ok(object)
+    }
+
+    /// Has the new views filled, and waits until they can be read.
+    async fn build_beside(self: &Arc<Self>, replacement: &Replacement) -> Result<Beside> {
+        let mut beside = Beside { engine: Arc::clone(self), views: Vec::new() };
+        for (object, plan) in &replacement.build {
+            self.wait_readable(&plan.root.imports()).await?;
+            let view = {
+                let _one_at_a_time = self.ddl.lock().await;
+                let view = self.announce_view(object, plan.clone(), discards(object), None);
+                beside.views.push(Arc::clone(&view));
+                self.build_view(&view, None).await?;
+                view
+            };
+            view.wait_ready().await?;
+        }
+        Ok(beside)
+    }
+}
+
+impl Replacement {
+    /// Whether what it touches, and what that depends on, is still what it was planned with.
+    fn fits(&self, now: &Catalog) -> bool {
+        let same = |id: &ObjectId| match (self.base.get(*id), now.get(*id)) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            _ => false,
+        };
+        let kept = |id: &ObjectId| same(id) || self.build.iter().any(|(object, _)| object.id == *id);
+        let touched = |catalog: &Catalog| -> BTreeSet<ObjectId> {
+            self.touched.iter().flat_map(|id| catalog.dependants_deep(*id)).map(|object| object.id).collect()
+        };
+        self.touched.iter().all(same)
+            && self.puts.iter().flat_map(|object| &object.depends_on).all(kept)
+            && touched(now) == touched(&self.base)
+    }
+}
+
+impl Beside {
+    /// They are in the catalog: they stay.
+    fn taken_over(mut self) {
+        self.views.clear();
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let objects: Vec<ObjectId> = self.views.iter().map(|view| view.id).collect();
+        for view in self.views.drain(..) {
+            self.engine.views.write().remove(&view.id);
+            self.engine.relations.lock().remove(&view.id);
+            self.engine.row_errors.forget(view.id);
+            view.set_status(ViewStatus::Dropped);
+        }
+        if !objects.is_empty() {
+            let (reply, _) = tokio::sync::oneshot::channel();
+            // At a shutdown they end with everything else; a restart clears what is stored of objects without a definition.
+            drop(self.engine.ask(Request::Drop { objects, reply }));
+        }
+    }
+}
+
+fn discards(object: &Object) -> bool {
+    matches!(&object.kind, ObjectKind::MaterializedView(view) if view.discard)
+}
+
+/// What PostgreSQL asks of a view that replaces another: the same columns, and new ones behind them at the most.
+fn keeps_columns(old: &[Column], new: &[Column]) -> Result<()> {
+    if new.len() < old.len() {
+        return Err(Error::new(Kind::InvalidTableDefinition, "cannot drop columns from view"));
+    }
+    for (old, new) in old.iter().zip(new) {
+        if old.name != new.name {
+            let message = format!("cannot change name of view column \"{}\" to \"{}\"", old.name, new.name);
+            return Err(Error::new(Kind::InvalidTableDefinition, message)
+                .hint("Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead."));
+        }
+        if old.sql_type != new.sql_type {
+            let message = format!("cannot change data type of view column \"{}\" from {} to {}", old.name, old.sql_type, new.sql_type);
+            return Err(Error::new(Kind::InvalidTableDefinition, message));
+        }
+    }
+    Ok(())
+}
+
+fn stands_in_the_way(old: &Object, dependant: &Object, cause: &Error) -> Error {
+    let (on, what) = (described(old), described(dependant));
+    Error::new(Kind::DependentObjects, format!("cannot replace {on} because other objects depend on it"))
+        .detail(format!("{what} depends on {on}: {}", cause.message()))
+        .hint(format!("Keep the columns that {what} uses, or drop it first."))
+}

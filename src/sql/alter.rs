@@ -1,0 +1,98 @@
+//! ALTER TABLE, SOURCE, VIEW and MATERIALIZED VIEW.
+
+use super::create_table::added_column;
+use super::parse::relation_kind;
+use super::reader::Reader;
+use super::statement::{Alter, AlterAction, DropKind, Statement};
+use super::unsupported;
+use crate::error::Result;
+
+/// Actions of PostgreSQL that we do not have, and what to do instead.
+const REFUSED: &[(&[&str], &str, &str)] = &[
+    (&["alter"], "ALTER COLUMN", "Add a column, fill it with UPDATE, and drop the old one."),
+    (&["add", "constraint"], "ADD CONSTRAINT", "Only the PRIMARY KEY is kept; it is given to CREATE TABLE."),
+    (&["add", "primary"], "ADD PRIMARY KEY", "Make a table with the key, and INSERT INTO … SELECT."),
+    (&["add", "unique"], "ADD UNIQUE", "Only the PRIMARY KEY is kept unique."),
+    (&["add", "check"], "ADD CHECK", "Filter the rows in a view."),
+    (&["add", "foreign"], "ADD FOREIGN KEY", "Join the tables in a view to find rows without a partner."),
+    (&["drop", "constraint"], "DROP CONSTRAINT", "Make a table without the key, and INSERT INTO … SELECT."),
+    (&["rename", "constraint"], "RENAME CONSTRAINT", "The key's constraint is called after its table."),
+    (&["set", "("], "SET (…)", "Drop the object and create it with other options."),
+    (&["enable"], "ENABLE", "There are no triggers and rules."),
+    (&["disable"], "DISABLE", "There are no triggers and rules."),
+];
+
+/// ALTER kind [IF EXISTS] name action.
+pub(super) fn alter(reader: &mut Reader<'_>) -> Result<Statement> {
+    let known = ["table", "source", "view", "materialized"].iter().any(|word| reader.is(1, word));
+    if !known {
+        return Err(unsupported::statement(reader));
+    }
+    reader.expect(&["alter"])?;
+    let Some(kind) = relation_kind(reader)? else { return Err(reader.unexpected()) };
+    let if_exists = reader.accept(&["if", "exists"]);
+    reader.accept(&["only"]);
+    let name = reader.name()?;
+    let action = action(reader, kind, &name.name)?;
+    if *reader.peek() == sqlparser::tokenizer::Token::Comma {
+        return Err(reader.not_supported("several changes in one ALTER").hint("Write one ALTER for each."));
+    }
+    Ok(Statement::Alter(Alter { kind, name, if_exists, action }))
+}
+
+fn action(reader: &mut Reader<'_>, kind: DropKind, object: &str) -> Result<AlterAction> {
+    for (words, construct, hint) in REFUSED {
+        let found = words.iter().enumerate().all(|(n, word)| match *word {
+            "(" => *reader.peek_nth(n) == sqlparser::tokenizer::Token::LParen,
+            word => reader.is(n, word),
+        });
+        if found {
+            return Err(reader.not_supported(construct).hint(*hint));
+        }
+    }
+    if reader.accept(&["rename"]) {
+        if reader.accept(&["to"]) {
+            return Ok(AlterAction::RenameTo(reader.identifier()?));
+        }
+        reader.accept(&["column"]);
+        let from = reader.identifier()?;
+        reader.expect(&["to"])?;
+        return Ok(AlterAction::RenameColumn { from, to: reader.identifier()? });
+    }
+    if reader.accept(&["set", "schema"]) {
+        return Ok(AlterAction::SetSchema(reader.identifier()?));
+    }
+    if reader.accept(&["owner", "to"]) {
+        return Ok(AlterAction::OwnerTo(reader.label()?));
+    }
+    if reader.accept(&["swap", "with"]) {
+        return Ok(AlterAction::SwapWith(reader.name()?));
+    }
+    if reader.is(0, "add") {
+        refuse_of_view(reader, kind, "ADD COLUMN")?;
+        reader.advance();
+        reader.accept(&["column"]);
+        let if_not_exists = reader.accept(&["if", "not", "exists"]);
+        return Ok(AlterAction::AddColumn { definition: Box::new(added_column(reader, object)?), if_not_exists });
+    }
+    if reader.is(0, "drop") {
+        refuse_of_view(reader, kind, "DROP COLUMN")?;
+        reader.advance();
+        reader.accept(&["column"]);
+        let if_exists = reader.accept(&["if", "exists"]);
+        let name = reader.identifier()?;
+        let cascade = reader.accept_one(&["cascade", "restrict"]) == Some("cascade");
+        return Ok(AlterAction::DropColumn { name, if_exists, cascade });
+    }
+    Err(reader.unexpected())
+}
+
+fn refuse_of_view(reader: &Reader<'_>, kind: DropKind, construct: &str) -> Result<()> {
+    match kind {
+        DropKind::View => Err(reader.not_supported(format!("{construct} of a view")).hint("CREATE OR REPLACE VIEW changes its query.")),
+        DropKind::MaterializedView => Err(reader
+            .not_supported(format!("{construct} of a materialized view"))
+            .hint("CREATE OR REPLACE MATERIALIZED VIEW changes its query.")),
+        _ => Ok(()),
+    }
+}
