@@ -6,7 +6,7 @@ pub mod system;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use object::{Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
+pub use object::{Column, ConnectorOptions, Index, Object, ObjectKind, Source, Table, View, column_number};
 
 use crate::error::{Error, Kind, Result};
 use crate::types::ObjectId;

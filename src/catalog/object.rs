@@ -21,6 +21,9 @@ pub struct Object {
     pub depends_on: Vec<ObjectId>,
     /// What it is.
     pub kind: ObjectKind,
+    /// What COMMENT ON says of it (under 0) and of its columns (under their numbers, from 1).
+    #[serde(default)]
+    pub comments: BTreeMap<u32, String>,
 }
 
 /// What an object is, with what only that kind has.
@@ -36,6 +39,8 @@ pub enum ObjectKind {
     View(View),
     /// A query whose answer is kept up to date.
     MaterializedView(View),
+    /// A way to find rows of a table or materialised view.
+    Index(Index),
 }
 
 /// A column as declared, or as a query gives it.
@@ -79,6 +84,17 @@ pub struct Source {
     pub connector: ConnectorOptions,
 }
 
+/// An index.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Index {
+    /// The table or materialised view.
+    pub relation: ObjectId,
+    /// The positions of the columns whose values find rows.
+    pub columns: Vec<usize>,
+    /// Those that INCLUDE names: said back, and of no effect, since an index leads to whole rows.
+    pub include: Vec<usize>,
+}
+
 /// The WITH, FORMAT and ENCODE clauses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConnectorOptions {
@@ -114,7 +130,7 @@ impl ObjectKind {
     /// The columns, to be changed.
     pub fn columns_mut(&mut self) -> Option<&mut Vec<Column>> {
         match self {
-            ObjectKind::Schema => None,
+            ObjectKind::Schema | ObjectKind::Index(_) => None,
             ObjectKind::Table(table) => Some(&mut table.columns),
             ObjectKind::Source(source) => Some(&mut source.columns),
             ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&mut view.columns),
@@ -126,16 +142,34 @@ impl Object {
     /// The columns, for objects that have any.
     pub fn columns(&self) -> Option<&[Column]> {
         match &self.kind {
-            ObjectKind::Schema => None,
+            ObjectKind::Schema | ObjectKind::Index(_) => None,
             ObjectKind::Table(table) => Some(&table.columns),
             ObjectKind::Source(source) => Some(&source.columns),
             ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&view.columns),
         }
     }
 
+    /// What COMMENT ON says of the column at a position.
+    pub fn column_comment(&self, position: usize) -> Option<&str> {
+        self.comments.get(&column_number(position)).map(String::as_str)
+    }
+
+    /// The comments as they are when columns stand elsewhere: `place` gives new positions by old ones.
+    pub fn comments_moved(&self, place: impl Fn(usize) -> Option<usize>) -> BTreeMap<u32, String> {
+        let moved = self.comments.iter().filter_map(|(number, text)| {
+            let number = match number.checked_sub(1) {
+                None => 0,
+                Some(position) => column_number(place(position as usize)?),
+            };
+            Some((number, text.clone()))
+        });
+        moved.collect()
+    }
+
     /// What messages call it: "table", "source", "view", "materialized view", "schema".
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
+            ObjectKind::Index(_) => "index",
             ObjectKind::Schema => "schema",
             ObjectKind::Table(_) => "table",
             ObjectKind::Source(_) => "source",
@@ -143,4 +177,9 @@ impl Object {
             ObjectKind::MaterializedView(_) => "materialized view",
         }
     }
+}
+
+/// The number under which the comment on the column at a position stands.
+pub fn column_number(position: usize) -> u32 {
+    u32::try_from(position + 1).unwrap_or(u32::MAX)
 }

@@ -108,6 +108,7 @@ impl DropKind {
                 | (DropKind::Source, ObjectKind::Source(_))
                 | (DropKind::View, ObjectKind::View(_))
                 | (DropKind::MaterializedView, ObjectKind::MaterializedView(_))
+                | (DropKind::Index, ObjectKind::Index(_))
                 | (DropKind::Schema, ObjectKind::Schema)
         )
     }
@@ -119,6 +120,7 @@ impl DropKind {
             DropKind::Source => "source",
             DropKind::View => "view",
             DropKind::MaterializedView => "materialized view",
+            DropKind::Index => "index",
             DropKind::Schema => "schema",
         }
     }

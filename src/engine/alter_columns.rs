@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::take;
 
-use crate::catalog::{Catalog, Column, Object, ObjectKind};
+use crate::catalog::{Catalog, Column, Index, Object, ObjectKind};
 use crate::engine::alter::undefined_column;
 use crate::engine::catalog_change::encoded;
 use crate::engine::coordinator::{AlterColumns, Request};
@@ -54,6 +54,8 @@ struct Alteration {
     follow: Vec<Anew>,
     /// Dependants that go, each before those that it depends on.
     gone: Vec<Arc<Object>>,
+    /// Indexes that go unasked, with their columns.
+    indexes: Vec<Arc<Object>>,
 }
 
 impl Session {
@@ -150,7 +152,7 @@ impl Engine {
         let catalog = self.catalog();
         let mut after = Catalog::clone(&catalog);
         after.insert(new.clone());
-        let mut alteration = Alteration { object: new, recipe, filling, places, follow: Vec::new(), gone: Vec::new() };
+        let mut alteration = Alteration { object: new, recipe, filling, places, follow: Vec::new(), gone: Vec::new(), indexes: Vec::new() };
         for dependant in dependants_upwards(&catalog, object.id) {
             let mut changed = Changed::default();
             if let Some(hidden) = hidden_columns(&dependant, before, alteration.object.columns().unwrap_or_default())? {
@@ -181,13 +183,21 @@ impl Engine {
         let places: Arc<[Option<usize>]> = (0..before.len()).map(|old| kept.iter().position(|kept| *kept == old)).collect();
         let key = key_of(object).into_iter().map(|position| places[position].expect("checked above")).collect();
         let columns = kept.iter().map(|position| before[*position].clone()).collect();
-        let (new, recipe) = self.with_columns(object, columns, key).await?;
+        let (mut new, recipe) = self.with_columns(object, columns, key).await?;
+        new.comments = object.comments_moved(|position| places[position]);
         let filling = kept.into_iter().map(Filling::Old).collect();
         let catalog = self.catalog();
         let mut after = Catalog::clone(&catalog);
         after.insert(new.clone());
-        let mut alteration = Alteration { object: new, recipe, filling, places, follow: Vec::new(), gone: Vec::new() };
+        let mut alteration = Alteration { object: new, recipe, filling, places, follow: Vec::new(), gone: Vec::new(), indexes: Vec::new() };
         for dependant in dependants_upwards(&catalog, object.id) {
+            if let Some(moved) = moved_index(&dependant, object.id, &alteration.places) {
+                match moved {
+                    Some(index) => alteration.follow.push(Anew { object: index, plan: None }),
+                    None => alteration.indexes.push(dependant),
+                }
+                continue;
+            }
             let with_it = dependant.depends_on.iter().any(|id| alteration.gone.iter().any(|gone| gone.id == *id));
             let followed = match with_it {
                 true => None,
@@ -271,8 +281,8 @@ impl Engine {
     }
 
     async fn carry_out(self: &Arc<Self>, before: &Arc<Object>, alteration: Alteration) -> Result<()> {
-        let Alteration { object, recipe, filling, places, follow, gone } = alteration;
-        let gone: Vec<ObjectId> = gone.into_iter().map(|object| object.id).collect();
+        let Alteration { object, recipe, filling, places, follow, gone, indexes } = alteration;
+        let gone: Vec<ObjectId> = indexes.into_iter().chain(gone).map(|object| object.id).collect();
         let puts: Vec<Object> = [object.clone()].into_iter().chain(follow.iter().map(|anew| anew.object.clone())).collect();
         let plans: Vec<(ObjectId, Plan)> = follow.into_iter().filter_map(|anew| Some((anew.object.id, anew.plan?))).collect();
         let relation = self.relations.lock().get(&object.id).cloned();
@@ -282,7 +292,9 @@ impl Engine {
         let request = AlterColumns {
             object: object.id,
             rewrite: relation.map(|relation| {
-                Box::new(move || rewrite(&relation, &rewritten.0, &rewritten.1, &filling)) as Box<dyn FnOnce() -> Result<Relation> + Send>
+                let places = Arc::clone(&places);
+                Box::new(move || rewrite(&relation, &rewritten.0, &rewritten.1, &filling, &places))
+                    as Box<dyn FnOnce() -> Result<Relation> + Send>
             }),
             recipe,
             places,
@@ -306,7 +318,7 @@ impl Engine {
 }
 
 /// The rows with their new columns.
-fn rewrite(relation: &Relation, object: &Object, before: &Object, filling: &[Filling]) -> Result<Relation> {
+fn rewrite(relation: &Relation, object: &Object, before: &Object, filling: &[Filling], places: &[Option<usize>]) -> Result<Relation> {
     let columns = object.columns().unwrap_or_default();
     let key = key_of(object);
     let make = |rows: &RecordBatch| -> Result<Vec<ArrayRef>> {
@@ -320,7 +332,7 @@ fn rewrite(relation: &Relation, object: &Object, before: &Object, filling: &[Fil
     let schema = schema_of(columns);
     if relation.live_rows() == 0 {
         // Nothing has to be kept, and nothing can lack a value.
-        return Ok(crate::engine::create::empty_like(relation, schema, (!key.is_empty()).then_some(key)));
+        return Ok(relation.emptied(schema, (!key.is_empty()).then_some(key), places));
     }
     let lacks = |column: &&Column| column.not_null && before.columns().unwrap_or_default().iter().all(|known| known.name != column.name);
     if let Some(column) = columns.iter().find(lacks) {
@@ -334,7 +346,18 @@ fn rewrite(relation: &Relation, object: &Object, before: &Object, filling: &[Fil
             }
         }
     }
-    relation.with_columns(schema, (!key.is_empty()).then_some(key), &make)
+    relation.with_columns(schema, (!key.is_empty()).then_some(key), places, &make)
+}
+
+/// An index of the object as it is over columns in other places: `None` within if one of its columns is gone. `None` for anything else.
+fn moved_index(dependant: &Object, relation: ObjectId, places: &[Option<usize>]) -> Option<Option<Object>> {
+    let ObjectKind::Index(index) = &dependant.kind else { return None };
+    let moved = |positions: &[usize]| positions.iter().map(|position| places[*position]).collect::<Option<Vec<usize>>>();
+    if index.relation != relation {
+        return Some(Some(dependant.clone()));
+    }
+    let index = moved(&index.columns).zip(moved(&index.include)).map(|(columns, include)| Index { relation, columns, include });
+    Some(index.map(|index| Object { kind: ObjectKind::Index(index), ..dependant.clone() }))
 }
 
 fn key_of(object: &Object) -> Vec<usize> {

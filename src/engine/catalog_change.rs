@@ -1,5 +1,6 @@
 //! Changes of the catalog: first on disk, then in memory; a statement that is planned meanwhile keeps the catalog it started with.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -126,6 +127,7 @@ impl Session {
             sql: format!("CREATE SCHEMA {}", crate::sql::quote_ident(&name.name)),
             depends_on: Vec::new(),
             kind: ObjectKind::Schema,
+            comments: BTreeMap::new(),
         };
         engine.install(&[object])
     }

@@ -58,7 +58,8 @@ impl Session {
         let _one_at_a_time = engine.ddl.lock().await;
         let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
         let (name, sql) = (create.name.name.clone(), parsed.text.clone());
-        let mut object = Object { id: 0, schema, name, sql, depends_on: Vec::new(), kind: ObjectKind::Table(table.clone()) };
+        let mut object =
+            Object { id: 0, schema, name, sql, depends_on: Vec::new(), kind: ObjectKind::Table(table.clone()), comments: BTreeMap::new() };
         let relation = Arc::new(new_table_relation(&table));
         let changes = first_rows(&object, &table, &relation, &rows)?;
         let _creating = self.shield.raise();
@@ -105,7 +106,15 @@ impl Session {
             let on_conflict = conflict_policy(create)?;
             ObjectKind::Table(Table { columns, key, on_conflict, append_only, connector: options })
         };
-        let object = Object { id, schema, name: create.name.name.clone(), sql: parsed.text.clone(), depends_on: Vec::new(), kind };
+        let object = Object {
+            id,
+            schema,
+            name: create.name.name.clone(),
+            sql: parsed.text.clone(),
+            depends_on: Vec::new(),
+            kind,
+            comments: BTreeMap::new(),
+        };
         engine.install(std::slice::from_ref(&object))?;
         engine.start_table_or_source(&object, recipe, SourcePosition::default(), None)
     }
@@ -182,8 +191,15 @@ impl Session {
             discard,
         };
         let kind = if materialized { ObjectKind::MaterializedView(view) } else { ObjectKind::View(view) };
-        let object =
-            Object { id: 0, schema, name: create.name.name.clone(), sql: parsed.text.clone(), depends_on: bound.depends_on.clone(), kind };
+        let object = Object {
+            id: 0,
+            schema,
+            name: create.name.name.clone(),
+            sql: parsed.text.clone(),
+            depends_on: bound.depends_on.clone(),
+            kind,
+            comments: BTreeMap::new(),
+        };
         Ok((object, plan))
     }
 
@@ -372,11 +388,6 @@ fn first_rows(object: &Object, table: &Table, relation: &Relation, rows: &[Recor
 pub(crate) fn new_table_relation(table: &Table) -> Relation {
     let key = (!table.key.is_empty()).then(|| table.key.clone());
     Relation::new(schema_of(&table.columns), key, table.append_only, 1)
-}
-
-/// An empty relation that takes the place of one without rows.
-pub(crate) fn empty_like(before: &Relation, schema: arrow::datatypes::SchemaRef, key: Option<Vec<usize>>) -> Relation {
-    Relation::new(schema, key, before.append_only(), before.shards()).stored_anew()
 }
 
 fn refuse_unfinished(create: &CreateTable) -> Result<()> {

@@ -20,11 +20,13 @@ impl Session {
             let Some(object) = self.droppable(&catalog, kind, name, if_exists)? else { continue };
             let mut below: Vec<ObjectId> = dependants(&catalog, &object);
             below.retain(|id| !going.contains(id));
-            if !cascade && below.iter().any(|id| !names_it(&catalog, *id, names)) {
-                return Err(refuse(&catalog, &object, &below).at(name.position));
+            let in_the_way: Vec<ObjectId> =
+                below.iter().copied().filter(|id| kind == DropKind::Schema || !is_index(&catalog, *id)).collect();
+            if !cascade && in_the_way.iter().any(|id| !names_it(&catalog, *id, names)) {
+                return Err(refuse(&catalog, &object, &in_the_way).at(name.position));
             }
-            if cascade && !below.is_empty() {
-                let listed: Vec<String> = below.iter().filter_map(|id| catalog.get(*id)).map(|object| described(object)).collect();
+            if cascade && !in_the_way.is_empty() {
+                let listed: Vec<String> = in_the_way.iter().filter_map(|id| catalog.get(*id)).map(|object| described(object)).collect();
                 self.notice(Error::new(Kind::DependentObjects, format!("drop cascades to {}", listed.join(", "))));
             }
             going.extend(below);
@@ -80,6 +82,8 @@ impl Engine {
         {
             let mut relations = self.relations.lock();
             objects.iter().for_each(|id| drop(relations.remove(id)));
+            // What went may have been an index.
+            relations.values().for_each(|relation| objects.iter().for_each(|id| relation.drop_index(*id)));
         }
         let (reply, done) = tokio::sync::oneshot::channel();
         self.ask(Request::Drop { objects: objects.to_vec(), reply })?;
@@ -109,6 +113,11 @@ fn dependants(catalog: &Catalog, object: &Object) -> Vec<ObjectId> {
     let mut ordered = catalog.ordered(&inside.into_iter().collect());
     ordered.reverse();
     ordered.into_iter().map(|object| object.id).collect()
+}
+
+/// An index goes with its relation, unasked.
+fn is_index(catalog: &Catalog, id: ObjectId) -> bool {
+    catalog.get(id).is_some_and(|object| matches!(object.kind, ObjectKind::Index(_)))
 }
 
 fn names_it(catalog: &Catalog, id: ObjectId, names: &[Name]) -> bool {

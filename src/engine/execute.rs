@@ -85,6 +85,11 @@ impl Session {
                 self.alter(alter).await?;
                 done(&format!("ALTER {}", alter.kind.name().to_uppercase()))
             }
+            Statement::CreateIndex(create) => self.create_index(create, parsed).await.and(done("CREATE INDEX")),
+            Statement::Comment { kind, name, column, text } => {
+                self.comment(*kind, name, column.as_deref(), text.as_deref()).await?;
+                done("COMMENT")
+            }
             Statement::Explain { kind, statement } => self.explain(*kind, statement, parsed).await,
             Statement::Copy(copy) => match (&copy.subject, copy.from_client) {
                 (CopySubject::Relation { name, columns }, true) => self.copy_from(name, columns, &copy.format).await,
@@ -287,10 +292,13 @@ fn writes(statement: &Statement) -> Option<&'static str> {
         Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
         Statement::CreateSchema { .. } => "CREATE SCHEMA",
         Statement::Drop { kind, .. } => drop_tag(*kind),
+        Statement::CreateIndex(_) => "CREATE INDEX",
+        Statement::Comment { .. } => "COMMENT",
         Statement::Alter(alter) => match alter.kind {
             crate::sql::DropKind::Source => "ALTER SOURCE",
             crate::sql::DropKind::View => "ALTER VIEW",
             crate::sql::DropKind::MaterializedView => "ALTER MATERIALIZED VIEW",
+            crate::sql::DropKind::Index => "ALTER INDEX",
             _ => "ALTER TABLE",
         },
         Statement::Copy(copy) if copy.from_client => "COPY FROM",
@@ -314,6 +322,7 @@ fn drop_tag(kind: crate::sql::DropKind) -> &'static str {
         DropKind::Source => "DROP SOURCE",
         DropKind::View => "DROP VIEW",
         DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
+        DropKind::Index => "DROP INDEX",
         DropKind::Schema => "DROP SCHEMA",
     }
 }

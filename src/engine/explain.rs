@@ -6,13 +6,14 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use sqlparser::ast;
 
+use crate::engine::index::indexes_of;
 use crate::engine::outcome::Outcome;
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
 use crate::engine::system::SystemRelations;
 use crate::error::{Error, Result};
 use crate::plan::{Bound, Scope, schema_of};
-use crate::serve::empty_provider;
+use crate::serve::{UsedIndexes, empty_provider};
 use crate::sql::{ExplainKind, Parsed, Statement};
 use crate::types::SqlType;
 
@@ -74,10 +75,14 @@ impl Session {
 
     async fn physical(&mut self, bound: &Bound) -> Result<String> {
         let catalog = self.engine.catalog();
+        let used = UsedIndexes::default();
         let provider = |id, _: &SchemaRef| {
             let columns = catalog.get(id).and_then(|object| object.columns().map(schema_of));
-            Ok(empty_provider(columns.ok_or_else(|| Error::internal(format!("relation {id} has no columns")))?))
+            let columns = columns.ok_or_else(|| Error::internal(format!("relation {id} has no columns")))?;
+            Ok(empty_provider(columns, indexes_of(&catalog, id), &used))
         };
-        crate::serve::explain_physical(&self.engine.planner, bound, &provider, self.engine.wall.now_micros()).await
+        let plan = crate::serve::explain_physical(&self.engine.planner, bound, &provider, self.engine.wall.now_micros()).await?;
+        let indexes = used.lock().iter().map(|index| format!("Index: {index}\n")).collect::<String>();
+        Ok(format!("{}\n{indexes}", plan.trim_end()))
     }
 }

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use sqlparser::ast;
 
 use crate::catalog::Catalog;
+use crate::engine::index::indexes_of;
 use crate::engine::outcome::RowStream;
 use crate::engine::session::Session;
 use crate::engine::system::SystemRelations;
@@ -109,7 +110,13 @@ impl Session {
     ) -> Result<(SchemaRef, RowStream)> {
         let mut providers = Providers::default();
         for id in bound.depends_on.iter().filter(|id| reads_rows(catalog, **id)) {
-            providers.snapshot(*id, self.snapshot(catalog, *id, lease.epoch())?);
+            let snapshot = self.snapshot(catalog, *id, lease.epoch())?;
+            // What a transaction has written and nobody sees yet is in no index.
+            if self.transaction.as_ref().is_some_and(|transaction| transaction.holds(*id)) {
+                providers.snapshot(*id, snapshot);
+            } else {
+                providers.relation(*id, self.engine.relation(catalog, *id)?, snapshot, indexes_of(catalog, *id));
+            }
         }
         let provider = |id, columns: &SchemaRef| providers.get(id, columns);
         let now = self.engine.wall.now_micros();

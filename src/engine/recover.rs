@@ -110,7 +110,7 @@ impl Engine {
         let mut anew: Vec<Arc<RunningView>> = Vec::new();
         for object in objects {
             match &object.kind {
-                ObjectKind::Schema | ObjectKind::View(_) => {}
+                ObjectKind::Schema | ObjectKind::View(_) | ObjectKind::Index(_) => {}
                 ObjectKind::Table(table) => {
                     let recipe = self.stored_recipe(object.id, &table.columns, table.connector.as_ref())?;
                     let relation = self.stored_relation(object, 1, checkpoint, None)?;
@@ -135,6 +135,7 @@ impl Engine {
                 }
             }
         }
+        self.restore_indexes();
         let replayed = self.replay(log)?;
         self.ask(Request::Recovered)?;
         // Nobody may read an epoch that lacks what had been committed.

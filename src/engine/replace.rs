@@ -9,10 +9,10 @@
 //! Always: a materialised view runs by the plan of its definition, so those that would get another plan are built anew, and those that keep
 //! theirs go on. A crash before the write leaves the old ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Column, Object, ObjectKind};
+use crate::catalog::{Catalog, Column, Index, Object, ObjectKind};
 use crate::engine::Engine;
 use crate::engine::coordinator::Request;
 use crate::engine::dependants::{Anew, Changed, dependants_upwards, described, hidden_columns};
@@ -99,11 +99,22 @@ impl Session {
             Replacement { base, touched: BTreeSet::from([old.id]), puts: Vec::new(), gone: Vec::new(), build: Vec::new() };
         let mut after = Catalog::clone(&replacement.base);
         new.id = old.id;
+        let columns = new.columns().unwrap_or_default();
+        let place = |position: usize| columns.iter().position(|column| column.name == old.columns().unwrap_or_default()[position].name);
+        new.comments = old.comments_moved(place);
         let new = self.engine.settle(old, Anew { object: new, plan }, &mut after, &mut replacement)?;
+        let mut settled = BTreeMap::from([(old.id, (Arc::clone(old), new))]);
         for dependant in below {
-            let followed = self.engine.follow_replaced(&dependant, old, &new, &after, &replacement.base);
+            // An index belongs to one relation, which may be another than the one that is replaced.
+            let of = match &dependant.kind {
+                ObjectKind::Index(index) => index.relation,
+                _ => old.id,
+            };
+            let (before, now) = settled.get(&of).expect("a relation stands before its indexes");
+            let followed = self.engine.follow_replaced(&dependant, before, now, &after, &replacement.base);
             let anew = followed.map_err(|error| stands_in_the_way(old, &dependant, &error).at(create.name.position))?;
-            self.engine.settle(&dependant, anew, &mut after, &mut replacement)?;
+            let now = self.engine.settle(&dependant, anew, &mut after, &mut replacement)?;
+            settled.insert(dependant.id, (dependant, now));
         }
         Ok(replacement)
     }
@@ -113,6 +124,17 @@ impl Engine {
     /// A dependant of what was `old` and is `new`, over the catalog with all that has been settled.
     fn follow_replaced(&self, dependant: &Arc<Object>, old: &Object, new: &Object, after: &Catalog, before: &Catalog) -> Result<Anew> {
         let (columns, others) = (old.columns().unwrap_or_default(), new.columns().unwrap_or_default());
+        if let ObjectKind::Index(index) = &dependant.kind {
+            let place = |position: &usize| {
+                let name = &columns[*position].name;
+                let found = others.iter().position(|column| column.name == *name);
+                found.ok_or_else(|| Error::new(Kind::UndefinedColumn, format!("column \"{name}\" does not exist")))
+            };
+            let (by, include) =
+                (index.columns.iter().map(place).collect::<Result<_>>()?, index.include.iter().map(place).collect::<Result<_>>()?);
+            let kind = ObjectKind::Index(Index { relation: new.id, columns: by, include });
+            return Ok(Anew { object: Object { kind, depends_on: vec![new.id], ..Object::clone(dependant) }, plan: None });
+        }
         let mut changed = Changed::default();
         if let Some(hidden) = hidden_columns(dependant, columns, others)? {
             changed.add(old.id, new.id, Some(hidden));
@@ -147,6 +169,9 @@ impl Engine {
                 let _one_at_a_time = self.ddl.lock().await;
                 let view = self.announce_view(object, plan.clone(), discards(object), None);
                 beside.views.push(Arc::clone(&view));
+                for (number, columns) in replacement.indexes_of(object.id) {
+                    view.relation.iter().for_each(|relation| relation.add_index(number, columns));
+                }
                 self.build_view(&view, None).await?;
                 view
             };
@@ -157,6 +182,14 @@ impl Engine {
 }
 
 impl Replacement {
+    /// The indexes of a relation, by their numbers.
+    fn indexes_of(&self, relation: ObjectId) -> impl Iterator<Item = (ObjectId, &[usize])> {
+        self.puts.iter().filter_map(move |object| match &object.kind {
+            ObjectKind::Index(index) if index.relation == relation => Some((object.id, index.columns.as_slice())),
+            _ => None,
+        })
+    }
+
     /// Whether what it touches, and what that depends on, is still what it was planned with.
     fn fits(&self, now: &Catalog) -> bool {
         let same = |id: &ObjectId| match (self.base.get(*id), now.get(*id)) {

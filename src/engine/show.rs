@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::catalog::{Catalog, DEFAULT_SCHEMA, Object, ObjectKind, nearest};
+use crate::engine::index::index_statement;
 use crate::engine::outcome::Outcome;
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
@@ -31,7 +32,11 @@ impl Session {
             Show::Columns(name) => columns(&*self.find(name)?)?,
             Show::Create(name) => {
                 let object = self.find(name)?;
-                vec![vec![qualified(&object), object.sql.clone()]]
+                let sql = match &object.kind {
+                    ObjectKind::Index(index) => index_statement(&self.engine.catalog(), &object, index),
+                    _ => object.sql.clone(),
+                };
+                vec![vec![qualified(&object), sql]]
             }
         };
         let names = names(show);
@@ -48,9 +53,9 @@ impl Session {
             "schemas" => schemas(&catalog),
             "databases" => vec![vec!["tidemill".to_owned()]],
             "jobs" => self.jobs(&catalog),
-            "indexes" | "sinks" => Vec::new(),
-            "tables" | "sources" | "views" | "materialized views" => {
-                let wanted = &kind[..kind.len() - 1];
+            "sinks" => Vec::new(),
+            "tables" | "sources" | "views" | "materialized views" | "indexes" => {
+                let wanted = if kind == "indexes" { "index" } else { &kind[..kind.len() - 1] };
                 let path = self.settings.search_path();
                 let found = catalog.objects().filter(|object| object.kind_name() == wanted && path.contains(&object.schema));
                 found.map(|object| vec![object.name.clone()]).collect()

@@ -170,6 +170,7 @@ impl<'a> Names<'a> {
         match &object.kind {
             ObjectKind::View(view) => self.view(object, view),
             ObjectKind::Schema => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a schema", object.name))),
+            ObjectKind::Index(_) => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is an index", object.name))),
             _ => Ok(Arc::new(ObjectSource::new(object)?)),
         }
     }

@@ -14,7 +14,15 @@ fn column(name: &str, sql_type: SqlType) -> Column {
 }
 
 fn object(id: u32, name: &str, kind: ObjectKind) -> Object {
-    Object { id, schema: "public".to_owned(), name: name.to_owned(), sql: String::new(), depends_on: Vec::new(), kind }
+    Object {
+        id,
+        schema: "public".to_owned(),
+        name: name.to_owned(),
+        sql: String::new(),
+        depends_on: Vec::new(),
+        kind,
+        comments: Default::default(),
+    }
 }
 
 fn table(columns: Vec<Column>, key: Vec<usize>, append_only: bool) -> ObjectKind {

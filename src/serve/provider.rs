@@ -2,25 +2,30 @@
 //!
 //! A chunk is made when the stream is asked for it, so a query that is dropped, or has enough, makes no more of them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
+use datafusion::common::{ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::stream;
+use parking_lot::Mutex;
 
+use super::rows::OneBatch;
 use crate::error::Result;
+use crate::types::ObjectId;
 
 /// The rows of one relation at one epoch.
 pub trait RowsAt: fmt::Debug + Send + Sync {
@@ -35,12 +40,38 @@ pub trait RowsAt: fmt::Debug + Send + Sync {
 
     /// How many rows there are, exactly.
     fn row_count(&self) -> usize;
+
+    /// By which columns rows can be found without looking at all.
+    fn indexes(&self) -> &[IndexOf] {
+        &[]
+    }
+
+    /// The rows with these values in the columns of an index (one array per column, one row per probe), all columns; `None` if the index cannot
+    /// tell.
+    fn find(&self, _index: &IndexOf, _keys: &[ArrayRef]) -> Result<Option<RecordBatch>> {
+        Ok(None)
+    }
 }
+
+/// Columns by whose values rows can be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexOf {
+    /// The index's name.
+    pub name: String,
+    /// Its number; `None`: the relation's key.
+    pub number: Option<ObjectId>,
+    /// Positions of its columns.
+    pub columns: Vec<usize>,
+}
+
+/// Where a query tells which indexes it uses: relation by index.
+pub type UsedIndexes = Arc<Mutex<Vec<String>>>;
 
 /// A `RowsAt` as a table.
 #[derive(Debug)]
 pub struct RowsProvider {
     rows: Arc<dyn RowsAt>,
+    used: Option<UsedIndexes>,
     /// The columns as they are called: those of `rows` in all but their names.
     schema: SchemaRef,
 }
@@ -48,7 +79,28 @@ pub struct RowsProvider {
 impl RowsProvider {
     /// The table of these rows; the columns of `schema` have the types of theirs.
     pub fn new(rows: Arc<dyn RowsAt>, schema: SchemaRef) -> Self {
-        RowsProvider { rows, schema }
+        RowsProvider { rows, used: None, schema }
+    }
+
+    /// Tells `used` which indexes are used.
+    #[must_use]
+    pub fn telling(mut self, used: &UsedIndexes) -> Self {
+        self.used = Some(Arc::clone(used));
+        self
+    }
+
+    /// The rows that an index finds for conditions, if there is one for them.
+    fn found(&self, filters: &[Expr]) -> Result<Option<RecordBatch>> {
+        for index in self.rows.indexes() {
+            let Some(keys) = probes(index, filters, &self.schema) else { continue };
+            if let Some(rows) = self.rows.find(index, &keys)? {
+                if let Some(used) = &self.used {
+                    used.lock().push(index.name.clone());
+                }
+                return Ok(Some(rows));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -66,19 +118,21 @@ impl TableProvider for RowsProvider {
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let found = self.found(filters).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let rows = found.map_or_else(|| Arc::clone(&self.rows), |found| Arc::new(OneBatch(found)) as Arc<dyn RowsAt>);
         let schema = match projection {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
         };
-        let chunks = self.rows.chunks();
+        let chunks = rows.chunks();
         // More partitions than threads gain nothing, and no partition may be without chunks.
         let partitions = state.config().target_partitions().clamp(1, chunks.max(1));
         let parts = (0..partitions).map(|partition| {
             Arc::new(Part {
-                rows: Arc::clone(&self.rows),
+                rows: Arc::clone(&rows),
                 schema: Arc::clone(&schema),
                 projection: projection.cloned(),
                 from: chunks * partition / partitions,
@@ -87,6 +141,16 @@ impl TableProvider for RowsProvider {
         });
         let plan = StreamingTableExec::try_new(Arc::clone(&schema), parts.collect(), None, None, false, limit)?;
         Ok(Arc::new(plan))
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        let named = |filter: &&Expr| {
+            let column = bound_column(filter).and_then(|(column, _)| self.schema.index_of(column).ok());
+            column.is_some_and(|column| self.rows.indexes().iter().any(|index| index.columns.contains(&column)))
+        };
+        // The condition stays where it is, above what an index finds.
+        let answer = |filter| if named(filter) { TableProviderFilterPushDown::Inexact } else { TableProviderFilterPushDown::Unsupported };
+        Ok(filters.iter().map(answer).collect())
     }
 
     fn statistics(&self) -> Option<Statistics> {
@@ -126,4 +190,50 @@ impl PartitionStream for Part {
         let filled = batches.filter(|batch| batch.as_ref().map_or(true, |batch| batch.num_rows() > 0));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::iter(filled)))
     }
+}
+
+/// The column and the values of `column = value` or `column IN (values)`.
+fn bound_column(filter: &Expr) -> Option<(&str, Vec<&ScalarValue>)> {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (left.as_ref(), right.as_ref()) {
+            (Expr::Column(column), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Column(column)) => {
+                Some((&column.name, vec![value]))
+            }
+            _ => None,
+        },
+        Expr::InList(InList { expr, list, negated: false }) => {
+            let Expr::Column(column) = expr.as_ref() else { return None };
+            let values = list.iter().map(|value| match value {
+                Expr::Literal(value, _) => Some(value),
+                _ => None,
+            });
+            Some((&column.name, values.collect::<Option<_>>()?))
+        }
+        // DataFusion writes short lists so.
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            let ((column, mut values), (other, more)) = (bound_column(left)?, bound_column(right)?);
+            values.extend(more);
+            (column == other).then_some((column, values))
+        }
+        _ => None,
+    }
+}
+
+/// What an index is to be asked for conditions that bind all of its columns; several values for one column only if it is the only one.
+fn probes(index: &IndexOf, filters: &[Expr], schema: &SchemaRef) -> Option<Vec<ArrayRef>> {
+    let bound: Vec<(usize, Vec<&ScalarValue>)> =
+        filters.iter().filter_map(bound_column).filter_map(|(column, values)| Some((schema.index_of(column).ok()?, values))).collect();
+    let keys = index.columns.iter().map(|column| {
+        let wanted = schema.field(*column).data_type();
+        let usable = |values: &&Vec<&ScalarValue>| {
+            (values.len() == 1 || index.columns.len() == 1) && values.iter().all(|value| value.data_type() == *wanted)
+        };
+        let values = bound.iter().filter(|(at, _)| at == column).map(|(_, values)| values).find(usable)?;
+        let mut values: Vec<ScalarValue> = values.iter().map(|value| ScalarValue::clone(value)).collect();
+        // A value that is listed twice must not find its rows twice.
+        let mut seen = HashSet::new();
+        values.retain(|value| seen.insert(value.clone()));
+        ScalarValue::iter_to_array(values).ok()
+    });
+    keys.collect()
 }

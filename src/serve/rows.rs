@@ -10,7 +10,7 @@ use datafusion::catalog::TableProvider;
 use futures::stream;
 
 use super::point::{PointQuery, PointValue};
-use super::provider::{RowsAt, RowsProvider};
+use super::provider::{IndexOf, RowsAt, RowsProvider, UsedIndexes};
 use super::select::RowStream;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Bound, from_datafusion};
@@ -25,6 +25,11 @@ impl Providers {
     /// Puts in a relation as of an epoch.
     pub fn snapshot(&mut self, object: ObjectId, snapshot: Snapshot) {
         self.0.insert(object, Arc::new(snapshot));
+    }
+
+    /// Puts in a relation as of an epoch, some of whose rows can be found by indexes.
+    pub fn relation(&mut self, object: ObjectId, relation: Arc<Relation>, snapshot: Snapshot, indexes: Vec<IndexOf>) {
+        self.0.insert(object, Arc::new(Indexed { relation, snapshot, indexes }));
     }
 
     /// Puts in rows that are there already.
@@ -52,9 +57,10 @@ fn check_columns(planned: &SchemaRef, stored: &SchemaRef) -> Result<()> {
     Err(Error::new(Kind::SerializationFailure, "a relation that the statement reads was altered meanwhile").hint("Try again."))
 }
 
-/// No rows, of these columns: for plans that are only shown.
-pub fn empty_provider(schema: SchemaRef) -> Arc<dyn TableProvider> {
-    Arc::new(RowsProvider::new(Arc::new(OneBatch(RecordBatch::new_empty(Arc::clone(&schema)))), schema))
+/// No rows, of these columns: for plans that are only shown. Tells which indexes would be used.
+pub fn empty_provider(schema: SchemaRef, indexes: Vec<IndexOf>, used: &UsedIndexes) -> Arc<dyn TableProvider> {
+    let rows = Described { rows: OneBatch(RecordBatch::new_empty(Arc::clone(&schema))), indexes };
+    Arc::new(RowsProvider::new(Arc::new(rows), schema).telling(used))
 }
 
 /// Runs a lookup by key.
@@ -106,7 +112,7 @@ impl RowsAt for Snapshot {
 
 /// Rows in one batch.
 #[derive(Debug)]
-struct OneBatch(RecordBatch);
+pub(super) struct OneBatch(pub(super) RecordBatch);
 
 impl RowsAt for OneBatch {
     fn schema(&self) -> SchemaRef {
@@ -126,5 +132,75 @@ impl RowsAt for OneBatch {
 
     fn row_count(&self) -> usize {
         self.0.num_rows()
+    }
+}
+
+/// A relation at an epoch, with its indexes.
+#[derive(Debug)]
+struct Indexed {
+    relation: Arc<Relation>,
+    snapshot: Snapshot,
+    indexes: Vec<IndexOf>,
+}
+
+impl RowsAt for Indexed {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.snapshot.schema())
+    }
+
+    fn chunks(&self) -> usize {
+        self.snapshot.chunks()
+    }
+
+    fn batch(&self, chunk: usize, projection: Option<&[usize]>) -> Result<RecordBatch> {
+        Ok(self.snapshot.batch(chunk, projection))
+    }
+
+    fn row_count(&self) -> usize {
+        self.snapshot.row_count()
+    }
+
+    fn indexes(&self) -> &[IndexOf] {
+        &self.indexes
+    }
+
+    fn find(&self, index: &IndexOf, keys: &[ArrayRef]) -> Result<Option<RecordBatch>> {
+        match index.number {
+            None => self.relation.lookup(keys, self.snapshot.epoch()).map(Some),
+            Some(number) => self.relation.lookup_index(number, keys, self.snapshot.epoch()),
+        }
+    }
+}
+
+/// Columns and indexes, and no rows.
+#[derive(Debug)]
+struct Described {
+    rows: OneBatch,
+    indexes: Vec<IndexOf>,
+}
+
+impl RowsAt for Described {
+    fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    fn chunks(&self) -> usize {
+        self.rows.chunks()
+    }
+
+    fn batch(&self, chunk: usize, projection: Option<&[usize]>) -> Result<RecordBatch> {
+        self.rows.batch(chunk, projection)
+    }
+
+    fn row_count(&self) -> usize {
+        0
+    }
+
+    fn indexes(&self) -> &[IndexOf] {
+        &self.indexes
+    }
+
+    fn find(&self, _index: &IndexOf, _keys: &[ArrayRef]) -> Result<Option<RecordBatch>> {
+        Ok(Some(self.rows.0.clone()))
     }
 }

@@ -24,7 +24,7 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
 
 /// ALTER kind [IF EXISTS] name action.
 pub(super) fn alter(reader: &mut Reader<'_>) -> Result<Statement> {
-    let known = ["table", "source", "view", "materialized"].iter().any(|word| reader.is(1, word));
+    let known = ["table", "source", "view", "materialized", "index"].iter().any(|word| reader.is(1, word));
     if !known {
         return Err(unsupported::statement(reader));
     }
@@ -33,6 +33,9 @@ pub(super) fn alter(reader: &mut Reader<'_>) -> Result<Statement> {
     let if_exists = reader.accept(&["if", "exists"]);
     reader.accept(&["only"]);
     let name = reader.name()?;
+    if kind == DropKind::Index && !(reader.is(0, "rename") && reader.is(1, "to")) {
+        return Err(reader.not_supported("ALTER INDEX of anything but its name").hint("DROP the index and create it again."));
+    }
     let action = action(reader, kind, &name.name)?;
     if *reader.peek() == sqlparser::tokenizer::Token::Comma {
         return Err(reader.not_supported("several changes in one ALTER").hint("Write one ALTER for each."));

@@ -4,7 +4,7 @@ use super::options::options;
 use super::parse::schema_name;
 use super::reader::Reader;
 use super::statement::{CreateView, Statement};
-use super::{create_table, unsupported};
+use super::{create_table, index, unsupported};
 use crate::error::Result;
 
 /// The words behind a view's query that ask for finished windows only.
@@ -39,6 +39,9 @@ pub(super) fn create(reader: &mut Reader<'_>) -> Result<Statement> {
     }
     if reader.accept(&["source"]) {
         return Ok(Statement::CreateSource(create_table::create_table(reader, true)?));
+    }
+    if reader.is(0, "index") || (reader.is(0, "unique") && reader.is(1, "index")) {
+        return index::create_index(reader);
     }
     if reader.accept(&["schema"]) {
         let if_not_exists = reader.accept(&["if", "not", "exists"]);

@@ -4,11 +4,13 @@
 //! statements), and leaves expressions, types and queries to sqlparser. `expand_windows` writes TUMBLE and HOP as plain SQL.
 
 mod alter;
+mod comment;
 mod copy;
 mod create;
 mod create_table;
 mod cursor;
 mod dialect;
+mod index;
 mod keywords;
 mod options;
 mod parse;
@@ -32,8 +34,8 @@ pub use query::{WITH_TIES, is_default};
 pub use quote::{quote_ident, quote_literal};
 pub use respell::{Respelling, may_see_column, rename_column, respell};
 pub use statement::{
-    Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateTable, CreateView, DropKind, ExplainKind, Insert, InsertConflict, Name,
-    Parsed, Show, Statement,
+    Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateIndex, CreateTable, CreateView, DropKind, ExplainKind, Insert,
+    InsertConflict, Name, Parsed, Show, Statement,
 };
 pub use tokens::ROWS_FROM;
 pub use windows::expand_windows;

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 use super::position::{Walker, rebase};
 use super::reader::Reader;
 use super::statement::{DropKind, ExplainKind, Name, Parsed, Statement};
-use super::{alter, copy, create, rows, session, tokens, unsupported};
+use super::{alter, comment, copy, create, rows, session, tokens, unsupported};
 use crate::error::{Error, Kind, Result};
 
 /// Parses all statements in `text`; text without any, and comments alone, give an empty list.
@@ -56,6 +56,7 @@ fn statement(reader: &mut Reader<'_>) -> Result<Statement> {
         "truncate" => rows::truncate(reader),
         "create" => create::create(reader),
         "alter" => alter::alter(reader),
+        "comment" => comment::comment(reader),
         "drop" => drop_objects(reader),
         "explain" => explain(reader),
         "copy" => copy::copy(reader),
@@ -78,22 +79,26 @@ fn drop_objects(reader: &mut Reader<'_>) -> Result<Statement> {
         None if reader.accept(&["schema"]) => DropKind::Schema,
         None => return Err(unsupported::object(reader, "DROP")),
     };
+    if kind == DropKind::Index {
+        reader.accept(&["concurrently"]);
+    }
     let if_exists = reader.accept(&["if", "exists"]);
     let names = reader.comma_separated(|reader| if kind == DropKind::Schema { schema_name(reader) } else { reader.name() })?;
     let cascade = reader.accept_one(&["cascade", "restrict"]) == Some("cascade");
     Ok(Statement::Drop { kind, names, if_exists, cascade })
 }
 
-/// TABLE, SOURCE, VIEW, MATERIALIZED VIEW.
+/// TABLE, SOURCE, VIEW, MATERIALIZED VIEW, INDEX.
 pub(super) fn relation_kind(reader: &mut Reader<'_>) -> Result<Option<DropKind>> {
     if reader.accept(&["materialized"]) {
         reader.expect(&["view"])?;
         return Ok(Some(DropKind::MaterializedView));
     }
-    Ok(reader.accept_one(&["table", "source", "view"]).map(|word| match word {
+    Ok(reader.accept_one(&["table", "source", "view", "index"]).map(|word| match word {
         "table" => DropKind::Table,
         "source" => DropKind::Source,
-        _ => DropKind::View,
+        "view" => DropKind::View,
+        _ => DropKind::Index,
     }))
 }
 

@@ -46,6 +46,8 @@ pub enum Statement {
         /// IF NOT EXISTS.
         if_not_exists: bool,
     },
+    /// CREATE INDEX.
+    CreateIndex(CreateIndex),
     /// DROP of one or more objects of a kind.
     Drop {
         /// Of which kind.
@@ -59,6 +61,17 @@ pub enum Statement {
     },
     /// ALTER of a table, source or view.
     Alter(Alter),
+    /// COMMENT ON.
+    Comment {
+        /// What the object is; of a column, what it stands in: anything.
+        kind: Option<DropKind>,
+        /// Which.
+        name: Name,
+        /// Of this column of it.
+        column: Option<String>,
+        /// `None`: without a comment.
+        text: Option<String>,
+    },
     /// INSERT.
     Insert(Box<Insert>),
     /// UPDATE … SET … [FROM] WHERE … [RETURNING].
@@ -268,6 +281,21 @@ pub struct ColumnDefinition {
     pub position: usize,
 }
 
+/// CREATE INDEX.
+#[derive(Clone, Debug)]
+pub struct CreateIndex {
+    /// Its name; `None`: made from those of the relation and its columns.
+    pub name: Option<String>,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// Whose rows it finds.
+    pub relation: Name,
+    /// By which columns.
+    pub columns: Vec<String>,
+    /// INCLUDE.
+    pub include: Vec<String>,
+}
+
 /// CREATE [MATERIALIZED] VIEW.
 #[derive(Clone, Debug)]
 pub struct CreateView {
@@ -334,6 +362,8 @@ pub enum DropKind {
     View,
     /// DROP MATERIALIZED VIEW
     MaterializedView,
+    /// DROP INDEX
+    Index,
     /// DROP SCHEMA
     Schema,
 }

@@ -8,7 +8,6 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("alter", "Tables, sources and views can be altered."),
     ("call", "There are no procedures."),
     ("cluster", "Tables need no maintenance."),
-    ("comment", "Comments on objects are not kept yet."),
     ("do", "There are no anonymous code blocks."),
     ("grant", "Every user that may connect may do everything so far."),
     ("import", "Create the sources one by one."),
@@ -38,7 +37,6 @@ const OBJECTS: &[(&str, &str)] = &[
     ("foreign", "Use CREATE SOURCE."),
     ("function", "Write the expression into the query or into a view."),
     ("group", "Users are set in the server's configuration."),
-    ("index", "A table with a PRIMARY KEY is found by its key without one."),
     ("language", "There are no procedural languages."),
     ("operator", "Use the built-in operators."),
     ("owned", "Drop the objects by name."),
@@ -68,7 +66,7 @@ pub(super) fn statement(reader: &Reader<'_>) -> Error {
     let Some((name, hint)) = STATEMENTS.iter().find(|(name, _)| *name == word) else { return reader.unexpected() };
     let mut construct = name.to_ascii_uppercase();
     // "ALTER TABLE" says more than "ALTER"; an object's name behind the first word would say something wrong.
-    let takes_kind = matches!(word.as_str(), "alter" | "comment" | "refresh" | "reassign" | "security" | "import");
+    let takes_kind = matches!(word.as_str(), "alter" | "refresh" | "reassign" | "security" | "import");
     if let sqlparser::tokenizer::Token::Word(kind) = reader.peek_nth(1)
         && takes_kind
         && kind.quote_style.is_none()

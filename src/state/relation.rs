@@ -67,11 +67,12 @@ impl Relation {
     }
 
     /// A relation of the same rows with other columns, at every epoch that this one has: `change` makes them of a batch of the old ones. `key`:
-    /// where the key's columns are now. Its next delta stores everything anew. Nobody writes this one from now on.
+    /// where the key's columns are now; `places`: by the old positions of columns the new ones. Its next delta stores everything anew. Nobody writes this one from now on.
     pub fn with_columns(
         &self,
         schema: SchemaRef,
         key: Option<Vec<usize>>,
+        places: &[Option<usize>],
         change: &dyn Fn(&RecordBatch) -> Result<Vec<ArrayRef>>,
     ) -> Result<Relation> {
         let index_columns: Arc<[usize]> = key.clone().unwrap_or_else(|| (0..schema.fields().len()).collect()).into();
@@ -81,7 +82,8 @@ impl Relation {
         ));
         let segment =
             |segment: &Segment| Ok(segment.with_columns(change(&batch_of(&lenient, segment.columns().to_vec(), segment.rows()))?));
-        let shards = self.shards.iter().map(|shard| Ok(RwLock::new(shard.read().with_columns(Arc::clone(&index_columns), &segment)?)));
+        let shards =
+            self.shards.iter().map(|shard| Ok(RwLock::new(shard.read().with_columns(Arc::clone(&index_columns), places, &segment)?)));
         Ok(Relation {
             shards: shards.collect::<Result<_>>()?,
             blocks: Mutex::new(Blocks::anew(self.shards.len())),
@@ -93,11 +95,16 @@ impl Relation {
         })
     }
 
-    /// What is stored of it by now is of use no more: its next delta writes everything.
-    #[must_use]
-    pub fn stored_anew(self) -> Self {
-        *self.blocks.lock() = Blocks::anew(self.shards.len());
-        self
+    /// As `with_columns`, of a relation in whose newest state there are no rows: nobody asks for others.
+    pub fn emptied(&self, schema: SchemaRef, key: Option<Vec<usize>>, places: &[Option<usize>]) -> Relation {
+        let mut empty = Relation::new(schema, key, self.append_only, self.shards());
+        empty.blocks = Mutex::new(Blocks::anew(self.shards.len()));
+        for (number, columns) in self.shards[0].read().secondary_indexes() {
+            if let Some(columns) = columns.iter().map(|column| places[*column]).collect::<Option<Vec<usize>>>() {
+                empty.add_index(number, &columns);
+            }
+        }
+        empty
     }
 
     /// The columns.
@@ -195,6 +202,54 @@ impl Relation {
             }
             _ => Ok(batch_of(&self.schema, gather(&segments, &picks)?, picks.len())),
         }
+    }
+
+    /// Makes an index by these columns, under a number of the caller's. Rows that are there are put into it page by page, so that writers and
+    /// readers get their turns; it finds rows when this returns.
+    pub fn add_index(&self, number: u32, columns: &[usize]) {
+        let columns: Arc<[usize]> = columns.into();
+        for shard in &self.shards {
+            shard.write().start_secondary(number, Arc::clone(&columns));
+        }
+        for shard in &self.shards {
+            while shard.write().fill_secondary(number) {}
+        }
+    }
+
+    /// Forgets an index.
+    pub fn drop_index(&self, number: u32) {
+        for shard in &self.shards {
+            shard.write().drop_secondary(number);
+        }
+    }
+
+    /// The rows visible at `epoch` with these values in the columns of an index: one array per column, one row per probe. A probe with NULL
+    /// finds nothing. `None` if there is no such index, or not yet.
+    pub fn lookup_index(&self, number: u32, keys: &[ArrayRef], epoch: Epoch) -> Result<Option<RecordBatch>> {
+        let probes = keys.first().map_or(0, |keys| keys.len());
+        let hashes = hash_rows(keys, probes);
+        let mut found = Vec::new();
+        for (probe, hash) in hashes.into_iter().enumerate().filter(|(probe, _)| keys.iter().all(|keys| keys.is_valid(*probe))) {
+            for shard in &self.shards {
+                if shard.read().find_all(number, keys, probe, hash, epoch, &mut found).is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        let mut segments: Vec<Arc<Segment>> = Vec::new();
+        let mut picks = Vec::with_capacity(found.len());
+        for (segment, row) in found {
+            let known = segments.iter().rposition(|known| Arc::ptr_eq(known, &segment));
+            let at = known.unwrap_or_else(|| {
+                segments.push(segment);
+                segments.len() - 1
+            });
+            picks.push((at, row));
+        }
+        if picks.is_empty() {
+            return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.schema))));
+        }
+        Ok(Some(batch_of(&self.schema, gather(&segments, &picks)?, picks.len())))
     }
 
     /// Everything visible at `epoch`. The caller holds a lease on it, and it is complete.

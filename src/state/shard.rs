@@ -30,6 +30,27 @@ struct Ended {
     hash: u32,
 }
 
+/// An index that a user asked for. It leads to every row of the pages, whenever that lived: the reader looks which ones it sees.
+#[derive(Clone, Debug)]
+struct Secondary {
+    number: u32,
+    columns: Arc<[usize]>,
+    index: Index,
+    /// Pages, with how many of their rows, that were there before it and are not in it yet. Until there are none it finds nothing.
+    waiting: Vec<(usize, usize)>,
+}
+
+impl Secondary {
+    /// Adds the rows of some columns, whose first has this number.
+    fn add(&mut self, pages: &Pages, columns: &[ArrayRef], rows: Range<usize>, first: u32) {
+        let hashes = hash_rows(&chosen(columns, &self.columns), columns.first().map_or(rows.end, |column| column.len()));
+        self.index.reserve(rows.len());
+        for (row, at) in rows.zip(first..) {
+            self.index.push(hashes[row], at, |other| same(pages, &self.columns, other, columns, row));
+        }
+    }
+}
+
 /// One shard of a relation.
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -43,6 +64,8 @@ pub(super) struct Shard {
     live: usize,
     newest: Epoch,
     ended: VecDeque<Ended>,
+    /// Beside the index by which the writer finds rows: those by which readers do.
+    secondary: Vec<Secondary>,
     /// Where the next compaction starts to look.
     cursor: usize,
 }
@@ -57,8 +80,64 @@ impl Shard {
             live: 0,
             newest: 0,
             ended: VecDeque::new(),
+            secondary: Vec::new(),
             cursor: 0,
         }
+    }
+
+    /// Starts an index: rows that come from now on are in it, the others wait for `fill_secondary`.
+    pub(super) fn start_secondary(&mut self, number: u32, columns: Arc<[usize]>) {
+        let waiting = self.pages.iter().map(|(slot, page)| (slot, page.rows())).collect();
+        self.secondary.push(Secondary { number, columns, index: Index::default(), waiting });
+    }
+
+    /// Puts the rows of one page that waits into an index. Says whether there are more.
+    pub(super) fn fill_secondary(&mut self, number: u32) -> bool {
+        let Shard { pages, secondary, .. } = self;
+        let Some(secondary) = secondary.iter_mut().find(|secondary| secondary.number == number) else { return false };
+        let Some((slot, rows)) = secondary.waiting.pop() else { return false };
+        let (mut at, first) = (0, Pages::first_row(slot));
+        for segment in pages.get(slot).into_iter().flat_map(|page| page.segments()) {
+            let wanted = segment.rows().min(rows - at);
+            secondary.add(pages, segment.columns(), 0..wanted, first + at as u32);
+            at += wanted;
+        }
+        true
+    }
+
+    /// The numbers and columns of the indexes that users asked for.
+    pub(super) fn secondary_indexes(&self) -> Vec<(u32, Arc<[usize]>)> {
+        self.secondary.iter().map(|secondary| (secondary.number, Arc::clone(&secondary.columns))).collect()
+    }
+
+    /// Forgets an index.
+    pub(super) fn drop_secondary(&mut self, number: u32) {
+        self.secondary.retain(|secondary| secondary.number != number);
+    }
+
+    /// Adds to `found` the rows visible at `epoch` with the values in row `row` of `keys` (the index's columns). `None` if there is no such
+    /// index, or not yet.
+    pub(super) fn find_all(
+        &self,
+        number: u32,
+        keys: &[ArrayRef],
+        row: usize,
+        hash: u64,
+        epoch: Epoch,
+        found: &mut Vec<(Arc<Segment>, usize)>,
+    ) -> Option<()> {
+        let secondary = self.secondary.iter().find(|secondary| secondary.number == number && secondary.waiting.is_empty())?;
+        let newest = secondary.index.find(hash, |other| {
+            let (segment, place) = self.pages.locate(other);
+            (0..).zip(secondary.columns.iter()).all(|(key, column)| value_equal(&segment.columns()[*column], place, &keys[key], row))
+        });
+        for candidate in newest.into_iter().flat_map(|newest| secondary.index.chain(newest)) {
+            let (segment, place) = self.pages.locate(candidate);
+            if segment.is_visible(place, epoch) {
+                found.push((Arc::clone(segment), place));
+            }
+        }
+        Some(())
     }
 
     /// Takes pages that were stored, as of `epoch`, and builds the index of their live rows.
@@ -70,10 +149,20 @@ impl Shard {
     }
 
     /// A shard of the same rows with other columns, found by `index_columns`. A key stays the same columns, perhaps in other places.
-    pub(super) fn with_columns(&self, index_columns: Arc<[usize]>, change: &dyn Fn(&Segment) -> Result<Segment>) -> Result<Self> {
+    pub(super) fn with_columns(
+        &self,
+        index_columns: Arc<[usize]>,
+        places: &[Option<usize>],
+        change: &dyn Fn(&Segment) -> Result<Segment>,
+    ) -> Result<Self> {
         let mut shard = Shard::new(index_columns, self.keyed, self.index.is_some());
         shard.pages = self.pages.changed(change)?;
         (shard.live, shard.newest, shard.cursor) = (self.live, self.newest, self.cursor);
+        for secondary in &self.secondary {
+            // An index whose column goes, goes.
+            let Some(columns) = secondary.columns.iter().map(|column| places[*column]).collect() else { continue };
+            shard.secondary.push(Secondary { columns, ..secondary.clone() });
+        }
         if self.keyed {
             // The same values under the same row numbers, with the versions that readers may still ask for.
             shard.index.clone_from(&self.index);
@@ -115,7 +204,8 @@ impl Shard {
 
     pub(super) fn memory_bytes(&self) -> usize {
         let rows: usize = self.pages.iter().flat_map(|(_, page)| page.segments()).map(|segment| segment.memory_bytes()).sum();
-        rows + self.index.as_ref().map_or(0, Index::memory_bytes) + self.ended.capacity() * size_of::<Ended>()
+        let secondary: usize = self.secondary.iter().map(|secondary| secondary.index.memory_bytes()).sum();
+        rows + self.index.as_ref().map_or(0, Index::memory_bytes) + secondary + self.ended.capacity() * size_of::<Ended>()
     }
 
     /// Notes that `epoch` is written now. An epoch that goes back is a bug of the caller.
@@ -147,6 +237,13 @@ impl Shard {
     pub(super) fn insert(&mut self, epoch: Epoch, columns: &[ArrayRef], rows: usize, hashes: &[u64]) -> Result<()> {
         let ranges = self.pages.append(columns, rows, epoch)?;
         self.live += rows;
+        for secondary in &mut self.secondary {
+            let mut at = 0;
+            for range in &ranges {
+                secondary.add(&self.pages, columns, at..at + range.len(), range.start);
+                at += range.len();
+            }
+        }
         let Some(index) = &mut self.index else { return Ok(()) };
         index.reserve(rows);
         for (at, row) in ranges.into_iter().flatten().enumerate() {
@@ -229,6 +326,10 @@ impl Shard {
 
     /// Numbers of pages that are mostly dead, at most `limit`; the next call goes on behind them.
     pub(super) fn mostly_dead(&mut self, limit: usize) -> Vec<usize> {
+        // Rows that an index is still to read must stay where they are.
+        if self.secondary.iter().any(|secondary| !secondary.waiting.is_empty()) {
+            return Vec::new();
+        }
         let slots = self.pages.slots();
         let start = self.cursor.min(slots);
         let found: Vec<usize> = (start..slots)
@@ -286,6 +387,7 @@ impl Shard {
 
     /// Leads the index from the rows of a removed page to where they are now, and nowhere for those that are gone.
     fn renumber(&mut self, slot: usize, segments: &[Arc<Segment>], kept: &[(usize, usize)], numbers: &[u32]) {
+        self.renumber_secondary(slot, segments, kept, numbers);
         let Some(index) = &mut self.index else { return };
         let first = Pages::first_row(slot);
         let hashes: Vec<u64> =
@@ -320,6 +422,39 @@ impl Shard {
                 done[place] = true;
                 moved[place]
             });
+        }
+    }
+
+    fn renumber_secondary(&mut self, slot: usize, segments: &[Arc<Segment>], kept: &[(usize, usize)], numbers: &[u32]) {
+        let first = Pages::first_row(slot);
+        let mut starts = Vec::with_capacity(segments.len());
+        let mut rows = 0;
+        for segment in segments {
+            starts.push(rows);
+            rows += segment.rows();
+        }
+        let mut moved: Vec<Option<u32>> = vec![None; rows];
+        for ((at, row), number) in kept.iter().zip(numbers) {
+            moved[starts[*at] + row] = Some(*number);
+        }
+        for secondary in &mut self.secondary {
+            let mut done = vec![false; rows];
+            for (segment, start) in segments.iter().zip(&starts) {
+                let hashes = hash_rows(&chosen(segment.columns(), &secondary.columns), segment.rows());
+                for (row, hash) in hashes.into_iter().enumerate() {
+                    if done[start + row] {
+                        continue;
+                    }
+                    secondary.index.rewrite(hash, first + (start + row) as u32, |member| {
+                        let Some(place) = member.checked_sub(first).map(|place| place as usize).filter(|place| *place < rows) else {
+                            return Some(member);
+                        };
+                        done[place] = true;
+                        moved[place]
+                    });
+                }
+            }
+            secondary.index.shrink();
         }
     }
 

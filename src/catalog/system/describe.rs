@@ -4,7 +4,8 @@ use super::facts::Facts;
 use super::functions::{arg, undefined};
 use super::listings;
 use super::names::{
-    OWNER_NAME, effective_path, namespace, namespaces, relation_name, relation_oid, relation_text, relations, role_oid, roles, table_of_key,
+    OWNER_NAME, effective_path, indexes, namespace, namespaces, relation_name, relation_oid, relation_text, relations, role_oid, roles,
+    table_of_key,
 };
 use super::objects::default_of;
 use super::types::oid_named;
@@ -74,12 +75,13 @@ pub(super) fn view_definition(facts: &Facts, args: &[Value]) -> Result<Value> {
 
 /// `pg_get_indexdef(index [, column, pretty])`: with a column's number only that column.
 pub(super) fn index_definition(facts: &Facts, args: &[Value]) -> Result<Value> {
-    let Some(table) = arg(args, 0).int().and_then(|oid| table_of_key(facts, oid)) else { return Ok(Value::Null) };
+    let found = relation(facts, arg(args, 0)).and_then(|oid| indexes(facts).find(|index| i64::from(index.oid) == oid));
+    let Some(index) = found else { return Ok(Value::Null) };
     let column = arg(args, 1).int().unwrap_or(0);
     if column <= 0 {
-        return Ok(listings::index_definition(table).into());
+        return Ok(listings::index_definition(&index).into());
     }
-    Ok(listings::key_columns(table).split(", ").nth(column as usize - 1).into())
+    Ok(index.all_columns().nth(column as usize - 1).map(|position| listings::named(index.table, &[position])).into())
 }
 
 pub(super) fn constraint_definition(facts: &Facts, args: &[Value]) -> Result<Value> {
@@ -87,10 +89,35 @@ pub(super) fn constraint_definition(facts: &Facts, args: &[Value]) -> Result<Val
     Ok(table.map(|table| format!("PRIMARY KEY ({})", listings::key_columns(table))).into())
 }
 
-/// `obj_description(oid, catalog)`: there is a comment on `public` only.
-pub(super) fn comment(_facts: &Facts, args: &[Value]) -> Result<Value> {
-    let public = arg(args, 0).int() == Some(2200) && arg(args, 1).text() == Some("pg_namespace");
-    Ok(public.then_some("standard public schema").into())
+/// The class of an object: the number of the catalog that it stands in.
+pub(super) fn class_of(object: &Object) -> ObjectId {
+    match object.kind {
+        ObjectKind::Schema => 2615,
+        _ => 1259,
+    }
+}
+
+/// `obj_description(oid [, catalog])`.
+pub(super) fn comment(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let class = match arg(args, 1).text() {
+        Some("pg_namespace") => Some(2615),
+        Some("pg_class") => Some(1259),
+        Some("pg_proc") => Some(1255),
+        Some(_) => Some(0),
+        None => None,
+    };
+    if arg(args, 0).int() == Some(2200) && class.is_none_or(|class| class == 2615) {
+        return Ok("standard public schema".into());
+    }
+    let object = object(facts, arg(args, 0)).filter(|object| class.is_none_or(|class| class == class_of(object)));
+    Ok(object.and_then(|object| object.comments.get(&0)).map(String::as_str).into())
+}
+
+/// `col_description(relation, number)`.
+pub(super) fn column_comment(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let position = arg(args, 1).int().and_then(|number| usize::try_from(number - 1).ok());
+    let object = object(facts, arg(args, 0));
+    Ok(object.zip(position).and_then(|(object, position)| object.column_comment(position)).into())
 }
 
 /// `has_table_privilege([user,] table, privilege)`: true of every relation that is there, NULL of a number that is none.

@@ -114,7 +114,7 @@ pub const FUNCTIONS: &[Function] = &[
     pure("pg_get_function_arguments", t_text, |_, _| Ok("".into())),
     pure("pg_get_function_identity_arguments", t_text, |_, _| Ok("".into())),
     of("obj_description", t_text, describe::comment),
-    pure("col_description", t_text, |_, _| Ok(Value::Null)),
+    of("col_description", t_text, describe::column_comment),
     pure("shobj_description", t_text, |_, _| Ok(Value::Null)),
     pure("format_type", t_text, |_, args| Ok(arg(args, 0).int().map(|oid| types::format_type(oid, arg(args, 1).int())).into())),
     pure("pg_encoding_to_char", t_name, |_, args| Ok(if arg(args, 0).int() == Some(6) { "UTF8" } else { "" }.into())),

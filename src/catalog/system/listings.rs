@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::declared::Rows;
 use super::facts::Facts;
-use super::names::{OWNER, OWNER_NAME, index_of, key, key_name, quote_ident, relations, user_relations};
+use super::names::{IndexFacts, OWNER, OWNER_NAME, indexes, key, quote_ident, relations, user_relations};
 use super::value::Value;
 use crate::catalog::{ConnectorOptions, Object, ObjectKind};
 use crate::types::ObjectId;
@@ -14,7 +14,7 @@ const FIRST_SERVER: ObjectId = 15_000;
 
 pub(super) fn tables(facts: &Facts, rows: &mut Rows) {
     let user = user_relations(facts).filter(|object| matches!(object.kind, ObjectKind::Table(_)));
-    let user = user.map(|object| (object.schema.as_str(), object.name.as_str(), !key(object).is_empty()));
+    let user = user.map(|object| (object.schema.as_str(), object.name.as_str(), indexes(facts).any(|index| index.table.id == object.id)));
     let system = relations().filter(|declared| declared.kind == 'r').map(|declared| (declared.schema, declared.name, false));
     for (schema, name, has_indexes) in user.chain(system) {
         rows.push([
@@ -49,34 +49,41 @@ pub(super) fn materialized_views(facts: &Facts, rows: &mut Rows) {
             ("schemaname", object.schema.as_str().into()),
             ("matviewname", object.name.as_str().into()),
             ("matviewowner", OWNER_NAME.into()),
-            ("hasindexes", false.into()),
+            ("hasindexes", indexes(facts).any(|index| index.table.id == object.id).into()),
             ("ispopulated", populated.into()),
             ("definition", view.query.as_str().into()),
         ]);
     }
 }
 
-pub(super) fn indexes(facts: &Facts, rows: &mut Rows) {
-    for object in user_relations(facts).filter(|object| !key(object).is_empty()) {
+pub(super) fn index_rows(facts: &Facts, rows: &mut Rows) {
+    for index in indexes(facts) {
         rows.push([
-            ("schemaname", object.schema.as_str().into()),
-            ("tablename", object.name.as_str().into()),
-            ("indexname", key_name(object).into()),
-            ("indexdef", index_definition(object).into()),
+            ("schemaname", index.table.schema.as_str().into()),
+            ("tablename", index.table.name.as_str().into()),
+            ("indexname", index.name.as_str().into()),
+            ("indexdef", index_definition(&index).into()),
         ]);
     }
 }
 
 /// The columns of a table's primary key, quoted, separated by commas.
 pub(super) fn key_columns(table: &Object) -> String {
-    let columns = table.columns().unwrap_or_default();
-    key(table).iter().map(|position| quote_ident(&columns[*position].name)).collect::<Vec<_>>().join(", ")
+    named(table, key(table))
 }
 
-/// The statement that would make the index behind a primary key.
-pub(super) fn index_definition(table: &Object) -> String {
-    let (index, schema, name) = (quote_ident(&key_name(table)), quote_ident(&table.schema), quote_ident(&table.name));
-    format!("CREATE UNIQUE INDEX {index} ON {schema}.{name} USING btree ({})", key_columns(table))
+/// Columns of a relation, quoted, separated by commas.
+pub(super) fn named(table: &Object, positions: &[usize]) -> String {
+    let columns = table.columns().unwrap_or_default();
+    positions.iter().filter_map(|position| columns.get(*position)).map(|column| quote_ident(&column.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// The statement that would make an index, in PostgreSQL's words. What a user made finds rows by equality: `hash`.
+pub(super) fn index_definition(index: &IndexFacts<'_>) -> String {
+    let (name, schema, table) = (quote_ident(&index.name), quote_ident(&index.table.schema), quote_ident(&index.table.name));
+    let (unique, method) = if index.primary { ("UNIQUE ", "btree") } else { ("", "hash") };
+    let include = if index.include.is_empty() { String::new() } else { format!(" INCLUDE ({})", named(index.table, index.include)) };
+    format!("CREATE {unique}INDEX {name} ON {schema}.{table} USING {method} ({}){include}", named(index.table, index.columns))
 }
 
 pub(super) fn table_statistics(facts: &Facts, rows: &mut Rows) {
@@ -92,13 +99,13 @@ pub(super) fn table_statistics(facts: &Facts, rows: &mut Rows) {
 }
 
 pub(super) fn index_statistics(facts: &Facts, rows: &mut Rows) {
-    for object in user_relations(facts).filter(|object| !key(object).is_empty()) {
+    for index in indexes(facts) {
         rows.push([
-            ("relid", object.id.into()),
-            ("indexrelid", index_of(object.id).into()),
-            ("schemaname", object.schema.as_str().into()),
-            ("relname", object.name.as_str().into()),
-            ("indexrelname", key_name(object).into()),
+            ("relid", index.table.id.into()),
+            ("indexrelid", index.oid.into()),
+            ("schemaname", index.table.schema.as_str().into()),
+            ("relname", index.table.name.as_str().into()),
+            ("indexrelname", index.name.as_str().into()),
         ]);
     }
 }

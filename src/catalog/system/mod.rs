@@ -55,6 +55,7 @@ mod tests {
             sql: String::new(),
             depends_on: Vec::new(),
             kind: ObjectKind::Table(table),
+            comments: Default::default(),
         };
         Facts {
             catalog: Arc::new(Catalog::new([object])),

@@ -82,6 +82,50 @@ pub(super) fn table_of_key(facts: &Facts, oid: i64) -> Option<&Object> {
     facts.catalog.get(id).map(AsRef::as_ref).filter(|object| !key(object).is_empty())
 }
 
+/// An index: that of a primary key, or one that a user made.
+pub(super) struct IndexFacts<'a> {
+    pub(super) oid: ObjectId,
+    pub(super) name: String,
+    pub(super) table: &'a Object,
+    /// Positions of the columns that find rows.
+    pub(super) columns: &'a [usize],
+    /// Positions of those that INCLUDE names.
+    pub(super) include: &'a [usize],
+    pub(super) primary: bool,
+}
+
+impl IndexFacts<'_> {
+    /// All its columns, in order.
+    pub(super) fn all_columns(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().chain(self.include).copied()
+    }
+}
+
+/// All indexes.
+pub(super) fn indexes(facts: &Facts) -> impl Iterator<Item = IndexFacts<'_>> {
+    let keys = user_relations(facts).filter(|object| !key(object).is_empty()).map(|table| IndexFacts {
+        oid: index_of(table.id),
+        name: key_name(table),
+        table,
+        columns: key(table),
+        include: &[],
+        primary: true,
+    });
+    let made = facts.catalog.objects().filter_map(|object| {
+        let ObjectKind::Index(index) = &object.kind else { return None };
+        let table = facts.catalog.get(index.relation)?;
+        Some(IndexFacts {
+            oid: object.id,
+            name: object.name.clone(),
+            table,
+            columns: &index.columns,
+            include: &index.include,
+            primary: false,
+        })
+    });
+    keys.chain(made)
+}
+
 /// The positions of a table's primary key; empty without one.
 pub(super) fn key(object: &Object) -> &[usize] {
     match &object.kind {
@@ -101,7 +145,8 @@ pub(super) fn relation_name(facts: &Facts, oid: i64) -> Option<(String, String)>
         return Some((table.schema.clone(), key_name(table)));
     }
     let oid = ObjectId::try_from(oid).ok()?;
-    if let Some(object) = facts.catalog.get(oid).filter(|object| object.columns().is_some()) {
+    if let Some(object) = facts.catalog.get(oid).filter(|object| object.columns().is_some() || matches!(object.kind, ObjectKind::Index(_)))
+    {
         return Some((object.schema.clone(), object.name.clone()));
     }
     relations().find(|declared| declared.oid == oid).map(|declared| (declared.schema.to_owned(), declared.name.to_owned()))
@@ -130,7 +175,8 @@ pub(super) fn relation_oid(facts: &Facts, text: &str) -> Option<i64> {
     }
     let parts = identifiers(text)?;
     let find = |schema: &str, name: &str| {
-        let object = facts.catalog.find_in(schema, name).filter(|object| object.columns().is_some()).map(|object| object.id);
+        let named = |object: &&std::sync::Arc<Object>| object.columns().is_some() || matches!(object.kind, ObjectKind::Index(_));
+        let object = facts.catalog.find_in(schema, name).filter(named).map(|object| object.id);
         let system = || relations().find(|declared| declared.schema == schema && declared.name == name).map(|declared| declared.oid);
         let index = || user_relations(facts).find(|table| table.schema == schema && !key(table).is_empty() && key_name(table) == name);
         object.or_else(system).or_else(|| index().map(|table| index_of(table.id))).map(i64::from)

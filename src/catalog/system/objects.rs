@@ -4,7 +4,7 @@
 
 use super::declared::Rows;
 use super::facts::Facts;
-use super::names::{OWNER, constraint_of, index_of, key, key_name, namespace, namespaces, relations, rule_of, user_relations};
+use super::names::{OWNER, constraint_of, index_of, indexes, key, key_name, namespace, namespaces, relations, rule_of, user_relations};
 use super::types::{modifier, physical, type_oids};
 use super::value::Value;
 use crate::catalog::{Column, Object, ObjectKind};
@@ -25,6 +25,7 @@ pub(super) fn relkind(object: &Object) -> char {
         ObjectKind::Source(_) => 'f',
         ObjectKind::View(_) => 'v',
         ObjectKind::MaterializedView(_) => 'm',
+        ObjectKind::Index(_) => 'i',
         ObjectKind::Schema => 'n',
     }
 }
@@ -52,27 +53,16 @@ pub(super) fn classes(facts: &Facts, rows: &mut Rows) {
     }
     for object in user_relations(facts) {
         let relation = facts.relation(object.id);
-        let (columns, has_index) = (object.columns().unwrap_or_default().len(), !key(object).is_empty());
+        let columns = object.columns().unwrap_or_default().len();
+        let has_index = indexes(facts).any(|index| index.table.id == object.id);
         let namespace = namespace(facts, &object.schema);
         let (kind, bytes) = (relkind(object), relation.bytes);
         class(rows, &Class { oid: object.id, name: &object.name, namespace, kind, columns, has_index, rows: relation.rows, bytes });
-        if has_index {
-            let name = key_name(object);
-            let columns = key(object).len();
-            class(
-                rows,
-                &Class {
-                    oid: index_of(object.id),
-                    name: &name,
-                    namespace,
-                    kind: 'i',
-                    columns,
-                    has_index: false,
-                    rows: relation.rows,
-                    bytes: 0,
-                },
-            );
-        }
+    }
+    for index in indexes(facts) {
+        let count = facts.relation(index.table.id).rows;
+        let (namespace, columns) = (namespace(facts, &index.table.schema), index.all_columns().count());
+        class(rows, &Class { oid: index.oid, name: &index.name, namespace, kind: 'i', columns, has_index: false, rows: count, bytes: 0 });
     }
 }
 
@@ -112,9 +102,11 @@ pub(super) fn attributes(facts: &Facts, rows: &mut Rows) {
         for (number, column) in columns.iter().enumerate() {
             attribute(rows, object.id, number, &column.name, &column.sql_type, column.not_null, Some(column));
         }
-        for (number, position) in key(object).iter().enumerate() {
-            let column = &columns[*position];
-            attribute(rows, index_of(object.id), number, &column.name, &column.sql_type, false, None);
+    }
+    for index in indexes(facts) {
+        let columns = index.table.columns().unwrap_or_default();
+        for (number, column) in index.all_columns().filter_map(|position| columns.get(position)).enumerate() {
+            attribute(rows, index.oid, number, &column.name, &column.sql_type, false, None);
         }
     }
 }
@@ -154,19 +146,19 @@ pub(super) fn namespaces_rows(facts: &Facts, rows: &mut Rows) {
     }
 }
 
-pub(super) fn indexes(facts: &Facts, rows: &mut Rows) {
-    for object in user_relations(facts).filter(|object| !key(object).is_empty()) {
-        let columns = object.columns().unwrap_or_default();
-        let positions: Vec<i64> = key(object).iter().map(|position| *position as i64 + 1).collect();
-        let collations: Vec<i64> = key(object).iter().map(|position| physical(&columns[*position].sql_type).4).collect();
-        let zeros = vec![0_i64; positions.len()];
+pub(super) fn index_rows(facts: &Facts, rows: &mut Rows) {
+    for index in indexes(facts) {
+        let columns = index.table.columns().unwrap_or_default();
+        let positions: Vec<i64> = index.all_columns().map(|position| position as i64 + 1).collect();
+        let collations: Vec<i64> = index.columns.iter().map(|position| physical(&columns[*position].sql_type).4).collect();
+        let zeros = vec![0_i64; index.columns.len()];
         rows.push([
-            ("indexrelid", index_of(object.id).into()),
-            ("indrelid", object.id.into()),
+            ("indexrelid", index.oid.into()),
+            ("indrelid", index.table.id.into()),
             ("indnatts", positions.len().into()),
-            ("indnkeyatts", positions.len().into()),
-            ("indisunique", true.into()),
-            ("indisprimary", true.into()),
+            ("indnkeyatts", index.columns.len().into()),
+            ("indisunique", index.primary.into()),
+            ("indisprimary", index.primary.into()),
             ("indimmediate", true.into()),
             ("indisvalid", true.into()),
             ("indisready", true.into()),
@@ -228,13 +220,13 @@ pub(super) fn dependencies(facts: &Facts, rows: &mut Rows) {
             depend(CLASS_RELATION, *dependency, 'n');
         }
     }
-    for object in user_relations(facts).filter(|object| !key(object).is_empty()) {
+    for index in indexes(facts) {
         rows.push([
             ("classid", CLASS_RELATION.into()),
-            ("objid", index_of(object.id).into()),
+            ("objid", index.oid.into()),
             ("refclassid", CLASS_RELATION.into()),
-            ("refobjid", object.id.into()),
-            ("deptype", 'i'.into()),
+            ("refobjid", index.table.id.into()),
+            ("deptype", if index.primary { 'i' } else { 'a' }.into()),
         ]);
     }
 }

@@ -245,7 +245,7 @@ pub(super) const RELATIONS: &[Declared] = &[
           bool!, indisexclusion bool!, indimmediate bool!, indisclustered bool!, indisvalid bool!, indcheckxmin bool!, indisready bool!, \
           indislive bool!, indisreplident bool!, indkey int2[]!, indcollation oid[]!, indclass oid[]!, indoption int2[]!, indexprs text, \
           indpred text",
-        rows: Some(objects::indexes),
+        rows: Some(objects::index_rows),
     },
     Declared {
         schema: "pg_catalog",
@@ -253,7 +253,7 @@ pub(super) const RELATIONS: &[Declared] = &[
         oid: 12043,
         kind: 'v',
         columns: "schemaname name, tablename name, indexname name, tablespace name, indexdef text",
-        rows: Some(listings::indexes),
+        rows: Some(listings::index_rows),
     },
     Declared {
         schema: "pg_catalog",

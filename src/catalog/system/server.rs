@@ -1,6 +1,7 @@
 //! What belongs to the server rather than to an object: databases, roles, settings, sessions.
 
 use super::declared::Rows;
+use super::describe;
 use super::facts::Facts;
 use super::names::{DATABASE, OWNER, PG_CATALOG, role_oid, roles};
 use super::value::Value;
@@ -130,10 +131,17 @@ pub(super) fn activity(facts: &Facts, rows: &mut Rows) {
     }
 }
 
-pub(super) fn descriptions(_facts: &Facts, rows: &mut Rows) {
+pub(super) fn descriptions(facts: &Facts, rows: &mut Rows) {
     // `pg_class` 2615 is the class of namespaces.
     for (oid, class, text) in [(2200, 2615, "standard public schema"), (11, 2615, "system catalog schema")] {
         rows.push([("objoid", oid.into()), ("classoid", class.into()), ("description", text.into())]);
+    }
+    for object in facts.catalog.objects() {
+        for (number, text) in &object.comments {
+            let class = describe::class_of(object);
+            let place = ("objsubid", i64::from(*number).into());
+            rows.push([("objoid", object.id.into()), ("classoid", class.into()), place, ("description", text.as_str().into())]);
+        }
     }
 }
 

@@ -129,7 +129,15 @@ impl View {
     fn new(sql: &str, append_only: bool) -> View {
         let table = Table { columns: columns(), key: Vec::new(), on_conflict: OnConflict::Overwrite, append_only, connector: None };
         let kind = ObjectKind::Table(table);
-        let object = Object { id: 1, schema: "public".into(), name: "t".into(), sql: String::new(), depends_on: Vec::new(), kind };
+        let object = Object {
+            id: 1,
+            schema: "public".into(),
+            name: "t".into(),
+            sql: String::new(),
+            depends_on: Vec::new(),
+            kind,
+            comments: Default::default(),
+        };
         let (catalog, path) = (Catalog::new([object]), ["public".to_owned()]);
         let planner = Planner::new(&PlannerOptions::default()).unwrap();
         let scope = Scope { catalog: &catalog, search_path: &path, relations: &NoSystemRelations, text: sql };

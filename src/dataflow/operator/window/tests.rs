@@ -47,7 +47,15 @@ fn spec(call: &str) -> WindowSpec {
     let columns = ["k", "o", "x"].map(column).to_vec();
     let table = Table { columns, key: Vec::new(), on_conflict: OnConflict::Overwrite, append_only: false, connector: None };
     let kind = ObjectKind::Table(table);
-    let object = Object { id: 1, schema: "public".into(), name: "t".into(), sql: String::new(), depends_on: Vec::new(), kind };
+    let object = Object {
+        id: 1,
+        schema: "public".into(),
+        name: "t".into(),
+        sql: String::new(),
+        depends_on: Vec::new(),
+        kind,
+        comments: Default::default(),
+    };
     let (catalog, path) = (Catalog::new([object]), ["public".to_owned()]);
     let sql = format!("SELECT k, o, x, {call} AS w FROM t");
     let scope = Scope { catalog: &catalog, search_path: &path, relations: &NoSystemRelations, text: &sql };

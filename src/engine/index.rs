@@ -1,0 +1,140 @@
+//! CREATE INDEX: another way to find the rows of a table or materialised view, kept by its relation beside the rows.
+//!
+//! An index is a definition and a part of the relation in memory; nothing of it is stored. It is made anew from the rows after a restart, and
+//! finds them as soon as all are in it: until then, and where no equality names its columns, rows are scanned.
+
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, Index, Object, ObjectKind};
+use crate::engine::Engine;
+use crate::engine::alter::undefined_column;
+use crate::engine::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::serve::IndexOf;
+use crate::sql::{CreateIndex, Name, Parsed, quote_ident};
+use crate::types::ObjectId;
+
+/// PostgreSQL's limit of columns in an index.
+const COLUMNS_MAX: usize = 32;
+
+impl Session {
+    pub(crate) async fn create_index(&mut self, create: &CreateIndex, parsed: &Parsed) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let relation = {
+            let _one_at_a_time = engine.ddl.lock().await;
+            let Some(mut object) = self.index_object(create, parsed)? else { return Ok(()) };
+            let ObjectKind::Index(index) = &object.kind else { return Err(Error::internal("an index is an index")) };
+            let relation = engine.relation(&engine.catalog(), index.relation)?;
+            object.id = engine.new_id()?;
+            let columns = index.columns.clone();
+            engine.install(std::slice::from_ref(&object))?;
+            (relation, object.id, columns)
+        };
+        // Not under the lock: everyone may define, write and read while the rows go in. Dropping the index ends it.
+        let _filling = self.shield.raise();
+        let (relation, id, columns) = relation;
+        tokio::task::spawn_blocking(move || relation.add_index(id, &columns))
+            .await
+            .map_err(|cause| Error::internal(format!("the index could not be made: {cause}")))
+    }
+
+    /// The index as the catalog is to have it, without a number; `None` if there is nothing to do.
+    fn index_object(&mut self, create: &CreateIndex, parsed: &Parsed) -> Result<Option<Object>> {
+        let relation = self.find(&create.relation)?;
+        match &relation.kind {
+            ObjectKind::Table(_) => {}
+            ObjectKind::MaterializedView(view) if !view.discard => {}
+            ObjectKind::View(_) => {
+                let message = format!("cannot create index on view \"{}\"", relation.name);
+                return Err(Error::new(Kind::WrongObjectType, message)
+                    .hint("Make it a materialized view, which keeps rows.")
+                    .at(create.relation.position));
+            }
+            _ => {
+                let message = format!("cannot create index on {} \"{}\": it keeps no rows", relation.kind_name(), relation.name);
+                return Err(Error::new(Kind::WrongObjectType, message).at(create.relation.position));
+            }
+        }
+        let position = |name: &String| {
+            let columns = relation.columns().unwrap_or_default();
+            columns.iter().position(|column| column.name == *name).ok_or_else(|| undefined_column(&relation, name))
+        };
+        let columns = create.columns.iter().map(position).collect::<Result<Vec<_>>>()?;
+        let include = create.include.iter().map(position).collect::<Result<Vec<_>>>()?;
+        if columns.len() + include.len() > COLUMNS_MAX {
+            return Err(Error::new(Kind::LimitExceeded, format!("cannot use more than {COLUMNS_MAX} columns in an index")));
+        }
+        let name = match &create.name {
+            Some(name) => name.clone(),
+            None => self.engine.free_index_name(&relation, &create.columns),
+        };
+        let name = Name { schema: Some(relation.schema.clone()), name, position: create.relation.position };
+        let Some(schema) = self.free_name(&name, create.if_not_exists)? else { return Ok(None) };
+        Ok(Some(Object {
+            id: 0,
+            schema,
+            name: name.name,
+            sql: parsed.text.clone(),
+            depends_on: vec![relation.id],
+            kind: ObjectKind::Index(Index { relation: relation.id, columns, include }),
+            comments: Default::default(),
+        }))
+    }
+}
+
+impl Engine {
+    /// `t_a_b_idx`, with a number behind it where that is taken.
+    fn free_index_name(&self, relation: &Object, columns: &[String]) -> String {
+        let catalog = self.catalog();
+        let base = format!("{}_{}_idx", relation.name, columns.join("_"));
+        let free = |name: &String| catalog.find_in(&relation.schema, name).is_none();
+        let numbered = (1..).map(|number| format!("{base}{number}"));
+        std::iter::once(base.clone()).chain(numbered).find(free).unwrap_or(base)
+    }
+
+    /// Makes the indexes of the catalog anew, after a restart.
+    pub(crate) fn restore_indexes(&self) {
+        for object in self.catalog().objects() {
+            if let ObjectKind::Index(index) = &object.kind
+                && let Some(relation) = self.relations.lock().get(&index.relation).cloned()
+            {
+                relation.add_index(object.id, &index.columns);
+            }
+        }
+    }
+}
+
+/// By which equalities the rows of a relation can be found: its key first.
+pub(crate) fn indexes_of(catalog: &Catalog, relation: ObjectId) -> Vec<IndexOf> {
+    let Some(object) = catalog.get(relation) else { return Vec::new() };
+    let key = match &object.kind {
+        ObjectKind::Table(table) => table.key.clone(),
+        ObjectKind::MaterializedView(view) => view.key.clone().unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let key = (!key.is_empty()).then(|| IndexOf { name: format!("{}_pkey", object.name), number: None, columns: key });
+    let others = catalog.dependants(relation).filter_map(|dependant| match &dependant.kind {
+        ObjectKind::Index(index) => {
+            Some(IndexOf { name: dependant.name.clone(), number: Some(dependant.id), columns: index.columns.clone() })
+        }
+        _ => None,
+    });
+    key.into_iter().chain(others).collect()
+}
+
+/// The statement that would make an index.
+pub(crate) fn index_statement(catalog: &Catalog, object: &Object, index: &Index) -> String {
+    let relation = catalog.get(index.relation);
+    let columns = relation.and_then(|relation| relation.columns()).unwrap_or_default();
+    let listed = |positions: &[usize]| {
+        positions
+            .iter()
+            .filter_map(|position| columns.get(*position))
+            .map(|column| quote_ident(&column.name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let on = relation.map_or_else(String::new, |relation| format!("{}.{}", quote_ident(&relation.schema), quote_ident(&relation.name)));
+    let include = if index.include.is_empty() { String::new() } else { format!(" INCLUDE ({})", listed(&index.include)) };
+    format!("CREATE INDEX {} ON {on} ({}){include}", quote_ident(&object.name), listed(&index.columns))
+}
