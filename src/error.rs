@@ -45,6 +45,8 @@ pub enum Kind {
     Grouping,
     /// `42P10`: a column reference that is not valid here.
     InvalidColumnReference,
+    /// `42P19`: a recursive query that reads itself where it must not.
+    InvalidRecursion,
     /// `42P02`: a parameter that was not given.
     UndefinedParameter,
     /// `42P18`: the type of a parameter cannot be told.
@@ -142,6 +144,7 @@ const KINDS: &[Kind] = &[
     Kind::WrongObjectType,
     Kind::Grouping,
     Kind::InvalidColumnReference,
+    Kind::InvalidRecursion,
     Kind::UndefinedParameter,
     Kind::IndeterminateDatatype,
     Kind::InvalidTableDefinition,
@@ -208,6 +211,7 @@ impl Kind {
             Kind::WrongObjectType => "42809",
             Kind::Grouping => "42803",
             Kind::InvalidColumnReference => "42P10",
+            Kind::InvalidRecursion => "42P19",
             Kind::UndefinedParameter => "42P02",
             Kind::IndeterminateDatatype => "42P18",
             Kind::InvalidTableDefinition => "42P16",

@@ -124,6 +124,9 @@ pub struct View {
     /// Its rows are thrown away (materialised views).
     #[serde(default)]
     pub discard: bool,
+    /// How often a recursion in it may go round, if the view says so (materialised views).
+    #[serde(default)]
+    pub iterations_max: Option<u32>,
 }
 
 impl ObjectKind {

@@ -16,22 +16,23 @@ use timely::dataflow::operators::generic::{Operator as _, OutputBuilder, builder
 use crate::dataflow::operator::{Operator, Stateless};
 use crate::dataflow::packet::{ByKey, Packet};
 use crate::dataflow::progress::DataflowProgress;
+use crate::dataflow::time::Time;
 use crate::error::Result;
 use crate::types::{Changes, Epoch};
 
 /// A stream of changes within one dataflow.
-pub(crate) type Flow<'scope> = Stream<'scope, Epoch, Packet>;
+pub(crate) type Flow<'scope, T = Epoch> = Stream<'scope, T, Packet>;
 
 /// An operator with state, also reachable by the worker for checkpoints.
-pub(crate) type SharedOperator = Rc<RefCell<Box<dyn Operator>>>;
+pub(crate) type SharedOperator = Rc<RefCell<dyn Operator>>;
 
 /// Runs a stateless operator on each batch as it arrives.
-pub(crate) fn stateless<'scope>(
-    input: Flow<'scope>,
+pub(crate) fn stateless<'scope, T: Time>(
+    input: Flow<'scope, T>,
     name: &str,
     mut operator: Box<dyn Stateless>,
     progress: Arc<DataflowProgress>,
-) -> Flow<'scope> {
+) -> Flow<'scope, T> {
     input.unary::<NoopBuilder<Packet>, _, _, _>(Pipeline, name, move |_capability, _info| {
         let mut produced = Vec::new();
         move |input, output| {
@@ -48,7 +49,7 @@ pub(crate) fn stateless<'scope>(
 }
 
 /// Moves every row to the worker that owns its key.
-pub(crate) fn exchange(input: Flow<'_>, keys: Vec<usize>) -> Flow<'_> {
+pub(crate) fn exchange<T: Time>(input: Flow<'_, T>, keys: Vec<usize>) -> Flow<'_, T> {
     let pact = DistributorPact(move |_peers| ByKey { keys });
     input.unary::<NoopBuilder<Packet>, _, _, _>(pact, "exchange", |_capability, _info| {
         move |input, output| {
@@ -59,14 +60,15 @@ pub(crate) fn exchange(input: Flow<'_>, keys: Vec<usize>) -> Flow<'_> {
     })
 }
 
-/// Runs a stateful operator once for each epoch that has input, when the epoch closes; and once at `initially`, if given.
-pub(crate) fn stateful<'scope>(
-    inputs: Vec<Flow<'scope>>,
+/// Runs a stateful operator once for each time that has input, when the time closes; and once at `initially`, if given. Outside of loops a
+/// time is an epoch.
+pub(crate) fn stateful<'scope, T: Time>(
+    inputs: Vec<Flow<'scope, T>>,
     name: &str,
     operator: SharedOperator,
     initially: Option<Epoch>,
     progress: Arc<DataflowProgress>,
-) -> Flow<'scope> {
+) -> Flow<'scope, T> {
     let arity = inputs.len();
     let scope = inputs.first().expect("a stateful operator has an input").scope();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
@@ -74,10 +76,11 @@ pub(crate) fn stateful<'scope>(
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, NoopBuilder<Packet>>::from(output);
     builder.build(move |mut capabilities| {
-        let mut pending: BTreeMap<Epoch, Pending> = BTreeMap::new();
+        let mut pending: BTreeMap<T, Pending<T>> = BTreeMap::new();
         let capability = capabilities.pop().expect("one output, one capability");
-        if let Some(epoch) = initially {
-            pending.insert(epoch, Pending { capability: capability.delayed(&epoch), inputs: vec![Vec::new(); arity] });
+        if let Some(time) = initially.map(T::first_of) {
+            let capability = capability.delayed(&time);
+            pending.insert(time, Pending { capability, inputs: vec![Vec::new(); arity] });
         }
         drop(capability);
         move |frontiers| {
@@ -85,16 +88,16 @@ pub(crate) fn stateful<'scope>(
                 handle.for_each(|capability, packet| {
                     let Some(changes) = packet.take() else { return };
                     let entry = pending
-                        .entry(*capability.time())
+                        .entry(capability.time().clone())
                         .or_insert_with(|| Pending { capability: capability.retain(0), inputs: vec![Vec::new(); arity] });
                     entry.inputs[index].push(changes);
                 });
             }
             while let Some(entry) = pending.first_entry() {
-                let epoch = *entry.key();
-                if frontiers.iter().any(|frontier| frontier.less_equal(&epoch)) {
+                if frontiers.iter().any(|frontier| frontier.less_equal(entry.key())) {
                     break;
                 }
+                let epoch = entry.key().epoch();
                 let Pending { capability, inputs } = entry.remove();
                 let mut produced = Vec::new();
                 guard(&progress, || operator.borrow_mut().step(epoch, inputs, &mut produced));
@@ -116,14 +119,14 @@ pub(crate) fn guard(progress: &DataflowProgress, work: impl FnOnce() -> Result<(
     }
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => progress.fail(error.to_string()),
+        Ok(Err(error)) => progress.fail_with(error),
         Err(panic) => progress.fail(format!("internal error: {}", panic_text(panic.as_ref()))),
     }
 }
 
-/// What is stashed for an epoch that is still open.
-struct Pending {
-    capability: Capability<Epoch>,
+/// What is stashed for a time that is still open.
+struct Pending<T: Time> {
+    capability: Capability<T>,
     inputs: Vec<Vec<Changes>>,
 }
 

@@ -12,8 +12,10 @@ pub mod operator;
 mod packet;
 mod pool;
 mod progress;
+mod recursion;
 mod render;
 mod row_errors;
+mod time;
 mod worker;
 
 pub use command::{Command, Dataflow, Tick, WorkerCheckpoint};

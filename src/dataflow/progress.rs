@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use crate::dataflow::operator::StateSize;
+use crate::error::{Error, Kind};
 use crate::types::Epoch;
 
 /// Wakes whoever waits for progress: the coordinator. Called by workers after each advance; must not block.
@@ -25,7 +26,7 @@ pub struct DataflowProgress {
     rows_out: AtomicU64,
     /// Bytes of changes that wait until what was there before has been read.
     waiting_bytes: AtomicU64,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<Error>>,
     /// Per stateful node (number, name) what each worker holds.
     sizes: Mutex<Vec<(u32, String, StateSize)>>,
     wake: Wake,
@@ -75,7 +76,12 @@ impl DataflowProgress {
 
     /// Why it failed, if it did.
     pub fn failure(&self) -> Option<String> {
-        self.failure.lock().clone()
+        self.failure.lock().as_ref().map(Error::to_string)
+    }
+
+    /// Why it failed, if that was an error with something that the user can do about it.
+    pub fn failure_with_hint(&self) -> Option<Error> {
+        self.failure.lock().clone().filter(|error| error.hint_text().is_some())
     }
 
     /// What its operators hold, by node: the sum over the workers as each last told.
@@ -115,7 +121,11 @@ impl DataflowProgress {
     }
 
     pub(crate) fn fail(&self, cause: String) {
-        self.failure.lock().get_or_insert(cause);
+        self.fail_with(Error::new(Kind::ObjectState, cause));
+    }
+
+    pub(crate) fn fail_with(&self, error: Error) {
+        self.failure.lock().get_or_insert(error);
         (self.wake)();
     }
 

@@ -1,6 +1,7 @@
 //! `Node` → operators: one flat match.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::dataflow::operator::window::{Window, WindowSpec};
 use crate::dataflow::operator::{Operator, Stateless};
 use crate::dataflow::packet::Packet;
 use crate::dataflow::row_errors::RowErrorSink;
+use crate::dataflow::time::{LoopTime, Time};
 use crate::error::{Error, Result};
 use crate::plan::{Node, NodeKind};
 use crate::types::{BUCKETS, Changes, Epoch, OperatorId};
@@ -40,30 +42,68 @@ pub(crate) struct Rendered<'scope> {
 
 /// Builds the operators of a dataflow in `scope`.
 pub(crate) fn render<'scope>(scope: Scope<'scope, Epoch>, dataflow: &Arc<Dataflow>, worker: usize, workers: usize) -> Rendered<'scope> {
-    let mut renderer = Renderer { scope, dataflow: Arc::clone(dataflow), worker, workers, imports: Vec::new(), operators: Vec::new() };
+    let mut renderer = Renderer {
+        scope,
+        dataflow: Arc::clone(dataflow),
+        worker,
+        workers,
+        imports: Vec::new(),
+        operators: Vec::new(),
+        entered: BTreeMap::new(),
+    };
     let output = renderer.node(&dataflow.plan.root);
     Rendered { output, imports: renderer.imports, operators: renderer.operators }
 }
 
-struct Renderer<'scope> {
-    scope: Scope<'scope, Epoch>,
-    dataflow: Arc<Dataflow>,
-    worker: usize,
-    workers: usize,
-    imports: Vec<Import>,
-    operators: Vec<(OperatorId, &'static str, SharedOperator)>,
+/// Renders the nodes of one scope: the dataflow itself, or a loop within it.
+pub(super) struct Renderer<'scope, T: Time> {
+    pub(super) scope: Scope<'scope, T>,
+    pub(super) dataflow: Arc<Dataflow>,
+    pub(super) worker: usize,
+    pub(super) workers: usize,
+    pub(super) imports: Vec<Import>,
+    pub(super) operators: Vec<(OperatorId, &'static str, SharedOperator)>,
+    /// In a loop: nodes that have been rendered outside, and the working table, by number.
+    pub(super) entered: BTreeMap<u32, Flow<'scope, T>>,
 }
 
-impl<'scope> Renderer<'scope> {
-    fn node(&mut self, node: &Node) -> Flow<'scope> {
+/// A time whose scope may hold nodes that begin something.
+pub(super) trait Place: Time {
+    /// A node without inputs, or one with a scope of its own.
+    fn beginning<'scope>(renderer: &mut Renderer<'scope, Self>, node: &Node) -> Flow<'scope, Self>;
+}
+
+impl Place for Epoch {
+    fn beginning<'scope>(renderer: &mut Renderer<'scope, Self>, node: &Node) -> Flow<'scope, Self> {
         match &node.kind {
             NodeKind::Import { object, columns, .. } => {
                 let mut handle = Handle::new_with_builder();
-                let flow = handle.to_stream(self.scope);
-                self.imports.push(Import::new(node.id, *object, columns.clone(), handle, &self.dataflow));
+                let flow = handle.to_stream(renderer.scope);
+                renderer.imports.push(Import::new(node.id, *object, columns.clone(), handle, &renderer.dataflow));
                 flow
             }
-            NodeKind::Constant { rows } => self.constant(Changes::insertions(rows.clone())),
+            NodeKind::Constant { rows } => renderer.constant(Changes::insertions(rows.clone())),
+            NodeKind::Recursion { .. } => renderer.recursion(node),
+            _ => unreachable!("a working table is in its loop"),
+        }
+    }
+}
+
+impl Place for LoopTime {
+    fn beginning<'scope>(_: &mut Renderer<'scope, Self>, _: &Node) -> Flow<'scope, Self> {
+        unreachable!("in a loop everything begins with the working table or comes from outside")
+    }
+}
+
+impl<'scope, T: Place> Renderer<'scope, T> {
+    pub(super) fn node(&mut self, node: &Node) -> Flow<'scope, T> {
+        if let Some(flow) = self.entered.get(&node.id) {
+            return flow.clone();
+        }
+        match &node.kind {
+            NodeKind::Import { .. } | NodeKind::Constant { .. } | NodeKind::Recursion { .. } | NodeKind::Recurrence { .. } => {
+                T::beginning(self, node)
+            }
             NodeKind::Map { input, predicate, projection } => {
                 let map = Map::new(predicate.clone(), projection.clone(), Arc::clone(&node.schema), self.dataflow.errors.clone());
                 self.stateless(input, "map", map)
@@ -120,12 +160,64 @@ impl<'scope> Renderer<'scope> {
                 self.stateful(&[input], node.id, "window", window, None)
             }
             NodeKind::Union { inputs } => {
-                let flows: Vec<Flow<'scope>> = inputs.iter().map(|input| self.node(input)).collect();
+                let flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
                 self.scope.concatenate(flows)
             }
         }
     }
 
+    fn stateless(&mut self, input: &Node, name: &str, operator: Result<impl Stateless + 'static>) -> Flow<'scope, T> {
+        let flow = self.node(input);
+        self.stateless_over(flow, name, operator)
+    }
+
+    pub(super) fn stateless_over(&self, flow: Flow<'scope, T>, name: &str, operator: Result<impl Stateless + 'static>) -> Flow<'scope, T> {
+        match operator {
+            Ok(operator) => stateless(flow, name, Box::new(operator), Arc::clone(&self.dataflow.progress)),
+            Err(error) => self.failed(flow, &error),
+        }
+    }
+
+    /// An operator that could not be made: the dataflow has failed before it began.
+    pub(super) fn failed(&self, flow: Flow<'scope, T>, error: &Error) -> Flow<'scope, T> {
+        self.dataflow.progress.fail(error.to_string());
+        flow
+    }
+
+    fn stateful(
+        &mut self,
+        inputs: &[&Node],
+        node: u32,
+        name: &'static str,
+        operator: Result<impl Operator + 'static>,
+        initially: Option<Epoch>,
+    ) -> Flow<'scope, T> {
+        let mut flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
+        let mut operator = match operator {
+            Ok(operator) => operator,
+            Err(error) => return self.failed(flows.remove(0), &error),
+        };
+        let id = OperatorId { object: self.dataflow.object, node };
+        self.restore(id, &mut operator);
+        let operator: SharedOperator = Rc::new(RefCell::new(operator));
+        self.operators.push((id, name, Rc::clone(&operator)));
+        stateful(flows, name, operator, initially, Arc::clone(&self.dataflow.progress))
+    }
+
+    /// Gives an operator its state back: the entries of the buckets that this worker owns.
+    pub(super) fn restore(&self, id: OperatorId, operator: &mut dyn Operator) {
+        let Some(store) = &self.dataflow.restore else { return };
+        let (worker, workers) = (self.worker, self.workers);
+        assert!(workers <= BUCKETS, "a bucket belongs to one worker");
+        let mine = move |bucket: u8| usize::from(bucket) % workers == worker;
+        let mut entries = store.operator_state(id, &mine);
+        if let Err(error) = operator.restore(&mut entries) {
+            self.dataflow.progress.fail(format!("its state cannot be read back: {error}"));
+        }
+    }
+}
+
+impl<'scope> Renderer<'scope, Epoch> {
     /// Rows that are there from the first epoch on, on one worker.
     fn constant(&mut self, rows: Changes) -> Flow<'scope> {
         let first = self.dataflow.first;
@@ -141,52 +233,6 @@ impl<'scope> Renderer<'scope> {
                 }
             }
         })
-    }
-
-    fn stateless(&mut self, input: &Node, name: &str, operator: Result<impl Stateless + 'static>) -> Flow<'scope> {
-        let flow = self.node(input);
-        match operator {
-            Ok(operator) => stateless(flow, name, Box::new(operator), Arc::clone(&self.dataflow.progress)),
-            Err(error) => self.failed(flow, &error),
-        }
-    }
-
-    /// An operator that could not be made: the dataflow has failed before it began.
-    fn failed(&self, flow: Flow<'scope>, error: &Error) -> Flow<'scope> {
-        self.dataflow.progress.fail(error.to_string());
-        flow
-    }
-
-    fn stateful(
-        &mut self,
-        inputs: &[&Node],
-        node: u32,
-        name: &'static str,
-        operator: Result<impl Operator + 'static>,
-        initially: Option<Epoch>,
-    ) -> Flow<'scope> {
-        let mut flows: Vec<Flow<'scope>> = inputs.iter().map(|input| self.node(input)).collect();
-        let mut operator: Box<dyn Operator> = match operator {
-            Ok(operator) => Box::new(operator),
-            Err(error) => return self.failed(flows.remove(0), &error),
-        };
-        let id = OperatorId { object: self.dataflow.object, node };
-        self.restore(id, operator.as_mut());
-        let operator: SharedOperator = Rc::new(RefCell::new(operator));
-        self.operators.push((id, name, Rc::clone(&operator)));
-        stateful(flows, name, operator, initially, Arc::clone(&self.dataflow.progress))
-    }
-
-    /// Gives an operator its state back: the entries of the buckets that this worker owns.
-    fn restore(&self, id: OperatorId, operator: &mut dyn Operator) {
-        let Some(store) = &self.dataflow.restore else { return };
-        let (worker, workers) = (self.worker, self.workers);
-        assert!(workers <= BUCKETS, "a bucket belongs to one worker");
-        let mine = move |bucket: u8| usize::from(bucket) % workers == worker;
-        let mut entries = store.operator_state(id, &mine);
-        if let Err(error) = operator.restore(&mut entries) {
-            self.dataflow.progress.fail(format!("its state cannot be read back: {error}"));
-        }
     }
 }
 

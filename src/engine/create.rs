@@ -20,7 +20,7 @@ use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::RunningView;
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{NoSystemRelations, Plan, Scalar, Scope, schema_of, sql_type};
+use crate::plan::{ITERATIONS_MAX, NoSystemRelations, Plan, Scalar, Scope, schema_of, sql_type};
 use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed};
 use crate::state::Relation;
 use crate::types::{Changes, Epoch, ObjectId, OnConflict, sql_type_of};
@@ -170,7 +170,7 @@ impl Session {
         schema: String,
         materialized: bool,
     ) -> Result<(Object, Option<Plan>)> {
-        let discard = discard_option(create)?;
+        let ViewOptions { discard, iterations_max } = options(create)?;
         let engine = &self.engine;
         let catalog = engine.catalog();
         let search_path = self.settings.search_path();
@@ -180,7 +180,8 @@ impl Session {
         if !bound.parameters.is_empty() {
             return Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1").hint("A view's query has no parameters."));
         }
-        let plan = if materialized { Some(engine.planner.view(&bound, &catalog).map_err(shift)?) } else { None };
+        let plan = materialized.then(|| engine.planner.view_within(&bound, &catalog, iterations_max.unwrap_or(ITERATIONS_MAX)));
+        let plan = plan.transpose().map_err(shift)?;
         let columns = view_columns(create, &bound.schema)?;
         let view = View {
             columns,
@@ -189,6 +190,7 @@ impl Session {
             key: plan.as_ref().and_then(|plan| plan.root.properties.key.clone()),
             append_only: plan.as_ref().is_some_and(|plan| plan.root.properties.append_only),
             discard,
+            iterations_max,
         };
         let kind = if materialized { ObjectKind::MaterializedView(view) } else { ObjectKind::View(view) };
         let object = Object {
@@ -500,20 +502,34 @@ fn not_null_where_named(mut columns: Vec<Column>, key: &[String]) -> Vec<Column>
     columns
 }
 
-fn discard_option(create: &CreateView) -> Result<bool> {
-    let mut discard = false;
+/// What stands in a view's WITH.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ViewOptions {
+    /// Its rows are thrown away.
+    discard: bool,
+    /// How often a recursion in it may go round.
+    pub(crate) iterations_max: Option<u32>,
+}
+
+pub(crate) fn options(create: &CreateView) -> Result<ViewOptions> {
+    let mut options = ViewOptions::default();
     for (name, value) in &create.options {
+        let invalid = || Error::new(Kind::InvalidParameter, format!("invalid value for option \"{name}\": \"{value}\""));
         match (name.as_str(), value.to_ascii_lowercase().as_str()) {
-            ("discard", "true") => discard = true,
+            ("discard", "true") => options.discard = true,
             ("discard", "false") => {}
-            ("discard", _) => return Err(Error::new(Kind::InvalidParameter, format!("invalid value for option \"{name}\": \"{value}\""))),
+            ("discard", _) => return Err(invalid()),
+            ("recursion_limit", value) => {
+                let limit = value.parse().ok().filter(|limit| (1..=i32::MAX as u32).contains(limit));
+                options.iterations_max = Some(limit.ok_or_else(|| invalid().hint("It is a number of iterations, 1 at the least."))?);
+            }
             _ => {
                 return Err(Error::new(Kind::InvalidParameter, format!("unrecognized option \"{name}\""))
-                    .hint("A view has the option discard = true."));
+                    .hint("A view has the options discard = true and recursion_limit = 1000."));
             }
         }
     }
-    Ok(discard)
+    Ok(options)
 }
 
 fn view_columns(create: &CreateView, schema: &arrow::datatypes::Schema) -> Result<Vec<Column>> {

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::engine::definition::statement_of;
 use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, NoSystemRelations, Plan, Scope};
+use crate::plan::{Bound, ITERATIONS_MAX, NoSystemRelations, Plan, Scope};
 use crate::sql::{Respelling, may_see_column, respell};
 use crate::types::{ObjectId, sql_type_of};
 
@@ -35,17 +35,12 @@ impl Changed {
 
 impl Engine {
     /// A view's query over `catalog`, and the plan if it is to be maintained.
-    pub(crate) fn plan_view(
-        &self,
-        query: &str,
-        search_path: &[String],
-        materialized: bool,
-        catalog: &Catalog,
-    ) -> Result<(Bound, Option<Plan>)> {
+    pub(crate) fn plan_view(&self, query: &str, view: &View, materialized: bool, catalog: &Catalog) -> Result<(Bound, Option<Plan>)> {
         let parsed = crate::plan::parse_query(query)?;
-        let scope = Scope { catalog, search_path, relations: &NoSystemRelations, text: query };
+        let scope = Scope { catalog, search_path: &view.search_path, relations: &NoSystemRelations, text: query };
         let bound = self.planner.query(&parsed, &scope, &[])?;
-        let plan = if materialized { Some(self.planner.view(&bound, catalog)?) } else { None };
+        let iterations_max = view.iterations_max.unwrap_or(ITERATIONS_MAX);
+        let plan = if materialized { Some(self.planner.view_within(&bound, catalog, iterations_max)?) } else { None };
         Ok((bound, plan))
     }
 
@@ -54,7 +49,7 @@ impl Engine {
         let materialized = matches!(dependant.kind, ObjectKind::MaterializedView(_));
         let (ObjectKind::View(view) | ObjectKind::MaterializedView(view)) = &dependant.kind else { return Ok(None) };
         let query = respelled(view, before, after, changed)?;
-        let (bound, plan) = self.plan_view(&query, &view.search_path, materialized, after)?;
+        let (bound, plan) = self.plan_view(&query, view, materialized, after)?;
         let fields = bound.schema.fields();
         let same = fields.len() == view.columns.len()
             && fields.iter().zip(&view.columns).all(|(field, column)| sql_type_of(field) == column.sql_type);

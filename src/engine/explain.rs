@@ -6,13 +6,14 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use sqlparser::ast;
 
+use crate::engine::create::options;
 use crate::engine::index::indexes_of;
 use crate::engine::outcome::Outcome;
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
 use crate::engine::system::SystemRelations;
 use crate::error::{Error, Result};
-use crate::plan::{Bound, Scope, schema_of};
+use crate::plan::{Bound, ITERATIONS_MAX, Scope, schema_of};
 use crate::serve::{UsedIndexes, empty_provider};
 use crate::sql::{ExplainKind, Parsed, Statement};
 use crate::types::SqlType;
@@ -32,7 +33,7 @@ impl Session {
                 match kind {
                     ExplainKind::Logical => self.logical(bound)?,
                     ExplainKind::Physical => self.physical(&bound).await?,
-                    ExplainKind::Incremental => self.incremental(&bound)?,
+                    ExplainKind::Incremental => self.incremental(&bound, options(create)?.iterations_max)?,
                 }
             }
             _ => {
@@ -48,7 +49,7 @@ impl Session {
         let bound = self.bind(query, text)?;
         match kind {
             ExplainKind::Logical => self.logical(bound),
-            ExplainKind::Incremental => self.incremental(&bound),
+            ExplainKind::Incremental => self.incremental(&bound, None),
             ExplainKind::Physical => self.physical(&bound).await,
         }
     }
@@ -68,8 +69,8 @@ impl Session {
         Ok(plan.display_indent().to_string())
     }
 
-    fn incremental(&self, bound: &Bound) -> Result<String> {
-        let plan = self.engine.planner.view(bound, &self.engine.catalog())?;
+    fn incremental(&self, bound: &Bound, iterations_max: Option<u32>) -> Result<String> {
+        let plan = self.engine.planner.view_within(bound, &self.engine.catalog(), iterations_max.unwrap_or(ITERATIONS_MAX))?;
         Ok(crate::plan::explain(&plan))
     }
 

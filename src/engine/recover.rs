@@ -121,7 +121,7 @@ impl Engine {
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, None)?;
                 }
                 ObjectKind::MaterializedView(definition) => {
-                    let (_, plan) = self.plan_view(&definition.query, &definition.search_path, true, &self.catalog())?;
+                    let (_, plan) = self.plan_view(&definition.query, definition, true, &self.catalog())?;
                     let plan = plan.expect("asked for");
                     // The state of a view that reads one without state does not fit what it will read.
                     let fresh = plan.root.imports().iter().any(|import| anew.iter().any(|view| view.id == *import));

@@ -134,6 +134,10 @@ impl RunningView {
     }
 
     fn failed(&self, cause: &str) -> Error {
+        if let Some(error) = self.progress.failure_with_hint() {
+            let failed = Error::new(error.kind(), format!("materialized view \"{}\" has failed: {}", self.name(), error.message()));
+            return failed.hint(error.hint_text().unwrap_or_default());
+        }
         Error::new(Kind::ObjectState, format!("materialized view \"{}\" has failed", self.name()))
             .detail(cause.to_owned())
             .hint("Drop it and create it again; other views go on.")

@@ -57,6 +57,8 @@ fn nameless(node: &mut Node) {
         NodeKind::Import { object, name, columns } => *name = format!("{object} {columns:?}"),
         NodeKind::Map { predicate, projection, .. } => predicate.iter_mut().chain(projection).for_each(positional),
         NodeKind::Join { condition, .. } => condition.iter_mut().for_each(positional),
+        NodeKind::Unnest { lists, .. } => lists.iter_mut().for_each(positional),
+        NodeKind::Recursion { name, .. } | NodeKind::Recurrence { name, .. } => name.clear(),
         NodeKind::Combine { aggregates, .. } | NodeKind::Aggregate { aggregates, .. } => {
             for call in aggregates {
                 let arguments = format!("{:?} {:?} {}", call.argument, call.filter, call.distinct);
@@ -182,6 +184,13 @@ fn describe(node: &Node) -> String {
             format!("Window{group}{}: {}", ordered(order, &input.schema), calls.join("; "))
         }
         NodeKind::Union { inputs } => format!("Union of {}", inputs.len()),
+        NodeKind::Recursion { name, distinct, iterations_max, .. } => {
+            let rows = if *distinct { "different rows" } else { "all rows" };
+            format!("Recursion {name} ({rows}, at most {iterations_max} iterations)")
+        }
+        NodeKind::Recurrence { name, .. } => {
+            format!("Rows of the iteration before of {name} ({})", names(&node.schema, 0..node.schema.fields().len()))
+        }
     }
 }
 
@@ -242,6 +251,7 @@ fn state(node: &Node) -> String {
             };
             format!("state: {kept}")
         }
+        NodeKind::Recursion { distinct: true, .. } => "state: different rows, and how often each is derived at which iteration".to_owned(),
         NodeKind::Window { .. } => "state: every row and its results".to_owned(),
         NodeKind::TopN { candidates: true, .. } => "state: this worker's first rows".to_owned(),
         NodeKind::TopN { input, limit, .. } if input.properties.append_only && limit.is_some() => {

@@ -9,6 +9,7 @@ mod group;
 mod grouping;
 mod hop;
 mod join;
+mod recursion;
 mod support;
 mod top_n;
 mod unnest;
@@ -34,18 +35,27 @@ use crate::catalog::{Catalog, ObjectKind};
 use crate::error::{Error, Kind, Result};
 use crate::types::sql_type_of;
 
+/// How often a recursion may go round unless the view says otherwise: far more than hierarchies and most graphs are deep, few enough that one
+/// which never ends is found at once.
+pub const ITERATIONS_MAX: u32 = 1_000;
+
 impl Planner {
     /// The incremental plan of a view. What cannot be maintained is `0A000`, with what to do instead.
     pub fn view(&self, bound: &Bound, catalog: &Catalog) -> Result<Plan> {
+        self.view_within(bound, catalog, ITERATIONS_MAX)
+    }
+
+    /// The same; `iterations_max`: how often a recursion in it may go round.
+    pub fn view_within(&self, bound: &Bound, catalog: &Catalog, iterations_max: u32) -> Result<Plan> {
         if bound.reads_system {
             return Err(
                 Error::not_supported("a materialized view cannot read system relations").hint("Create a view (without MATERIALIZED).")
             );
         }
         support::check(&bound.plan)?;
-        let plan = self.optimize_view(without_order(bound.plan.clone()))?;
+        let plan = self.optimize_view(self.recursions_apart(without_order(bound.plan.clone()))?)?;
         support::check_optimized(&plan)?;
-        let mut lowering = Lowering { catalog, next: 0 };
+        let mut lowering = Lowering { catalog, next: 0, iterations_max };
         let root = lowering.lower(&plan)?;
         Ok(Plan { root: lowering.finish(root, &bound.schema)? })
     }
@@ -62,6 +72,8 @@ fn without_order(plan: LogicalPlan) -> LogicalPlan {
 struct Lowering<'a> {
     catalog: &'a Catalog,
     next: u32,
+    /// How often a recursion may go round.
+    iterations_max: u32,
 }
 
 impl Lowering<'_> {
@@ -96,12 +108,15 @@ impl Lowering<'_> {
             LogicalPlan::Values(values) => self.values(values),
             LogicalPlan::Window(window) => self.window(window),
             LogicalPlan::Distinct(Distinct::On(_)) => Err(Error::internal("a DISTINCT ON was left")),
-            LogicalPlan::RecursiveQuery(_) => Err(support::unsupported("WITH RECURSIVE")),
+            LogicalPlan::RecursiveQuery(_) => Err(Error::internal("a recursive query was left")),
             _ => Err(support::unsupported("this statement")),
         }
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<Node> {
+        if let Some(node) = self.recursive_scan(scan)? {
+            return Ok(node);
+        }
         let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>() else {
             return Err(Error::not_supported("a materialized view cannot read system relations"));
         };

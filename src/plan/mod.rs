@@ -20,6 +20,7 @@ mod parameters;
 mod pg_catalog;
 mod planner;
 mod properties;
+mod recursion;
 mod resolve;
 mod rules;
 mod strict;
@@ -37,9 +38,10 @@ pub use dml::{Change, ConflictUpdate, returning_query};
 pub use errors::from_datafusion;
 pub use explain::{explain, notices};
 pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
+pub use lower::ITERATIONS_MAX;
 pub use node::{
     AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Moment, Node, NodeKind, OrderColumn, PackedColumn, Plan, Properties,
-    Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod,
+    Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod, column,
 };
 pub use pg_catalog::prepare_catalog_query;
 pub use planner::{Bound, Planner, PlannerOptions, RowsOf};

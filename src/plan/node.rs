@@ -11,6 +11,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::WindowExpr;
 
 use super::errors::from_datafusion;
+use super::expressions::column_scalar;
 use super::general::GeneralAggregate;
 use crate::error::Result;
 use crate::types::{ObjectId, PackedRows};
@@ -191,6 +192,29 @@ pub enum NodeKind {
     Union {
         /// Where rows come from.
         inputs: Vec<Node>,
+    },
+    /// WITH RECURSIVE: the rows of `base`, then those that `term` makes of them, those that it makes of these, and so on until no more come.
+    /// Under UNION both inputs are partitioned by all columns.
+    Recursion {
+        /// The recursive query's name.
+        name: String,
+        /// Which one it is in the plan: its `Recurrence` has the same number.
+        number: u32,
+        /// The non-recursive term.
+        base: Box<Node>,
+        /// The recursive term: the columns of `base`, then the number of the iteration whose rows were read. Reads them from a `Recurrence`.
+        term: Box<Node>,
+        /// UNION: a row that was there in an earlier iteration, or in this one, does not come again.
+        distinct: bool,
+        /// Iterations at the most; a row that belongs to a later one is an error.
+        iterations_max: u32,
+    },
+    /// The working table of the recursion that it stands in: all its rows, each with the number of its iteration (Int64) at the end.
+    Recurrence {
+        /// The recursive query's name.
+        name: String,
+        /// Which recursion.
+        number: u32,
     },
 }
 
@@ -503,6 +527,11 @@ impl Scalar {
     }
 }
 
+/// The column at `index`, as an expression.
+pub fn column(name: &str, index: usize) -> Scalar {
+    column_scalar(name, index)
+}
+
 impl fmt::Debug for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -513,7 +542,7 @@ impl Node {
     /// The nodes whose output this one reads.
     pub fn inputs(&self) -> Vec<&Node> {
         match &self.kind {
-            NodeKind::Import { .. } | NodeKind::Constant { .. } => Vec::new(),
+            NodeKind::Import { .. } | NodeKind::Constant { .. } | NodeKind::Recurrence { .. } => Vec::new(),
             NodeKind::Map { input, .. }
             | NodeKind::Hop { input, .. }
             | NodeKind::Expand { input, .. }
@@ -527,16 +556,26 @@ impl Node {
             }
             NodeKind::Join { left, right, .. } => vec![left, right],
             NodeKind::Union { inputs } => inputs.iter().collect(),
+            NodeKind::Recursion { base, term, .. } => vec![base, term],
+        }
+    }
+
+    /// The numbers of the nodes in it that read the working table of a recursion.
+    pub fn recurrences(&self, number: u32) -> Vec<u32> {
+        match &self.kind {
+            NodeKind::Recurrence { number: other, .. } if *other == number => vec![self.id],
+            _ => self.inputs().into_iter().flat_map(|input| input.recurrences(number)).collect(),
         }
     }
 
     /// The same, to be changed.
     pub(super) fn inputs_mut(&mut self) -> Vec<&mut Node> {
         match &mut self.kind {
-            NodeKind::Import { .. } | NodeKind::Constant { .. } => Vec::new(),
+            NodeKind::Import { .. } | NodeKind::Constant { .. } | NodeKind::Recurrence { .. } => Vec::new(),
             NodeKind::Map { input, .. }
             | NodeKind::Hop { input, .. }
             | NodeKind::Expand { input, .. }
+            | NodeKind::Unnest { input, .. }
             | NodeKind::Exchange { input, .. }
             | NodeKind::Combine { input, .. }
             | NodeKind::Aggregate { input, .. }
@@ -544,6 +583,7 @@ impl Node {
             | NodeKind::Window { input, .. } => vec![input],
             NodeKind::Join { left, right, .. } => vec![left, right],
             NodeKind::Union { inputs } => inputs.iter_mut().collect(),
+            NodeKind::Recursion { base, term, .. } => vec![base, term],
         }
     }
 

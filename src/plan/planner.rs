@@ -31,6 +31,7 @@ use super::errors::from_datafusion;
 use super::functions;
 use super::integers;
 use super::names::{name_outputs, visible};
+use super::recursion::check_recursions;
 use super::resolve::{Names, ObjectSource, Scope};
 use super::rules::{all, maintainable};
 use super::strict::strict_plan;
@@ -133,6 +134,7 @@ impl Planner {
     pub(super) fn bind(&self, planned: Planned, parameters: Vec<SqlType>, text: &str) -> Result<Bound> {
         let (plan, views, reads_system) = planned;
         refuse_merged_columns(&plan)?;
+        check_recursions(&plan)?;
         let options = self.state.config_options();
         let plan = correlated_to_one_value(plan).and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         let plan = plan.and_then(strict_plan).map_err(|error| from_datafusion(error, text))?;
@@ -155,6 +157,7 @@ impl Planner {
     ) -> Result<Planned> {
         let mut expanded = query.clone();
         crate::sql::expand_windows(&mut expanded)?;
+        crate::sql::prepare_recursion(&mut expanded)?;
         let attempt = |all: bool| {
             let mut named = expanded.clone();
             name_outputs(&mut named, all);

@@ -137,6 +137,18 @@ pub(super) fn union<'a>(inputs: impl Iterator<Item = &'a Properties> + Clone) ->
     Properties { append_only: inputs.clone().all(|input| input.append_only), key: None, partitioning: first.filter(|_| same).cloned() }
 }
 
+/// The rows of all iterations of a recursion, of so many columns. `grows`: neither base nor term ever retracts a row.
+pub(super) fn recursion(distinct: bool, grows: bool, columns: usize) -> Properties {
+    let all: Option<Vec<usize>> = distinct.then(|| (0..columns).collect());
+    Properties { append_only: grows, key: all.clone(), partitioning: all }
+}
+
+/// The same with the number of the iteration behind so many columns. A row moves to another iteration, whatever happens to it as a whole.
+pub(super) fn recurrence(distinct: bool, columns: usize) -> Properties {
+    let key = distinct.then(|| (0..=columns).collect());
+    Properties { append_only: false, key, partitioning: distinct.then(|| (0..columns).collect()) }
+}
+
 /// Whether rows that agree in `keys` are on one worker already.
 pub(super) fn together(properties: &Properties, keys: &[usize]) -> bool {
     properties.partitioning.as_ref().is_some_and(|columns| columns.iter().all(|column| keys.contains(column)))

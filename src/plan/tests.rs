@@ -45,6 +45,7 @@ fn catalog() -> Catalog {
         key: None,
         append_only: false,
         discard: false,
+        iterations_max: None,
     };
     Catalog::new([
         object(1, "account", table(account, vec![0], false)),

@@ -18,6 +18,7 @@ mod position;
 mod query;
 mod quote;
 mod reader;
+mod recursion;
 mod respell;
 mod rows;
 mod session;
@@ -32,6 +33,7 @@ mod windows;
 pub use parse::parse;
 pub use query::{WITH_TIES, is_default};
 pub use quote::{quote_ident, quote_literal};
+pub use recursion::prepare_recursion;
 pub use respell::{Respelling, may_see_column, rename_column, respell};
 pub use statement::{
     Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateIndex, CreateTable, CreateView, DropKind, ExplainKind, Insert,

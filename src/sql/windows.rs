@@ -182,7 +182,7 @@ impl VisitorMut for Fill {
 }
 
 /// One of our own texts, parsed without places: none of it stands in the user's.
-fn template(text: &str) -> Query {
+pub(super) fn template(text: &str) -> Query {
     let tokens = Tokenizer::new(&QUERY, text).tokenize().expect("our own text consists of tokens");
     *Parser::new(&QUERY).with_tokens(tokens).parse_query().expect("our own text is a query")
 }

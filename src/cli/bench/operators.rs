@@ -252,6 +252,7 @@ fn plan(query: &str, append_only: bool) -> Result<Plan> {
         name: name.to_owned(),
         sql: String::new(),
         depends_on: Vec::new(),
+        comments: BTreeMap::new(),
         kind: ObjectKind::Table(Table {
             columns: vec![column("k"), column("v")],
             key: Vec::new(),

@@ -5,9 +5,11 @@
 
 pub mod aggregate;
 pub mod expand;
+pub mod fixpoint;
 pub mod hop;
 pub mod join;
 pub mod map;
+pub mod net;
 mod ordered;
 pub mod output;
 pub mod rows;
@@ -29,6 +31,7 @@ pub trait Stateless {
 pub trait Operator {
     /// Takes everything that arrived in `epoch`, one list per input in the order of the plan node's inputs, and pushes what changes in
     /// the output. Called in increasing epochs, and only for epochs with input (and once, first of all, for an operator that has output without).
+    /// Within a loop it is called once for each iteration of an epoch that has input.
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()>;
 
     /// Hands over what changed in the state since the last call, by key. The state layer knows nothing of the bytes.

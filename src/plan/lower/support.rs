@@ -11,13 +11,10 @@ use crate::plan::expressions::refuse_volatile;
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
     let mut refused = None;
     let _ = plan.apply_with_subqueries(|node| {
-        refused = check_node(node).err();
-        if refused.is_none() {
-            let _ = node.apply_expressions(|expr| {
-                refused = check_expression(expr).err();
-                Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-            });
-        }
+        let _ = node.apply_expressions(|expr| {
+            refused = check_expression(expr).err();
+            Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        });
         Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     refused.map_or(Ok(()), Err)
@@ -27,13 +24,6 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
 pub(super) fn unsupported(construct: &str) -> Error {
     Error::not_supported(format!("{construct} is not supported in a materialized view yet"))
         .hint("Leave it out of the view, and put it into the query that reads the view.")
-}
-
-fn check_node(node: &LogicalPlan) -> Result<()> {
-    match node {
-        LogicalPlan::RecursiveQuery(_) => Err(unsupported("WITH RECURSIVE")),
-        _ => Ok(()),
-    }
 }
 
 fn check_expression(expr: &Expr) -> Result<()> {
