@@ -1,8 +1,9 @@
-//! PostgreSQL's dialect as sqlparser knows it, with two differences of ours.
+//! PostgreSQL's dialect as sqlparser knows it, with three differences of ours.
 //!
 //! In: the parser's questions about the language. Out: PostgreSQL's answers, except that
 //! - the name of a named argument is an identifier, never an expression: sqlparser would otherwise parse every
 //!   argument twice, which takes exponential time in the depth of nested calls;
+//! - what is on the right of IS [NOT] DISTINCT FROM ends where AND begins, where sqlparser would read on to the end of the condition;
 //! - between the parentheses of CREATE TABLE, `NOT NULL` ends an expression: `DEFAULT 1 NOT NULL` is a constraint there.
 
 use std::any::TypeId;
@@ -79,6 +80,18 @@ impl Dialect for TidemillDialect {
             }
         }
         POSTGRES.get_next_precedence(parser)
+    }
+
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let same = if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            false
+        } else if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            true
+        } else {
+            return None;
+        };
+        let (left, right) = (Box::new(expr.clone()), parser.parse_subexpr(self.prec_value(Precedence::Is)).map(Box::new));
+        Some(right.map(|right| if same { Expr::IsNotDistinctFrom(left, right) } else { Expr::IsDistinctFrom(left, right) }))
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
