@@ -3,7 +3,7 @@
 //! Types are settled while DataFusion turns the AST into a plan, and it has no hook for literals. So a number is put into a call of a function
 //! whose result is int4 (`mark`), the plan is made, and then the calls become literals again (`unmark`): of the same type and the same name, so
 //! that nothing in the plan has to change with them. Where a number is not a value but an instruction (LIMIT 5, ORDER BY 1, a frame of 3 rows, the
-//! digits of round()), it stays as it was.
+//! digits of round()), it stays as it was. A number like 1e300, which no `numeric` of ours can hold, becomes a `double precision`.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
@@ -54,6 +54,9 @@ const TRANSPARENT: &[&str] = &[
     "sum",
     "unnest",
 ];
+
+/// Digits of the longest `numeric`.
+const NUMERIC_DIGITS: i64 = 38;
 
 /// The function that a marked number stands in.
 static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
@@ -114,6 +117,7 @@ impl VisitorMut for Marker {
     fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
         match expr {
             ast::Expr::Value(value) if is_int4(&value.value) => *expr = call(std::mem::replace(expr, ast::Expr::value(ast::Value::Null))),
+            ast::Expr::Value(value) if is_beyond_numeric(&value.value) => double(expr),
             ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: inner } if is_marked(inner) => {
                 plain(inner);
                 *expr = call(std::mem::replace(expr, ast::Expr::value(ast::Value::Null)));
@@ -164,6 +168,26 @@ impl VisitorMut for Marker {
 /// Whether PostgreSQL reads a number as an integer. A minus is not part of the number: -2147483648 is a bigint.
 fn is_int4(value: &ast::Value) -> bool {
     matches!(value, ast::Value::Number(digits, false) if digits.replace('_', "").parse::<i32>().is_ok())
+}
+
+/// Whether a number has an exponent with which it fits no `numeric` of ours.
+fn is_beyond_numeric(value: &ast::Value) -> bool {
+    let ast::Value::Number(text, false) = value else { return false };
+    let Some((digits, exponent)) = text.split_once(['e', 'E']) else { return false };
+    let digits = digits.bytes().filter(u8::is_ascii_digit).count() as i64;
+    exponent.parse::<i64>().is_ok_and(|exponent| exponent.saturating_abs().saturating_add(digits) > NUMERIC_DIGITS)
+}
+
+/// Makes a number a `double precision`.
+fn double(number: &mut ast::Expr) {
+    let text = ast::Value::SingleQuotedString(number.to_string());
+    *number = ast::Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(ast::Expr::value(text)),
+        data_type: ast::DataType::DoublePrecision,
+        array: false,
+        format: None,
+    };
 }
 
 fn call(number: ast::Expr) -> ast::Expr {

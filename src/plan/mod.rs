@@ -8,6 +8,7 @@ mod dml;
 mod errors;
 mod explain;
 mod expressions;
+mod floats;
 mod functions;
 mod general;
 mod integers;
