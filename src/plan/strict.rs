@@ -19,7 +19,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility,
+    ScalarUDFImpl, Signature, Volatility, when,
 };
 
 use super::arrays::nested_as_text;
@@ -66,6 +66,7 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
             Some(operation) if is_integer(&left.get_type(schema)?) && is_integer(&right.get_type(schema)?) => {
                 Ok(Transformed::yes(operation.call(vec![*left, *right])))
             }
+            _ if op == Operator::Multiply && (is_zero(&left) || is_zero(&right)) => nothing(*left, *right, schema),
             _ => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
         },
         Expr::Negative(value) if is_integer(&value.get_type(schema)?) => Ok(Transformed::yes(Operation::Negate.call(vec![*value]))),
@@ -81,6 +82,26 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
             Ok(Transformed::no(Expr::Cast(Cast { expr: value, field })))
         }
         other => Ok(Transformed::no(other)),
+    }
+}
+
+/// `x * 0` of numerics, where DataFusion would put the 0 in the product's place, which is of another type.
+fn nothing(left: Expr, right: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+    let product = Expr::BinaryExpr(BinaryExpr::new(Box::new(left.clone()), Operator::Multiply, Box::new(right.clone())));
+    let data_type = product.get_type(schema)?;
+    if !data_type.is_decimal() {
+        return Ok(Transformed::no(product));
+    }
+    let zero = Expr::Literal(ScalarValue::new_zero(&data_type)?, None);
+    when(left.is_not_null().and(right.is_not_null()), zero).end().map(Transformed::yes)
+}
+
+/// Whether it is the number 0, perhaps in another type.
+fn is_zero(expr: &Expr) -> bool {
+    match expr {
+        Expr::Cast(cast) => is_zero(&cast.expr),
+        Expr::Literal(value, _) => ScalarValue::new_zero(&value.data_type()).is_ok_and(|zero| zero == *value),
+        _ => false,
     }
 }
 

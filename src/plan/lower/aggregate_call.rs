@@ -108,8 +108,8 @@ impl Request<'_> {
         if name == "count" {
             let argument = match self.args() {
                 [] => None,
-                // count(*) arrives as count(1).
-                [Expr::Literal(value, _)] if !value.is_null() => None,
+                // count(*) arrives as count(1). DISTINCT, a constant is one value.
+                [Expr::Literal(value, _)] if !value.is_null() && !self.params.distinct => None,
                 [only] => Some(only.clone()),
                 several => Some(all_or_null(several.to_vec())),
             };
@@ -285,7 +285,7 @@ fn moment(name: &str) -> Option<Moment> {
 /// The call as SQL has it, by the function's own name.
 fn call_text(func: &AggregateUDF, params: &AggregateFunctionParams) -> String {
     let within_group = func.inner().supports_within_group_clause() && !params.order_by.is_empty();
-    let star = func.name() == "count" && matches!(params.args.as_slice(), [] | [Expr::Literal(..)]);
+    let star = func.name() == "count" && !params.distinct && matches!(params.args.as_slice(), [] | [Expr::Literal(..)]);
     let arguments = params.args.iter().skip(usize::from(within_group)).map(expression_text).collect::<Vec<_>>().join(", ");
     let mut text = format!("{}({}", func.name(), if params.distinct { "DISTINCT " } else { "" });
     text.push_str(if star { "*" } else { &arguments });
