@@ -3,6 +3,7 @@
 mod changes;
 mod clock;
 mod copy;
+mod decode;
 mod definition;
 mod hash;
 mod ids;
@@ -17,6 +18,7 @@ mod value;
 pub use changes::Changes;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use copy::{CopyFormat, CopyKind};
+pub use decode::decode_rows;
 pub use definition::{Include, OnConflict};
 pub use hash::{BUCKETS, bucket, hash_rows, worker_of};
 pub use ids::{Epoch, ObjectId, OperatorId};

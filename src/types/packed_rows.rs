@@ -10,6 +10,7 @@ use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
+use super::decode::decode_rows;
 use crate::error::{Error, Result};
 
 /// The columns of packed rows, the one that decides first in front.
@@ -66,8 +67,7 @@ impl PackedRows {
         if self.directions.is_empty() {
             return Ok(Vec::new());
         }
-        let parser = self.converter.parser();
-        Ok(self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row)))?)
+        decode_rows(&self.converter, rows)
     }
 }
 

@@ -16,7 +16,7 @@ use arrow::datatypes::{BinaryType, ByteArrayType, DataType, Schema, Utf8Type};
 use arrow::row::{RowConverter, SortField};
 
 use crate::error::{Error, Kind, Result};
-use crate::types::rows_equal;
+use crate::types::{decode_rows, rows_equal};
 
 /// Rows per chunk, a power of two. Smaller chunks cost a pointer more often; larger ones waste more when a chunk is half full.
 const CHUNK_ROWS: usize = 1 << CHUNK_BITS;
@@ -423,8 +423,7 @@ impl ColumnStore for Encoded {
     }
 
     fn gather(&self, rows: &[u32]) -> Result<ArrayRef> {
-        let parser = self.converter.parser();
-        let columns = self.converter.convert_rows(rows.iter().map(|row| parser.parse(self.bytes.value(*row))))?;
+        let columns = decode_rows(&self.converter, rows.iter().map(|row| self.bytes.value(*row)))?;
         columns.into_iter().next().ok_or_else(|| Error::internal("a converter of one column gives one column"))
     }
 

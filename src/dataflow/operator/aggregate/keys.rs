@@ -13,6 +13,7 @@ use super::segments::Segments;
 use super::slot_table::SlotTable;
 use super::value::{Shape, array_of_words, canonical, fold, hash_bytes, shape, words};
 use crate::error::{Error, Kind, Result};
+use crate::types::decode_rows;
 
 /// Finds groups, makes new ones and gives their keys back.
 pub(in crate::dataflow::operator) trait KeyTable {
@@ -294,8 +295,7 @@ impl KeyTable for RowKeys {
     }
 
     fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let parser = self.converter.parser();
-        Ok(self.converter.convert_rows(slots.iter().map(|slot| parser.parse(&self.keys[*slot])))?)
+        decode_rows(&self.converter, slots.iter().map(|slot| self.keys[*slot].as_ref()))
     }
 
     fn remove(&mut self, slot: u32) {

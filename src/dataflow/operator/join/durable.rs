@@ -18,7 +18,7 @@ use arrow::row::{RowConverter, SortField};
 use super::side::{PAIRS_MAX, SAVED, Side};
 use crate::error::{Error, Result};
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, bucket};
+use crate::types::{Changes, bucket, decode_rows};
 
 /// Marks the keys of append-only sides.
 const NUMBERED: u8 = 2;
@@ -124,10 +124,7 @@ impl Restore {
     /// Inserts what was collected; the rows count as saved.
     pub(super) fn flush(&mut self, side: &mut Side) -> Result<()> {
         let columns: Vec<ArrayRef> = match &self.converter {
-            Some(converter) => {
-                let parser = converter.parser();
-                converter.convert_rows(self.rows.iter().map(|row| parser.parse(row)))?
-            }
+            Some(converter) => decode_rows(converter, self.rows.iter().map(Vec::as_slice))?,
             None => Vec::new(),
         };
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));

@@ -12,7 +12,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::error::{Error, Result};
 use crate::plan::OrderColumn;
-use crate::types::canonical_floats as canonical;
+use crate::types::{canonical_floats as canonical, decode_rows};
 
 /// One row. Ordered by its bytes.
 #[derive(Clone, Debug)]
@@ -147,8 +147,7 @@ impl Part {
 
     fn decode<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
         let Some(converter) = &self.converter else { return Ok(Vec::new()) };
-        let parser = converter.parser();
-        Ok(converter.convert_rows(rows.map(|row| parser.parse(row)))?)
+        decode_rows(converter, rows)
     }
 }
 

@@ -30,7 +30,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::Int64Array;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
@@ -44,7 +44,7 @@ use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Result};
 use crate::plan::{OrderColumn, WindowCall};
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, Epoch};
+use crate::types::{Changes, Epoch, decode_rows};
 
 /// Rows per output batch, as other operators have them.
 const ROWS_PER_BATCH: usize = 16_384;
@@ -187,12 +187,10 @@ impl Window {
     }
 
     fn emit(&self, emitted: &Emitted, output: &mut Vec<Changes>) -> Result<()> {
-        let parser = self.results.parser();
         for start in (0..emitted.rows.len()).step_by(ROWS_PER_BATCH) {
             let range: Range<usize> = start..emitted.rows.len().min(start + ROWS_PER_BATCH);
             let mut columns = self.groups.columns(&emitted.rows, range.clone())?;
-            let results: Vec<ArrayRef> = self.results.convert_rows(range.clone().map(|row| parser.parse(emitted.results(row))))?;
-            columns.extend(results);
+            columns.extend(decode_rows(&self.results, range.clone().map(|row| emitted.results(row)))?);
             let weights = Int64Array::from(emitted.weights[range.clone()].to_vec());
             output.push(self.output.changes(columns, range.len(), Some(weights))?);
         }
