@@ -3,6 +3,7 @@
 //! Each sees all rows of its group at its end (`gather`), sorted if the call says how. In a view they are of the general class, or, where
 //! `plan/lower/aggregate_call.rs` knows them, of a better one.
 
+mod booleans;
 mod compute;
 mod gather;
 mod json;
@@ -10,10 +11,10 @@ mod json;
 use std::sync::Arc;
 
 use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
-use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::logical_expr::AggregateUDF;
 
+use self::booleans::Sliding;
 use self::compute::Compute;
 use self::gather::Gather;
 
@@ -31,7 +32,7 @@ pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
         Gather::new("arg_max", &["max_by"], Compute::ArgMax),
     ];
     let own = own.into_iter().map(|function| Arc::new(AggregateUDF::from(function)));
-    let known =
-        [alias(bool_and_udaf(), "every"), alias(approx_distinct_udaf(), "approx_count_distinct"), alias(var_samp_udaf(), "variance")];
-    known.into_iter().chain(own).collect()
+    let sliding = [Sliding::bool_and(), Sliding::bool_or()].map(|function| Arc::new(AggregateUDF::from(function)));
+    let known = [alias(approx_distinct_udaf(), "approx_count_distinct"), alias(var_samp_udaf(), "variance")];
+    known.into_iter().chain(sliding).chain(own).collect()
 }
