@@ -5,9 +5,13 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidemill/target
 PROFILE ?= dev
 OUT := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BENCH ?= nexmark latency point hydrate groups
+FUZZ_MINUTES ?= 30
+FUZZ_SEEDS ?= 100000
+FUZZ_FIRST ?= 1000
+TPCH_SCALE ?= 0.01
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kafka-demo bench bench-operators build fmt lint
+.PHONY: help demo test fuzz tpch kafka-demo bench bench-operators build fmt lint
 
 help: ## Show what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +24,14 @@ demo: ## A server on an empty directory with live views over a generated auction
 test: ## Everything that CI runs
 	@scripts/install test
 	@scripts/test
+
+fuzz: ## Random views against their queries for FUZZ_MINUTES=30, from seed FUZZ_FIRST=1000 on
+	@scripts/install test
+	@FUZZ_MINUTES=$(FUZZ_MINUTES) FUZZ_SEEDS=$(FUZZ_SEEDS) FUZZ_FIRST=$(FUZZ_FIRST) E2E_LIMIT_S=1000 cargo test --profile $(PROFILE) --test e2e -- oracle/
+
+tpch: ## All 22 queries of TPC-H as views against their queries, at TPCH_SCALE=0.01
+	@scripts/install test
+	@TPCH_SCALE=$(TPCH_SCALE) E2E_LIMIT_S=3000 cargo test --profile $(PROFILE) --test e2e -- tpch/
 
 kafka-demo: ## Events in a real Kafka, views in psql, a kill -9 in the middle; ends in PASS or FAIL
 	@scripts/install kafka

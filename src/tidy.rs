@@ -44,6 +44,7 @@ const LIBRARIES: &[(&str, Places)] = &[
     ),
     ("sqlparser", &[("sql/", &[]), ("plan/", &[]), ("engine/", &[])]),
     ("tokio_postgres", &[("cli/", &[])]),
+    ("tpchgen", &[("cli/", &[])]),
     ("clap", &[("cli/", &[]), ("config.rs", &[]), ("main.rs", &[])]),
 ];
 

@@ -1,6 +1,8 @@
-//! `tidemill generate`: the events of the built-in generators as lines of JSON, into a file or a Kafka topic.
+//! `tidemill generate`: the events of the built-in generators as lines of JSON, into a file or a Kafka topic; the tables of TPC-H as files.
 //!
 //! The same options give the same events in the same order, and record `n` always goes to partition `n % partitions`.
+
+mod tpch;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -30,6 +32,8 @@ pub struct GenerateOptions {
 enum Generator {
     /// People, auctions and bids of an auction site, as in the Nexmark suite.
     Nexmark(NexmarkOptions),
+    /// The eight tables of TPC-H, as CSV files.
+    Tpch(tpch::TpchOptions),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -74,10 +78,16 @@ impl From<TableName> for Table {
     }
 }
 
-/// Writes the events and says how many there were.
+/// Writes what was asked for, and says how much it was.
 pub fn generate(options: &GenerateOptions) -> Result<()> {
     start_tracing(false);
-    let Generator::Nexmark(options) = &options.generator;
+    match &options.generator {
+        Generator::Nexmark(options) => nexmark(options),
+        Generator::Tpch(options) => tpch::generate(options),
+    }
+}
+
+fn nexmark(options: &NexmarkOptions) -> Result<()> {
     if options.rate == Some(0) || options.partitions < 1 {
         return Err(Error::new(Kind::InvalidParameter, "--rate and --partitions must be above 0"));
     }

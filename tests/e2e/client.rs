@@ -17,6 +17,25 @@ pub(crate) async fn rows(client: &Client, sql: &str) -> Result<Vec<TextRow>, Fai
     Ok(rows.collect())
 }
 
+/// The rows of each of several statements, and the error as the server told it.
+pub(crate) async fn results(client: &Client, sql: &str) -> Result<Vec<Vec<TextRow>>, tokio_postgres::Error> {
+    let mut results = vec![Vec::new()];
+    for message in client.simple_query(sql).await? {
+        match message {
+            SimpleQueryMessage::Row(row) => {
+                let row = (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect();
+                if let Some(rows) = results.last_mut() {
+                    rows.push(row);
+                }
+            }
+            SimpleQueryMessage::CommandComplete(_) => results.push(Vec::new()),
+            _ => {}
+        }
+    }
+    results.pop();
+    Ok(results)
+}
+
 /// The only value of the only row.
 pub(crate) async fn value(client: &Client, sql: &str) -> Result<Option<String>, Failure> {
     let rows = rows(client, sql).await?;

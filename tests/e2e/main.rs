@@ -14,6 +14,7 @@ mod kill;
 mod oracle;
 mod server;
 mod slt;
+mod tpch;
 mod wire;
 
 use std::collections::VecDeque;
@@ -61,11 +62,20 @@ impl Test {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let mut tests: VecDeque<Test> =
-        [cli::tests(), wire::tests(), interrupt::tests(), slt::tests(), bank::tests(), kafka::tests(), kill::tests(), oracle::tests()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let mut tests: VecDeque<Test> = [
+        cli::tests(),
+        wire::tests(),
+        interrupt::tests(),
+        slt::tests(),
+        bank::tests(),
+        kafka::tests(),
+        kill::tests(),
+        oracle::tests(),
+        tpch::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let all = tests.len();
     tests.retain(|test| filters.is_empty() || filters.iter().any(|filter| test.name.contains(filter.as_str())));
     let filtered = all - tests.len();
@@ -80,6 +90,9 @@ fn main() -> ExitCode {
     if failed > 0 {
         println!("\nfailures:\n");
         failures.iter().for_each(|(name, why)| println!("---- {name} ----\n{why}\n"));
+    }
+    if let Some(summary) = oracle::TALLY.summary() {
+        println!("\n{summary}");
     }
     skipped.iter().for_each(|(name, why)| println!("\nSKIPPED {name}: {why}"));
     let verdict = if failed == 0 { "ok" } else { "FAILED" };

@@ -5,10 +5,14 @@
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::grammar::{Kind as ValueKind, Relation};
 use super::{choose, once_in};
 
 /// Ids of keyed tables come from `0..IDS`, so that inserts meet rows that are there.
 const IDS: i64 = 40;
+
+/// Ids that no other change meets.
+const LATER: i64 = 1_000;
 
 /// The columns that every table has, in random order.
 const COLUMNS: [(&str, Kind); 9] = [
@@ -45,6 +49,8 @@ pub(super) struct Table {
     pub(super) name: String,
     /// Whether `id` is its primary key.
     keyed: bool,
+    /// Whether its floats may be NaN, infinite, or zero with a sign.
+    strange: bool,
     columns: Vec<Column>,
 }
 
@@ -70,17 +76,33 @@ impl Kind {
         }
     }
 
+    /// What the grammar may do with it.
+    /// `None`: it is left to queries that are written out.
+    fn value_kind(self) -> Option<ValueKind> {
+        Some(match self {
+            Kind::Bigint | Kind::Int => ValueKind::Int,
+            Kind::Text => ValueKind::Text,
+            Kind::Numeric => ValueKind::Numeric,
+            Kind::Double => ValueKind::Float,
+            Kind::Boolean => ValueKind::Bool,
+            Kind::Timestamp => ValueKind::Time,
+            Kind::Ints | Kind::Json => return None,
+        })
+    }
+
     /// A literal of this kind, never NULL.
-    fn literal(self, rng: &mut StdRng) -> String {
+    fn literal(self, rng: &mut StdRng, strange: bool) -> String {
         match self {
+            Kind::Double if strange && once_in(rng, 4) => {
+                format!("CAST('{}' AS DOUBLE PRECISION)", choose(rng, &["NaN", "-0", "Infinity", "0"]))
+            }
             Kind::Bigint if once_in(rng, 40) => choose(rng, &["4000000000000", "-4000000000000"]).to_string(),
             Kind::Bigint => rng.random_range(0..8).to_string(),
             Kind::Int => rng.random_range(-5..10).to_string(),
             Kind::Text => format!("'{}'", choose(rng, &["a", "b", "c", "", "ab", "Zürich", "o''clock", "a long text with blanks"])),
             Kind::Numeric => format!("{}.{:02}", rng.random_range(-50..200), rng.random_range(0..100)),
-            // Most are sums of powers of two, which add up exactly in any order; some are not.
-            Kind::Double if once_in(rng, 4) => format!("{}", f64::from(rng.random_range(-1000..1000)) / 10.0),
-            Kind::Double => format!("{:?}", f64::from(rng.random_range(-40..40)) / 4.0),
+            // Sums of powers of two, which add up exactly in any order.
+            Kind::Double => format!("CAST({:?} AS DOUBLE PRECISION)", f64::from(rng.random_range(-40..40)) / 4.0),
             Kind::Boolean => choose(rng, &["TRUE", "FALSE"]).to_string(),
             Kind::Ints => format!("'{{{}}}'", some(rng, |rng| small(rng, "NULL"))),
             Kind::Json => {
@@ -106,8 +128,8 @@ fn small(rng: &mut StdRng, null: &str) -> String {
 }
 
 impl Column {
-    fn value(&self, rng: &mut StdRng) -> String {
-        if self.nullable && once_in(rng, 5) { "NULL".to_owned() } else { self.kind.literal(rng) }
+    fn value(&self, rng: &mut StdRng, strange: bool) -> String {
+        if self.nullable && once_in(rng, 5) { "NULL".to_owned() } else { self.kind.literal(rng, strange) }
     }
 }
 
@@ -118,7 +140,7 @@ impl Table {
         for place in (1..columns.len()).rev() {
             columns.swap(place, rng.random_range(0..=place));
         }
-        Table { name: format!("t{index}"), keyed: rng.random_bool(0.6), columns }
+        Table { name: format!("t{index}"), keyed: rng.random_bool(0.6), strange: once_in(rng, 6), columns }
     }
 
     /// Its CREATE TABLE.
@@ -129,8 +151,22 @@ impl Table {
         format!("CREATE TABLE {} ({})", self.name, parts.join(", "))
     }
 
+    /// What queries know of it.
+    pub(super) fn relation(&self) -> Relation {
+        let mut columns = vec![("id".to_owned(), ValueKind::Int)];
+        columns.extend(self.columns.iter().filter_map(|column| Some((column.name.to_owned(), column.kind.value_kind()?))));
+        Relation { name: self.name.clone(), columns, rows: IDS as f64, table: true }
+    }
+
+    /// Its rows with ids from `LATER` on, and their end.
+    pub(super) fn visitors(&self, rng: &mut StdRng) -> [String; 2] {
+        let rows: Vec<String> = (0..5).map(|index| self.row(rng, LATER + index)).collect();
+        let insert = format!("INSERT INTO {} VALUES {}", self.name, rows.join(", "));
+        [insert, format!("DELETE FROM {} WHERE id >= {LATER}", self.name)]
+    }
+
     fn row(&self, rng: &mut StdRng, id: i64) -> String {
-        let values: Vec<String> = self.columns.iter().map(|column| column.value(rng)).collect();
+        let values: Vec<String> = self.columns.iter().map(|column| column.value(rng, self.strange)).collect();
         format!("({id}, {})", values.join(", "))
     }
 
@@ -150,6 +186,15 @@ impl Table {
         format!("INSERT INTO {} VALUES {}{conflict}", self.name, rows.join(", "))
     }
 
+    /// An INSERT into this table that replaces rows, in words that PostgreSQL understands.
+    pub(super) fn spelled_out(&self, statement: &str) -> Option<String> {
+        if !self.keyed || !statement.starts_with(&format!("INSERT INTO {} ", self.name)) || statement.contains("ON CONFLICT") {
+            return None;
+        }
+        let all: Vec<String> = self.columns.iter().map(|column| format!("{0} = excluded.{0}", column.name)).collect();
+        Some(format!("{statement} ON CONFLICT (id) DO UPDATE SET {}", all.join(", ")))
+    }
+
     fn update(&self, rng: &mut StdRng) -> String {
         let column = choose(rng, &self.columns);
         let value = match (column.kind, rng.random_range(0..3)) {
@@ -157,7 +202,7 @@ impl Table {
             (Kind::Text, 0) => "coalesce(s, '') || 'x'".to_owned(),
             (Kind::Boolean, 0) if column.nullable => "NOT b".to_owned(),
             (Kind::Ints, 0) => "a || 7".to_owned(),
-            _ => column.value(rng),
+            _ => column.value(rng, self.strange),
         };
         format!("UPDATE {} SET {} = {value}{}", self.name, column.name, self.condition(rng))
     }
@@ -190,19 +235,31 @@ impl Table {
     }
 }
 
-/// The statements of one change: one, or a transaction of several that commits or does not.
-pub(super) fn change(rng: &mut StdRng, tables: &mut [Table]) -> Vec<String> {
-    if !once_in(rng, 3) {
-        return vec![choose(rng, tables).statement(rng)];
+/// What one epoch brings: a statement, or a transaction of several that commits or does not.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) statements: Vec<String>,
+    pub(super) commits: bool,
+}
+
+impl Change {
+    pub(super) fn random(rng: &mut StdRng, tables: &[Table]) -> Self {
+        let statements = if once_in(rng, 3) { rng.random_range(2..5) } else { 1 };
+        let statements: Vec<String> = (0..statements).map(|_| choose(rng, tables).statement(rng)).collect();
+        if statements.len() == 1 || statements.iter().any(|statement| statement.starts_with("TRUNCATE")) {
+            // TRUNCATE stands alone.
+            return Change { statements: statements.into_iter().take(1).collect(), commits: true };
+        }
+        Change { statements, commits: !once_in(rng, 5) }
     }
-    let mut statements = vec!["BEGIN".to_owned()];
-    // A transaction that truncates is one thing too many: TRUNCATE stands alone.
-    while statements.len() < 2 + rng.random_range(1..4) {
-        let statement = choose(rng, tables).statement(rng);
-        if !statement.starts_with("TRUNCATE") {
-            statements.push(statement);
+
+    /// As it is said to the server.
+    pub(super) fn sql(&self) -> String {
+        let statements = self.statements.join("; ");
+        match (self.statements.len(), self.commits) {
+            (1, true) => statements,
+            (_, true) => format!("BEGIN; {statements}; COMMIT"),
+            (_, false) => format!("BEGIN; {statements}; ROLLBACK"),
         }
     }
-    statements.push(if once_in(rng, 5) { "ROLLBACK" } else { "COMMIT" }.to_owned());
-    statements
 }

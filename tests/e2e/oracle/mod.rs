@@ -1,170 +1,148 @@
-//! Random tables, random changes, and views that must at each step hold what their queries give.
+//! Random tables, random changes, and views of random queries that must at each step hold what their queries give.
 //!
-//! `ORACLE_SEEDS` says how many seeds run (200), `ORACLE_FIRST` which is the first, `ORACLE_STEPS` how many changes each makes. A failure
-//! prints its seed and every statement up to it; the same seed makes the same statements again.
+//! `FUZZ_SEEDS` says how many seeds run (300), `FUZZ_FIRST` which is the first, `FUZZ_MINUTES` when to end early. A failure prints its seed and
+//! the smallest script that shows it; the same seed makes the same script again. Beside the comparison with the query itself:
+//!
+//! - rows that come and go leave every view as it was;
+//! - a view that is created last equals one that was there from the beginning;
+//! - the same changes in other transactions end with the same views (`split`);
+//! - 1, 2 and 3 workers end with the same views (`workers`);
+//! - a server that is killed and started again has the same views (`crash`);
+//! - a query gives what PostgreSQL gives, if `FUZZ_POSTGRES` is the address of one.
 
 mod collections;
 mod data;
+mod grammar;
+mod postgres;
 mod queries;
+mod reduce;
+mod script;
+mod shrink;
+mod stage;
+mod tally;
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio_postgres::Client;
 
-use crate::client::run;
-use crate::compare::View;
-use crate::server::Server;
-use crate::{Outcome, Test, setting};
+use crate::{Failure, Outcome, Test, setting};
 
-use data::Table;
+use script::Script;
+use shrink::Shrinker;
+use stage::{Checks, Finding, Manner, Stage, same_ending};
+pub(crate) use tally::TALLY;
 
 /// Seeds that share a server: starting one costs more than a seed.
-const SEEDS_PER_SERVER: u64 = 25;
+const SEEDS_PER_SERVER: usize = 25;
 
-/// Every so many seeds, one has a server of its own, which is killed between its steps.
-const CRASH_EVERY: u64 = 10;
+/// Of so many seeds in a row, one each is played in a special manner.
+const CYCLE: u64 = 10;
 
-/// Views per seed: most seeds are to cover several kinds, few enough to keep a seed under half a second.
-const VIEWS: usize = 6;
+/// The schemas of second plays begin here; seeds are smaller, and attempts to shrink greater.
+const SECOND: u64 = 500_000_000;
 
-/// Rounds of changes per seed.
-const STEPS: usize = 6;
+/// Findings that are made smaller; the others are told as they are.
+const SHRUNK_MAX: u32 = 20;
 
-/// Groups of seeds, each on one server.
+/// When the run began.
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Findings that were made smaller so far.
+static SHRUNK: AtomicU32 = AtomicU32::new(0);
+
+/// Groups of seeds, each on one server, or on three.
 pub(crate) fn tests() -> Vec<Test> {
-    let first: u64 = setting("ORACLE_FIRST", 0);
-    let end = first + setting("ORACLE_SEEDS", 200_u64);
+    LazyLock::force(&BEGUN);
+    let first: u64 = setting("FUZZ_FIRST", 0);
+    let end = first + setting("FUZZ_SEEDS", 300_u64);
+    let of = |place: u64| (first..end).filter(move |seed| seed % CYCLE == place);
+    let calm: Vec<u64> = (first..end).filter(|seed| seed % CYCLE < CYCLE - 2).collect();
     let mut tests = Vec::new();
-    let (crashing, calm): (Vec<u64>, Vec<u64>) = (first..end).partition(|seed| seed % CRASH_EVERY == CRASH_EVERY - 1);
-    for (index, seeds) in calm.chunks(SEEDS_PER_SERVER as usize).enumerate() {
-        let seeds = seeds.to_vec();
-        let name = format!("oracle/seeds-{}-to-{}", seeds[0], seeds[seeds.len() - 1]);
-        tests.push(Test::new(name, move || calm_seeds(seeds, 1 + index % 3)));
+    for (index, seeds) in calm.chunks(SEEDS_PER_SERVER).enumerate() {
+        tests.push(group("seeds", seeds.to_vec(), vec![1 + index % 3]));
     }
-    tests.extend(crashing.into_iter().map(|seed| Test::new(format!("oracle/crash-{seed}"), move || crashing_seed(seed))));
+    let workers: Vec<u64> = of(CYCLE - 2).collect();
+    tests.extend(workers.chunks(SEEDS_PER_SERVER).map(|seeds| group("workers", seeds.to_vec(), vec![1, 2, 3])));
+    let crashing: Vec<u64> = of(CYCLE - 1).collect();
+    tests.extend(crashing.chunks(SEEDS_PER_SERVER / 5).map(|seeds| group("crash", seeds.to_vec(), vec![1])));
     tests
 }
 
-/// Runs seeds one after the other on one server.
-async fn calm_seeds(seeds: Vec<u64>, workers: usize) -> Outcome {
-    let server = Server::start(workers).await?;
-    let mut client = server.connect().await?;
+fn group(manner: &'static str, seeds: Vec<u64>, workers: Vec<usize>) -> Test {
+    let name = format!("oracle/{manner}-{}-to-{}", seeds[0], seeds[seeds.len() - 1]);
+    Test::new(name, move || play_group(seeds, workers, manner == "crash"))
+}
+
+/// Plays seeds one after the other. All are played, also after a failure.
+async fn play_group(seeds: Vec<u64>, workers: Vec<usize>, crashes: bool) -> Outcome {
+    let mut stages = Vec::new();
+    for workers in workers {
+        stages.push(Stage::start(workers).await?);
+    }
+    let mut failures = Vec::new();
     for seed in seeds {
-        let mut story = Story::new(seed, client);
-        let outcome = story.play(None).await;
-        client = match outcome {
-            Ok(()) => story.client,
-            Err(failure) => return Err(server.with_log(story.explain(failure.as_ref(), workers))),
+        if BEGUN.elapsed() > Duration::from_secs(60 * setting("FUZZ_MINUTES", 10_000_u64)) {
+            break;
+        }
+        let script = Script::random(seed);
+        let manner = Manner { schema: seed, crashes, checks: Checks::Some, anew: seed.is_multiple_of(3) };
+        let finding = match stages.as_mut_slice() {
+            [only] if !crashes && seed % CYCLE == 4 => play_split(only, &script, manner).await,
+            [only] => only.play(&script, manner, &TALLY).await.map(drop),
+            several => play_everywhere(several, &script, manner).await,
         };
+        TALLY.seed();
+        if let Err(finding) = finding {
+            failures.push(explain(seed, script, &finding, manner, &stages[0]).await);
+            for stage in &mut stages {
+                *stage = stage.another().await?;
+            }
+        }
+    }
+    if TALLY.refuses_too_much() {
+        failures.push("too many views are refused: the grammar should know better".to_owned());
+    }
+    if failures.is_empty() { Ok(()) } else { Err(Failure::from(failures.join("\n\n"))) }
+}
+
+/// The same changes in other transactions give the same views.
+async fn play_split(stage: &mut Stage, script: &Script, manner: Manner) -> Result<(), Finding> {
+    let one = stage.play(script, manner, &TALLY).await?;
+    let split = script.split(&mut StdRng::seed_from_u64(manner.schema));
+    let manner = Manner { schema: SECOND + manner.schema, checks: Checks::None, ..manner };
+    let other = stage.play(&split, manner, &TALLY).await?;
+    same_ending(&one, &other, "the same changes in other transactions")
+}
+
+/// Any number of workers gives the same views.
+async fn play_everywhere(stages: &mut [Stage], script: &Script, manner: Manner) -> Result<(), Finding> {
+    let mut first = None;
+    for stage in stages {
+        let ending = stage.play(script, manner, &TALLY).await?;
+        match &first {
+            Some(first) => same_ending(first, &ending, "another number of workers")?,
+            None => first = Some(ending),
+        }
     }
     Ok(())
 }
 
-/// Runs one seed on a server that is killed between its steps, and comes back with another number of workers.
-async fn crashing_seed(seed: u64) -> Outcome {
-    let mut server = Server::start(1).await?;
-    let mut story = Story::new(seed, server.connect().await?);
-    match story.play(Some(&mut server)).await {
-        Ok(()) => Ok(()),
-        Err(failure) => Err(server.with_log(story.explain(failure.as_ref(), 1))),
+/// A failure with everything needed to see it again, made smaller if that can be done in time.
+async fn explain(seed: u64, script: Script, finding: &Finding, manner: Manner, stage: &Stage) -> String {
+    let told =
+        format!("seed {seed}, {}: {}\nagain: FUZZ_FIRST={seed} FUZZ_SEEDS=1 cargo test --test e2e -- oracle/", finding.class, finding.text);
+    let told = if finding.class.starts_with("lost") { stage.with_log(&told) } else { told };
+    let limit = Duration::from_secs(setting("FUZZ_SHRINK_S", 20));
+    if SHRUNK.fetch_add(1, Ordering::Relaxed) < SHRUNK_MAX
+        && let Some(mut shrinker) = Shrinker::new(stage, finding, manner, limit).await
+        && let Some(smaller) = shrinker.shrink(script.clone(), finding).await
+    {
+        return format!("{told}\nsmaller:\n{}\n", smaller.text());
     }
-}
-
-/// One seed: its random values, its connection and everything it has said so far.
-struct Story {
-    seed: u64,
-    rng: StdRng,
-    client: Client,
-    log: Vec<String>,
-    tables: Vec<Table>,
-    views: Vec<View>,
-}
-
-impl Story {
-    fn new(seed: u64, client: Client) -> Self {
-        Story { seed, rng: StdRng::seed_from_u64(seed), client, log: Vec::new(), tables: Vec::new(), views: Vec::new() }
-    }
-
-    /// Tables, some rows, views over what is there (so they hydrate), then changes; more views join on the way.
-    async fn play(&mut self, mut server: Option<&mut Server>) -> Outcome {
-        self.enter(true).await?;
-        for index in 0..self.rng.random_range(2..=3) {
-            let table = Table::random(&mut self.rng, index);
-            self.say(table.create()).await?;
-            self.tables.push(table);
-        }
-        for _ in 0..self.rng.random_range(0..4) {
-            self.change().await?;
-        }
-        for _ in 0..VIEWS - 2 {
-            self.add_view().await?;
-        }
-        self.check().await?;
-        for step in 0..setting("ORACLE_STEPS", STEPS) {
-            if let Some(server) = server.as_deref_mut() {
-                let workers = self.rng.random_range(1..=3);
-                self.log.push(format!("-- kill -9, then {workers} workers"));
-                server.crash(workers).await?;
-                self.client = server.connect().await?;
-                self.enter(false).await?;
-                self.check().await?;
-            }
-            self.change().await?;
-            if step < 2 {
-                self.add_view().await?;
-            }
-            self.check().await?;
-        }
-        self.say(format!("DROP SCHEMA oracle_{} CASCADE", self.seed)).await
-    }
-
-    /// Goes to the seed's own schema.
-    async fn enter(&mut self, create: bool) -> Outcome {
-        let schema = format!("oracle_{}", self.seed);
-        if create {
-            self.say(format!("CREATE SCHEMA {schema}")).await?;
-        }
-        self.say(format!("SET search_path TO {schema}")).await
-    }
-
-    /// One statement or transaction that changes a table.
-    async fn change(&mut self) -> Outcome {
-        for statement in data::change(&mut self.rng, &mut self.tables) {
-            self.say(statement).await?;
-        }
-        Ok(())
-    }
-
-    async fn add_view(&mut self) -> Outcome {
-        let name = format!("v{}", self.views.len());
-        let query = queries::random(&mut self.rng, &self.tables, &self.views);
-        self.log.push(format!("CREATE MATERIALIZED VIEW {name} AS {query};"));
-        self.views.push(View::create(&self.client, &name, &query).await?);
-        Ok(())
-    }
-
-    /// Every view equals its query.
-    async fn check(&mut self) -> Outcome {
-        self.log.push("-- check".to_owned());
-        for view in &self.views {
-            view.check(&self.client).await?;
-        }
-        Ok(())
-    }
-
-    async fn say(&mut self, sql: String) -> Outcome {
-        self.log.push(format!("{sql};"));
-        run(&self.client, &sql).await
-    }
-
-    /// A failure with everything needed to see it again.
-    fn explain(&self, failure: &(dyn std::error::Error + Send + Sync), workers: usize) -> String {
-        let seed = self.seed;
-        format!(
-            "seed {seed} ({workers} workers at first): {failure}\nagain: ORACLE_FIRST={seed} ORACLE_SEEDS=1 cargo test --test e2e -- oracle/\n{}",
-            self.log.join("\n")
-        )
-    }
+    format!("{told}\nscript:\n{}\n", script.text())
 }
 
 /// One of several, all equally likely.

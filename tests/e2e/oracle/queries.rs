@@ -3,17 +3,15 @@
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use crate::compare::View;
-
 use super::choose;
 use super::collections;
 use super::data::Table;
 
-/// A query of a random shape. Shapes over views are used once there are views they fit.
-pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> String {
+/// A query of a random shape.
+pub(super) fn random(rng: &mut StdRng, tables: &[Table]) -> String {
     let (a, b) = (choose(rng, tables).name.clone(), choose(rng, tables).name.clone());
     let filter = predicate(rng, "");
-    match rng.random_range(0..75) {
+    match rng.random_range(0..71) {
         0 => format!("SELECT id, k + n AS x, upper(s) AS u, d * 2 AS d2, f FROM {a} WHERE {filter}"),
         1 => format!("SELECT CASE WHEN n > 2 THEN 'big' WHEN n IS NULL THEN s ELSE 'small' END AS size, coalesce(d, 0) AS d, b FROM {a}"),
         2 => format!("SELECT * FROM {a} WHERE {filter} AND {}", predicate(rng, "")),
@@ -73,8 +71,7 @@ pub(super) fn random(rng: &mut StdRng, tables: &[Table], views: &[View]) -> Stri
         31..=36 => windows(rng, &a, &filter),
         37..51 => join(rng, &a, &b),
         51..61 => aggregates(rng, &a, &filter),
-        65.. => collections::random(rng, &a, &b, &filter),
-        _ => over_views(rng, views).unwrap_or_else(|| group(rng, &a, &filter)),
+        _ => collections::random(rng, &a, &b, &filter),
     }
 }
 
@@ -236,23 +233,6 @@ fn windows(rng: &mut StdRng, table: &str, filter: &str) -> String {
         _ => format!(
             "SELECT id, count(*) OVER ({partition}ORDER BY n RANGE BETWEEN 2 PRECEDING AND 1 FOLLOWING) AS c, first_value(id) OVER ({unique} {frame}) AS f, ntile(3) OVER ({unique}) AS t FROM {table} WHERE id IS NOT NULL"
         ),
-    }
-}
-
-/// A view over one view, or over two: it must see both as of the same epoch.
-fn over_views(rng: &mut StdRng, views: &[View]) -> Option<String> {
-    let counted: Vec<&View> = views.iter().filter(|view| view.query.contains("count(*) AS c,") && view.query.contains(" k,")).collect();
-    let all: Vec<&View> = views.iter().collect();
-    match rng.random_range(0..3) {
-        0 if !all.is_empty() => Some(format!("SELECT count(*) AS entries FROM {}", choose(rng, &all).name)),
-        1 if counted.len() > 1 => {
-            let (left, right) = (&choose(rng, &counted).name, &choose(rng, &counted).name);
-            Some(format!("SELECT l.k, l.c, r.c AS other FROM {left} l JOIN {right} r ON l.k = r.k AND l.c >= r.c"))
-        }
-        _ if !counted.is_empty() => {
-            Some(format!("SELECT c, count(*) AS groups, max(k) AS k FROM {} GROUP BY c", choose(rng, &counted).name))
-        }
-        _ => None,
     }
 }
 
