@@ -33,6 +33,7 @@ mod text;
 mod text_input;
 mod values;
 mod with_ties;
+mod zeros;
 
 pub use data_type::sql_type;
 pub use dml::{Change, ConflictUpdate, returning_query};

@@ -41,6 +41,7 @@ use super::table_functions;
 use super::text;
 use super::values;
 use super::with_ties::without_ties;
+use super::zeros::one_zero;
 use crate::catalog::View;
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, SqlType, sql_type_of};
@@ -210,6 +211,7 @@ impl Planner {
         let now = DateTime::<Utc>::from_timestamp_micros(now_micros).unwrap_or_default();
         let context =
             OptimizerContext::new_with_config_options(Arc::clone(self.state.config_options())).with_query_execution_start_time(now);
+        let plan = one_zero(plan).map_err(|error| from_datafusion(error, ""))?;
         self.state.optimizer().optimize(plan, &context, |_, _| {}).map_err(|error| from_datafusion(error, ""))
     }
 
