@@ -164,8 +164,8 @@ pub fn sql_type_of(field: &Field) -> SqlType {
         DataType::Boolean => SqlType::Bool,
         DataType::Int8 | DataType::UInt8 | DataType::Int16 => SqlType::Int2,
         DataType::UInt16 | DataType::Int32 => SqlType::Int4,
-        DataType::UInt32 | DataType::Int64 => SqlType::Int8,
-        DataType::UInt64 => SqlType::Numeric(20, 0),
+        // Of 64 bits without a sign are places and counts, which are bigint in PostgreSQL.
+        DataType::UInt32 | DataType::UInt64 | DataType::Int64 => SqlType::Int8,
         DataType::Float16 | DataType::Float32 => SqlType::Float4,
         DataType::Float64 => SqlType::Float8,
         DataType::Decimal32(precision, scale)
