@@ -245,7 +245,8 @@ pub(super) struct Change {
 impl Change {
     pub(super) fn random(rng: &mut StdRng, tables: &[Table]) -> Self {
         let statements = if once_in(rng, 3) { rng.random_range(2..5) } else { 1 };
-        let statements: Vec<String> = (0..statements).map(|_| choose(rng, tables).statement(rng)).collect();
+        let statement = |rng: &mut StdRng| if once_in(rng, 8) { by_another(rng, tables) } else { choose(rng, tables).statement(rng) };
+        let statements: Vec<String> = (0..statements).map(|_| statement(rng)).collect();
         if statements.len() == 1 || statements.iter().any(|statement| statement.starts_with("TRUNCATE")) {
             // TRUNCATE stands alone.
             return Change { statements: statements.into_iter().take(1).collect(), commits: true };
@@ -261,5 +262,15 @@ impl Change {
             (_, true) => format!("BEGIN; {statements}; COMMIT"),
             (_, false) => format!("BEGIN; {statements}; ROLLBACK"),
         }
+    }
+}
+
+/// A statement that changes one table by what is in another, or in itself.
+fn by_another(rng: &mut StdRng, tables: &[Table]) -> String {
+    let (a, b) = (&choose(rng, tables).name, &choose(rng, tables).name);
+    match rng.random_range(0..3) {
+        0 => format!("UPDATE {a} SET n = coalesce(y.n, 0) FROM (SELECT id, max(n) AS n FROM {b} GROUP BY id) AS y WHERE {a}.id = y.id"),
+        1 => format!("DELETE FROM {a} USING {b} AS y WHERE {a}.id = y.id AND y.n > 6"),
+        _ => format!("DELETE FROM {a} WHERE k IN (SELECT k + 1 FROM {b} WHERE n > 7)"),
     }
 }

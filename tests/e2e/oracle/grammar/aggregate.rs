@@ -163,10 +163,11 @@ impl Grammar<'_> {
                 let value = self.expression(of, columns, 1);
                 (self.ordered_set("percentile_cont(0.25)", &value), Kind::Approx)
             }
-            _ => {
+            8 if self.one_in(3) => {
                 let of = self.expression(Kind::Int, columns, 1);
                 (format!("median({of})"), Kind::Approx)
             }
+            _ => (self.aggregate_call(Kind::Real, columns), Kind::Real),
         }
     }
 }

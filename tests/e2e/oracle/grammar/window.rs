@@ -78,8 +78,8 @@ impl Grammar<'_> {
         let over = format!("OVER ({rows})");
         let framed = format!("OVER ({rows} {frame})");
         match self.range(0..10) {
-            0 if kind == Kind::Int => format!("row_number() {over}"),
-            1 if kind == Kind::Int => format!("ntile({}) {over}", self.range(2..5)),
+            0 if kind == Kind::Int => bigint(&format!("row_number() {over}")),
+            1 if kind == Kind::Int => bigint(&format!("ntile({}) {over}", self.range(2..5))),
             0..3 => format!("lag({value}) {over}"),
             3 => format!("lead({value}, {}) {over}", self.range(1..4)),
             4 => format!("lag({value}, 2, {}) {over}", self.constant(kind)),
@@ -96,8 +96,8 @@ impl Grammar<'_> {
         let direction = self.direction();
         let by = format!("{partition}ORDER BY {}{direction}", order.name);
         match self.range(0..8) {
-            0 if kind == Kind::Int => format!("rank() OVER ({by})"),
-            1 if kind == Kind::Int => format!("dense_rank() OVER ({by})"),
+            0 if kind == Kind::Int => bigint(&format!("rank() OVER ({by})")),
+            1 if kind == Kind::Int => bigint(&format!("dense_rank() OVER ({by})")),
             0 | 1 if kind == Kind::Real => format!("{}() OVER ({by})", self.pick(&["percent_rank", "cume_dist"])),
             2 => format!("{} OVER ({partition})", self.window_aggregate(kind, columns)),
             3 if matches!(order.kind, Kind::Int | Kind::Time) => {
@@ -133,4 +133,9 @@ impl Grammar<'_> {
         };
         if self.one_in(6) { format!("{call} FILTER (WHERE {})", self.condition(columns, 1)) } else { call }
     }
+}
+
+/// A place as a value: DataFusion's are integers without a sign, of which products are numerics.
+fn bigint(place: &str) -> String {
+    format!("CAST({place} AS BIGINT)")
 }
