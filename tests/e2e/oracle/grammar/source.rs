@@ -20,13 +20,9 @@ impl Grammar<'_> {
             if self.left == 0 || source.rows > ROWS_MAX {
                 break;
             }
-            let right = if depth > 0 && self.one_in(8) {
-                // On the right of a join, a join.
-                let nested = self.source(2, depth - 1);
-                if nested.joined { Source { sql: format!("({})", nested.sql), ..nested } } else { nested }
-            } else {
-                self.relation(depth)
-            };
+            // On the right of a join there may be a join.
+            let right = if depth > 0 && self.one_in(8) { self.source(2, depth - 1) } else { self.relation(depth) };
+            let right = if right.joined { Source { sql: format!("({})", right.sql), ..right } } else { right };
             source = self.join(source, right);
         }
         source
@@ -135,6 +131,7 @@ impl Grammar<'_> {
             0..3 if depth > 0 => self.derived(depth - 1),
             3 if self.one_in(2) => self.windows_of_time(),
             4 if self.one_in(2) => self.values(),
+            4 => self.rows_of_a_function(),
             _ => self.named(),
         }
     }
@@ -181,6 +178,24 @@ impl Grammar<'_> {
             (sql, table.rows * 2.0)
         };
         Source { sql, columns: under(&alias, &columns), rows, joined: false }
+    }
+
+    /// The elements of each row's array, or a series of numbers.
+    fn rows_of_a_function(&mut self) -> Source {
+        let alias = self.alias();
+        let element = |alias: &str| Column { name: format!("{alias}.c0"), kind: Kind::Int };
+        if self.one_in(3) {
+            let sql = format!("generate_series({}, {}) AS {alias} (c0)", self.range(-2..2), self.range(1..6));
+            return Source { sql, columns: vec![element(&alias)], rows: 5.0, joined: false };
+        }
+        let tables: Vec<Relation> = self.relations.iter().filter(|relation| relation.table).cloned().collect();
+        let table = self.pick(&tables);
+        self.reads.insert(table.name.clone());
+        let elements = self.alias();
+        let sql = format!("{} AS {alias} CROSS JOIN LATERAL unnest({alias}.a) AS {elements} (c0)", table.name);
+        let mut columns = under(&alias, &table.columns);
+        columns.push(element(&elements));
+        Source { sql, columns, rows: table.rows * 1.5, joined: true }
     }
 
     fn values(&mut self) -> Source {
