@@ -21,8 +21,8 @@ use datafusion::functions_aggregate::min_max::max_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Subquery, Volatility, lit, when,
+    BinaryExpr, ColumnarValue, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Subquery, Volatility, lit, when,
 };
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
@@ -189,7 +189,12 @@ fn first_column(subquery: &Subquery) -> Expr {
 
 /// Whether the subquery has a row for which `condition` is true.
 fn exists(subquery: &Subquery, condition: Option<Expr>) -> DataFusionResult<Expr> {
-    let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone());
+    // Whether a row is there twice does not matter, and a DISTINCT would stand between the condition and the join that it becomes.
+    let rows = match subquery.subquery.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(rows)) => rows,
+        _ => &subquery.subquery,
+    };
+    let plan = LogicalPlanBuilder::from(rows.as_ref().clone());
     let plan = match condition {
         Some(condition) => plan.filter(condition)?.build()?,
         None => plan.build()?,

@@ -96,7 +96,10 @@ async fn play_group(seeds: Vec<u64>, workers: Vec<usize>, crashes: bool) -> Outc
         };
         TALLY.seed();
         if let Err(finding) = finding {
-            failures.push(explain(seed, script, &finding, manner, &stages[0]).await);
+            let told = explain(seed, script, &finding, manner, &stages[0]).await;
+            // At once: a long run is watched.
+            println!("{told}");
+            failures.push(told);
             for stage in &mut stages {
                 *stage = stage.another().await?;
             }

@@ -17,6 +17,9 @@ use crate::server::Server;
 /// SQLSTATEs of a query that fails on its rows, where a view would have NULL: the two cannot be compared.
 const ROW_ERRORS: [&str; 4] = ["21000", "22003", "22012", "22023"];
 
+/// Seconds that a statement may take: many times what the slowest needs on a busy machine.
+const STATEMENT_S: u32 = 30;
+
 /// A server and a session.
 pub(super) struct Stage {
     server: Server,
@@ -163,7 +166,7 @@ impl Act<'_> {
     }
 
     async fn enter(&self) -> Result<(), Finding> {
-        self.stage.say(&format!("SET search_path TO {}", schema(self.manner))).await
+        self.stage.say(&format!("SET search_path TO {}; SET statement_timeout = '{STATEMENT_S}s'", schema(self.manner))).await
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), Finding> {
