@@ -21,6 +21,10 @@ pub enum Kind {
     UndefinedColumn,
     /// `42883`: no such function or operator for these types.
     UndefinedFunction,
+    /// `42723`: a function of this name is there already.
+    DuplicateFunction,
+    /// `42P13`: a function definition that cannot be.
+    InvalidFunctionDefinition,
     /// `42704`: no such setting, type, role or other object.
     UndefinedObject,
     /// `3F000`: no such schema.
@@ -132,6 +136,8 @@ const KINDS: &[Kind] = &[
     Kind::UndefinedTable,
     Kind::UndefinedColumn,
     Kind::UndefinedFunction,
+    Kind::DuplicateFunction,
+    Kind::InvalidFunctionDefinition,
     Kind::UndefinedObject,
     Kind::UndefinedSchema,
     Kind::UndefinedDatabase,
@@ -199,6 +205,8 @@ impl Kind {
             Kind::UndefinedTable => "42P01",
             Kind::UndefinedColumn => "42703",
             Kind::UndefinedFunction => "42883",
+            Kind::DuplicateFunction => "42723",
+            Kind::InvalidFunctionDefinition => "42P13",
             Kind::UndefinedObject => "42704",
             Kind::UndefinedSchema => "3F000",
             Kind::UndefinedDatabase => "3D000",

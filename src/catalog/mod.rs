@@ -6,7 +6,7 @@ pub mod system;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use object::{Column, ConnectorOptions, Index, Object, ObjectKind, Source, Table, View, column_number};
+pub use object::{Argument, Column, ConnectorOptions, Function, Index, Object, ObjectKind, Source, Table, View, column_number};
 
 use crate::error::{Error, Kind, Result};
 use crate::types::ObjectId;
@@ -16,6 +16,15 @@ pub const DEFAULT_SCHEMA: &str = "public";
 
 /// The first number of a user's object: PostgreSQL keeps those below for itself, and so do clients' queries.
 pub const FIRST_USER_ID: ObjectId = 16_384;
+
+/// Stands behind the names of functions: they may be called as relations are.
+const CALLED: &str = "\u{1}()";
+
+/// Where an object stands among the names.
+fn name_of(object: &Object) -> (String, String) {
+    let called = if matches!(object.kind, ObjectKind::Function(_)) { CALLED } else { "" };
+    (object.schema.clone(), format!("{}{called}", object.name))
+}
 
 /// Every object there is, by number and by name.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +49,7 @@ impl Catalog {
     /// Adds an object, or replaces the one of its number.
     pub fn insert(&mut self, object: Object) {
         self.forget_name(object.id);
-        self.names.insert((object.schema.clone(), object.name.clone()), object.id);
+        self.names.insert(name_of(&object), object.id);
         self.objects.insert(object.id, Arc::new(object));
         self.generation += 1;
     }
@@ -56,7 +65,7 @@ impl Catalog {
     /// Frees an object's name, unless another has it by now: two may change names at once.
     fn forget_name(&mut self, id: ObjectId) {
         let Some(object) = self.objects.get(&id) else { return };
-        let name = (object.schema.clone(), object.name.clone());
+        let name = name_of(object);
         if self.names.get(&name) == Some(&id) {
             self.names.remove(&name);
         }
@@ -80,6 +89,15 @@ impl Catalog {
     /// The object called `schema.name`.
     pub fn find_in(&self, schema: &str, name: &str) -> Option<&Arc<Object>> {
         self.objects.get(self.names.get(&(schema.to_owned(), name.to_owned()))?)
+    }
+
+    /// The function of this name: in `schema` if given, else along the search path.
+    pub fn find_function(&self, schema: Option<&str>, name: &str, search_path: &[String]) -> Option<&Arc<Object>> {
+        let find = |schema: &str| self.objects.get(self.names.get(&(schema.to_owned(), format!("{name}{CALLED}")))?);
+        match schema {
+            Some(schema) => find(schema),
+            None => search_path.iter().find_map(|schema| find(schema)),
+        }
     }
 
     /// Whether a schema of this name is there.

@@ -41,6 +41,8 @@ pub enum ObjectKind {
     MaterializedView(View),
     /// A way to find rows of a table or materialised view.
     Index(Index),
+    /// An expression under a name.
+    Function(Function),
 }
 
 /// A column as declared, or as a query gives it.
@@ -95,6 +97,40 @@ pub struct Index {
     pub include: Vec<usize>,
 }
 
+/// A function in SQL.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Function {
+    /// What it takes.
+    pub arguments: Vec<Argument>,
+    /// What it gives.
+    pub returns: SqlType,
+    /// The same as written.
+    pub return_type: String,
+    /// The SQL text of its value, over the arguments' names or `$1`, `$2`, ….
+    pub expression: String,
+    /// The body as the user wrote it.
+    pub source: String,
+    /// `i`, `s` or `v`, as in `pg_proc`.
+    pub volatility: char,
+    /// NULL for a NULL argument.
+    pub strict: bool,
+    /// Where the functions that it calls are looked up.
+    pub search_path: Vec<String>,
+}
+
+/// An argument of a function.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Argument {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// The same as written.
+    pub data_type: String,
+    /// The SQL text of its DEFAULT.
+    pub default: Option<String>,
+}
+
 /// The WITH, FORMAT and ENCODE clauses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConnectorOptions {
@@ -133,7 +169,7 @@ impl ObjectKind {
     /// The columns, to be changed.
     pub fn columns_mut(&mut self) -> Option<&mut Vec<Column>> {
         match self {
-            ObjectKind::Schema | ObjectKind::Index(_) => None,
+            ObjectKind::Schema | ObjectKind::Index(_) | ObjectKind::Function(_) => None,
             ObjectKind::Table(table) => Some(&mut table.columns),
             ObjectKind::Source(source) => Some(&mut source.columns),
             ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&mut view.columns),
@@ -145,7 +181,7 @@ impl Object {
     /// The columns, for objects that have any.
     pub fn columns(&self) -> Option<&[Column]> {
         match &self.kind {
-            ObjectKind::Schema | ObjectKind::Index(_) => None,
+            ObjectKind::Schema | ObjectKind::Index(_) | ObjectKind::Function(_) => None,
             ObjectKind::Table(table) => Some(&table.columns),
             ObjectKind::Source(source) => Some(&source.columns),
             ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&view.columns),
@@ -173,6 +209,7 @@ impl Object {
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
             ObjectKind::Index(_) => "index",
+            ObjectKind::Function(_) => "function",
             ObjectKind::Schema => "schema",
             ObjectKind::Table(_) => "table",
             ObjectKind::Source(_) => "source",

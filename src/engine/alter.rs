@@ -41,8 +41,14 @@ impl Session {
                 if *schema == object.schema {
                     return Ok(());
                 }
-                self.free_for_rename(schema, &object.name, alter.name.position)?;
-                renamed(vec![Object { schema: schema.clone(), ..Object::clone(&object) }])
+                let indexes = catalog.dependants(object.id).filter(|dependant| matches!(dependant.kind, ObjectKind::Index(_)));
+                // Its indexes stand where it stands.
+                let moved = std::iter::once(&object).chain(indexes);
+                let moved = moved.map(|object| Object { schema: schema.clone(), ..Object::clone(object) }).collect::<Vec<_>>();
+                for object in &moved {
+                    self.free_for_rename(schema, &object.name, alter.name.position)?;
+                }
+                renamed(moved)
             }
             AlterAction::SwapWith(other) => self.swapped(alter, &object, other)?,
             AlterAction::RenameColumn { from, to } => column_renamed(&object, from, to)?,
@@ -72,6 +78,7 @@ impl Session {
         // As PostgreSQL does it: ALTER TABLE renames whatever has columns.
         let any = alter.kind == DropKind::Table
             && !matches!(alter.action, AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::SwapWith(_));
+        let any = any && (object.columns().is_some() || matches!(alter.action, AlterAction::RenameTo(_)));
         if any || alter.kind.is(&object) {
             return Ok(Some(object));
         }
@@ -109,6 +116,7 @@ impl DropKind {
                 | (DropKind::View, ObjectKind::View(_))
                 | (DropKind::MaterializedView, ObjectKind::MaterializedView(_))
                 | (DropKind::Index, ObjectKind::Index(_))
+                | (DropKind::Function, ObjectKind::Function(_))
                 | (DropKind::Schema, ObjectKind::Schema)
         )
     }
@@ -121,6 +129,7 @@ impl DropKind {
             DropKind::View => "view",
             DropKind::MaterializedView => "materialized view",
             DropKind::Index => "index",
+            DropKind::Function => "function",
             DropKind::Schema => "schema",
         }
     }

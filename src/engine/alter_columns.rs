@@ -181,6 +181,7 @@ impl Engine {
             return Err(Error::not_supported(message).hint("Make a table without it, and INSERT INTO … SELECT."));
         }
         let places: Arc<[Option<usize>]> = (0..before.len()).map(|old| kept.iter().position(|kept| *kept == old)).collect();
+        let without = Changed::without(object.id, going.iter().map(|position| before[*position].name.clone()).collect());
         let key = key_of(object).into_iter().map(|position| places[position].expect("checked above")).collect();
         let columns = kept.iter().map(|position| before[*position].clone()).collect();
         let (mut new, recipe) = self.with_columns(object, columns, key).await?;
@@ -201,7 +202,7 @@ impl Engine {
             let with_it = dependant.depends_on.iter().any(|id| alteration.gone.iter().any(|gone| gone.id == *id));
             let followed = match with_it {
                 true => None,
-                false => self.follow(&dependant, &catalog, &after, &Changed::default()).ok().flatten(),
+                false => self.follow(&dependant, &catalog, &after, &without).ok().flatten(),
             };
             match followed.filter(|anew| self.goes_on(&dependant, anew, object.id, &alteration.places)) {
                 Some(anew) => {

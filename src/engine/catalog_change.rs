@@ -101,6 +101,15 @@ impl Session {
         Ok(schema)
     }
 
+    /// The function that a name stands for.
+    pub(crate) fn find_function(&self, name: &Name) -> Result<Arc<Object>> {
+        let catalog = self.engine.catalog();
+        let found = catalog.find_function(name.schema.as_deref(), &name.name, &self.settings.search_path());
+        found
+            .cloned()
+            .ok_or_else(|| Error::new(Kind::UndefinedFunction, format!("function \"{}\" does not exist", name.name)).at(name.position))
+    }
+
     /// The object that a name stands for.
     pub(crate) fn find(&self, name: &Name) -> Result<Arc<Object>> {
         let catalog = self.engine.catalog();

@@ -39,6 +39,9 @@ impl Session {
             return found
                 .ok_or_else(|| Error::new(Kind::UndefinedSchema, format!("schema \"{}\" does not exist", name.name)).at(name.position));
         }
+        if kind == Some(DropKind::Function) {
+            return self.find_function(name);
+        }
         let object = self.find(name)?;
         match kind {
             Some(kind) if !kind.is(&object) => {

@@ -16,7 +16,7 @@ pub(crate) fn statement_of(object: &Object) -> String {
             format!("CREATE SOURCE {name} ({}){}", columns(&source.columns, &[]), connector(&source.columns, &source.connector))
         }
         // An index says its relation's name, which the catalog knows: `index_statement`.
-        ObjectKind::Index(_) => object.sql.clone(),
+        ObjectKind::Index(_) | ObjectKind::Function(_) => object.sql.clone(),
         ObjectKind::View(view) => view_statement("VIEW", &name, view),
         ObjectKind::MaterializedView(view) => view_statement("MATERIALIZED VIEW", &name, view),
     }

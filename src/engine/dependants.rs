@@ -17,7 +17,16 @@ pub(crate) type Spelled = Vec<(String, String)>;
 
 /// Objects whose names, or whose columns' names, change. Each may have another number afterwards.
 #[derive(Default)]
-pub(crate) struct Changed(BTreeMap<ObjectId, (ObjectId, Option<Spelled>)>);
+pub(crate) struct Changed(BTreeMap<ObjectId, Change>);
+
+/// What has changed of one object.
+struct Change {
+    /// Its number now.
+    now: ObjectId,
+    columns: Option<Spelled>,
+    /// Columns that are gone.
+    without: Vec<String>,
+}
 
 /// A view as it is over a changed catalog.
 pub(crate) struct Anew {
@@ -29,7 +38,12 @@ pub(crate) struct Anew {
 impl Changed {
     /// `columns`: how they are called now and how they were; `None` if they are what they were.
     pub(crate) fn add(&mut self, before: ObjectId, now: ObjectId, columns: Option<Spelled>) {
-        self.0.insert(before, (now, columns));
+        self.0.insert(before, Change { now, columns, without: Vec::new() });
+    }
+
+    /// These columns of an object are gone.
+    pub(crate) fn without(object: ObjectId, without: Vec<String>) -> Self {
+        Changed(BTreeMap::from([(object, Change { now: object, columns: None, without })]))
     }
 }
 
@@ -84,11 +98,11 @@ impl Engine {
 fn respelled(view: &View, before: &Catalog, after: &Catalog, changed: &Changed) -> Result<String> {
     let new = |schema: Option<&str>, name: &str| {
         let object = before.resolve(schema, name, &view.search_path).ok()?;
-        let (now, columns) = changed.0.get(&object.id)?;
-        let now = after.get(*now)?;
+        let change = changed.0.get(&object.id)?;
+        let now = after.get(change.now)?;
         let found = after.resolve(None, &now.name, &view.search_path).is_ok_and(|found| found.id == now.id);
         let schema = (schema.is_some() || !found).then(|| now.schema.clone());
-        Some(Respelling { schema, name: now.name.clone(), columns: columns.clone() })
+        Some(Respelling { schema, name: now.name.clone(), columns: change.columns.clone(), without: change.without.clone() })
     };
     respell(&view.query, &new)
 }

@@ -45,11 +45,12 @@ impl Session {
                 .find_in("", &name.name)
                 .cloned()
                 .ok_or_else(|| Error::new(Kind::UndefinedSchema, format!("schema \"{}\" does not exist", name.name)).at(name.position)),
+            DropKind::Function => self.find_function(name),
             _ => self.find(name).map_err(|error| missing(kind, name, error)),
         };
         let object = match found {
             Ok(object) => object,
-            Err(error) if if_exists && matches!(error.kind(), Kind::UndefinedTable | Kind::UndefinedSchema) => {
+            Err(error) if if_exists && matches!(error.kind(), Kind::UndefinedTable | Kind::UndefinedSchema | Kind::UndefinedFunction) => {
                 self.notice(Error::new(error.kind(), format!("{}, skipping", error.message())));
                 return Ok(None);
             }

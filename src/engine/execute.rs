@@ -85,6 +85,7 @@ impl Session {
                 self.alter(alter).await?;
                 done(&format!("ALTER {}", alter.kind.name().to_uppercase()))
             }
+            Statement::CreateFunction(create) => self.create_function(create, parsed).await.and(done("CREATE FUNCTION")),
             Statement::CreateIndex(create) => self.create_index(create, parsed).await.and(done("CREATE INDEX")),
             Statement::Comment { kind, name, column, text } => {
                 self.comment(*kind, name, column.as_deref(), text.as_deref()).await?;
@@ -292,6 +293,7 @@ fn writes(statement: &Statement) -> Option<&'static str> {
         Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
         Statement::CreateSchema { .. } => "CREATE SCHEMA",
         Statement::Drop { kind, .. } => drop_tag(*kind),
+        Statement::CreateFunction(_) => "CREATE FUNCTION",
         Statement::CreateIndex(_) => "CREATE INDEX",
         Statement::Comment { .. } => "COMMENT",
         Statement::Alter(alter) => match alter.kind {
@@ -323,6 +325,7 @@ fn drop_tag(kind: crate::sql::DropKind) -> &'static str {
         DropKind::View => "DROP VIEW",
         DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
         DropKind::Index => "DROP INDEX",
+        DropKind::Function => "DROP FUNCTION",
         DropKind::Schema => "DROP SCHEMA",
     }
 }

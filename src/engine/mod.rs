@@ -19,6 +19,7 @@ mod dml;
 mod drop;
 mod execute;
 mod explain;
+mod function;
 mod index;
 mod intake;
 mod interrupt;

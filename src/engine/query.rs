@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use sqlparser::ast;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, ObjectKind};
 use crate::engine::index::indexes_of;
 use crate::engine::outcome::RowStream;
 use crate::engine::session::Session;
@@ -33,7 +33,7 @@ pub(crate) struct PlanCache {
 /// A query that is ready to run with parameters and rows.
 pub(crate) struct PlannedQuery {
     pub(crate) bound: Bound,
-    /// If it is a lookup by key, how.
+    /// If it is a lookup by key or index, how.
     pub(crate) point: Option<PointQuery>,
 }
 
@@ -55,7 +55,7 @@ impl Session {
         crate::plan::prepare_catalog_query(&mut query);
         let bound = self.engine.planner.query(&query, &scope, declared)?;
         let keep = !bound.reads_system && !system.was_asked();
-        let point = point_query(&bound);
+        let point = point_query(&bound, &|relation| indexes_of(&catalog, relation));
         let planned = Arc::new(PlannedQuery { bound, point });
         if keep {
             if self.plans.plans.len() >= PLANS_KEPT {
@@ -95,7 +95,9 @@ impl Session {
             && !self.transaction.as_ref().is_some_and(|transaction| transaction.holds(point.object))
         {
             let relation = self.engine.relation(&catalog, point.object)?;
-            return run_point(point, &planned.bound, &relation, lease.epoch(), parameters);
+            if let Some(found) = run_point(point, &planned.bound, &relation, lease.epoch(), parameters)? {
+                return Ok(found);
+            }
         }
         self.run_bound(&planned.bound, &catalog, parameters, lease).await
     }
@@ -129,9 +131,9 @@ impl Session {
     }
 }
 
-/// Whether an object has rows of its own: a view without a materialisation has none, its query was put in its place.
+/// Whether an object has rows of its own: a view without a materialisation has none, its query was put in its place, as were functions.
 fn reads_rows(catalog: &Catalog, id: ObjectId) -> bool {
-    catalog.get(id).is_some_and(|object| !matches!(object.kind, crate::catalog::ObjectKind::View(_)))
+    catalog.get(id).is_some_and(|object| !matches!(object.kind, ObjectKind::View(_) | ObjectKind::Function(_)))
 }
 
 /// A stream of rows that are there already.

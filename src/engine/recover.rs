@@ -110,7 +110,7 @@ impl Engine {
         let mut anew: Vec<Arc<RunningView>> = Vec::new();
         for object in objects {
             match &object.kind {
-                ObjectKind::Schema | ObjectKind::View(_) | ObjectKind::Index(_) => {}
+                ObjectKind::Schema | ObjectKind::View(_) | ObjectKind::Index(_) | ObjectKind::Function(_) => {}
                 ObjectKind::Table(table) => {
                     let recipe = self.stored_recipe(object.id, &table.columns, table.connector.as_ref())?;
                     let relation = self.stored_relation(object, 1, checkpoint, None)?;

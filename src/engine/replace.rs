@@ -24,7 +24,7 @@ use crate::sql::{CreateView, Parsed};
 use crate::types::ObjectId;
 
 /// What is to be replaced by what.
-struct Replacement {
+pub(crate) struct Replacement {
     /// The catalog that it was planned with.
     base: Arc<Catalog>,
     /// What is replaced, and everything that depends on it.
@@ -46,12 +46,23 @@ struct Beside {
 impl Session {
     /// CREATE OR REPLACE of a view whose name is taken. `None` if it is free by now.
     pub(crate) async fn replace_view(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<Option<()>> {
+        let mut plan = |session: &mut Session| {
+            let schema = session.creation_schema(&create.name)?;
+            let old = session.engine.catalog().find_in(&schema, &create.name.name).cloned();
+            old.map(|old| session.plan_replacement(&old, schema, create, parsed, materialized)).transpose()
+        };
+        self.replace(&mut plan).await
+    }
+
+    /// Carries a replacement out: `plan` says which, with the catalog as it is. `None` if there is nothing to replace.
+    pub(crate) async fn replace(
+        &mut self,
+        plan: &mut (dyn FnMut(&mut Session) -> Result<Option<Replacement>> + Send),
+    ) -> Result<Option<()>> {
         let engine = Arc::clone(&self.engine);
         loop {
             let one_at_a_time = engine.ddl.lock().await;
-            let schema = self.creation_schema(&create.name)?;
-            let Some(old) = engine.catalog().find_in(&schema, &create.name.name).cloned() else { return Ok(None) };
-            let replacement = self.plan_replacement(&old, schema, create, parsed, materialized)?;
+            let Some(replacement) = plan(self)? else { return Ok(None) };
             drop(one_at_a_time);
             let beside = engine.build_beside(&replacement).await?;
             let one_at_a_time = engine.ddl.lock().await;
@@ -82,7 +93,7 @@ impl Session {
             return Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {wanted}", old.name)).at(create.name.position));
         }
         let base = self.engine.catalog();
-        let (mut new, plan) = self.view_definition(create, parsed, schema, materialized)?;
+        let (new, plan) = self.view_definition(create, parsed, schema, materialized)?;
         let below = dependants_upwards(&base, old.id);
         let circular = |id: &ObjectId| *id == old.id || below.iter().any(|object| object.id == *id);
         if new.depends_on.iter().any(circular) {
@@ -95,6 +106,14 @@ impl Session {
         for (message, hint) in plan.iter().flat_map(crate::plan::notices) {
             self.notice(Error::new(Kind::ObjectState, message).hint(hint));
         }
+        self.replacement(old, Anew { object: new, plan }, create.name.position)
+    }
+
+    /// What it takes to put `new` in the place of `old`, for all that depends on it.
+    pub(crate) fn replacement(&mut self, old: &Arc<Object>, new: Anew, position: usize) -> Result<Replacement> {
+        let Anew { object: mut new, plan } = new;
+        let base = self.engine.catalog();
+        let below = dependants_upwards(&base, old.id);
         let mut replacement =
             Replacement { base, touched: BTreeSet::from([old.id]), puts: Vec::new(), gone: Vec::new(), build: Vec::new() };
         let mut after = Catalog::clone(&replacement.base);
@@ -112,7 +131,7 @@ impl Session {
             };
             let (before, now) = settled.get(&of).expect("a relation stands before its indexes");
             let followed = self.engine.follow_replaced(&dependant, before, now, &after, &replacement.base);
-            let anew = followed.map_err(|error| stands_in_the_way(old, &dependant, &error).at(create.name.position))?;
+            let anew = followed.map_err(|error| stands_in_the_way(old, &dependant, &error).at(position))?;
             let now = self.engine.settle(&dependant, anew, &mut after, &mut replacement)?;
             settled.insert(dependant.id, (dependant, now));
         }
@@ -134,6 +153,10 @@ impl Engine {
                 (index.columns.iter().map(place).collect::<Result<_>>()?, index.include.iter().map(place).collect::<Result<_>>()?);
             let kind = ObjectKind::Index(Index { relation: new.id, columns: by, include });
             return Ok(Anew { object: Object { kind, depends_on: vec![new.id], ..Object::clone(dependant) }, plan: None });
+        }
+        if let ObjectKind::Function(_) = dependant.kind {
+            // Its body is planned where it is called.
+            return Ok(Anew { object: Object::clone(dependant), plan: None });
         }
         let mut changed = Changed::default();
         if let Some(hidden) = hidden_columns(dependant, columns, others)? {

@@ -16,7 +16,8 @@ use crate::sql::Show;
 use crate::types::SqlType;
 
 /// What SHOW can list.
-const KINDS: &[&str] = &["tables", "sources", "views", "materialized views", "schemas", "databases", "jobs", "indexes", "sinks"];
+const KINDS: &[&str] =
+    &["tables", "sources", "views", "materialized views", "schemas", "databases", "jobs", "indexes", "functions", "sinks"];
 
 impl Session {
     /// The columns that a SHOW gives.
@@ -54,7 +55,7 @@ impl Session {
             "databases" => vec![vec!["tidemill".to_owned()]],
             "jobs" => self.jobs(&catalog),
             "sinks" => Vec::new(),
-            "tables" | "sources" | "views" | "materialized views" | "indexes" => {
+            "tables" | "sources" | "views" | "materialized views" | "indexes" | "functions" => {
                 let wanted = if kind == "indexes" { "index" } else { &kind[..kind.len() - 1] };
                 let path = self.settings.search_path();
                 let found = catalog.objects().filter(|object| object.kind_name() == wanted && path.contains(&object.schema));

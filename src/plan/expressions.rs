@@ -21,6 +21,7 @@ use sqlparser::ast;
 use super::arrays;
 use super::errors::from_datafusion;
 use super::functions::{fit_text, type_name};
+use super::inline::inline_expression;
 use super::integers;
 use super::names::{hidden, visible};
 use super::node::Scalar;
@@ -85,6 +86,10 @@ impl Planner {
     pub(super) fn logical_expression(&self, expr: &ast::Expr, schema: &DFSchema, scope: &Scope<'_>) -> Result<Expr> {
         let names = Names::new(self, *scope, 0);
         let mut marked = expr.clone();
+        // What the catalog keeps of a table has no search path: its expressions know the functions that are built in.
+        if !scope.search_path.is_empty() {
+            inline_expression(&mut marked, scope)?;
+        }
         arrays::rewrite_expression(&mut marked);
         integers::mark_expression(&mut marked);
         let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(&[]));

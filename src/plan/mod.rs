@@ -11,6 +11,7 @@ mod expressions;
 mod floats;
 mod functions;
 mod general;
+mod inline;
 mod integers;
 mod lower;
 mod marks;

@@ -30,6 +30,7 @@ use super::distinct_on::without_distinct_on;
 use super::errors::from_datafusion;
 use super::floats::numeric_to_float;
 use super::functions;
+use super::inline::inline_query;
 use super::integers;
 use super::names::{name_outputs, visible};
 use super::recursion::check_recursions;
@@ -120,6 +121,16 @@ impl Planner {
         Ok(planner)
     }
 
+    /// Whether a function of this name is built in.
+    pub fn has_function(&self, name: &str) -> bool {
+        let state = &self.state;
+        state.scalar_functions().contains_key(name)
+            || state.aggregate_functions().contains_key(name)
+            || state.window_functions().contains_key(name)
+            || state.table_functions().contains_key(name)
+            || state.higher_order_functions().contains_key(name)
+    }
+
     /// Adds a scalar function, or replaces the one of its name.
     pub fn register_udf(&mut self, function: Arc<ScalarUDF>) -> Result<()> {
         self.state.register_udf(function).map(drop).map_err(|error| from_datafusion(error, ""))
@@ -165,6 +176,7 @@ impl Planner {
         let attempt = |all: bool| {
             let mut named = expanded.clone();
             name_outputs(&mut named, all);
+            let called = inline_query(&mut named, scope).map_err(|error| DataFusionError::External(Box::new(error)))?;
             arrays::rewrite(&mut named);
             table_functions::expand(&mut named).map_err(|error| DataFusionError::External(Box::new(error)))?;
             values::agree(&mut named);
@@ -174,7 +186,8 @@ impl Planner {
             let statement = ast::Statement::Query(Box::new(named));
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context);
             plan.and_then(integers::unmark).and_then(table_functions::without_lateral).and_then(table_functions::with_keys).map(|plan| {
-                let (views, system) = names.seen();
+                let (mut views, system) = names.seen();
+                views.extend(called);
                 (plan, views, system)
             })
         };

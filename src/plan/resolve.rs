@@ -171,6 +171,7 @@ impl<'a> Names<'a> {
             ObjectKind::View(view) => self.view(object, view),
             ObjectKind::Schema => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a schema", object.name))),
             ObjectKind::Index(_) => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is an index", object.name))),
+            ObjectKind::Function(_) => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a function", object.name))),
             _ => Ok(Arc::new(ObjectSource::new(object)?)),
         }
     }

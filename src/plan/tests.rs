@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Bound, NoSystemRelations, Planner, PlannerOptions, Scope, explain};
 use crate::catalog::{Catalog, Column, Object, ObjectKind, Table, View};
 use crate::error::{Error, Kind, Result};
-use crate::serve::{PointValue, point_query};
+use crate::serve::{IndexOf, PointQuery, PointValue};
 use crate::sql::{Statement, parse};
 use crate::types::{OnConflict, SqlType};
 
@@ -60,6 +60,12 @@ fn plan<T>(sql: &str, with: impl Fn(&Planner, &Statement, &Scope<'_>) -> Result<
     let planner = Planner::new(&PlannerOptions::default()).unwrap();
     let scope = Scope { catalog: &catalog, search_path: &path, relations: &NoSystemRelations, text: sql };
     with(&planner, &parse(sql).unwrap()[0].statement, &scope)
+}
+
+/// The point query that a query is, by the key of `account`.
+fn point_of(bound: &Bound) -> Option<PointQuery> {
+    let key = |_| vec![IndexOf { name: "account_pkey".to_owned(), number: None, columns: vec![0] }];
+    crate::serve::point_query(bound, &key)
 }
 
 fn bound(sql: &str) -> Result<Bound> {
@@ -320,10 +326,10 @@ fn an_update_gives_old_and_new_rows() {
 
 #[test]
 fn a_read_by_key_is_recognised() {
-    let point = point_query(&bound("SELECT owner, id FROM account WHERE id = $1").unwrap()).unwrap();
+    let point = point_of(&bound("SELECT owner, id FROM account WHERE id = $1").unwrap()).unwrap();
     assert_eq!((point.object, point.key, point.projection), (1, vec![PointValue::Parameter(0)], vec![1, 0]));
-    assert!(point_query(&bound("SELECT owner FROM account WHERE id > $1").unwrap()).is_none());
-    assert!(point_query(&bound("SELECT owner FROM account WHERE id = $1 AND owner = 'x'").unwrap()).is_none());
+    assert!(point_of(&bound("SELECT owner FROM account WHERE id > $1").unwrap()).is_none());
+    assert!(point_of(&bound("SELECT owner FROM account WHERE id = $1 AND owner = 'x'").unwrap()).is_none());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Stored SQL text → AST: the queries of views, the expressions of DEFAULT and generated columns.
 
-use sqlparser::ast::{Expr, Query};
+use sqlparser::ast::{DataType, Expr, Query};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
@@ -13,6 +13,12 @@ pub fn query(text: &str) -> Result<Query> {
         Some(Statement::Query(query)) => Ok(*query),
         _ => Err(Error::new(Kind::Syntax, "a query is needed here")),
     }
+}
+
+/// Parses a type.
+pub(super) fn data_type(text: &str) -> Result<DataType> {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| parser.parse_data_type());
+    parsed.map_err(|error| Error::new(Kind::Syntax, error.to_string()))
 }
 
 /// Parses the expression of a DEFAULT or a generated column.

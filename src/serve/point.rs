@@ -1,20 +1,22 @@
-//! Recognises `SELECT columns FROM relation WHERE key = …`: such a query is one probe of an index and needs no optimiser.
+//! Recognises `SELECT columns FROM relation WHERE a = …` by the columns of the key or of an index: such a query is one probe and needs no optimiser.
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TableSource};
 
-use crate::catalog::{Object, ObjectKind};
+use super::provider::IndexOf;
 use crate::plan::{Bound, ObjectSource};
 use crate::types::ObjectId;
 
-/// A read of the rows of one key.
+/// A read of the rows under one value of a key or index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PointQuery {
     /// The table or materialised view.
     pub object: ObjectId,
-    /// One value per key column, in the order of the relation's key, to be cast to the column's type by the reader.
+    /// By which columns.
+    pub by: IndexOf,
+    /// One value for each of them, to be cast to the column's type by the reader.
     pub key: Vec<PointValue>,
     /// The relation's columns.
     pub columns: SchemaRef,
@@ -31,9 +33,9 @@ pub enum PointValue {
     Literal(ScalarValue),
 }
 
-/// The point query that `bound` is, if it is one: plain columns of one relation, every column of its key bound by an equality with a parameter or
-/// a literal of the column's own type, and no other condition.
-pub fn point_query(bound: &Bound) -> Option<PointQuery> {
+/// The point query that `bound` is, if it is one: plain columns of one relation, every column of its key or of an index bound by an equality with
+/// a parameter or a literal of the column's own type, and no other condition. `indexes`: by what a relation's rows can be found.
+pub fn point_query(bound: &Bound, indexes: &dyn Fn(ObjectId) -> Vec<IndexOf>) -> Option<PointQuery> {
     let mut plan = &bound.plan;
     let mut outputs: Option<Vec<usize>> = None;
     if let LogicalPlan::Projection(projection) = plan {
@@ -55,25 +57,14 @@ pub fn point_query(bound: &Bound) -> Option<PointQuery> {
     }
     let source = scan.source.as_ref().downcast_ref::<ObjectSource>()?;
     let object = &source.object;
-    let key = key_of(object)?;
-    let mut values: Vec<Option<PointValue>> = vec![None; key.len()];
-    bind(&filter.predicate, filter.input.schema(), key, &mut values)?;
-    let width = object.columns()?.len();
-    Some(PointQuery {
-        object: object.id,
-        columns: source.schema(),
-        key: values.into_iter().collect::<Option<_>>()?,
-        projection: outputs.unwrap_or_else(|| (0..width).collect()),
-    })
-}
-
-fn key_of(object: &Object) -> Option<&[usize]> {
-    let key = match &object.kind {
-        ObjectKind::Table(table) => table.key.as_slice(),
-        ObjectKind::MaterializedView(view) => view.key.as_deref()?,
-        _ => return None,
+    let by = |index: IndexOf| {
+        let mut values: Vec<Option<PointValue>> = vec![None; index.columns.len()];
+        bind(&filter.predicate, filter.input.schema(), &index.columns, &mut values)?;
+        Some((index, values.into_iter().collect::<Option<Vec<_>>>()?))
     };
-    (!key.is_empty()).then_some(key)
+    let (by, key) = indexes(object.id).into_iter().find_map(by)?;
+    let width = object.columns()?.len();
+    Some(PointQuery { object: object.id, columns: source.schema(), by, key, projection: outputs.unwrap_or_else(|| (0..width).collect()) })
 }
 
 /// Takes a conjunction of equalities apart; `None` if it is anything else, or binds a column twice.

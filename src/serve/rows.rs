@@ -63,18 +63,17 @@ pub fn empty_provider(schema: SchemaRef, indexes: Vec<IndexOf>, used: &UsedIndex
     Arc::new(RowsProvider::new(Arc::new(rows), schema).telling(used))
 }
 
-/// Runs a lookup by key.
+/// Runs a lookup by key or index. `None` if the index cannot tell yet.
 pub fn run_point(
     point: &PointQuery,
     bound: &Bound,
     relation: &Relation,
     epoch: Epoch,
     parameters: &[ArrayRef],
-) -> Result<(SchemaRef, RowStream)> {
+) -> Result<Option<(SchemaRef, RowStream)>> {
     check_columns(&point.columns, relation.schema())?;
-    let key = relation.key().ok_or_else(|| Error::internal("a point query needs a key"))?;
-    let mut probe = Vec::with_capacity(key.len());
-    for (column, value) in key.iter().zip(&point.key) {
+    let mut probe = Vec::with_capacity(point.key.len());
+    for (column, value) in point.by.columns.iter().zip(&point.key) {
         let wanted = relation.schema().field(*column).data_type();
         let value = match value {
             PointValue::Parameter(index) => parameters
@@ -85,11 +84,17 @@ pub fn run_point(
         };
         probe.push(if value.data_type() == wanted { value } else { cast(&value, wanted)? });
     }
-    let found = relation.lookup(&probe, epoch)?;
+    let found = match point.by.number {
+        None => relation.lookup(&probe, epoch)?,
+        Some(number) => match relation.lookup_index(number, &probe, epoch)? {
+            Some(found) => found,
+            None => return Ok(None),
+        },
+    };
     let columns = point.projection.iter().map(|column| Arc::clone(found.column(*column))).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(found.num_rows()));
     let rows = RecordBatch::try_new_with_options(Arc::clone(&bound.schema), columns, &options)?;
-    Ok((Arc::clone(&bound.schema), Box::pin(stream::iter([Ok(rows)]))))
+    Ok(Some((Arc::clone(&bound.schema), Box::pin(stream::iter([Ok(rows)])))))
 }
 
 impl RowsAt for Snapshot {

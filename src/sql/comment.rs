@@ -2,6 +2,7 @@
 
 use sqlparser::tokenizer::Token;
 
+use super::function::function_name;
 use super::parse::{relation_kind, schema_name};
 use super::reader::{Reader, name_of};
 use super::statement::{DropKind, Name, Statement};
@@ -30,6 +31,9 @@ fn subject(reader: &mut Reader<'_>) -> Result<(Option<DropKind>, Name, Option<St
     }
     if reader.accept(&["schema"]) {
         return Ok((Some(DropKind::Schema), schema_name(reader)?, None));
+    }
+    if reader.accept(&["function"]) {
+        return Ok((Some(DropKind::Function), function_name(reader)?, None));
     }
     if reader.accept(&["foreign", "table"]) {
         return Ok((Some(DropKind::Source), reader.name()?, None));

@@ -4,7 +4,7 @@ use super::options::options;
 use super::parse::schema_name;
 use super::reader::Reader;
 use super::statement::{CreateView, Statement};
-use super::{create_table, index, unsupported};
+use super::{create_table, function, index, unsupported};
 use crate::error::Result;
 
 /// The words behind a view's query that ask for finished windows only.
@@ -30,6 +30,9 @@ pub(super) fn create(reader: &mut Reader<'_>) -> Result<Statement> {
     }
     if reader.is(0, "recursive") && reader.is(1, "view") {
         return Err(reader.not_supported("CREATE RECURSIVE VIEW").hint("Use CREATE VIEW … AS WITH RECURSIVE …."));
+    }
+    if reader.accept(&["function"]) {
+        return function::create_function(reader, or_replace);
     }
     if or_replace && ["table", "source", "schema"].iter().any(|word| reader.is(0, word)) {
         return Err(reader.not_supported("OR REPLACE for anything but a view").hint("Drop it first, or use IF NOT EXISTS."));

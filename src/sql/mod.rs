@@ -10,6 +10,7 @@ mod create;
 mod create_table;
 mod cursor;
 mod dialect;
+mod function;
 mod index;
 mod keywords;
 mod options;
@@ -36,8 +37,8 @@ pub use quote::{quote_ident, quote_literal};
 pub use recursion::prepare_recursion;
 pub use respell::{Respelling, may_see_column, rename_column, respell};
 pub use statement::{
-    Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateIndex, CreateTable, CreateView, DropKind, ExplainKind, Insert,
-    InsertConflict, Name, Parsed, Show, Statement,
+    Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateFunction, CreateIndex, CreateTable, CreateView, DropKind, ExplainKind,
+    FunctionArgument, Insert, InsertConflict, Name, Parsed, Show, Statement, Volatility,
 };
 pub use tokens::ROWS_FROM;
 pub use windows::expand_windows;

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 use super::position::{Walker, rebase};
 use super::reader::Reader;
 use super::statement::{DropKind, ExplainKind, Name, Parsed, Statement};
-use super::{alter, comment, copy, create, rows, session, tokens, unsupported};
+use super::{alter, comment, copy, create, function, rows, session, tokens, unsupported};
 use crate::error::{Error, Kind, Result};
 
 /// Parses all statements in `text`; text without any, and comments alone, give an empty list.
@@ -77,13 +77,18 @@ fn drop_objects(reader: &mut Reader<'_>) -> Result<Statement> {
     let kind = match relation_kind(reader)? {
         Some(kind) => kind,
         None if reader.accept(&["schema"]) => DropKind::Schema,
+        None if reader.accept(&["function"]) => DropKind::Function,
         None => return Err(unsupported::object(reader, "DROP")),
     };
     if kind == DropKind::Index {
         reader.accept(&["concurrently"]);
     }
     let if_exists = reader.accept(&["if", "exists"]);
-    let names = reader.comma_separated(|reader| if kind == DropKind::Schema { schema_name(reader) } else { reader.name() })?;
+    let names = reader.comma_separated(|reader| match kind {
+        DropKind::Schema => schema_name(reader),
+        DropKind::Function => function::function_name(reader),
+        _ => reader.name(),
+    })?;
     let cascade = reader.accept_one(&["cascade", "restrict"]) == Some("cascade");
     Ok(Statement::Drop { kind, names, if_exists, cascade })
 }

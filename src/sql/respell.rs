@@ -39,6 +39,9 @@ pub struct Respelling {
     pub name: String,
     /// The columns that the query may see: what each is called now, and what the query calls it. `None`: all, by their names.
     pub columns: Option<Vec<(String, String)>>,
+    /// Columns that are gone: a subquery that only names columns of the relation, as a respelling makes it, names them no more. Nothing else of
+    /// the text changes.
+    pub without: Vec<String>,
 }
 
 /// Writes the relations of a query's text anew: those for which `respelled` (schema as written, name) says how.
@@ -179,6 +182,9 @@ impl Speller<'_> {
         let parts: Vec<&Ident> = name.0.iter().filter_map(ObjectNamePart::as_ident).collect();
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
         let Some(new) = self.new_spelling(&parts).filter(|_| !self.done.contains(&first.span.start)) else { return };
+        if !new.without.is_empty() {
+            return;
+        }
         let mut text = source(&new);
         if !aliased && (new.columns.is_some() || new.name != folded(last)) {
             text = format!("{text} AS {}", quote_ident(&folded(last)));
@@ -192,7 +198,7 @@ impl Speller<'_> {
 
     /// The relation that a window function is over; the function's rows go by its name.
     fn window_argument(&mut self, parts: &[&Ident], aliased: bool, depth: usize) {
-        let Some(new) = self.new_spelling(parts) else { return };
+        let Some(new) = self.new_spelling(parts).filter(|new| new.without.is_empty()) else { return };
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
         let end = byte(self.text, last.span.end);
         let start = byte(self.text, first.span.start);
@@ -213,7 +219,11 @@ impl Speller<'_> {
             && select.distinct.is_none()
             && matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
         let parts: Vec<&Ident> = name.0.iter().filter_map(ObjectNamePart::as_ident).collect();
-        let Some(Respelling { columns: Some(columns), schema, name }) = self.new_spelling(&parts).filter(|_| plain) else { return };
+        let Some(new) = self.new_spelling(&parts).filter(|_| plain) else { return };
+        if !new.without.is_empty() {
+            return self.without_columns(select, &new.without);
+        }
+        let Respelling { columns: Some(columns), schema, name, .. } = new else { return };
         let mut edits = Vec::new();
         for item in &select.projection {
             let (column, aliased) = match item {
@@ -234,14 +244,35 @@ impl Speller<'_> {
         if is_query {
             return;
         }
-        edits.push((start, byte(self.text, last.span.end), source(&Respelling { schema, name, columns: None })));
+        edits.push((start, byte(self.text, last.span.end), source(&Respelling { schema, name, columns: None, without: Vec::new() })));
         self.done.insert(first.span.start);
         self.edits.extend(edits);
     }
 
+    /// Takes columns out of a SELECT list, if it consists of columns and others are left.
+    fn without_columns(&mut self, select: &Select, gone: &[String]) {
+        let mut places = Vec::with_capacity(select.projection.len());
+        for item in &select.projection {
+            let (column, last) = match item {
+                SelectItem::UnnamedExpr(Expr::Identifier(column)) => (column, column),
+                SelectItem::ExprWithAlias { expr: Expr::Identifier(column), alias } => (column, alias),
+                _ => return,
+            };
+            places.push((folded(column), byte(self.text, column.span.start), byte(self.text, last.span.end)));
+        }
+        let kept: Vec<&str> =
+            places.iter().filter(|(name, ..)| !gone.contains(name)).map(|(_, start, end)| &self.text[*start..*end]).collect();
+        if let (Some((_, start, _)), Some((.., end))) = (places.first(), places.last())
+            && !kept.is_empty()
+            && kept.len() < places.len()
+        {
+            self.edits.push((*start, *end, kept.join(", ")));
+        }
+    }
+
     /// `s.t.x` → `t.x`: behind an alias no schema may stand.
     fn without_schema(&mut self, parts: &[&Ident], length: usize) {
-        if parts.len() == length && self.new_spelling(&parts[..2]).is_some() {
+        if parts.len() == length && self.new_spelling(&parts[..2]).is_some_and(|new| new.without.is_empty()) {
             self.edits.push((byte(self.text, parts[0].span.start), byte(self.text, parts[1].span.start), String::new()));
         }
     }
@@ -362,7 +393,7 @@ mod tests {
     fn renamed(text: &str) -> String {
         let new = |schema: Option<&str>, name: &str| {
             let found = name == "t" && schema.is_none_or(|schema| schema == "s");
-            found.then(|| Respelling { schema: None, name: "u".to_owned(), columns: None })
+            found.then(|| Respelling { schema: None, name: "u".to_owned(), columns: None, without: Vec::new() })
         };
         respell(text, &new).unwrap()
     }
@@ -391,7 +422,8 @@ mod tests {
         let new = |name: &'static str, from: &'static str| {
             let columns = vec![("a".to_owned(), "a".to_owned()), (name.to_owned(), from.to_owned())];
             move |_: Option<&str>, name: &str| {
-                (name == "t").then(|| Respelling { schema: None, name: "t".to_owned(), columns: Some(columns.clone()) })
+                let columns = Some(columns.clone());
+                (name == "t").then(|| Respelling { schema: None, name: "t".to_owned(), columns, without: Vec::new() })
             }
         };
         let once = respell("SELECT * FROM t WHERE b > 1", &new("c", "b")).unwrap();
@@ -399,6 +431,22 @@ mod tests {
         let twice = respell(&once, &new("D", "c")).unwrap();
         assert_eq!(twice, "SELECT * FROM (SELECT a, \"D\" AS b FROM t) AS t WHERE b > 1");
         assert_eq!(respell("SELECT b FROM t", &new("c", "b")).unwrap(), "SELECT c AS b FROM t");
+    }
+
+    #[test]
+    fn a_column_that_goes_is_named_no_more_where_only_columns_are_named() {
+        let gone = |_: Option<&str>, name: &str| {
+            let without = vec!["b".to_owned()];
+            (name == "t").then(|| Respelling { schema: None, name: "t".to_owned(), columns: None, without })
+        };
+        let cases = [
+            ("SELECT x.a FROM (SELECT a, b AS old, c AS d FROM t) AS x", "SELECT x.a FROM (SELECT a, c AS d FROM t) AS x"),
+            ("SELECT a, b + 1 FROM s.t, t WHERE s.t.a > 1", "SELECT a, b + 1 FROM s.t, t WHERE s.t.a > 1"),
+            ("SELECT 1 WHERE EXISTS (SELECT b FROM t)", "SELECT 1 WHERE EXISTS (SELECT b FROM t)"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(respell(text, &gone).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub enum Statement {
     },
     /// CREATE INDEX.
     CreateIndex(CreateIndex),
+    /// CREATE FUNCTION.
+    CreateFunction(Box<CreateFunction>),
     /// DROP of one or more objects of a kind.
     Drop {
         /// Of which kind.
@@ -281,6 +283,49 @@ pub struct ColumnDefinition {
     pub position: usize,
 }
 
+/// CREATE FUNCTION.
+#[derive(Clone, Debug)]
+pub struct CreateFunction {
+    /// Its name.
+    pub name: Name,
+    /// OR REPLACE.
+    pub or_replace: bool,
+    /// What it takes.
+    pub arguments: Vec<FunctionArgument>,
+    /// What it gives.
+    pub returns: ast::DataType,
+    /// What the user says of its value.
+    pub volatility: Volatility,
+    /// NULL for a NULL argument, whatever the body says.
+    pub strict: bool,
+    /// The body as written.
+    pub source: String,
+    /// The body's expression, over the arguments' names or `$1`, `$2`, ….
+    pub body: Option<ast::Expr>,
+}
+
+/// An argument of a function.
+#[derive(Clone, Debug)]
+pub struct FunctionArgument {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its type.
+    pub data_type: ast::DataType,
+    /// DEFAULT.
+    pub default: Option<ast::Expr>,
+}
+
+/// What a function's value depends on besides its arguments: what is said, and not relied on, since the body is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Volatility {
+    /// Nothing.
+    Immutable,
+    /// On what stays the same within a statement.
+    Stable,
+    /// On anything.
+    Volatile,
+}
+
 /// CREATE INDEX.
 #[derive(Clone, Debug)]
 pub struct CreateIndex {
@@ -364,6 +409,8 @@ pub enum DropKind {
     MaterializedView,
     /// DROP INDEX
     Index,
+    /// DROP FUNCTION
+    Function,
     /// DROP SCHEMA
     Schema,
 }

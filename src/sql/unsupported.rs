@@ -35,7 +35,6 @@ const OBJECTS: &[(&str, &str)] = &[
     ("event", "A materialized view reacts to every change."),
     ("extension", "There are no extensions; much of what they do is built in."),
     ("foreign", "Use CREATE SOURCE."),
-    ("function", "Write the expression into the query or into a view."),
     ("group", "Users are set in the server's configuration."),
     ("language", "There are no procedural languages."),
     ("operator", "Use the built-in operators."),

@@ -44,7 +44,12 @@ struct Story {
     history: BTreeMap<Epoch, Model>,
     leases: Leases,
     readers: Vec<(Lease, Snapshot)>,
+    /// Whether there is an index by the text.
+    indexed: bool,
 }
+
+/// The number of the index by the text.
+const BY_TEXT: u32 = 7;
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("v", DataType::Utf8, true)]))
@@ -89,7 +94,22 @@ impl Story {
             history: BTreeMap::from([(0, Model::new())]),
             leases: Leases::new(),
             readers: Vec::new(),
+            indexed: false,
         }
+    }
+
+    /// Goes on with the same rows in new columns, as ALTER makes them.
+    fn rewrite(&mut self) {
+        let rewritten = self.relation.with_columns(schema(), key(self.keyed), &[Some(0), Some(1)], &|rows| Ok(rows.columns().to_vec()));
+        self.relation = rewritten.unwrap();
+    }
+
+    fn check_index(&self, epoch: Epoch) {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("v1"), None, Some("v2"), Some("v3"), Some("v4"), Some("v9")]));
+        let mut found = Model::new();
+        count(&mut found, &self.relation.lookup_index(BY_TEXT, &[texts], epoch).unwrap().expect("it was made"));
+        let expected = self.history[&epoch].iter().filter(|((_, text), _)| text.is_some());
+        assert_eq!(found, expected.map(|(row, count)| (row.clone(), *count)).collect::<Model>());
     }
 
     /// Invents changes that turn one model into another.
@@ -156,6 +176,11 @@ impl Story {
             assert_eq!(read(snapshot), self.history[&lease.epoch()], "a snapshot taken before");
             assert_eq!(read(&self.relation.snapshot(lease.epoch())), self.history[&lease.epoch()], "a snapshot of an older epoch");
         }
+        if self.indexed {
+            for epoch in self.readers.iter().map(|(lease, _)| lease.epoch()).chain([self.epoch]) {
+                self.check_index(epoch);
+            }
+        }
         if self.keyed {
             for epoch in self.readers.iter().map(|(lease, _)| lease.epoch()).chain([self.epoch]) {
                 self.check_lookup(epoch);
@@ -196,7 +221,14 @@ impl Story {
 fn every_reader_sees_its_epoch_whatever_happens_meanwhile() {
     for (seed, keyed, shards) in [(1, true, 1), (2, true, 3), (3, false, 1), (4, false, 2)] {
         let mut story = Story::new(seed, keyed, shards);
-        for _ in 0..400 {
+        for round in 0..400 {
+            if round == 100 {
+                story.relation.add_index(BY_TEXT, &[1]);
+                story.indexed = true;
+            }
+            if round % 90 == 80 {
+                story.rewrite();
+            }
             story.step();
             story.reader_comes_or_goes();
             if story.random.below(3) == 0 {

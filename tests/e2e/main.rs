@@ -8,6 +8,7 @@ mod bank;
 mod cli;
 mod client;
 mod compare;
+mod definitions;
 mod interrupt;
 mod kafka;
 mod kill;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         bank::tests(),
         kafka::tests(),
         kill::tests(),
+        definitions::tests(),
         oracle::tests(),
         tpch::tests(),
     ]

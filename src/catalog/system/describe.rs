@@ -4,13 +4,13 @@ use super::facts::Facts;
 use super::functions::{arg, undefined};
 use super::listings;
 use super::names::{
-    OWNER_NAME, effective_path, indexes, namespace, namespaces, relation_name, relation_oid, relation_text, relations, role_oid, roles,
-    table_of_key,
+    OWNER_NAME, effective_path, indexes, namespace, namespaces, quote_ident, relation_name, relation_oid, relation_text, relations,
+    role_oid, roles, table_of_key,
 };
 use super::objects::default_of;
 use super::types::oid_named;
 use super::value::Value;
-use crate::catalog::{Object, ObjectKind};
+use crate::catalog::{Argument, Function, Object, ObjectKind};
 use crate::error::{Error, Kind, Result};
 use crate::types::ObjectId;
 
@@ -89,10 +89,50 @@ pub(super) fn constraint_definition(facts: &Facts, args: &[Value]) -> Result<Val
     Ok(table.map(|table| format!("PRIMARY KEY ({})", listings::key_columns(table))).into())
 }
 
+/// The function that a number means.
+fn function<'a>(facts: &'a Facts, args: &[Value]) -> Option<&'a Function> {
+    match object(facts, arg(args, 0)).map(|object| &object.kind) {
+        Some(ObjectKind::Function(function)) => Some(function),
+        _ => None,
+    }
+}
+
+/// `pg_get_function_result(oid)`.
+pub(super) fn function_result(facts: &Facts, args: &[Value]) -> Result<Value> {
+    Ok(function(facts, args).map(|function| function.returns.to_string()).into())
+}
+
+/// `pg_get_function_arguments(oid)`, with defaults.
+pub(super) fn function_arguments(facts: &Facts, args: &[Value]) -> Result<Value> {
+    Ok(listed_arguments(facts, args, true).into())
+}
+
+/// `pg_get_function_identity_arguments(oid)`, without.
+pub(super) fn function_identity(facts: &Facts, args: &[Value]) -> Result<Value> {
+    Ok(listed_arguments(facts, args, false).into())
+}
+
+/// `pg_get_functiondef(oid)`: the statement that made it.
+pub(super) fn function_definition(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let object = object(facts, arg(args, 0)).filter(|object| matches!(object.kind, ObjectKind::Function(_)));
+    Ok(object.map(|object| object.sql.as_str()).into())
+}
+
+fn listed_arguments(facts: &Facts, args: &[Value], defaults: bool) -> String {
+    let argument = |argument: &Argument| {
+        let name = argument.name.as_ref().map(|name| format!("{} ", quote_ident(name))).unwrap_or_default();
+        let default = argument.default.as_ref().filter(|_| defaults).map(|default| format!(" DEFAULT {default}")).unwrap_or_default();
+        format!("{name}{}{default}", argument.sql_type)
+    };
+    let arguments = function(facts, args).map_or(&[][..], |function| &function.arguments);
+    arguments.iter().map(argument).collect::<Vec<_>>().join(", ")
+}
+
 /// The class of an object: the number of the catalog that it stands in.
 pub(super) fn class_of(object: &Object) -> ObjectId {
     match object.kind {
         ObjectKind::Schema => 2615,
+        ObjectKind::Function(_) => 1255,
         _ => 1259,
     }
 }

@@ -12,6 +12,8 @@ use crate::types::{ObjectId, SqlType};
 
 /// `pg_class` as a class of objects, in `pg_depend`.
 const CLASS_RELATION: ObjectId = 1259;
+/// `pg_proc`, likewise.
+const CLASS_FUNCTION: ObjectId = 1255;
 /// `pg_rewrite`, likewise.
 const CLASS_RULE: ObjectId = 2618;
 /// The access methods heap and btree.
@@ -26,6 +28,8 @@ pub(super) fn relkind(object: &Object) -> char {
         ObjectKind::View(_) => 'v',
         ObjectKind::MaterializedView(_) => 'm',
         ObjectKind::Index(_) => 'i',
+        // Not in `pg_class`.
+        ObjectKind::Function(_) => ' ',
         ObjectKind::Schema => 'n',
     }
 }
@@ -217,7 +221,8 @@ pub(super) fn dependencies(facts: &Facts, rows: &mut Rows) {
         };
         depend(CLASS_RELATION, object.id, 'i');
         for dependency in &object.depends_on {
-            depend(CLASS_RELATION, *dependency, 'n');
+            let is_function = facts.catalog.get(*dependency).is_some_and(|found| matches!(found.kind, ObjectKind::Function(_)));
+            depend(if is_function { CLASS_FUNCTION } else { CLASS_RELATION }, *dependency, 'n');
         }
     }
     for index in indexes(facts) {

@@ -3,8 +3,10 @@
 use super::declared::Rows;
 use super::facts::Facts;
 use super::functions::FUNCTIONS;
-use super::names::{OWNER, PG_CATALOG};
+use super::names::{OWNER, PG_CATALOG, namespace};
 use super::types::type_oids;
+use super::value::Value;
+use crate::catalog::ObjectKind;
 
 /// Where the numbers of our own functions start: in PostgreSQL's range of system objects, and free there.
 const FIRST: u32 = 9_000;
@@ -15,7 +17,34 @@ const INTERNAL_TYPE: u32 = 2_281;
 /// The type `anyarray`.
 const ANY_ARRAY: u32 = 2_277;
 
-pub(super) fn procedures(_facts: &Facts, rows: &mut Rows) {
+/// The language `sql`.
+const SQL: u32 = 14;
+
+pub(super) fn procedures(facts: &Facts, rows: &mut Rows) {
+    for object in facts.catalog.objects() {
+        let ObjectKind::Function(function) = &object.kind else { continue };
+        let types: Vec<i64> = function.arguments.iter().map(|argument| i64::from(type_oids(&argument.sql_type).0)).collect();
+        let names: Vec<String> = function.arguments.iter().map(|argument| argument.name.clone().unwrap_or_default()).collect();
+        let defaults = function.arguments.iter().filter(|argument| argument.default.is_some()).count();
+        rows.push([
+            ("oid", object.id.into()),
+            ("proname", object.name.as_str().into()),
+            ("pronamespace", namespace(facts, &object.schema).into()),
+            ("proowner", OWNER.into()),
+            ("prolang", SQL.into()),
+            ("procost", 100.0.into()),
+            ("prokind", 'f'.into()),
+            ("proisstrict", function.strict.into()),
+            ("provolatile", function.volatility.into()),
+            ("proparallel", 's'.into()),
+            ("pronargs", types.len().into()),
+            ("pronargdefaults", defaults.into()),
+            ("prorettype", type_oids(&function.returns).0.into()),
+            ("proargtypes", types.into()),
+            ("proargnames", Value::from(names)),
+            ("prosrc", function.source.as_str().into()),
+        ]);
+    }
     let mut add = |oid: u32, name: &str, result: u32, arguments: Vec<i64>, volatility: char| {
         rows.push([
             ("oid", oid.into()),
