@@ -1,14 +1,17 @@
 //! Operators on arrays → function calls.
 
-use datafusion::common::DFSchema;
-use datafusion::error::Result as DataFusionResult;
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
-use datafusion::logical_expr::{ExprSchemable, GetFieldAccess};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess};
 use sqlparser::ast::BinaryOperator;
 
 use super::contain::contain;
 use super::subscript::{slice, subscript};
 use crate::plan::table_functions::element_of;
+use crate::plan::text_input::text_input;
+use crate::types::{SqlType, sql_type_of};
 
 /// Asked before DataFusion's own planners.
 #[derive(Debug)]
@@ -16,13 +19,10 @@ pub(in crate::plan) struct ArrayPlanner;
 
 impl ExprPlanner for ArrayPlanner {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DataFusionResult<PlannerResult<RawBinaryExpr>> {
-        if !matches!(expr.op, BinaryOperator::AtArrow | BinaryOperator::ArrowAt | BinaryOperator::PGOverlap) {
-            return Ok(PlannerResult::Original(expr));
-        }
-        let is_array = |side: &datafusion::logical_expr::Expr| {
-            Ok::<_, datafusion::error::DataFusionError>(element_of(&side.get_type(schema)?).is_some())
-        };
-        if !is_array(&expr.left)? && !is_array(&expr.right)? {
+        let expr = read_literals(expr, schema)?;
+        let is_array = |side: &Expr| Ok::<_, DataFusionError>(element_of(&side.get_type(schema)?).is_some());
+        let contains = matches!(expr.op, BinaryOperator::AtArrow | BinaryOperator::ArrowAt | BinaryOperator::PGOverlap);
+        if !contains || (!is_array(&expr.left)? && !is_array(&expr.right)?) {
             return Ok(PlannerResult::Original(expr));
         }
         let RawBinaryExpr { op, left, right } = expr;
@@ -43,4 +43,24 @@ impl ExprPlanner for ArrayPlanner {
             field_access => PlannerResult::Original(RawFieldAccessExpr { expr: expr.expr, field_access }),
         })
     }
+}
+
+/// A quoted string beside an array is an array, too: `a = '{1,2}'`. Not where it is put behind an array of texts.
+fn read_literals(expr: RawBinaryExpr, schema: &DFSchema) -> DataFusionResult<RawBinaryExpr> {
+    let RawBinaryExpr { op, left, right } = expr;
+    let concatenates = op == BinaryOperator::StringConcat;
+    let array = |side: &Expr, other: &Expr| -> DataFusionResult<Option<SqlType>> {
+        if !matches!(side, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) {
+            return Ok(None);
+        }
+        let (_, field) = other.to_field(schema)?;
+        let of_texts = element_of(field.data_type()).is_some_and(|element| matches!(element.data_type(), DataType::Utf8));
+        Ok((element_of(field.data_type()).is_some() && !(concatenates && of_texts)).then(|| sql_type_of(&field)))
+    };
+    let (of_left, of_right) = (array(&left, &right)?, array(&right, &left)?);
+    let read = |side: Expr, target: Option<SqlType>| match target {
+        Some(target) => text_input(side, &target),
+        None => side,
+    };
+    Ok(RawBinaryExpr { op, left: read(left, of_left), right: read(right, of_right) })
 }

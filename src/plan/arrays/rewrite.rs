@@ -44,8 +44,13 @@ impl VisitorMut for Rewriter {
             if !is_query(right) {
                 *expr = call(function, vec![take(left), string(operator), take(right)]);
             }
-        } else if let Expr::CompoundFieldAccess { access_chain, .. } = expr {
-            access_chain.iter_mut().for_each(complete);
+        } else if let Expr::CompoundFieldAccess { root, access_chain } = expr {
+            // `t.a[1]` is a subscript of the column `t.a`; only what follows a value is a field.
+            let mut of_value = !matches!(root.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+            for access in access_chain {
+                of_value |= matches!(access, AccessExpr::Subscript(_));
+                complete(access, of_value);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -67,9 +72,9 @@ fn string(text: String) -> Expr {
     Expr::value(Value::SingleQuotedString(text))
 }
 
-fn complete(access: &mut AccessExpr) {
+fn complete(access: &mut AccessExpr, of_value: bool) {
     match access {
-        AccessExpr::Dot(field @ Expr::Identifier(_)) => {
+        AccessExpr::Dot(field @ Expr::Identifier(_)) if of_value => {
             if let Expr::Identifier(name) = field {
                 *field = string(normal(name));
             }

@@ -12,7 +12,7 @@ use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_expr::utils::collect_columns;
 
 use super::hop::hop_call;
-use super::{Lowering, fields_of, nullable, scalar, support};
+use super::{Lowering, fields_of, nullable, one_row, scalar, support};
 use crate::error::{Error, Result};
 use crate::plan::expressions::{column_index, column_scalar, moved};
 use crate::plan::names::visible;
@@ -72,6 +72,10 @@ impl Lowering<'_> {
             }
             let column = UnnestColumn::Element(parts.lists.len());
             let list = scalar(&exprs[*index], below.schema())?;
+            // What fails for constants would fail for all rows: better now than as a row error later.
+            if collect_columns(&list.expression).is_empty() {
+                list.array(&one_row())?;
+            }
             parts.columns.insert(*index, column);
             parts.lists.push(over(list, &parts.input.schema, &mut scalars, &mut fields));
             parts.types.push(list_type(schema.field(*index).data_type())?);

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
@@ -125,27 +125,73 @@ fn keyed(plan: &LogicalPlan, outer: &LogicalPlan) -> DataFusionResult<Option<Log
 /// A function in FROM with its alias, or one in the SELECT list, if it reads `outer`: called with keys, and filtered by them.
 fn anchored(node: &LogicalPlan, outer: &LogicalPlan, number: usize) -> DataFusionResult<Option<LogicalPlan>> {
     match node {
-        LogicalPlan::Unnest(unnest) => match Keyed::new(unnest, outer, number)? {
+        LogicalPlan::Unnest(unnest) => match Keyed::new(unnest, outer, number, &[])? {
             Some(keyed) => keyed.filtered(keyed.plan.clone(), |column| column.clone()).map(Some),
             None => Ok(None),
         },
-        LogicalPlan::SubqueryAlias(alias) => {
-            let LogicalPlan::Projection(projection) = without_boundary(&alias.input) else { return Ok(None) };
-            let LogicalPlan::Unnest(unnest) = projection.input.as_ref() else { return Ok(None) };
-            let Some(keyed) = Keyed::new(unnest, outer, number)? else { return Ok(None) };
-            let columns = projection.expr.iter().cloned().chain(keyed.columns.iter().cloned().map(Expr::Column));
-            let plan =
-                LogicalPlanBuilder::from(keyed.plan.clone()).project(columns.collect::<Vec<_>>())?.alias(alias.alias.clone())?.build()?;
-            keyed.filtered(plan, |column| Column::new(Some(alias.alias.clone()), column.name.clone())).map(Some)
+        LogicalPlan::SubqueryAlias(_) => Ok(Source::new(node, outer, number, &[])?.map(|source| source.own_rows()).transpose()?),
+        // A comparison with a column from outside is one with a key, too: it need not be an equality then.
+        LogicalPlan::Filter(filter) => {
+            let mut read = Vec::new();
+            filter.predicate.apply(|inner| {
+                if reads_directly(inner, outer.schema()) && !read.contains(inner) {
+                    read.push(inner.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+            let Some(source) = Source::new(&filter.input, outer, number, &read)? else { return Ok(None) };
+            let predicate = source.keyed.over_keys(filter.predicate.clone(), |column| source.place(column))?;
+            let plan = source.own_rows()?;
+            LogicalPlanBuilder::from(plan).filter(predicate)?.build().map(Some)
         }
         _ => Ok(None),
     }
+}
+
+fn reads_directly(expr: &Expr, outer: &DFSchema) -> bool {
+    matches!(expr, Expr::OuterReferenceColumn(_, column) if outer.has_column(column))
 }
 
 fn without_boundary(plan: &LogicalPlan) -> &LogicalPlan {
     match plan {
         LogicalPlan::Subquery(subquery) => without_boundary(&subquery.subquery),
         other => other,
+    }
+}
+
+/// A relation under an alias that is made of the rows of a function.
+struct Source {
+    keyed: Keyed,
+    alias: TableReference,
+    plan: LogicalPlan,
+}
+
+impl Source {
+    fn new(node: &LogicalPlan, outer: &LogicalPlan, number: usize, more: &[Expr]) -> DataFusionResult<Option<Source>> {
+        let LogicalPlan::SubqueryAlias(alias) = node else { return Ok(None) };
+        let mut projections = Vec::new();
+        let mut below = without_boundary(&alias.input);
+        while let LogicalPlan::Projection(projection) = below {
+            projections.push(projection);
+            below = without_boundary(&projection.input);
+        }
+        let LogicalPlan::Unnest(unnest) = below else { return Ok(None) };
+        let Some(keyed) = Keyed::new(unnest, outer, number, more)? else { return Ok(None) };
+        let mut plan = keyed.plan.clone();
+        for projection in projections.into_iter().rev() {
+            let columns = projection.expr.iter().cloned().chain(keyed.columns.iter().cloned().map(Expr::Column));
+            plan = LogicalPlanBuilder::from(plan).project(columns.collect::<Vec<_>>())?.build()?;
+        }
+        let plan = LogicalPlanBuilder::from(plan).alias(alias.alias.clone())?.build()?;
+        Ok(Some(Source { keyed, alias: alias.alias.clone(), plan }))
+    }
+
+    fn place(&self, column: &Column) -> Column {
+        Column::new(Some(self.alias.clone()), column.name.clone())
+    }
+
+    fn own_rows(&self) -> DataFusionResult<LogicalPlan> {
+        self.keyed.filtered(self.plan.clone(), |column| self.place(column))
     }
 }
 
@@ -160,29 +206,44 @@ struct Keyed {
 
 impl Keyed {
     /// `None`: the function does not read `outer`.
-    fn new(unnest: &Unnest, outer: &LogicalPlan, number: usize) -> DataFusionResult<Option<Keyed>> {
+    fn new(unnest: &Unnest, outer: &LogicalPlan, number: usize, more: &[Expr]) -> DataFusionResult<Option<Keyed>> {
         let LogicalPlan::Projection(projection) = unnest.input.as_ref() else { return Ok(None) };
         let from_nothing = matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
-        let keys = keys_of(projection, outer.schema())?;
-        if !from_nothing || keys.is_empty() || keys.len() > KEYS_MAX {
+        let mut keys = keys_of(projection, outer.schema())?;
+        if !from_nothing || keys.is_empty() {
+            return Ok(None);
+        }
+        let added = more.iter().filter(|expr| !keys.contains(expr)).cloned().collect::<Vec<_>>();
+        keys.extend(added);
+        if keys.len() > KEYS_MAX {
             return Ok(None);
         }
         let columns: Vec<Column> = (0..keys.len()).map(|index| Column::new_unqualified(hidden("key", number + index))).collect();
         let own = keys.iter().zip(&columns).map(|(key, column)| Ok(owned(key.clone(), outer.schema())?.alias(column.name.clone())));
         let values = LogicalPlanBuilder::from(outer.clone()).project(own.collect::<DataFusionResult<Vec<_>>>()?)?.distinct()?;
         let mut exprs: Vec<Expr> = columns.iter().cloned().map(Expr::Column).collect();
+        let mut keyed = Keyed { plan: values.build()?, columns, keys };
         for expr in &projection.expr {
-            let over_keys = expr.clone().transform_down(|inner| {
-                Ok(match keys.iter().position(|key| *key == inner) {
-                    Some(index) => Transformed::new(Expr::Column(columns[index].clone()), true, TreeNodeRecursion::Jump),
-                    None => Transformed::no(inner),
-                })
-            })?;
+            let over_keys = keyed.over_keys(expr.clone(), Column::clone)?;
             let name = expr.schema_name().to_string();
-            exprs.push(if over_keys.data.schema_name().to_string() == name { over_keys.data } else { over_keys.data.alias(name) });
+            exprs.push(if over_keys.schema_name().to_string() == name { over_keys } else { over_keys.alias(name) });
         }
-        let plan = values.project(exprs)?.unnest_columns_with_options(unnest.exec_columns.clone(), unnest.options.clone())?.build()?;
-        Ok(Some(Keyed { plan, columns, keys }))
+        keyed.plan = LogicalPlanBuilder::from(keyed.plan)
+            .project(exprs)?
+            .unnest_columns_with_options(unnest.exec_columns.clone(), unnest.options.clone())?
+            .build()?;
+        Ok(Some(keyed))
+    }
+
+    /// An expression with the keys' columns in the place of what they are to the subquery.
+    fn over_keys(&self, expr: Expr, place: impl Fn(&Column) -> Column) -> DataFusionResult<Expr> {
+        let replaced = expr.transform_down(|inner| {
+            Ok(match self.keys.iter().position(|key| *key == inner) {
+                Some(index) => Transformed::new(Expr::Column(place(&self.columns[index])), true, TreeNodeRecursion::Jump),
+                None => Transformed::no(inner),
+            })
+        });
+        replaced.map(|replaced| replaced.data)
     }
 
     /// Those rows of `plan` whose arguments are the subquery's own; `place` says where the arguments stand.

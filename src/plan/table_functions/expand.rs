@@ -48,6 +48,19 @@ impl VisitorMut for Expander {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        let place = match expr {
+            Expr::Case { .. } => "CASE",
+            Expr::Function(function) if function_name(&function.name) == "coalesce" => "COALESCE",
+            _ => return ControlFlow::Continue(()),
+        };
+        if !returns_set(expr) {
+            return ControlFlow::Continue(());
+        }
+        let error = Error::not_supported(format!("set-returning functions are not allowed in {place}"));
+        ControlFlow::Break(error.hint("Move the function into FROM, with LATERAL."))
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         if let FunctionArguments::Subquery(query) = &mut function.args
