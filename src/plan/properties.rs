@@ -77,7 +77,7 @@ pub(super) fn aggregate(input: &Properties, keys: &[usize], aggregates: usize) -
     }
 }
 
-/// The first rows of every group; `single`: one of each at the most. `place`: the column of the place, if it comes out.
+/// The first rows of every group; `single`: one of each at the most. `place`: the column of the row's number in its group, if it comes out.
 pub(super) fn top_n(input: &Properties, keys: &[usize], single: bool, place: Option<usize>) -> Properties {
     let of_group = if single { Some(keys.to_vec()) } else { place.map(|place| keys.iter().copied().chain([place]).collect()) };
     let key = [input.key.clone(), of_group].into_iter().flatten().min_by_key(Vec::len);

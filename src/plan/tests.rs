@@ -212,6 +212,11 @@ fn a_place_that_is_compared_is_a_top_n() {
     assert!(text.contains("order by price desc: rank <= 2, with the place") && text.contains("price > 5"), "{text}");
     let text = ranked("dense_rank", "2 = r", "price");
     assert!(text.contains(": dense_rank <= 2, with the place") && text.contains("where"), "{text}");
+    assert!(!text.contains("key ("), "peers share a place: {text}");
+    let text = ranked("rank", "r <= 2", "auction, r");
+    assert!(!text.contains("key ("), "peers share a place: {text}");
+    let text = ranked("row_number", "r <= 2", "auction, r");
+    assert!(text.contains("key (auction, row_number)"), "{text}");
     let text = ranked("row_number", "r = 1", "auction, price");
     assert!(text.contains(": row_number <= 1  [changing, key (auction), partitioned by (auction)]"), "{text}");
     let text = view("SELECT DISTINCT ON (auction) auction, price FROM bid ORDER BY auction, ts DESC").unwrap();

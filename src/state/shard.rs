@@ -244,12 +244,23 @@ impl Shard {
                 at += range.len();
             }
         }
-        let Some(index) = &mut self.index else { return Ok(()) };
-        index.reserve(rows);
+        if let Some(index) = &mut self.index {
+            index.reserve(rows);
+        }
         for (at, row) in ranges.into_iter().flatten().enumerate() {
+            self.assert_unique(columns, at, hashes);
+            let Some(index) = &mut self.index else { break };
             index.push(hashes[at], row, |other| same(&self.pages, &self.index_columns, other, columns, at));
         }
         Ok(())
+    }
+
+    /// A key that the planner took for one and that is none would hide rows from point reads.
+    fn assert_unique(&self, columns: &[ArrayRef], row: usize, hashes: &[u64]) {
+        if cfg!(debug_assertions) && self.keyed {
+            let twin = self.find_live(&chosen(columns, &self.index_columns), row, hashes[row]);
+            debug_assert!(twin.is_none(), "two rows with one key, in columns {:?}", self.index_columns);
+        }
     }
 
     /// The live row with the key in row `row` of `keys` (key columns only).

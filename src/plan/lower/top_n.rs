@@ -153,7 +153,9 @@ impl Lowering<'_> {
         let (input, keys, order) = self.grouped(input, below, by, order)?;
         let input = self.candidates(input, &keys, &order, first);
         let input = self.exchange(input, keys.clone());
-        let properties = properties::top_n(&input.properties, &keys, single(first), first.numbered.then_some(input.schema.fields().len()));
+        // Peers share a rank: only a row's number tells it apart.
+        let place = (first.numbered && first.ranking == Ranking::RowNumber).then_some(input.schema.fields().len());
+        let properties = properties::top_n(&input.properties, &keys, single(first), place);
         let mut fields: Vec<Field> = input.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
         let extended = fields.len();
         if first.numbered {
