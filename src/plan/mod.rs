@@ -36,6 +36,7 @@ mod values;
 mod with_ties;
 mod zeros;
 
+pub use aggregates::moments::MomentTotals;
 pub use data_type::sql_type;
 pub use dml::{Change, ConflictUpdate, returning_query};
 pub use errors::from_datafusion;

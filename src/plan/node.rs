@@ -465,7 +465,7 @@ pub enum AggregateFunction {
 }
 
 /// What is computed from the sums of values, of their squares and of their products.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Moment {
     /// `var_pop`.
     VariancePopulation,

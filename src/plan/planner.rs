@@ -25,6 +25,7 @@ use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use sqlparser::ast;
 
 use super::aggregates;
+use super::aggregates::framed::exact_frames;
 use super::arrays;
 use super::distinct_on::without_distinct_on;
 use super::errors::from_datafusion;
@@ -152,7 +153,7 @@ impl Planner {
         let options = self.state.config_options();
         let plan = correlated_to_one_value(plan).and_then(numeric_to_float);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
-        let plan = plan.and_then(strict_plan).map_err(|error| from_datafusion(error, text))?;
+        let plan = plan.and_then(strict_plan).and_then(exact_frames).map_err(|error| from_datafusion(error, text))?;
         let plan = without_ties(without_distinct_on(plan)?)?;
         let plan = arrays::maps_as_text(plan).map_err(|error| from_datafusion(error, text))?;
         let schema = output_schema(&plan);

@@ -5,8 +5,10 @@
 
 mod booleans;
 mod compute;
+pub(super) mod framed;
 mod gather;
 mod json;
+pub(super) mod moments;
 
 use std::sync::Arc;
 

@@ -14,11 +14,12 @@ use datafusion::physical_plan::ColumnarValue;
 
 use super::{cast, nullable, one_row};
 use crate::error::{Error, Kind, Result};
+use crate::plan::aggregates::moments::moment;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{expression_text, physical};
 use crate::plan::general::GeneralAggregate;
 use crate::plan::names::visible;
-use crate::plan::node::{AggregateFunction, Moment, PackedColumn};
+use crate::plan::node::{AggregateFunction, PackedColumn};
 use crate::plan::pack::{all_or_null, packed};
 use crate::types::PackedRows;
 
@@ -258,28 +259,6 @@ fn in_place(name: &str, distinct: bool) -> bool {
         "approx_percentile_cont" | "approx_percentile_cont_with_weight" | "approx_median" => !distinct,
         _ => false,
     }
-}
-
-fn moment(name: &str) -> Option<Moment> {
-    Some(match name {
-        "var_pop" => Moment::VariancePopulation,
-        "var" => Moment::VarianceSample,
-        "stddev_pop" => Moment::DeviationPopulation,
-        "stddev" => Moment::DeviationSample,
-        "covar_pop" => Moment::CovariancePopulation,
-        "covar_samp" => Moment::CovarianceSample,
-        "corr" => Moment::Correlation,
-        "regr_slope" => Moment::Slope,
-        "regr_intercept" => Moment::Intercept,
-        "regr_count" => Moment::Pairs,
-        "regr_r2" => Moment::Determination,
-        "regr_avgx" => Moment::MeanX,
-        "regr_avgy" => Moment::MeanY,
-        "regr_sxx" => Moment::SquaresX,
-        "regr_syy" => Moment::SquaresY,
-        "regr_sxy" => Moment::Products,
-        _ => return None,
-    })
 }
 
 /// The call as SQL has it, by the function's own name.

@@ -16,6 +16,7 @@ use datafusion::physical_planner::create_window_expr_with_name;
 use super::top_n::unaliased;
 use super::{Lowering, fields_of, support};
 use crate::error::{Error, Result};
+use crate::plan::aggregates::framed::Framed;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{column_scalar, expression_text};
 use crate::plan::node::{Extent, Node, NodeKind, OrderColumn, Ranking, Scalar, WindowCall, WindowMethod};
@@ -227,6 +228,7 @@ fn extent(bound: &WindowFrameBound, units: WindowFrameUnits) -> Option<(Extent, 
 /// Whether an aggregate's state is a few numbers, so that it can be remembered here and there in a partition.
 fn resumable(expression: &Arc<dyn WindowExpr>) -> bool {
     let Some(plain) = expression.as_any().downcast_ref::<PlainAggregateWindowExpr>() else { return false };
+    let aggregate = plain.get_aggregate_expr();
     let small = |field: &FieldRef| field.data_type().is_primitive() || *field.data_type() == DataType::Boolean;
-    plain.get_aggregate_expr().state_fields().is_ok_and(|fields| fields.iter().all(small))
+    aggregate.fun().inner().is::<Framed>() || aggregate.state_fields().is_ok_and(|fields| fields.iter().all(small))
 }
