@@ -5,15 +5,18 @@
 //!                    value: what is known of the row, once for each time that it stands in the group
 //! ```
 //!
-//! A group's slot is given up when it has no rows and the last checkpoint knows of none.
+//! A group's slot is given up when it has no rows and the last checkpoint knows of none. When most slots are given up, a checkpoint moves the
+//! groups together and gives the memory back.
 
 use std::ops::Range;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
-use super::row::{Row, RowFormat};
-use super::sorted::{Payload, Sorted};
+use super::gather::Gathered;
+use super::piece::Payload;
+use super::row::{Row, RowFormat, RowRef};
+use super::sorted::{Place, Sorted};
 use crate::dataflow::operator::StateSize;
 use crate::dataflow::operator::aggregate::keys::{KeyTable, key_table};
 use crate::error::{Error, Result};
@@ -24,47 +27,48 @@ use crate::types::{Changes, bucket, hash_rows};
 /// Groups that a checkpoint looks up at a time.
 const GROUPS_PER_BATCH: usize = 4_096;
 
+/// With fewer slots than this, memory is not worth moving groups.
+const SLOTS_MOVED_MIN: usize = 4_096;
+
+/// The slot is a group's.
+const USED: u8 = 1;
+
+/// The slot is listed among the changed ones.
+const DIRTY: u8 = 2;
+
 /// One group.
 #[derive(Debug)]
-pub(in crate::dataflow::operator) struct GroupRows<P, M = ()> {
-    /// Its rows.
-    pub(in crate::dataflow::operator) rows: Sorted<P, M>,
-    /// Rows that stood in the last checkpoint and were taken out.
-    removed: Vec<Row>,
-    /// Whether the slot is a group's.
-    used: bool,
-    /// Whether it is listed among the changed ones.
-    dirty: bool,
+struct GroupRows<P: Payload, M> {
+    rows: Sorted<P, M>,
+    removed: Option<Box<Removed>>,
 }
 
-impl<P, M> Default for GroupRows<P, M> {
+/// Rows that stood in the last checkpoint and were taken out.
+#[derive(Debug, Default)]
+struct Removed(Vec<Row>);
+
+impl<P: Payload, M: Default> Default for GroupRows<P, M> {
     fn default() -> Self {
-        GroupRows { rows: Sorted::default(), removed: Vec::new(), used: false, dirty: false }
+        GroupRows { rows: Sorted::default(), removed: None }
     }
 }
 
-/// How often a row came (or, below zero, went) in an epoch.
-#[derive(Debug)]
-pub(in crate::dataflow::operator) struct Change {
-    /// The group.
-    pub(in crate::dataflow::operator) slot: u32,
-    /// The row.
-    pub(in crate::dataflow::operator) row: Row,
-    /// Never 0.
-    pub(in crate::dataflow::operator) weight: i64,
-}
-
 /// All groups of an operator.
-pub(in crate::dataflow::operator) struct Groups<P, M = ()> {
+pub(in crate::dataflow::operator) struct Groups<P: Payload, M = ()> {
     format: RowFormat,
     keys: Vec<usize>,
+    types: Vec<DataType>,
     /// Which of the keys (by their place among the keys) the input is exchanged by.
     partitioning: Vec<usize>,
     table: Box<dyn KeyTable>,
     groups: Vec<GroupRows<P, M>>,
+    /// For each slot what it is: apart from the groups, so that the changes of an epoch can be told apart without a look at them.
+    marks: Vec<u8>,
+    used: usize,
     dirty: Vec<u32>,
     entries: usize,
-    bytes: usize,
+    /// What the groups have on the heap.
+    heap: usize,
 }
 
 /// Rows of several groups on their way out.
@@ -78,11 +82,12 @@ pub(in crate::dataflow::operator) struct Batch {
 
 impl Batch {
     /// Copies a row.
-    pub(in crate::dataflow::operator) fn push(&mut self, slot: u32, row: &Row) {
+    pub(in crate::dataflow::operator) fn push(&mut self, slot: u32, row: RowRef<'_>) {
         self.slots.push(slot);
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(row.bytes());
-        self.ends.push((start + row.order().len(), self.bytes.len()));
+        self.bytes.extend_from_slice(row.order);
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(row.rest);
+        self.ends.push((middle, self.bytes.len()));
     }
 
     /// How many rows.
@@ -106,10 +111,13 @@ impl<P: Payload, M: Default> Groups<P, M> {
             keys: keys.to_vec(),
             partitioning: (0..keys.len()).collect(),
             table: key_table(&types)?,
+            types,
             groups: Vec::new(),
+            marks: Vec::new(),
+            used: 0,
             dirty: Vec::new(),
             entries: 0,
-            bytes: 0,
+            heap: 0,
         })
     }
 
@@ -122,39 +130,33 @@ impl<P: Payload, M: Default> Groups<P, M> {
     pub(in crate::dataflow::operator) fn gather(
         &mut self,
         inputs: Vec<Changes>,
-        admit: impl Fn(&Sorted<P, M>, &[u8], &[u8]) -> bool,
-    ) -> Result<Vec<Change>> {
-        let mut gathered = Vec::new();
+        admit: Option<impl Fn(&Sorted<P, M>, RowRef<'_>) -> bool>,
+    ) -> Result<Gathered> {
+        let (mut gathered, mut slots, mut fresh) = (Gathered::default(), Vec::new(), Vec::new());
         for changes in inputs.iter().filter(|changes| !changes.is_empty()) {
             let columns = changes.rows().columns();
             let keys: Vec<ArrayRef> = self.keys.iter().map(|key| ArrayRef::clone(&columns[*key])).collect();
-            let mut slots = Vec::with_capacity(changes.len());
+            slots.clear();
             self.table.locate(&keys, changes.len(), &mut slots)?;
             self.grow();
-            let encoded = self.format.encode(columns)?;
-            for (position, slot) in slots.into_iter().enumerate() {
-                let group = &mut self.groups[slot as usize];
-                group.used = true;
-                let (order, rest) = encoded.parts(position);
+            gathered.begin(self.format.encode(columns)?);
+            for (position, slot) in slots.iter().copied().enumerate() {
+                if self.mark(slot) {
+                    fresh.push(slot);
+                }
                 let weight = changes.weight(position);
-                if weight != 0 && admit(&group.rows, order, rest) {
-                    gathered.push(Change { slot, row: Row::new(order, rest), weight });
+                let admitted = || match (&admit, gathered.row(position)) {
+                    (Some(admit), Some(row)) => admit(&self.groups[slot as usize].rows, row),
+                    _ => true,
+                };
+                if weight != 0 && admitted() {
+                    gathered.push(slot, position, weight);
                 }
             }
         }
-        gathered.sort_unstable_by(|left, right| left.slot.cmp(&right.slot).then_with(|| left.row.cmp(&right.row)));
-        gathered.dedup_by(|next, first| {
-            let same = next.slot == first.slot && next.row == first.row;
-            first.weight += if same { next.weight } else { 0 };
-            same
-        });
-        let cancelled: Vec<u32> = gathered.iter().filter(|change| change.weight == 0).map(|change| change.slot).collect();
-        gathered.retain(|change| change.weight != 0);
-        for slot in cancelled {
-            if gathered.binary_search_by_key(&slot, |change| change.slot).is_err() {
-                self.close(slot);
-            }
-        }
+        gathered.consolidate();
+        // Groups of which nothing is left, or was there in the first place.
+        fresh.into_iter().filter(|slot| !gathered.touches(*slot)).for_each(|slot| self.close(slot));
         Ok(gathered)
     }
 
@@ -162,7 +164,17 @@ impl<P: Payload, M: Default> Groups<P, M> {
         let end = self.table.end();
         if self.groups.len() < end {
             self.groups.resize_with(end, GroupRows::default);
+            self.marks.resize(end, 0);
         }
+    }
+
+    /// Notes that a slot is a group's; says whether it was none before.
+    fn mark(&mut self, slot: u32) -> bool {
+        let mark = &mut self.marks[slot as usize];
+        let fresh = *mark & USED == 0;
+        *mark |= USED;
+        self.used += usize::from(fresh);
+        fresh
     }
 
     /// One group's rows.
@@ -172,19 +184,22 @@ impl<P: Payload, M: Default> Groups<P, M> {
 
     /// One group, to be changed.
     pub(in crate::dataflow::operator) fn open(&mut self, slot: u32) -> Kept<'_, P, M> {
-        let group = &mut self.groups[slot as usize];
-        if !group.dirty {
-            group.dirty = true;
+        let mark = &mut self.marks[slot as usize];
+        if *mark & DIRTY == 0 {
+            *mark |= DIRTY;
             self.dirty.push(slot);
         }
-        Kept { group, entries: &mut self.entries, bytes: &mut self.bytes }
+        let group = &mut self.groups[slot as usize];
+        let before = (group.rows.len(), group.rows.heap());
+        Kept { group, before, entries: &mut self.entries, heap: &mut self.heap }
     }
 
     /// Gives up the group's slot if nothing is left of it.
     pub(in crate::dataflow::operator) fn close(&mut self, slot: u32) {
-        let group = &mut self.groups[slot as usize];
-        if group.used && group.rows.is_empty() && group.removed.is_empty() {
-            group.used = false;
+        let group = &self.groups[slot as usize];
+        if self.marks[slot as usize] & USED != 0 && group.rows.is_empty() && group.removed.is_none() {
+            self.marks[slot as usize] &= !USED;
+            self.used -= 1;
             self.table.remove(slot);
         }
     }
@@ -196,31 +211,37 @@ impl<P: Payload, M: Default> Groups<P, M> {
     }
 
     /// Writes rows that changed since the last time.
-    pub(in crate::dataflow::operator) fn checkpoint(&mut self, changes: &mut StateChanges) {
+    pub(in crate::dataflow::operator) fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
         let dirty = std::mem::take(&mut self.dirty);
-        dirty.iter().for_each(|slot| self.groups[*slot as usize].dirty = false);
-        let used: Vec<u32> = dirty.into_iter().filter(|slot| self.groups[*slot as usize].used).collect();
+        dirty.iter().for_each(|slot| self.marks[*slot as usize] &= !DIRTY);
+        let used: Vec<u32> = dirty.into_iter().filter(|slot| self.marks[*slot as usize] & USED != 0).collect();
         for slots in used.chunks(GROUPS_PER_BATCH) {
             for (slot, bucket) in slots.iter().zip(self.buckets(slots)) {
                 self.write_group(*slot, bucket, changes);
                 self.close(*slot);
             }
         }
+        if self.groups.len() >= SLOTS_MOVED_MIN && self.used < self.groups.len() / 4 {
+            self.move_together()?;
+        }
+        Ok(())
     }
 
     fn write_group(&mut self, slot: u32, bucket: u8, changes: &mut StateChanges) {
         let mut key = Vec::new();
         self.table.encode(slot, &mut key);
         let group = &mut self.groups[slot as usize];
-        let mut removed = std::mem::take(&mut group.removed);
-        removed.sort_unstable();
-        removed.dedup();
-        for row in removed {
-            let place = group.rows.find(super::Place::default(), &row);
-            if group.rows.get(place).is_some_and(|entry| entry.row == row) {
-                group.rows.update(place, |_| {});
+        let mut removed = group.removed.take().map_or_else(Vec::new, |removed| removed.0);
+        self.heap -= removed.iter().map(Row::bytes).sum::<usize>();
+        removed.sort_unstable_by(|left, right| left.get().cmp(&right.get()));
+        removed.dedup_by(|next, first| next.get() == first.get());
+        let mut from = Place::default();
+        for row in &removed {
+            from = group.rows.find(from, row.get());
+            if group.rows.get(from).is_some_and(|entry| entry.row == row.get()) {
+                group.rows.update(from, |_| {});
             } else {
-                changes.deletes.push((bucket, entry_key(&key, &row)));
+                changes.deletes.push((bucket, entry_key(&key, row.get())));
             }
         }
         group.rows.take_dirty(|row, payloads| {
@@ -228,6 +249,23 @@ impl<P: Payload, M: Default> Groups<P, M> {
             payloads.iter().for_each(|payload| payload.write(&mut value));
             changes.puts.push(StateEntry { bucket, key: entry_key(&key, row), value });
         });
+    }
+
+    /// Gives the groups new slots, next to each other, and the memory of the others back. Between two checkpoints' lists of changed slots.
+    fn move_together(&mut self) -> Result<()> {
+        let mut table = key_table(&self.types)?;
+        let mut groups: Vec<GroupRows<P, M>> = Vec::with_capacity(self.used);
+        let mut key = Vec::new();
+        for slot in (0..self.marks.len()).filter(|slot| self.marks[*slot] & USED != 0) {
+            key.clear();
+            self.table.encode(slot as u32, &mut key);
+            let moved = table.locate_encoded(&key)? as usize;
+            groups.resize_with(groups.len().max(moved + 1), GroupRows::default);
+            groups[moved] = std::mem::take(&mut self.groups[slot]);
+        }
+        (self.table, self.marks, self.groups) = (table, vec![USED; groups.len()], groups);
+        self.grow();
+        Ok(())
     }
 
     fn buckets(&self, slots: &[u32]) -> Vec<u8> {
@@ -238,33 +276,43 @@ impl<P: Payload, M: Default> Groups<P, M> {
 
     /// Takes one entry back.
     pub(in crate::dataflow::operator) fn restore(&mut self, entry: &StateEntry) -> Result<()> {
-        let (key, order, rest) = split_key(&entry.key).ok_or_else(damaged)?;
+        let (key, row) = split_key(&entry.key).ok_or_else(damaged)?;
         let slot = self.table.locate_encoded(key)?;
         self.grow();
-        self.groups[slot as usize].used = true;
-        let row = Row::new(order, rest);
+        self.mark(slot);
+        let rows = &mut self.groups[slot as usize].rows;
+        let before = (rows.len(), rows.heap());
         let mut value = entry.value.as_slice();
         while !value.is_empty() {
-            let payload = P::read(&mut value).ok_or_else(damaged)?;
-            self.entries += 1;
-            self.bytes += bytes_of(&row, &payload);
-            self.groups[slot as usize].rows.insert_stored(row.clone(), payload);
+            rows.insert_stored(row, P::read(&mut value).ok_or_else(damaged)?);
         }
+        self.entries = self.entries - before.0 + rows.len();
+        self.heap = self.heap - before.1 + rows.heap();
         Ok(())
     }
 
     /// Rows and bytes held.
     pub(in crate::dataflow::operator) fn size(&self) -> StateSize {
-        let groups = self.groups.capacity() * size_of::<GroupRows<P, M>>() + self.dirty.capacity() * size_of::<u32>();
-        StateSize { rows: self.entries, bytes: self.bytes + groups + self.table.bytes() }
+        let groups = self.groups.capacity() * size_of::<GroupRows<P, M>>();
+        let slots = self.marks.capacity() + self.dirty.capacity() * size_of::<u32>();
+        StateSize { rows: self.entries, bytes: self.heap + groups + slots + self.table.bytes() }
     }
 }
 
 /// A group that is being changed.
-pub(in crate::dataflow::operator) struct Kept<'a, P, M = ()> {
+pub(in crate::dataflow::operator) struct Kept<'a, P: Payload, M: Default = ()> {
     group: &'a mut GroupRows<P, M>,
+    /// Entries and bytes of its rows when it was opened.
+    before: (usize, usize),
     entries: &'a mut usize,
-    bytes: &'a mut usize,
+    heap: &'a mut usize,
+}
+
+impl<P: Payload, M: Default> Drop for Kept<'_, P, M> {
+    fn drop(&mut self) {
+        *self.entries = *self.entries - self.before.0 + self.group.rows.len();
+        *self.heap = *self.heap - self.before.1 + self.group.rows.heap();
+    }
 }
 
 impl<P: Payload, M: Default> Kept<'_, P, M> {
@@ -273,69 +321,37 @@ impl<P: Payload, M: Default> Kept<'_, P, M> {
         &mut self.group.rows
     }
 
-    /// Puts a row at its place; gives the place.
-    pub(in crate::dataflow::operator) fn insert(&mut self, place: super::Place, row: Row, payload: P) -> super::Place {
-        *self.entries += 1;
-        *self.bytes += bytes_of(&row, &payload);
-        self.group.rows.insert(place, row, payload)
-    }
-
-    /// Changes what is known of a row.
-    pub(in crate::dataflow::operator) fn update(&mut self, place: super::Place, change: impl FnOnce(&mut P)) {
-        let mut grown = 0_usize;
-        self.group.rows.update(place, |payload| {
-            let before = payload.heap();
-            change(payload);
-            grown = payload.heap().wrapping_sub(before);
-        });
-        *self.bytes = self.bytes.wrapping_add(grown);
-    }
-
     /// Takes a row out and gives what was known of it.
-    pub(in crate::dataflow::operator) fn remove(&mut self, place: super::Place) -> P {
-        let entry = self.group.rows.remove(place);
-        *self.entries -= 1;
-        *self.bytes -= bytes_of(&entry.row, &entry.payload);
-        // An equal row may stand in the checkpoint's entry with it: then that entry changes.
-        let twin = self.group.rows.get(self.group.rows.find(super::Place::default(), &entry.row));
-        if entry.stored || twin.is_some_and(|twin| twin.row == entry.row) {
-            self.group.removed.push(entry.row);
+    pub(in crate::dataflow::operator) fn remove(&mut self, place: Place) -> Option<P> {
+        let row = self.group.rows.get(place)?.row;
+        if self.group.rows.is_stored(place) {
+            let row = row.to_row();
+            *self.heap += row.bytes();
+            self.group.removed.get_or_insert_default().0.push(row);
         }
-        entry.payload
+        Some(self.group.rows.remove(place))
     }
 
     /// Takes the last row out.
     pub(in crate::dataflow::operator) fn pop(&mut self) {
-        if let Some(entry) = self.group.rows.pop() {
-            *self.entries -= 1;
-            *self.bytes -= bytes_of(&entry.row, &entry.payload);
-            if entry.stored {
-                self.group.removed.push(entry.row);
-            }
+        if let Some(place) = self.group.rows.last_place() {
+            self.remove(place);
         }
     }
 }
 
-fn bytes_of<P: Payload>(row: &Row, payload: &P) -> usize {
-    size_of::<super::sorted::Entry<P>>() + row.bytes().len() + payload.heap()
+fn entry_key(group: &[u8], row: RowRef<'_>) -> Vec<u8> {
+    let (group_length, order_length) = ((group.len() as u32).to_be_bytes(), (row.order.len() as u32).to_be_bytes());
+    [&group_length, &order_length, group, row.order, row.rest].concat()
 }
 
-fn entry_key(group: &[u8], row: &Row) -> Vec<u8> {
-    let mut key = Vec::with_capacity(8 + group.len() + row.bytes().len());
-    key.extend_from_slice(&(group.len() as u32).to_be_bytes());
-    key.extend_from_slice(&(row.order().len() as u32).to_be_bytes());
-    key.extend_from_slice(group);
-    key.extend_from_slice(row.bytes());
-    key
-}
-
-/// Group's key, order bytes, rest bytes.
-fn split_key(key: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+/// Group's key, row.
+fn split_key(key: &[u8]) -> Option<(&[u8], RowRef<'_>)> {
     let (group, key) = key.split_first_chunk()?;
     let (order, key) = key.split_first_chunk()?;
     let (group, row) = key.split_at_checked(u32::from_be_bytes(*group) as usize)?;
     let (order, rest) = row.split_at_checked(u32::from_be_bytes(*order) as usize)?;
-    Some((group, order, rest))
+    Some((group, RowRef { order, rest }))
 }
 
 fn damaged() -> Error {

@@ -3,8 +3,6 @@
 //! Both parts are Arrow's row format, whose byte order is the values' order, and of which none is a prefix of another. The columns of the
 //! group's key are in neither: they are the same for all rows of a group. Both zeros are one value, as is every NaN.
 
-use std::cmp::Ordering;
-
 use arrow::array::ArrayRef;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -14,56 +12,40 @@ use crate::error::{Error, Result};
 use crate::plan::OrderColumn;
 use crate::types::{canonical_floats as canonical, decode_rows};
 
-/// One row. Ordered by its bytes.
+/// One row that lies somewhere. Ordered by its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::dataflow::operator) struct RowRef<'a> {
+    /// The bytes of the order's columns: equal for peers.
+    pub(in crate::dataflow::operator) order: &'a [u8],
+    /// The bytes of the other columns.
+    pub(in crate::dataflow::operator) rest: &'a [u8],
+}
+
+impl RowRef<'_> {
+    /// A copy of its own.
+    pub(super) fn to_row(self) -> Row {
+        Row { bytes: [self.order, self.rest].concat().into_boxed_slice(), order: self.order.len() as u32 }
+    }
+}
+
+/// One row.
 #[derive(Clone, Debug)]
-pub(in crate::dataflow::operator) struct Row {
+pub(super) struct Row {
     bytes: Box<[u8]>,
     /// How many of the bytes are of the order's columns.
     order: u32,
 }
 
 impl Row {
-    /// A row from both of its parts.
-    pub(in crate::dataflow::operator) fn new(order: &[u8], rest: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(order.len() + rest.len());
-        bytes.extend_from_slice(order);
-        bytes.extend_from_slice(rest);
-        Row { bytes: bytes.into_boxed_slice(), order: order.len() as u32 }
+    /// The row.
+    pub(super) fn get(&self) -> RowRef<'_> {
+        let (order, rest) = self.bytes.split_at(self.order as usize);
+        RowRef { order, rest }
     }
 
-    /// All bytes.
-    pub(in crate::dataflow::operator) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The bytes of the order's columns: equal for peers.
-    pub(in crate::dataflow::operator) fn order(&self) -> &[u8] {
-        &self.bytes[..self.order as usize]
-    }
-
-    /// The bytes of the other columns.
-    pub(in crate::dataflow::operator) fn rest(&self) -> &[u8] {
-        &self.bytes[self.order as usize..]
-    }
-}
-
-impl PartialEq for Row {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
-    }
-}
-
-impl Eq for Row {}
-
-impl PartialOrd for Row {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Row {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.bytes.cmp(&other.bytes)
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Row>() + self.bytes.len()
     }
 }
 
@@ -74,6 +56,7 @@ struct Part {
 }
 
 /// One batch's rows as bytes.
+#[derive(Debug)]
 pub(in crate::dataflow::operator) struct Encoded {
     order: Option<Rows>,
     rest: Option<Rows>,
@@ -152,9 +135,9 @@ impl Part {
 }
 
 impl Encoded {
-    /// Both parts of one row.
-    pub(in crate::dataflow::operator) fn parts(&self, row: usize) -> (&[u8], &[u8]) {
-        (part(self.order.as_ref(), row), part(self.rest.as_ref(), row))
+    /// One row.
+    pub(in crate::dataflow::operator) fn row(&self, row: usize) -> RowRef<'_> {
+        RowRef { order: part(self.order.as_ref(), row), rest: part(self.rest.as_ref(), row) }
     }
 }
 

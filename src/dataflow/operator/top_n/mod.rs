@@ -10,6 +10,7 @@
 //! first row that changed until both are past the last place wanted. OFFSET without LIMIT is everything but the first rows: it emits the
 //! changes themselves, less what happened among the first.
 
+mod counts;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -19,8 +20,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 
+use self::counts::Count;
 use self::walk::{Emit, Walk};
-use super::ordered::{Batch, Change, Groups, Kept, Payload, Place, Sorted};
+use super::ordered::{Batch, GroupChanges, Groups, Kept, Place, RowRef, Sorted};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
 use crate::error::{Error, Result};
@@ -78,26 +80,6 @@ struct Window {
     complement: bool,
 }
 
-/// How often a row is there.
-#[derive(Debug)]
-struct Count(u64);
-
-impl Payload for Count {
-    fn weight(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&self, output: &mut Vec<u8>) {
-        output.extend_from_slice(&self.0.to_le_bytes());
-    }
-
-    fn read(input: &mut &[u8]) -> Option<Self> {
-        let (count, rest) = input.split_first_chunk()?;
-        *input = rest;
-        Some(Count(u64::from_le_bytes(*count)))
-    }
-}
-
 impl TopN {
     /// No rows yet. Fails for columns whose types cannot be held.
     pub fn new(spec: TopNSpec) -> Result<Self> {
@@ -131,22 +113,22 @@ impl TopN {
         self
     }
 
-    /// Applies one group's changes to its rows.
-    fn apply(group: &mut Kept<'_, Count>, changes: Vec<Change>) {
+    /// Applies one group's changes to its rows. Fails if a row is retracted that is not there.
+    fn apply(group: &mut Kept<'_, Count>, changes: GroupChanges<'_>) -> Result<()> {
         let mut from = Place::default();
-        for Change { row, weight, .. } in changes {
-            from = group.rows().find(from, &row);
-            let held = group.rows().get(from).filter(|entry| entry.row == row).map(|entry| entry.payload.0);
-            // The walk has made sure that no count falls below zero.
-            match held {
-                Some(count) if count.saturating_add_signed(weight) == 0 => {
+        for (row, weight) in changes.iter() {
+            from = group.rows().find(from, row);
+            let held = group.rows().get(from).filter(|entry| entry.row == row).map_or(0, |entry| entry.payload.0);
+            match held.checked_add_signed(weight).ok_or_else(not_there)? {
+                0 => {
                     group.remove(from);
                     from = Place::default();
                 }
-                Some(_) => group.update(from, |count| count.0 = count.0.saturating_add_signed(weight)),
-                None => from = group.insert(from, row, Count(weight.unsigned_abs())),
+                count if held > 0 => group.rows().update(from, |known| known.0 = count),
+                count => from = group.rows().insert(from, row, Count(count)),
             }
         }
+        Ok(())
     }
 
     fn emit(&self, emitted: Emitted, output: &mut Vec<Changes>) -> Result<()> {
@@ -169,36 +151,27 @@ impl Operator for TopN {
     /// After an error the state is undefined: the view has failed.
     fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
         let (window, append_only) = (self.window, self.append_only && !self.window.complement);
-        let admit = |rows: &Sorted<Count>, order: &[u8], rest: &[u8]| !append_only || window.may_enter(rows, order, rest);
-        let inputs = inputs.into_iter().flatten().collect();
-        let mut changes = self.groups.gather(inputs, admit)?.into_iter().peekable();
-        let mut touched = Vec::new();
+        let admit = append_only.then_some(|rows: &Sorted<Count>, row: RowRef<'_>| window.may_enter(rows, row));
+        let changes = self.groups.gather(inputs.into_iter().flatten().collect(), admit)?;
         let mut emitted = Emitted { numbered: self.numbered, only_insertions: self.candidates, ..Emitted::default() };
-        while let Some(slot) = changes.peek().map(|change| change.slot) {
-            let mut of_group = Vec::new();
-            while let Some(change) = changes.next_if(|change| change.slot == slot) {
-                of_group.push(change);
-            }
+        for (slot, of_group) in changes.groups() {
             emitted.slot = slot;
-            Walk::new(window, self.groups.rows(slot), &of_group).run(&mut emitted)?;
+            Walk::new(window, self.groups.rows(slot), of_group).run(&mut emitted)?;
             let mut group = self.groups.open(slot);
-            Self::apply(&mut group, of_group);
+            Self::apply(&mut group, of_group)?;
             if append_only {
                 window.prune(&mut group);
-            } else {
-                group.rows().tidy();
             }
-            touched.push(slot);
         }
         self.emit(emitted, output)?;
-        touched.into_iter().for_each(|slot| self.groups.close(slot));
+        changes.groups().for_each(|(slot, _)| self.groups.close(slot));
         Ok(())
     }
 
     /// Candidates are not kept: without them more rows come through, none too few, and which worker had them is nobody's business.
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
         if !self.candidates {
-            self.groups.checkpoint(changes);
+            self.groups.checkpoint(changes)?;
         }
         Ok(())
     }
@@ -217,15 +190,15 @@ impl Operator for TopN {
 
 impl Window {
     /// Whether a row may be among the first ones of an append-only group that holds its first ones.
-    fn may_enter(self, rows: &Sorted<Count>, order: &[u8], rest: &[u8]) -> bool {
+    fn may_enter(self, rows: &Sorted<Count>, row: RowRef<'_>) -> bool {
         if self.end == 0 {
             return false;
         }
         let Some(last) = rows.last() else { return true };
         let behind = match self.ranking {
-            Ranking::RowNumber => (order, rest) >= (last.row.order(), last.row.rest()),
+            Ranking::RowNumber => row >= last.row,
             // Peers of the last row come in with it. How many groups of peers there are is not known without counting.
-            Ranking::Rank => order > last.row.order(),
+            Ranking::Rank => row.order > last.row.order,
             Ranking::DenseRank => return true,
         };
         !behind || rows.total() < self.end
@@ -242,7 +215,7 @@ impl Window {
                 }
                 if excess > 0 {
                     let last = group.rows().at(self.end - 1);
-                    group.update(last, |count| count.0 -= excess);
+                    group.rows().update(last, |count| count.0 -= excess);
                 }
             }
             Ranking::Rank => {
@@ -253,16 +226,15 @@ impl Window {
                 }
             }
             Ranking::DenseRank => {
-                let (mut peers, mut groups) = (None, 0_u64);
-                let beyond = group.rows().from(Place::default()).find(|entry| {
-                    groups += u64::from(peers != Some(entry.row.order()));
-                    peers = Some(entry.row.order());
-                    groups > self.end
-                });
-                if let Some(beyond) = beyond.map(|entry| entry.row.clone()) {
-                    while group.rows().last().is_some_and(|last| last.row >= beyond) {
-                        group.pop();
-                    }
+                let mut beyond = Place::default();
+                for _ in 0..self.end {
+                    let rows = group.rows();
+                    let Some(order) = rows.get(beyond).map(|entry| entry.row.order) else { return };
+                    beyond = rows.seek(beyond, |row| row.order <= order);
+                }
+                let kept = group.rows().before(beyond);
+                while group.rows().total() > kept {
+                    group.pop();
                 }
             }
         }
@@ -271,10 +243,16 @@ impl Window {
 
 /// Takes out the rows behind the peers of the one at `border`.
 fn prune_behind_peers(group: &mut Kept<'_, Count>, border: Place) {
-    let Some(peers) = group.rows().get(border).map(|entry| entry.row.order().to_vec()) else { return };
-    while group.rows().last().is_some_and(|last| last.row.order() > peers.as_slice()) {
+    let rows = group.rows();
+    let Some(peers) = rows.get(border).map(|entry| entry.row.order) else { return };
+    let kept = rows.before(rows.seek(border, |row| row.order <= peers));
+    while group.rows().total() > kept {
         group.pop();
     }
+}
+
+fn not_there() -> Error {
+    Error::internal("a top-n's input retracted a row that was not there")
 }
 
 /// What an epoch emits.
@@ -293,7 +271,7 @@ impl Emit for Emitted {
         self.numbered
     }
 
-    fn emit(&mut self, row: &super::ordered::Row, number: u64, weight: i64) {
+    fn emit(&mut self, row: RowRef<'_>, number: u64, weight: i64) {
         if weight == 0 || (self.only_insertions && weight < 0) {
             return;
         }

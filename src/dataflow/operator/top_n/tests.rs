@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt64Type};
 
-use super::{TopN, TopNSpec};
+use super::walk::Walk;
+use super::{Emitted, TopN, TopNSpec};
 use crate::dataflow::operator::Operator;
 use crate::plan::{OrderColumn, Ranking};
 use crate::state::{StateChanges, StateEntry};
@@ -160,14 +161,20 @@ impl Disk {
     }
 }
 
-fn run(case: Case, seed: u64) {
+/// How many different keys, orders and other values there are.
+const NARROW: [u64; 3] = [3, 6, 3];
+
+/// So many peers that the walk leaps over them.
+const WIDE: [u64; 3] = [1, 4, 60];
+
+fn run(case: Case, seed: u64, [keys, orders, others]: [u64; 3]) {
     let mut random = Random(seed);
     let mut operator = case.operator();
     let (mut held, mut emitted, mut disk) = (Bag::new(), Bag::new(), Disk::default());
     for epoch in 0..60 {
         let mut drawn = Vec::new();
         for _ in 0..random.below(8) {
-            let row = (random.below(3), Some(random.below(6)).filter(|order| *order > 0), random.below(3));
+            let row = (random.below(keys), Some(random.below(orders)).filter(|order| *order > 0), random.below(others));
             let weight = if case.append_only { 1 + random.below(4) / 3 } else { random.below(5) - 2 };
             let there = held.get(&row).copied().unwrap_or(0);
             let weight = weight.max(-there);
@@ -224,9 +231,104 @@ fn equals_sorting_everything() {
     }
     for case in cases {
         for (seed, append_only) in (0..12).zip([true, false].into_iter().cycle()) {
-            run(Case { append_only, descending: seed % 4 > 1, nulls_first: seed % 3 > 1, ..case }, seed);
+            run(Case { append_only, descending: seed % 4 > 1, nulls_first: seed % 3 > 1, ..case }, seed, NARROW);
         }
     }
+}
+
+#[test]
+fn equals_sorting_everything_where_there_are_many_peers() {
+    let base = Case {
+        keyed: true,
+        append_only: false,
+        candidates: false,
+        ranking: Ranking::RowNumber,
+        offset: 0,
+        limit: Some(3),
+        numbered: false,
+        descending: false,
+        nulls_first: false,
+    };
+    for ranking in [Ranking::RowNumber, Ranking::Rank, Ranking::DenseRank] {
+        for (offset, limit) in [(0, 1), (0, 2), (0, 40), (0, 100), (30, 40), (60, 1)] {
+            for (seed, numbered) in (0..8).zip([true, false].into_iter().cycle()) {
+                let case = Case { ranking, offset, limit: Some(limit), numbered, append_only: seed % 4 == 3, ..base };
+                run(case, seed, WIDE);
+            }
+        }
+    }
+    (0..8).for_each(|seed| run(Case { limit: None, offset: 50, ..base }, seed, WIDE));
+}
+
+/// How many steps one change takes among 20,000 rows of which ten are before the many, all peers, and ten behind.
+fn steps(ranking: Ranking, limit: u64, numbered: bool, order: i64, weight: i64) -> u64 {
+    let case = Case {
+        keyed: true,
+        append_only: false,
+        candidates: false,
+        ranking,
+        offset: 0,
+        limit: Some(limit),
+        numbered,
+        descending: false,
+        nulls_first: false,
+    };
+    let (mut operator, mut random) = (case.operator(), Random(1));
+    let order_of = |row: i64| if row < 10 { row } else { 10 + (row / 20_010) * (row - 20_000) };
+    let rows: Vec<(Row, i64)> = (0..20_020).map(|row| ((0, Some(order_of(row)), row), 1)).collect();
+    operator.step(1, vec![vec![changes(&rows, &mut random)]], &mut Vec::new()).unwrap();
+    let other = if weight > 0 { 30_000 } else { 10_000.min(order * 1_000) };
+    let change = changes(&[((0, Some(order), other), weight)], &mut random);
+    let gathered = operator.groups.gather(vec![change], None::<fn(&super::Sorted<super::Count>, super::RowRef<'_>) -> bool>).unwrap();
+    let (slot, of_group) = gathered.groups().next().unwrap();
+    let mut emitted = Emitted { numbered, ..Emitted::default() };
+    Walk::new(operator.window, operator.groups.rows(slot), of_group).run(&mut emitted).unwrap()
+}
+
+#[test]
+fn one_change_among_many_peers_takes_a_few_steps() {
+    for ranking in [Ranking::Rank, Ranking::DenseRank] {
+        for numbered in [false, true] {
+            // Among the peers: one comes, one goes.
+            assert!(steps(ranking, 15, numbered, 10, 1) < 100, "{ranking:?}");
+            assert!(steps(ranking, 15, numbered, 10, -1) < 100, "{ranking:?}");
+        }
+    }
+    // Before all of them, where nobody asks for places.
+    assert!(steps(Ranking::Rank, 15, false, -1, 1) < 100);
+    assert!(steps(Ranking::RowNumber, 20_005, false, -1, 1) < 100);
+    assert!(steps(Ranking::RowNumber, 20_005, false, 10, -1) < 100);
+}
+
+#[test]
+fn a_row_of_two_bigints_costs_few_bytes() {
+    let schema = |columns: &[&str]| -> SchemaRef {
+        Arc::new(Schema::new(columns.iter().map(|name| Field::new(*name, DataType::Int64, false)).collect::<Vec<_>>()))
+    };
+    let mut operator = TopN::new(TopNSpec {
+        input: schema(&["k", "v"]),
+        append_only: false,
+        keys: vec![0],
+        order: vec![OrderColumn { column: 1, descending: true, nulls_first: true }],
+        ranking: Ranking::RowNumber,
+        offset: 0,
+        limit: Some(3),
+        numbered: false,
+        candidates: false,
+        output: schema(&["k", "v"]),
+    })
+    .unwrap();
+    let mut random = Random(3);
+    for epoch in 0..20 {
+        let keys = Int64Array::from_iter_values((0..5_000).map(|_| random.below(2_000)));
+        let values = Int64Array::from_iter_values((0..5_000).map(|_| random.below(1_000_000)));
+        let batch = RecordBatch::try_new(schema(&["k", "v"]), vec![Arc::new(keys), Arc::new(values)]).unwrap();
+        operator.step(epoch, vec![vec![Changes::new(batch, None)]], &mut Vec::new()).unwrap();
+    }
+    let size = operator.size();
+    let per_row = size.bytes as f64 / size.rows as f64;
+    // 10 for the row, a quarter for room, and for each group of 50 rows some 100 for itself and 20 for its key.
+    assert!(per_row < 20.0, "{per_row} bytes per row");
 }
 
 #[test]

@@ -24,23 +24,26 @@
 
 mod compute;
 mod reach;
+mod results;
+mod running;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::Int64Array;
+use arrow::array::{Array, Int64Array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
 
-use self::compute::Computation;
-use self::reach::Seam;
-use super::ordered::{Batch, Change, Groups, Kept, Payload, Place, Row};
+use self::compute::{Computation, Failure};
+use self::reach::{Rows, Seam};
+use self::results::Results;
+use super::ordered::{Batch, GroupChanges, Groups, Kept, Place, RowRef};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
-use crate::dataflow::row_errors::RowErrorSink;
+use crate::dataflow::row_errors::{RowError, RowErrorSink};
 use crate::error::{Error, Result};
 use crate::plan::{OrderColumn, WindowCall};
 use crate::state::{StateChanges, StateEntry};
@@ -49,8 +52,11 @@ use crate::types::{Changes, Epoch, decode_rows};
 /// Rows per output batch, as other operators have them.
 const ROWS_PER_BATCH: usize = 16_384;
 
-/// The states of all running aggregates at one place of a partition, one list per call; `None`: not known.
-type Memo = Option<Box<[Vec<ScalarValue>]>>;
+/// The state of a running aggregate at one place of a partition, or why it got stuck before.
+type CallState = Result<Vec<ScalarValue>, Arc<str>>;
+
+/// The states of all running aggregates at one place of a partition, one per call; `None`: not known.
+type Memo = Option<Box<[CallState]>>;
 
 /// What a window operator is made of.
 #[derive(Clone, Debug)]
@@ -78,33 +84,6 @@ pub struct Window {
     errors: RowErrorSink,
 }
 
-/// The results that were emitted with a row; `None`: it was not emitted yet.
-#[derive(Debug)]
-struct Results(Option<Box<[u8]>>);
-
-impl Payload for Results {
-    fn weight(&self) -> u64 {
-        1
-    }
-
-    fn write(&self, output: &mut Vec<u8>) {
-        let bytes = self.0.as_deref().unwrap_or_default();
-        output.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        output.extend_from_slice(bytes);
-    }
-
-    fn read(input: &mut &[u8]) -> Option<Self> {
-        let (length, rest) = input.split_first_chunk()?;
-        let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        *input = rest;
-        Some(Results(Some(bytes.into())))
-    }
-
-    fn heap(&self) -> usize {
-        self.0.as_ref().map_or(0, |bytes| bytes.len())
-    }
-}
-
 /// Rows with their results on their way out.
 #[derive(Default)]
 struct Emitted {
@@ -115,7 +94,7 @@ struct Emitted {
 }
 
 impl Emitted {
-    fn push(&mut self, slot: u32, row: &Row, results: &[u8], weight: i64) {
+    fn push(&mut self, slot: u32, row: RowRef<'_>, results: &[u8], weight: i64) {
         self.rows.push(slot, row);
         self.results.extend_from_slice(results);
         self.ends.push(self.results.len());
@@ -155,32 +134,46 @@ impl Window {
     }
 
     /// Brings one partition up to date.
-    fn update(&mut self, slot: u32, changes: Vec<Change>, emitted: &mut Emitted) -> Result<()> {
+    fn update(&mut self, slot: u32, changes: GroupChanges<'_>, emitted: &mut Emitted) -> Result<()> {
         let seams = apply(&mut self.groups.open(slot), slot, changes, emitted)?;
         let mut group = self.groups.open(slot);
         if let Some(first) = seams.first() {
             group.rows().forget_memos(first.start);
         }
-        group.rows().tidy();
+        drop(group);
         let ranges = reach::affected(self.groups.rows(slot), &self.calls, &seams);
         for range in ranges {
             let mut columns = Vec::with_capacity(self.calls.len());
-            let computation = Computation {
-                groups: &self.groups,
-                slot,
-                calls: &self.calls,
-                input: &self.input,
-                results: &self.results,
-                errors: &self.errors,
-            };
-            let memos = computation.run(&range, &mut columns)?;
+            let computation = Computation { groups: &self.groups, slot, calls: &self.calls, input: &self.input, results: &self.results };
+            let (memos, failures) = computation.run(&range, &mut columns)?;
+            self.report(slot, range.start, failures)?;
             let results = self.results.convert_columns(&columns)?;
             let mut group = self.groups.open(slot);
-            memos.into_iter().for_each(|(piece, memo)| group.rows().remember(piece, Some(memo)));
+            memos.into_iter().for_each(|(place, memo)| group.rows().remember(place, Some(memo)));
             let mut place = group.rows().at(range.start);
             for result in &results {
                 settle(&mut group, slot, place, result.data(), emitted)?;
                 place = group.rows().next(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of rows for which a call fails now, and did not before.
+    fn report(&self, slot: u32, start: u64, failures: Vec<Failure>) -> Result<()> {
+        let rows = self.groups.rows(slot);
+        for Failure { call, rows: failed, message } in failures {
+            let mut count = 0;
+            for row in failed {
+                let entry = rows.get(rows.at(start + row as u64));
+                let failed_before = match entry.and_then(|entry| entry.payload.0.as_deref()) {
+                    Some(known) => decode_rows(&self.results, std::iter::once(known))?[call].is_null(0),
+                    None => false,
+                };
+                count += u64::from(!failed_before);
+            }
+            if count > 0 {
+                self.errors.record(count, vec![RowError { error: message, row: self.calls[call].text.clone() }]);
             }
         }
         Ok(())
@@ -199,22 +192,20 @@ impl Window {
 }
 
 /// Puts an epoch's changes into a partition. Retracts what goes, and tells where something changed, from the front to the end.
-fn apply(group: &mut Kept<'_, Results, Memo>, slot: u32, changes: Vec<Change>, emitted: &mut Emitted) -> Result<Vec<Seam>> {
+fn apply(group: &mut Kept<'_, Results, Memo>, slot: u32, changes: GroupChanges<'_>, emitted: &mut Emitted) -> Result<Vec<Seam>> {
     let mut seams: Vec<Seam> = Vec::new();
     let mut from = Place::default();
-    for Change { row, weight, .. } in changes {
-        from = group.rows().find(from, &row);
+    for (row, weight) in changes.iter() {
+        from = group.rows().find(from, row);
         let start = group.rows().before(from);
         for _ in 0..weight {
-            from = group.insert(from, row.clone(), Results(None));
+            from = group.rows().insert(from, row, Results(None));
         }
         for _ in weight..0 {
-            if group.rows().get(from).is_none_or(|entry| entry.row != row) {
-                return Err(Error::internal("a window's input retracted a row that was not there"));
-            }
-            let Results(results) = group.remove(from);
-            emitted.push(slot, &row, &results.unwrap_or_default(), -1);
-            from = group.rows().find(Place::default(), &row);
+            let removed = if group.rows().get(from).is_some_and(|entry| entry.row == row) { group.remove(from) } else { None };
+            let Results(results) = removed.ok_or_else(|| Error::internal("a window's input retracted a row that was not there"))?;
+            emitted.push(slot, row, &results.unwrap_or_default(), -1);
+            from = group.rows().find(Place::default(), row);
         }
         let end = start + u64::try_from(weight).unwrap_or(0);
         match seams.last_mut() {
@@ -234,34 +225,28 @@ fn settle(group: &mut Kept<'_, Results, Memo>, slot: u32, place: Place, results:
         return Ok(());
     }
     if let Some(old) = &entry.payload.0 {
-        emitted.push(slot, &entry.row, old, -1);
+        emitted.push(slot, entry.row, old, -1);
     }
-    emitted.push(slot, &entry.row, results, 1);
-    group.update(place, |payload| payload.0 = Some(results.into()));
+    emitted.push(slot, entry.row, results, 1);
+    group.rows().update(place, |payload| payload.0 = Some(results.into()));
     Ok(())
 }
 
 impl Operator for Window {
     /// After an error the state is undefined: the view has failed.
     fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
-        let mut changes = self.groups.gather(inputs.into_iter().flatten().collect(), |_, _, _| true)?.into_iter().peekable();
-        let (mut emitted, mut touched) = (Emitted::default(), Vec::new());
-        while let Some(slot) = changes.peek().map(|change| change.slot) {
-            let mut of_group = Vec::new();
-            while let Some(change) = changes.next_if(|change| change.slot == slot) {
-                of_group.push(change);
-            }
+        let changes = self.groups.gather(inputs.into_iter().flatten().collect(), None::<fn(&Rows, RowRef<'_>) -> bool>)?;
+        let mut emitted = Emitted::default();
+        for (slot, of_group) in changes.groups() {
             self.update(slot, of_group, &mut emitted)?;
-            touched.push(slot);
         }
         self.emit(&emitted, output)?;
-        touched.into_iter().for_each(|slot| self.groups.close(slot));
+        changes.groups().for_each(|(slot, _)| self.groups.close(slot));
         Ok(())
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        self.groups.checkpoint(changes);
-        Ok(())
+        self.groups.checkpoint(changes)
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {

@@ -90,34 +90,25 @@ pub(super) fn needed(rows: &Rows, method: WindowMethod, range: &Range<u64>) -> R
 
 /// The first row of the group of peers that is `groups` before that of the row at `position`.
 pub(super) fn groups_start(rows: &Rows, position: u64, groups: u64) -> u64 {
-    let place = rows.at(position);
-    let Some(entry) = rows.get(place) else { return position };
-    let (mut peers, mut left, mut start) = (entry.row.order(), groups, position);
-    for entry in rows.back_from(place) {
-        if entry.row.order() != peers {
-            if left == 0 {
-                break;
-            }
-            (peers, left) = (entry.row.order(), left - 1);
-        }
-        start -= 1;
+    let Some(entry) = rows.get(rows.at(position)) else { return position };
+    let start_of = |order: &[u8]| rows.seek(Place::default(), |row| row.order < order);
+    let mut start = start_of(entry.row.order);
+    for _ in 0..groups {
+        let Some(before) = rows.back_from(start).next() else { break };
+        start = start_of(before.row.order);
     }
-    start
+    rows.before(start)
 }
 
 /// The end of the group of peers that is `groups` behind that of the row at `position`.
 fn groups_end(rows: &Rows, position: u64, groups: u64, total: u64) -> u64 {
-    let place: Place = rows.at(position);
-    let Some(entry) = rows.get(place) else { return total };
-    let (mut peers, mut left, mut end) = (entry.row.order(), groups, position);
-    for entry in rows.from(place) {
-        if entry.row.order() != peers {
-            if left == 0 {
-                break;
-            }
-            (peers, left) = (entry.row.order(), left - 1);
-        }
-        end += 1;
+    let mut end = rows.at(position);
+    if rows.get(end).is_none() {
+        return total;
     }
-    end
+    for _ in 0..=groups {
+        let Some(entry) = rows.get(end) else { break };
+        end = rows.seek(end, |row| row.order <= entry.row.order);
+    }
+    rows.before(end)
 }

@@ -36,9 +36,13 @@ impl Random {
 
 /// The window node of `SELECT k, o, x, <call> FROM t`.
 fn spec(call: &str) -> WindowSpec {
+    spec_of(call, SqlType::Int8)
+}
+
+fn spec_of(call: &str, x: SqlType) -> WindowSpec {
     let column = |name: &str| Column {
         name: name.to_owned(),
-        sql_type: SqlType::Int8,
+        sql_type: if name == "x" { x.clone() } else { SqlType::Int8 },
         not_null: false,
         default: None,
         generated: None,
@@ -270,4 +274,49 @@ fn one_row_of_many_emits_what_it_changes() {
         assert_eq!(emitted_by_one_row(call)[..2], [1, 1], "{call}");
     }
     assert_eq!(emitted_by_one_row("first_value(x) OVER (PARTITION BY k ORDER BY o)"), [1, 1, 1]);
+}
+
+#[test]
+fn a_row_that_fails_is_null_alone_and_told_of_once() {
+    // The sum fits into numeric(38, 19), an average of it with four digits more does not.
+    let spec = spec_of("avg(x) OVER (ORDER BY o)", SqlType::Numeric(38, 19));
+    let log = Arc::new(RowErrorLog::default());
+    let mut operator = Window::new(spec.clone(), log.sink(1)).unwrap();
+    let mut emitted = Bag::new();
+    let huge = 9_000_000_000_000_000_000;
+    let mut step = |operator: &mut Window, rows: &[Row]| {
+        let columns = spec.input.fields().iter().map(|field| {
+            let column = |pick: fn(&Row) -> Option<i64>| -> ArrayRef { Arc::new(rows.iter().map(pick).collect::<Int64Array>()) };
+            let values = match field.name().as_str() {
+                "k" => column(|row| row.0),
+                "o" => column(|row| row.1),
+                _ => column(|row| row.2),
+            };
+            arrow::compute::cast(&values, field.data_type()).unwrap()
+        });
+        let batch = RecordBatch::try_new(Arc::clone(&spec.input), columns.collect()).unwrap();
+        let mut output = Vec::new();
+        operator.step(1, vec![vec![Changes::new(batch, None)]], &mut output).unwrap();
+        collect(&output, &mut emitted);
+        let mut means: Vec<(i64, String)> = emitted.keys().map(|row| (row[1].parse().unwrap(), row.last().unwrap().clone())).collect();
+        means.sort();
+        means
+    };
+    let errors = || log.snapshot().first().map_or(0, |(_, errors)| errors.count);
+    let mean = |text: &str| format!("{text}.00000000000000000000000");
+    step(&mut operator, &[(None, Some(1), Some(10))]);
+    step(&mut operator, &[(None, Some(2), Some(huge))]);
+    let means = step(&mut operator, &[(None, Some(3), Some(-huge)), (None, Some(4), Some(10))]);
+    assert_eq!(means, [(1, mean("10")), (2, String::new()), (3, means[2].1.clone()), (4, mean("5"))]);
+    assert_eq!(errors(), 1);
+    // All are computed again, and the same one fails.
+    let again = step(&mut operator, &[(None, Some(0), Some(0))]);
+    assert_eq!((again[2].clone(), again[4].clone()), ((2, String::new()), (4, mean("4"))));
+    assert_eq!(errors(), 1);
+    // A failure in front does not hinder what is remembered behind.
+    let many: Vec<Row> = (5..2_000).map(|order| (None, Some(order), Some(1))).collect();
+    step(&mut operator, &many);
+    let rows = operator.groups.rows(0);
+    let second = rows.next_piece(super::Place::default());
+    assert!(matches!(rows.memo(second), Some(Some(states)) if states.iter().all(Result::is_ok)));
 }
