@@ -26,6 +26,9 @@ use crate::types::sql_type_of;
 /// The column with the number of the iteration. The blank keeps it apart from what users call theirs.
 const ITERATION: &str = "iteration number";
 
+/// The same on the other side of a join.
+const OTHER_ITERATION: &str = "iteration number of the other side";
+
 /// A recursive query in the plan of a view, seen as a relation.
 #[derive(Debug)]
 pub(super) struct Recursion {
@@ -208,7 +211,8 @@ impl Numbering<'_> {
             // The order of an iteration's rows means nothing.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => return self.plan(&sort.input),
             LogicalPlan::Distinct(Distinct::All(input)) => Ok(LogicalPlan::Distinct(Distinct::All(self.input(input)?))),
-            LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.is_empty() => return self.grouped(aggregate),
+            // The user's own aggregates have been refused; others give a row for each row that they are made for.
+            LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() => return self.grouped(aggregate),
             LogicalPlan::Window(window) => return self.window(window),
             LogicalPlan::Join(join) => return self.join(join),
             LogicalPlan::Limit(_) | LogicalPlan::Sort(_) | LogicalPlan::Distinct(Distinct::On(_)) => return Err(unsupported("LIMIT")),
@@ -228,7 +232,7 @@ impl Numbering<'_> {
         }
         let input = self.plan(&aggregate.input)?;
         let keys = aggregate.group_expr.iter().cloned().chain([iteration(&input)]).collect();
-        let grouped = Aggregate::try_new(Arc::new(input), keys, Vec::new());
+        let grouped = Aggregate::try_new(Arc::new(input), keys, aggregate.aggr_expr.clone());
         grouped.map(LogicalPlan::Aggregate).map_err(|error| from_datafusion(error, ""))
     }
 
@@ -254,21 +258,34 @@ impl Numbering<'_> {
         window.map(LogicalPlan::Window).map_err(|error| from_datafusion(error, ""))
     }
 
+    /// Where both sides read the working table (a subquery that was made a join does), rows of one iteration meet.
     fn join(&self, join: &Join) -> Result<LogicalPlan> {
         let (input, is_left) = recurring(join, self.name)?;
         let input = self.input(input)?;
-        let (left, right) = if is_left { (input, Arc::clone(&join.right)) } else { (Arc::clone(&join.left), input) };
-        let joined = Join::try_new(
-            left,
-            right,
-            join.on.clone(),
-            join.filter.clone(),
-            join.join_type,
-            join.join_constraint,
-            join.null_equality,
-            join.null_aware,
-        );
+        let mut on = join.on.clone();
+        let (left, right) = if !is_left {
+            (Arc::clone(&join.left), input)
+        } else if reads_work_table(&join.right, self.name) {
+            let (right, other) = self.other_side(&join.right, super::names::hidden(OTHER_ITERATION, input.schema().fields().len()))?;
+            on.push((iteration(&input), other));
+            (input, right)
+        } else {
+            (input, Arc::clone(&join.right))
+        };
+        let joined =
+            Join::try_new(left, right, on, join.filter.clone(), join.join_type, join.join_constraint, join.null_equality, join.null_aware);
         joined.map(LogicalPlan::Join).map_err(|error| from_datafusion(error, ""))
+    }
+}
+
+impl Numbering<'_> {
+    /// The right side of a join whose left side is numbered too: its number has another name.
+    fn other_side(&self, plan: &LogicalPlan, name: String) -> Result<(Arc<LogicalPlan>, Expr)> {
+        let numbered = self.plan(plan)?;
+        let own = plan.schema().columns().into_iter().map(Expr::Column);
+        let all = own.chain([iteration(&numbered).alias(name.clone())]).collect();
+        let renamed = Projection::try_new(all, Arc::new(numbered)).map_err(|error| from_datafusion(error, ""))?;
+        Ok((Arc::new(LogicalPlan::Projection(renamed)), Expr::Column(Column::new_unqualified(name))))
     }
 }
 

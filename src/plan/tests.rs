@@ -353,3 +353,22 @@ fn a_query_runs_over_rows() {
     });
     assert_eq!(rows.column(1).as_primitive::<Int32Type>().values(), &[3, 2]);
 }
+
+#[test]
+fn a_recursion_is_planned_as_a_loop() {
+    let plan = view(
+        "WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT b.price FROM bid b JOIN (SELECT n + 1 AS m FROM r WHERE n < 9) x ON b.auction = x.m) \
+         SELECT n FROM r WHERE n > 2",
+    );
+    let error = plan.unwrap_err();
+    assert_eq!(error.message(), "recursive query \"r\" column 1 has type integer in non-recursive term but type bigint overall");
+    let plan = view(
+        "WITH RECURSIVE r(n) AS (SELECT 1::bigint UNION SELECT b.price FROM bid b JOIN (SELECT n + 1 AS m FROM r WHERE n < 9) x ON b.auction = x.m) \
+         SELECT n FROM r WHERE n > 2",
+    )
+    .unwrap();
+    let shape: Vec<&str> = plan.lines().map(|line| line.trim().split("  ").next().unwrap()).collect();
+    assert_eq!(shape[1], "Recursion r (different rows, at most 1000 iterations)", "{plan}");
+    assert!(plan.lines().nth(1).unwrap().contains("[append-only, key (n), partitioned by (n)]"), "{plan}");
+    assert!(plan.contains("Rows of the iteration before of r (n, iteration number)"), "{plan}");
+}

@@ -11,7 +11,7 @@ use super::data::Table;
 pub(super) fn random(rng: &mut StdRng, tables: &[Table]) -> String {
     let (a, b) = (choose(rng, tables).name.clone(), choose(rng, tables).name.clone());
     let filter = predicate(rng, "");
-    match rng.random_range(0..71) {
+    match rng.random_range(0..76) {
         0 => format!("SELECT id, k + n AS x, upper(s) AS u, d * 2 AS d2, f FROM {a} WHERE {filter}"),
         1 => format!("SELECT CASE WHEN n > 2 THEN 'big' WHEN n IS NULL THEN s ELSE 'small' END AS size, coalesce(d, 0) AS d, b FROM {a}"),
         2 => format!("SELECT * FROM {a} WHERE {filter} AND {}", predicate(rng, "")),
@@ -71,7 +71,41 @@ pub(super) fn random(rng: &mut StdRng, tables: &[Table]) -> String {
         31..=36 => windows(rng, &a, &filter),
         37..51 => join(rng, &a, &b),
         51..61 => aggregates(rng, &a, &filter),
+        61..66 => recursion(rng, &a, &b),
         _ => collections::random(rng, &a, &b, &filter),
+    }
+}
+
+/// Recursions over a graph whose edges are `k → n`, cycles included: UNION ends by itself, UNION ALL by its depth.
+fn recursion(rng: &mut StdRng, a: &str, b: &str) -> String {
+    let (x, y) = (predicate(rng, ""), predicate(rng, "y."));
+    let not = *choose(rng, &["", "NOT "]);
+    let walk = "r JOIN";
+    match rng.random_range(0..10) {
+        0 | 1 => format!(
+            "WITH RECURSIVE r(node) AS (SELECT k::bigint FROM {a} WHERE {x} UNION SELECT y.n::bigint FROM {walk} {b} y ON y.k = r.node AND {y}) SELECT node FROM r"
+        ),
+        2 | 3 => format!(
+            "WITH RECURSIVE r(start, node) AS (SELECT k::bigint, n::bigint FROM {a} UNION SELECT r.start, y.n::bigint FROM {walk} {b} y ON y.k = r.node) SELECT start, count(*) AS c, max(node) AS last FROM r GROUP BY start"
+        ),
+        4 => format!(
+            "WITH RECURSIVE r(node, depth) AS (SELECT k::bigint, 0 FROM {a} WHERE {x} UNION ALL SELECT y.n::bigint, depth + 1 FROM {walk} {b} y ON y.k = r.node WHERE depth < 2) SELECT depth, node, count(*) AS ways FROM r GROUP BY depth, node"
+        ),
+        5 => format!(
+            "WITH RECURSIVE r(node) AS (SELECT k::bigint FROM {a} UNION SELECT y.n::bigint FROM {walk} {b} y ON y.k = r.node WHERE {not}EXISTS (SELECT 1 FROM {a} z WHERE z.k = y.n AND z.b)) SELECT node FROM r"
+        ),
+        6 => format!(
+            "WITH RECURSIVE r(node, s) AS (SELECT k::bigint, s FROM {a} UNION SELECT y.n::bigint, z.s FROM {walk} {b} y ON y.k = r.node LEFT JOIN {a} z ON z.k = y.n AND z.n > 2) SELECT node, count(*) AS c, count(s) AS cs, max(s) AS most FROM r GROUP BY node"
+        ),
+        7 => format!(
+            "WITH RECURSIVE r(node, c, depth) AS (SELECT k::bigint, 1::bigint, 0 FROM {a} WHERE {x} UNION SELECT y.n::bigint, count(*) OVER (PARTITION BY y.n), depth + 1 FROM {walk} {b} y ON y.k = r.node WHERE depth < 3) SELECT node, c, depth FROM r"
+        ),
+        8 => format!(
+            "WITH RECURSIVE r(node, path, depth) AS (SELECT k::bigint, s, 0 FROM {a} WHERE {x} UNION ALL SELECT DISTINCT y.n::bigint, path || '/' || y.s, depth + 1 FROM {walk} {b} y ON y.k = r.node WHERE depth < 3) SELECT node, path, depth, count(*) AS c FROM r GROUP BY node, path, depth"
+        ),
+        _ => format!(
+            "WITH RECURSIVE r(node, high) AS (SELECT n::bigint, n::bigint + 3 FROM {a} WHERE {x} UNION SELECT node + 1, high FROM r WHERE node < high) SELECT x.id, count(r.high) AS c FROM {a} x LEFT JOIN r ON r.node = x.n GROUP BY x.id"
+        ),
     }
 }
 
