@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod arrays;
+mod copies;
 mod data_type;
 mod distinct_on;
 mod dml;

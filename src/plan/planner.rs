@@ -27,6 +27,7 @@ use sqlparser::ast;
 use super::aggregates;
 use super::aggregates::framed::exact_frames;
 use super::arrays;
+use super::copies::with_copies;
 use super::distinct_on::without_distinct_on;
 use super::errors::from_datafusion;
 use super::floats::numeric_to_float;
@@ -150,6 +151,7 @@ impl Planner {
         let (plan, views, reads_system) = planned;
         refuse_merged_columns(&plan)?;
         check_recursions(&plan)?;
+        let plan = with_copies(plan)?;
         let options = self.state.config_options();
         let plan = correlated_to_one_value(plan).and_then(numeric_to_float);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));

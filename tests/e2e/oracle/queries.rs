@@ -128,7 +128,7 @@ fn join(rng: &mut StdRng, a: &str, b: &str) -> String {
         8 => format!("SELECT id, n FROM {a} x WHERE n {not}IN (SELECT n FROM {b} y WHERE {y})"),
         9 => format!("SELECT id, n FROM {a} x WHERE {x} OR n {not}IN (SELECT y.k FROM {b} y WHERE {y})"),
         10 => format!("SELECT id, n FROM {a} x WHERE n {not}IN (SELECT y.n FROM {b} y WHERE y.k = x.k)"),
-        11 => format!("SELECT k, n FROM {a} {} SELECT k, n FROM {b}", choose(rng, &["INTERSECT", "EXCEPT"])),
+        11 => format!("SELECT k, n FROM {a} {} SELECT k, n FROM {b}", choose(rng, &["INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"])),
         12 => format!("SELECT x.id AS l, y.id AS r FROM {a} x {kind} JOIN {b} y ON x.n > y.n + 3"),
         13 => format!("SELECT x.id AS l, y.id AS r FROM {a} x CROSS JOIN {b} y WHERE x.d < y.d AND {x}"),
         14 => format!("SELECT id, d FROM {a} x WHERE d > (SELECT avg(d) FROM {b} y WHERE {y})"),
