@@ -18,6 +18,7 @@ mod lower;
 mod marks;
 mod names;
 mod node;
+mod null_equality;
 mod pack;
 mod parameters;
 mod pg_catalog;

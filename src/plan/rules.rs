@@ -12,12 +12,10 @@ use std::sync::Arc;
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
-use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
 use datafusion::optimizer::eliminate_filter::EliminateFilter;
 use datafusion::optimizer::eliminate_group_by_constant::EliminateGroupByConstant;
 use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
-use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimize_unions::OptimizeUnions;
 use datafusion::optimizer::propagate_empty_relation::PropagateEmptyRelation;
@@ -31,6 +29,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use super::marks::MarksInLists;
+use super::null_equality::{KeysOfJoins, OrderOfJoins, minding_nulls};
 use super::subqueries::{OneValue, SubqueryMeaning};
 use super::table_functions::{SeriesInChunks, UnnestForgetsKeys};
 
@@ -42,7 +41,7 @@ pub(super) fn all() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         if rule.name() == "optimize_projections" {
             rules.push(Arc::new(UnnestForgetsKeys));
         }
-        rules.push(rule);
+        rules.push(minding_nulls(rule));
     }
     rules.push(Arc::new(SeriesInChunks));
     rules
@@ -67,10 +66,10 @@ pub(super) fn maintainable() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(DecorrelateLateralJoin::new()),
-        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(KeysOfJoins),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
-        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(OrderOfJoins),
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
