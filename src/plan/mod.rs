@@ -34,6 +34,7 @@ mod table_functions;
 mod tests;
 mod text;
 mod text_input;
+mod unnest;
 mod values;
 mod with_ties;
 mod zeros;

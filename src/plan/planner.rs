@@ -42,6 +42,7 @@ use super::strict::strict_plan;
 use super::subqueries::correlated_to_one_value;
 use super::table_functions;
 use super::text;
+use super::unnest::unnested;
 use super::values;
 use super::with_ties::without_ties;
 use super::zeros::one_zero;
@@ -153,7 +154,7 @@ impl Planner {
         check_recursions(&plan)?;
         let plan = with_copies(plan)?;
         let options = self.state.config_options();
-        let plan = correlated_to_one_value(plan).and_then(numeric_to_float);
+        let plan = correlated_to_one_value(plan).and_then(unnested).and_then(numeric_to_float);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         let plan = plan.and_then(strict_plan).and_then(exact_frames).map_err(|error| from_datafusion(error, text))?;
         let plan = without_ties(without_distinct_on(plan)?)?;

@@ -146,8 +146,16 @@ fn in_place(expr: Expr, place: Place, schema: &DFSchema) -> DataFusionResult<Exp
     })
 }
 
+/// `IN` over a subquery that reads columns from outside, as a condition of its own: NULL is as good as false.
+pub(super) fn in_as_exists(list: &InSubquery, schema: &DFSchema) -> DataFusionResult<Expr> {
+    let equal = compared(list, schema)?;
+    let found = if list.negated && may_be_null(list, schema)? { Expr::IsNotFalse(Box::new(equal)) } else { equal };
+    let found = exists(&list.subquery, Some(found))?;
+    Ok(if list.negated { Expr::Not(Box::new(found)) } else { found })
+}
+
 /// `IN` in a place where NULL and false differ.
-fn three_valued(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+pub(super) fn three_valued(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
     let Expr::InSubquery(list) = expr else { return Ok(Transformed::no(expr)) };
     let found = exists(&list.subquery, Some(compared(&list, schema)?))?;
     let value = if may_be_null(&list, schema)? {
@@ -232,7 +240,7 @@ fn has_one_row(plan: &LogicalPlan) -> bool {
 }
 
 /// `SELECT one_value(count(*), max(column))` over the subquery: with one row, its value is the greatest.
-fn one_value_of(subquery: &Subquery) -> DataFusionResult<Subquery> {
+pub(super) fn one_value_of(subquery: &Subquery) -> DataFusionResult<Subquery> {
     let name = subquery.subquery.schema().field(0).name().clone();
     let aggregate =
         |function, argument| Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![argument], false, None, vec![], None));

@@ -69,10 +69,39 @@ pub(super) fn random(rng: &mut StdRng, tables: &[Table]) -> String {
         ),
         26..=30 => first_rows(rng, &a, &filter),
         31..=36 => windows(rng, &a, &filter),
-        37..51 => join(rng, &a, &b),
+        37..48 => join(rng, &a, &b),
+        48..51 => correlated(rng, &a, &b),
         51..61 => aggregates(rng, &a, &filter),
         61..66 => recursion(rng, &a, &b),
         _ => collections::random(rng, &a, &b, &filter),
+    }
+}
+
+/// Subqueries that read columns from outside in ways that take more than a join on them.
+fn correlated(rng: &mut StdRng, a: &str, b: &str) -> String {
+    let (x, y) = (predicate(rng, "x."), predicate(rng, "y."));
+    let not = *choose(rng, &["", "NOT "]);
+    let (kind, on) = *choose(rng, &[("CROSS", ""), ("LEFT", "ON true"), ("LEFT", "ON x.id > l.id")]);
+    match rng.random_range(0..7) {
+        0 => format!(
+            "SELECT x.id AS i, l.id AS j, l.n FROM {a} x {kind} JOIN LATERAL (SELECT id, n FROM {b} y WHERE y.k = x.k AND {y} ORDER BY n DESC, id LIMIT 2) l {on}"
+        ),
+        1 => format!(
+            "SELECT x.id AS i, l.id AS j FROM {a} x {kind} JOIN LATERAL (SELECT id FROM {b} y WHERE y.n > x.n ORDER BY n, id LIMIT 1 OFFSET 1) l {on}"
+        ),
+        2 => format!(
+            "SELECT id, (SELECT count(*) FROM {b} y WHERE y.n > x.n) AS c, (SELECT y.s FROM {b} y WHERE y.k = x.k ORDER BY y.n, y.id LIMIT 1) AS s FROM {a} x WHERE {x}"
+        ),
+        3 => format!(
+            "SELECT id FROM {a} x WHERE EXISTS (SELECT 1 FROM {b} y WHERE y.k = x.k AND {not}EXISTS (SELECT 1 FROM {a} z WHERE z.n = y.n AND z.k = x.k AND z.id <> x.id))"
+        ),
+        4 => format!("SELECT id, n {not}IN (SELECT y.n FROM {b} y WHERE y.k = x.k ORDER BY y.n LIMIT 3) AS listed FROM {a} x"),
+        5 => format!(
+            "SELECT x.id AS i, w.n, w.c FROM {a} x, LATERAL (SELECT n, count(*) OVER (PARTITION BY n) AS c FROM {b} y WHERE y.k = x.k) w WHERE {x}"
+        ),
+        _ => format!(
+            "SELECT x.id AS i, c.c, c.total FROM {a} x LEFT JOIN LATERAL (SELECT count(*) AS c, sum(y.n) + x.n AS total FROM {b} y WHERE y.d < x.d) c ON c.c > 1"
+        ),
     }
 }
 

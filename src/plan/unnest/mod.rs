@@ -1,0 +1,424 @@
+//! Subqueries that read columns from outside, in the places and of the shapes for which DataFusion has no join, or a wrong one.
+//!
+//! What DataFusion's rules do right stays theirs (`is_left`): conditions of WHERE that can be moved into the condition of a join. Everything
+//! else is made for all rows from outside at once (`push`) and joined with them:
+//!
+//! ```text
+//! a value          left join; the value is a column
+//! EXISTS, IN       semi or anti join as a condition of its own, mark join elsewhere
+//! LATERAL          inner or left join
+//! ```
+//!
+//! From the outside inwards: a subquery that reads columns from two levels up is a plain one when the one around it is gone.
+
+mod push;
+mod references;
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, JoinType};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Expr, FetchType, Filter, Join, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery, SubqueryAlias, lit};
+use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
+use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
+use datafusion::optimizer::{OptimizerContext, OptimizerRule};
+
+use self::push::{Domain, join};
+use self::references::{free, free_in, lateral, refers, scope, subquery_of};
+use super::names::hidden;
+use super::subqueries::{in_as_exists, one_value_of, three_valued};
+
+/// What a subquery stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// One value.
+    Value,
+    /// Whether there is a row.
+    Exists,
+    /// All rows.
+    Rows,
+}
+
+/// Makes joins of the subqueries that nobody else can.
+pub(super) fn unnested(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let mut unnesting = Unnesting { next: 0 };
+    plan.transform_down_with_subqueries(|mut node| {
+        let mut changed = false;
+        while let Some(next) = unnesting.step(&node)? {
+            (node, changed) = (next, true);
+        }
+        Ok(Transformed::new_transformed(node, changed))
+    })
+    .data()
+}
+
+struct Unnesting {
+    /// Makes names unique.
+    next: usize,
+}
+
+impl Unnesting {
+    /// The same plan with a subquery less, or with one in an easier form; `None` if there is nothing to do.
+    fn step(&mut self, node: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
+        match node {
+            LogicalPlan::Join(join) => match lateral(&join.right) {
+                Some(subquery) => self.lateral(join, subquery),
+                None if join.join_type == JoinType::Inner => condition_above(join),
+                None => Ok(None),
+            },
+            LogicalPlan::Filter(filter) => self.filter(filter),
+            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_) => self.within(node),
+            _ => Ok(None),
+        }
+    }
+
+    fn lateral(&mut self, old: &Join, subquery: &Subquery) -> DataFusionResult<Option<LogicalPlan>> {
+        if !matches!(old.join_type, JoinType::Inner | JoinType::Left) || is_left(&subquery.subquery, Use::Rows) {
+            return Ok(None);
+        }
+        let Some((domain, mut right)) = self.pushed(&subquery.subquery, &old.left)? else { return Ok(None) };
+        if let LogicalPlan::SubqueryAlias(alias) = old.right.as_ref() {
+            right = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(right), alias.alias.clone())?);
+        }
+        let mut on = old.on.clone();
+        on.extend(domain.keys(&old.left, &right)?);
+        let joined = join(old.left.as_ref().clone(), right, on, old.filter.clone(), old.join_type)?;
+        first_columns(joined, &old.schema).map(Some)
+    }
+
+    /// A filter: EXISTS and IN as conditions of their own become joins that only choose rows.
+    fn filter(&mut self, filter: &Filter) -> DataFusionResult<Option<LogicalPlan>> {
+        let mut terms: Vec<Expr> = split_conjunction(&filter.predicate).into_iter().cloned().collect();
+        for at in 0..terms.len() {
+            let replaced = match positive(&terms[at]) {
+                Expr::InSubquery(list) if !is_left(&list.subquery.subquery, Use::Exists) => in_as_exists(&list, filter.input.schema())?,
+                Expr::Exists(exists) if !is_left(&exists.subquery.subquery, Use::Exists) => {
+                    let Some(easier) = easier(&exists) else { return self.chosen(filter, terms, at, &exists) };
+                    easier
+                }
+                _ => continue,
+            };
+            terms[at] = replaced;
+            let predicate = conjunction(terms).unwrap_or_else(|| lit(true));
+            return Filter::try_new(predicate, Arc::clone(&filter.input)).map(|filter| Some(LogicalPlan::Filter(filter)));
+        }
+        self.within(&LogicalPlan::Filter(filter.clone()))
+    }
+
+    /// The rows for which a subquery has a row, or has none, filtered by the other conditions.
+    fn chosen(&mut self, filter: &Filter, mut terms: Vec<Expr>, at: usize, exists: &Exists) -> DataFusionResult<Option<LogicalPlan>> {
+        let Some((domain, right)) = self.pushed(&exists.subquery.subquery, &filter.input)? else { return Ok(None) };
+        terms.remove(at);
+        let kind = if exists.negated { JoinType::LeftAnti } else { JoinType::LeftSemi };
+        let on = domain.keys(&filter.input, &right)?;
+        let joined = join(filter.input.as_ref().clone(), right, on, None, kind)?;
+        match conjunction(terms) {
+            Some(predicate) => Filter::try_new(predicate, Arc::new(joined)).map(|filter| Some(LogicalPlan::Filter(filter))),
+            None => Ok(Some(joined)),
+        }
+    }
+
+    /// A node with subqueries somewhere in its expressions.
+    fn within(&mut self, node: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
+        let [input] = node.inputs()[..] else { return Ok(None) };
+        let wider;
+        let input = match wide_enough(node, input)? {
+            Some(more) => {
+                wider = more;
+                &wider
+            }
+            None => input,
+        };
+        let anywhere = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Filter(_));
+        let Some(found) = first_subquery(node, anywhere) else { return Ok(None) };
+        let (input, value) = match &found {
+            Expr::InSubquery(_) => (input.clone(), three_valued(found.clone(), input.schema())?.data),
+            Expr::Exists(exists) => match easier(exists) {
+                Some(easier) => (input.clone(), easier),
+                None => match self.mark(input, exists)? {
+                    Some(marked) => marked,
+                    None => return Ok(None),
+                },
+            },
+            Expr::ScalarSubquery(subquery) => match self.value(input, subquery)? {
+                Some(valued) => valued,
+                None => return Ok(None),
+            },
+            // ANY and ALL are questions of existence.
+            _ => {
+                return RewriteSetComparison::new()
+                    .rewrite(node.clone(), &OptimizerContext::new())
+                    .map(|plan| plan.transformed.then_some(plan.data));
+            }
+        };
+        let replace = |expr: &Expr| {
+            let replaced = expr.clone().transform_down(|inner| {
+                Ok(if inner == found { Transformed::new(value.clone(), true, TreeNodeRecursion::Jump) } else { Transformed::no(inner) })
+            });
+            replaced.map(|replaced| replaced.data)
+        };
+        let exprs = node.expressions().iter().map(replace).collect::<DataFusionResult<Vec<_>>>()?;
+        rebuilt(node, exprs, input).map(Some)
+    }
+
+    /// `input` with the value of a subquery in a column more.
+    fn value(&mut self, input: &LogicalPlan, subquery: &Subquery) -> DataFusionResult<Option<(LogicalPlan, Expr)>> {
+        let checked;
+        let plan = if has_one_row(&subquery.subquery) {
+            &subquery.subquery
+        } else {
+            checked = one_value_of(subquery)?;
+            &checked.subquery
+        };
+        let Some((domain, right)) = self.pushed(plan, input)? else { return Ok(None) };
+        let name = hidden("subquery", self.next);
+        let mut columns: Vec<Expr> = right.schema().columns().into_iter().map(Expr::Column).collect();
+        columns[0] = columns[0].clone().alias(name.clone());
+        let right = LogicalPlanBuilder::from(right).project(columns)?.build()?;
+        let on = domain.keys(input, &right)?;
+        let joined = join(input.clone(), right, on, None, JoinType::Left)?;
+        Ok(Some((joined, Expr::Column(Column::new_unqualified(name)))))
+    }
+
+    /// `input` with a column more that says whether a subquery has a row.
+    fn mark(&mut self, input: &LogicalPlan, exists: &Exists) -> DataFusionResult<Option<(LogicalPlan, Expr)>> {
+        let Some((domain, right)) = self.pushed(&exists.subquery.subquery, input)? else { return Ok(None) };
+        let alias = hidden("exists", self.next);
+        let right = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(right), alias.as_str())?);
+        let on = domain.keys(input, &right)?;
+        let joined = join(input.clone(), right, on, None, JoinType::LeftMark)?;
+        let mark = Expr::Column(Column::new(Some(alias), "mark"));
+        Ok(Some((joined, if exists.negated { Expr::Not(Box::new(mark)) } else { mark })))
+    }
+
+    /// A subquery for all rows of `rows` at once: its columns, then the outer values. `None` if it reads others, or resists.
+    fn pushed(&mut self, subquery: &LogicalPlan, rows: &LogicalPlan) -> DataFusionResult<Option<(Domain, LogicalPlan)>> {
+        if free(subquery).keys().any(|column| !rows.schema().has_column(column)) {
+            return Ok(None);
+        }
+        self.next += 1;
+        let pushed = |domain: Domain| match domain.push(subquery) {
+            Ok(pushed) => domain.ordered(subquery, pushed).map(|pushed| Some((domain, pushed))),
+            Err(DataFusionError::NotImplemented(_)) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match pushed(Domain::new(subquery, self.next))? {
+            Some(found) => Ok(Some(found)),
+            None => pushed(Domain::new(subquery, self.next).of(rows)?),
+        }
+    }
+}
+
+/// An inner join with the correlated subqueries of its condition in a filter above it.
+fn condition_above(old: &Join) -> DataFusionResult<Option<LogicalPlan>> {
+    let correlated =
+        |expr: &Expr| expr.exists(|inner| Ok(subquery_of(inner).is_some_and(|subquery| refers(&subquery.subquery)))).unwrap_or(false);
+    let terms = old.filter.clone().map(split_conjunction_owned).unwrap_or_default();
+    let (above, within): (Vec<_>, Vec<_>) = terms.into_iter().partition(correlated);
+    let Some(above) = conjunction(above) else { return Ok(None) };
+    let join = LogicalPlan::Join(Join { filter: conjunction(within), ..old.clone() });
+    Filter::try_new(above, Arc::new(join)).map(|filter| Some(LogicalPlan::Filter(filter)))
+}
+
+/// Whether a subquery is left as it is: it reads nothing from outside, or DataFusion's rules make the right join of it.
+fn is_left(plan: &LogicalPlan, wanted: Use) -> bool {
+    if !refers(plan) {
+        return true;
+    }
+    let mut aggregates = 0;
+    let mut odd = reaches_deeper(plan);
+    let _ = plan.apply(|node| {
+        if !refers(node) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        odd |= match node {
+            LogicalPlan::Window(_) | LogicalPlan::Limit(_) => true,
+            LogicalPlan::Distinct(_) => wanted == Use::Value,
+            LogicalPlan::Aggregate(aggregate) => {
+                aggregates += 1;
+                aggregates > 1 || (wanted == Use::Exists && aggregate.group_expr.is_empty())
+            }
+            _ => false,
+        };
+        Ok(TreeNodeRecursion::Continue)
+    });
+    if odd {
+        return false;
+    }
+    let mut pull_up =
+        PullUpCorrelatedExpr::new().with_exists_sub_query(wanted == Use::Exists).with_need_handle_count_bug(wanted != Use::Exists);
+    let pulled = plan.clone().rewrite(&mut pull_up);
+    pulled.is_ok() && pull_up.can_pull_up && (wanted != Use::Rows || pull_up.pull_up_having_expr.is_none())
+}
+
+/// Whether a subquery within `plan` reads columns from outside of `plan`.
+fn reaches_deeper(plan: &LogicalPlan) -> bool {
+    let deeper = plan.exists(|node| {
+        let scope = scope(node);
+        let beyond = |subquery: &Subquery, scope: &DFSchema| free(&subquery.subquery).keys().any(|column| !scope.has_column(column));
+        let mut found = match node {
+            LogicalPlan::Join(join) => lateral(&join.right).is_some_and(|subquery| beyond(subquery, join.left.schema())),
+            _ => false,
+        };
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|inner| Ok(subquery_of(inner).is_some_and(|subquery| beyond(subquery, &scope))))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(found)
+    });
+    deeper.unwrap_or(true)
+}
+
+/// ORDER BY may read, from within a subquery, columns that are not selected: the input with all that there are below the selection.
+fn wide_enough(node: &LogicalPlan, input: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
+    let (LogicalPlan::Sort(sort), LogicalPlan::Projection(selected)) = (node, input) else { return Ok(None) };
+    let wanted = sort.expr.iter().flat_map(|sort| free_in(&sort.expr, &DFSchema::empty()).into_keys());
+    let below = selected.input.schema();
+    let missing = wanted.filter(|column| !input.schema().has_column(column) && below.has_column(column));
+    let mut missing: Vec<Expr> = missing.map(Expr::Column).collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let all = selected.expr.iter().cloned().chain(missing);
+    LogicalPlanBuilder::from(selected.input.as_ref().clone()).project(all)?.build().map(Some)
+}
+
+/// The first subquery in a node's expressions that nobody else makes a join of. `anywhere`: DataFusion takes values from this kind of node.
+fn first_subquery(node: &LogicalPlan, anywhere: bool) -> Option<Expr> {
+    let mut found = None;
+    for expr in node.expressions() {
+        let _ = expr.apply(|inner| {
+            let open = match inner {
+                Expr::ScalarSubquery(subquery) => refers(&subquery.subquery) && !(anywhere && is_left(&subquery.subquery, Use::Value)),
+                Expr::Exists(Exists { subquery, .. })
+                | Expr::InSubquery(InSubquery { subquery, .. })
+                | Expr::SetComparison(SetComparison { subquery, .. }) => !is_left(&subquery.subquery, Use::Exists),
+                _ => false,
+            };
+            if open {
+                found = Some(inner.clone());
+            }
+            Ok(if open { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        });
+        if found.is_some() {
+            break;
+        }
+    }
+    found
+}
+
+/// A term without the NOT in front of it.
+fn positive(term: &Expr) -> Expr {
+    match term {
+        Expr::Not(inner) => match inner.as_ref() {
+            Expr::Exists(exists) => Expr::Exists(Exists { negated: !exists.negated, ..exists.clone() }),
+            Expr::InSubquery(list) => Expr::InSubquery(InSubquery { negated: !list.negated, ..list.clone() }),
+            _ => term.clone(),
+        },
+        other => other.clone(),
+    }
+}
+
+/// An EXISTS whose answer is known, or one without what makes no difference: order, and a LIMIT that leaves a row.
+fn easier(exists: &Exists) -> Option<Expr> {
+    if let Some(found) = certain(&exists.subquery.subquery) {
+        return Some(lit(found != exists.negated));
+    }
+    let plan = without_limit(&exists.subquery.subquery)?;
+    let subquery = Subquery { subquery: Arc::new(plan), ..exists.subquery.clone() };
+    Some(Expr::Exists(Exists { subquery, negated: exists.negated }))
+}
+
+/// Whether a plan has a row, where that does not depend on any.
+fn certain(plan: &LogicalPlan) -> Option<bool> {
+    match plan {
+        LogicalPlan::Projection(projection) => certain(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => certain(&alias.input),
+        LogicalPlan::Sort(sort) => certain(&sort.input),
+        LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => Some(true),
+        LogicalPlan::EmptyRelation(empty) => Some(empty.produce_one_row),
+        _ => None,
+    }
+}
+
+/// The plan without a LIMIT that leaves a row wherever there is one; `None` if there is no such LIMIT at its top.
+fn without_limit(plan: &LogicalPlan) -> Option<LogicalPlan> {
+    match plan {
+        LogicalPlan::Projection(projection) => LogicalPlanBuilder::from(without_limit(&projection.input)?)
+            .project(projection.expr.clone())
+            .and_then(LogicalPlanBuilder::build)
+            .ok(),
+        LogicalPlan::SubqueryAlias(alias) => {
+            SubqueryAlias::try_new(Arc::new(without_limit(&alias.input)?), alias.alias.clone()).map(LogicalPlan::SubqueryAlias).ok()
+        }
+        LogicalPlan::Limit(limit) => match (limit.get_skip_type(), limit.get_fetch_type()) {
+            (Ok(SkipType::Literal(0)), Ok(FetchType::Literal(Some(1..)))) => {
+                let LogicalPlan::Sort(sort) = limit.input.as_ref() else { return Some(limit.input.as_ref().clone()) };
+                Some(sort.input.as_ref().clone())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a plan cannot give a second row for one row from outside.
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_one_row(&alias.input),
+        LogicalPlan::Filter(filter) => has_one_row(&filter.input),
+        LogicalPlan::Sort(sort) => has_one_row(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Limit(limit) => matches!(limit.get_fetch_type(), Ok(FetchType::Literal(Some(0 | 1)))) || has_one_row(&limit.input),
+        LogicalPlan::EmptyRelation(_) => true,
+        _ => false,
+    }
+}
+
+/// A node with other expressions over an input that has the old one's columns and more; its columns are the old ones.
+fn rebuilt(node: &LogicalPlan, exprs: Vec<Expr>, input: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let builder = LogicalPlanBuilder::from(input);
+    let schema = node.schema();
+    match node {
+        LogicalPlan::Projection(_) => {
+            let named = exprs.into_iter().zip(schema.iter()).map(|(expr, (qualifier, field))| match &expr {
+                Expr::Column(column) if column.relation.as_ref() == qualifier && column.name == *field.name() => expr,
+                _ => expr.unalias().alias_qualified(qualifier.cloned(), field.name()),
+            });
+            builder.project(named.collect::<Vec<_>>())?.build()
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let (keys, calls) = exprs.split_at(aggregate.group_expr.len());
+            first_columns(builder.aggregate(keys.to_vec(), calls.to_vec())?.build()?, schema)
+        }
+        LogicalPlan::Sort(sort) => {
+            let order = exprs.into_iter().zip(&sort.expr).map(|(expr, old)| old.with_expr(expr));
+            first_columns(builder.sort(order.collect::<Vec<_>>())?.build()?, schema)
+        }
+        _ => {
+            let predicate = conjunction(exprs).unwrap_or_else(|| lit(true));
+            first_columns(builder.filter(predicate)?.build()?, schema)
+        }
+    }
+}
+
+/// The first columns of a plan, under the names of `schema`.
+fn first_columns(plan: LogicalPlan, schema: &DFSchema) -> DataFusionResult<LogicalPlan> {
+    if plan.schema().fields().len() == schema.fields().len() && plan.schema().columns() == schema.columns() {
+        return Ok(plan);
+    }
+    let named = plan.schema().columns().into_iter().zip(schema.iter()).map(|(column, (qualifier, field))| {
+        if column.relation.as_ref() == qualifier && column.name == *field.name() {
+            Expr::Column(column)
+        } else {
+            Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())
+        }
+    });
+    let named: Vec<Expr> = named.collect();
+    LogicalPlanBuilder::from(plan).project(named)?.build()
+}
