@@ -189,11 +189,15 @@ impl Planner {
             let mut context = planner_context(parameters);
             let statement = ast::Statement::Query(Box::new(named));
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context);
-            plan.and_then(integers::unmark).and_then(table_functions::without_lateral).and_then(table_functions::with_keys).map(|plan| {
-                let (mut views, system) = names.seen();
-                views.extend(called);
-                (plan, views, system)
-            })
+            plan.and_then(integers::unmark)
+                .and_then(arrays::infer)
+                .and_then(table_functions::without_lateral)
+                .and_then(table_functions::with_keys)
+                .map(|plan| {
+                    let (mut views, system) = names.seen();
+                    views.extend(called);
+                    (plan, views, system)
+                })
         };
         match attempt(false) {
             Ok(planned) => Ok(planned),

@@ -4,6 +4,7 @@
 
 mod compare;
 mod contain;
+mod parameters;
 mod planner;
 mod rewrite;
 mod subscript;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+pub(super) use parameters::infer;
 pub(super) use planner::ArrayPlanner;
 pub(super) use rewrite::{rewrite, rewrite_expression};
 pub(super) use text::{maps_as_text, nested_as_text};
