@@ -440,6 +440,7 @@ fn prepare_source(query: &mut ast::Query, table: &Table, targets: &[usize], type
                     }
                     note_parameter(value, &column.sql_type, types);
                     literal[at] |= is_literal(value);
+                    as_float(value, &column.sql_type);
                 }
             }
         }
@@ -463,6 +464,34 @@ fn default_expression(column: &Column) -> Result<ast::Expr> {
     match &column.default {
         Some(sql) => text::expression(sql),
         None => text::expression("NULL"),
+    }
+}
+
+/// A constant for a float column is read as a float, each row's by itself: as numeric it would lose digits, and there is no infinite one.
+fn as_float(value: &mut ast::Expr, sql_type: &SqlType) {
+    let data_type = match sql_type {
+        SqlType::Float4 => ast::DataType::Real,
+        SqlType::Float8 => ast::DataType::DoublePrecision,
+        _ => return,
+    };
+    if let Some(text) = constant_text(value) {
+        let expr = Box::new(ast::Expr::value(ast::Value::SingleQuotedString(text)));
+        *value = ast::Expr::Cast { kind: ast::CastKind::DoubleColon, expr, data_type, array: false, format: None };
+    }
+}
+
+/// What stands there, of a number or a text.
+fn constant_text(value: &ast::Expr) -> Option<String> {
+    match value {
+        ast::Expr::Value(constant) => match &constant.value {
+            ast::Value::Number(text, _) | ast::Value::SingleQuotedString(text) => Some(text.to_string()),
+            _ => None,
+        },
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match expr.as_ref() {
+            ast::Expr::Value(constant) if matches!(constant.value, ast::Value::Number(..)) => Some(format!("-{}", constant_text(expr)?)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

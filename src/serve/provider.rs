@@ -229,7 +229,7 @@ fn probes(index: &IndexOf, filters: &[Expr], schema: &SchemaRef) -> Option<Vec<A
             (values.len() == 1 || index.columns.len() == 1) && values.iter().all(|value| value.data_type() == *wanted)
         };
         let values = bound.iter().filter(|(at, _)| at == column).map(|(_, values)| values).find(usable)?;
-        let mut values: Vec<ScalarValue> = values.iter().map(|value| ScalarValue::clone(value)).collect();
+        let mut values: Vec<ScalarValue> = values.iter().copied().cloned().collect();
         // A value that is listed twice must not find its rows twice.
         let mut seen = HashSet::new();
         values.retain(|value| seen.insert(value.clone()));

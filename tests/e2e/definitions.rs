@@ -74,7 +74,8 @@ async fn definitions() -> Outcome {
         server.checkpoint_every([Some(10), Some(100), None][rng.random_range(0..3)]);
         server.restart(rng.random_range(1..=3)).await?;
         let client = server.connect().await?;
-        check(&client, *acknowledged.borrow()).await.map_err(|failure| server.with_log(format!("round {round}: {failure}")))?;
+        let count = *acknowledged.borrow();
+        check(&client, count).await.map_err(|failure| server.with_log(format!("round {round}: {failure}")))?;
     }
     Ok(())
 }

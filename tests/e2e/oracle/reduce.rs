@@ -11,6 +11,9 @@ use sqlparser::parser::Parser;
 
 use super::data::Change;
 
+/// The cuts that are possible at one node.
+type Ways<T> = Vec<Box<dyn Fn(&mut T)>>;
+
 /// A change with one statement less, or with fewer rows in an INSERT.
 pub(super) fn changes(change: &Change) -> Vec<Change> {
     let mut smaller = Vec::new();
@@ -133,7 +136,7 @@ impl VisitorMut for Cut {
 
 /// Without common tables, without a limit, one side of a set operation, what stands in FROM.
 fn cut_query(query: &mut Query, way: usize) -> bool {
-    let mut ways: Vec<Box<dyn Fn(&mut Query)>> = Vec::new();
+    let mut ways: Ways<Query> = Vec::new();
     if query.with.is_some() {
         ways.push(Box::new(|query| query.with = None));
     }
@@ -165,7 +168,7 @@ fn cut_query(query: &mut Query, way: usize) -> bool {
 
 /// Without a column, a condition, a join.
 fn cut_select(select: &mut Select, way: usize) -> bool {
-    let mut ways: Vec<Box<dyn Fn(&mut Select)>> = Vec::new();
+    let mut ways: Ways<Select> = Vec::new();
     if select.selection.is_some() {
         ways.push(Box::new(|select| select.selection = None));
     }
