@@ -131,7 +131,7 @@ fn in_place(expr: Expr, place: Place, schema: &DFSchema) -> DataFusionResult<Exp
             let nulls = may_be_null(&list, schema)?;
             // What DataFusion's rules do right: IN where NULL is as good as false, and NOT IN as a null-aware anti join.
             if !excludes || (!correlated && (!nulls || (place.whole && !list.expr.column_refs().is_empty()))) {
-                return Ok(Expr::InSubquery(list));
+                return Ok(Expr::InSubquery(InSubquery { subquery: without_distinct(list.subquery), ..list }));
             }
             let equal = compared(&list, schema)?;
             if !correlated {
@@ -195,13 +195,17 @@ fn first_column(subquery: &Subquery) -> Expr {
     Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)))
 }
 
+/// For IN and EXISTS it does not matter whether a row is there twice, and a DISTINCT would stand between the condition and the join that it becomes.
+fn without_distinct(subquery: Subquery) -> Subquery {
+    match subquery.subquery.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(rows)) => Subquery { subquery: Arc::clone(rows), ..subquery },
+        _ => subquery,
+    }
+}
+
 /// Whether the subquery has a row for which `condition` is true.
 fn exists(subquery: &Subquery, condition: Option<Expr>) -> DataFusionResult<Expr> {
-    // Whether a row is there twice does not matter, and a DISTINCT would stand between the condition and the join that it becomes.
-    let rows = match subquery.subquery.as_ref() {
-        LogicalPlan::Distinct(Distinct::All(rows)) => rows,
-        _ => &subquery.subquery,
-    };
+    let rows = without_distinct(subquery.clone()).subquery;
     let plan = LogicalPlanBuilder::from(rows.as_ref().clone());
     let plan = match condition {
         Some(condition) => plan.filter(condition)?.build()?,
