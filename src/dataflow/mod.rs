@@ -11,10 +11,12 @@ mod import;
 pub mod operator;
 mod packet;
 mod pool;
+mod pressure;
 mod progress;
 mod recursion;
 mod render;
 mod row_errors;
+mod sink;
 mod time;
 mod worker;
 

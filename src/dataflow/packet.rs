@@ -12,6 +12,7 @@ use timely::communication::Push;
 use timely::dataflow::channels::pushers::exchange::Distributor;
 use timely::dataflow::channels::{ContainerBytes, Message};
 
+use crate::dataflow::driver::Stage;
 use crate::types::{Changes, hash_rows, worker_of};
 
 /// The name of the column that carries weights between processes; no SQL name has a NUL in it.
@@ -30,6 +31,11 @@ impl Packet {
     pub(crate) fn take(&mut self) -> Option<Changes> {
         self.encoded = OnceLock::new();
         self.changes.take()
+    }
+
+    /// Bytes of the batch's values: the same wherever it is asked.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        self.changes.as_ref().map_or(0, Changes::payload_bytes)
     }
 
     fn ipc(&self) -> &[u8] {
@@ -99,6 +105,8 @@ fn without_weight_column(batch: &RecordBatch) -> Changes {
 pub(crate) struct ByKey {
     /// Positions of the key columns; without any, everything goes to worker 0.
     pub(crate) keys: Vec<usize>,
+    /// The exchange's: what is on its way waits there.
+    pub(crate) stage: Stage,
 }
 
 impl ByKey {
@@ -116,7 +124,12 @@ impl ByKey {
 impl Distributor<Packet> for ByKey {
     fn partition<T: Clone, P: Push<Message<T, Packet>>>(&mut self, packet: &mut Packet, time: &T, pushers: &mut [P]) {
         let Some(changes) = packet.take() else { return };
-        let send = |changes: Changes, pusher: &mut P| Message::push_at(&mut Packet::from(changes), time.clone(), pusher);
+        let Stage { node, progress } = &self.stage;
+        let send = |changes: Changes, pusher: &mut P| {
+            let mut packet = Packet::from(changes);
+            progress.pressure().add(*node, packet.payload_bytes());
+            Message::push_at(&mut packet, time.clone(), pusher);
+        };
         if self.keys.is_empty() {
             send(changes, &mut pushers[0]);
             return;

@@ -1,12 +1,13 @@
 //! How far each dataflow has come, told by the workers and read by everyone else.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use crate::dataflow::operator::StateSize;
 use crate::error::{Error, Kind};
+use crate::dataflow::pressure::Pressure;
 use crate::types::Epoch;
 
 /// Wakes whoever waits for progress: the coordinator. Called by workers after each advance; must not block.
@@ -29,6 +30,8 @@ pub struct DataflowProgress {
     failure: Mutex<Option<Error>>,
     /// Per stateful node (number, name) what each worker holds.
     sizes: Mutex<Vec<(u32, String, StateSize)>>,
+    /// What waits between the operators, once the first worker has built them.
+    pressure: OnceLock<Pressure>,
     wake: Wake,
 }
 
@@ -44,6 +47,7 @@ impl DataflowProgress {
             waiting_bytes: AtomicU64::new(0),
             failure: Mutex::new(None),
             sizes: Mutex::new(Vec::new()),
+            pressure: OnceLock::new(),
             wake,
         }
     }
@@ -92,6 +96,16 @@ impl DataflowProgress {
     /// Bytes of changes that wait until what was there before has been read.
     pub fn waiting_bytes(&self) -> u64 {
         self.waiting_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Says how many nodes the plan has.
+    pub(crate) fn expect_nodes(&self, nodes: usize) {
+        self.pressure.get_or_init(|| Pressure::new(nodes));
+    }
+
+    /// What waits between the operators.
+    pub(crate) fn pressure(&self) -> &Pressure {
+        self.pressure.get().expect("a dataflow's size is known before its operators are built")
     }
 
     pub(crate) fn add_waiting(&self, bytes: usize) {

@@ -106,9 +106,9 @@ impl<'scope> Renderer<'scope, Epoch> {
     fn without_iterations(&mut self, working: Flow<'scope>, node: &Node) -> Flow<'scope> {
         let projection = node.schema.fields().iter().enumerate().map(|(index, field)| crate::plan::column(field.name(), index));
         let map = Map::new(None, projection.collect(), Arc::clone(&node.schema), self.dataflow.errors.clone());
-        let rows = self.stateless_over(working, "without iterations", map);
+        let rows = self.stateless_over(working, node.id, "without iterations", map);
         let net: Rc<RefCell<dyn Operator>> = Rc::new(RefCell::new(Net::new(Arc::clone(&node.schema))));
-        crate::dataflow::driver::stateful(vec![rows], "net", net, None, Arc::clone(&self.dataflow.progress))
+        crate::dataflow::driver::stateful(vec![rows], "net", net, None, self.stage(node.id))
     }
 }
 

@@ -11,7 +11,7 @@ use timely::dataflow::operators::core::Concatenate;
 use timely::dataflow::operators::generic::operator::source;
 
 use crate::dataflow::command::Dataflow;
-use crate::dataflow::driver::{Flow, SharedOperator, exchange, stateful, stateless};
+use crate::dataflow::driver::{Flow, SharedOperator, Stage, exchange, stateful, stateless};
 use crate::dataflow::import::{Handle, Import};
 use crate::dataflow::operator::aggregate::Aggregate;
 use crate::dataflow::operator::aggregate::combine::Combine;
@@ -42,6 +42,8 @@ pub(crate) struct Rendered<'scope> {
 
 /// Builds the operators of a dataflow in `scope`.
 pub(crate) fn render<'scope>(scope: Scope<'scope, Epoch>, dataflow: &Arc<Dataflow>, worker: usize, workers: usize) -> Rendered<'scope> {
+    // Inputs have lower numbers than what reads them.
+    dataflow.progress.expect_nodes(dataflow.plan.root.id as usize + 1);
     let mut renderer = Renderer {
         scope,
         dataflow: Arc::clone(dataflow),
@@ -106,20 +108,20 @@ impl<'scope, T: Place> Renderer<'scope, T> {
             }
             NodeKind::Map { input, predicate, projection } => {
                 let map = Map::new(predicate.clone(), projection.clone(), Arc::clone(&node.schema), self.dataflow.errors.clone());
-                self.stateless(input, "map", map)
+                self.stateless(input, node.id, "map", map)
             }
             NodeKind::Hop { input, time, slide_us, size_us } => {
-                self.stateless(input, "hop", Hop::new(*time, *slide_us, *size_us, Arc::clone(&node.schema)))
+                self.stateless(input, node.id, "hop", Hop::new(*time, *slide_us, *size_us, Arc::clone(&node.schema)))
             }
             NodeKind::Expand { input, keys, sets } => {
-                self.stateless(input, "expand", Expand::new(keys.clone(), sets.clone(), Arc::clone(&node.schema)))
+                self.stateless(input, node.id, "expand", Expand::new(keys.clone(), sets.clone(), Arc::clone(&node.schema)))
             }
-            NodeKind::Unnest { input, .. } => self.stateless(input, "unnest", unnest(node, &self.dataflow.errors)),
+            NodeKind::Unnest { input, .. } => self.stateless(input, node.id, "unnest", unnest(node, &self.dataflow.errors)),
             NodeKind::Exchange { input, keys } => {
                 let flow = self.node(input);
-                if self.workers == 1 { flow } else { exchange(flow, keys.clone()) }
+                if self.workers == 1 { flow } else { exchange(flow, keys.clone(), self.stage(node.id)) }
             }
-            NodeKind::Combine { input, .. } => self.stateless(input, "combine", combine(node)),
+            NodeKind::Combine { input, .. } => self.stateless(input, node.id, "combine", combine(node)),
             NodeKind::Aggregate { input, keys, aggregates, combined } => {
                 let (schema, output, owner) = (Arc::clone(&input.schema), Arc::clone(&node.schema), self.worker == 0);
                 let append_only = input.properties.append_only;
@@ -166,14 +168,24 @@ impl<'scope, T: Place> Renderer<'scope, T> {
         }
     }
 
-    fn stateless(&mut self, input: &Node, name: &str, operator: Result<impl Stateless + 'static>) -> Flow<'scope, T> {
-        let flow = self.node(input);
-        self.stateless_over(flow, name, operator)
+    pub(super) fn stage(&self, node: u32) -> Stage {
+        Stage { node, progress: Arc::clone(&self.dataflow.progress) }
     }
 
-    pub(super) fn stateless_over(&self, flow: Flow<'scope, T>, name: &str, operator: Result<impl Stateless + 'static>) -> Flow<'scope, T> {
+    fn stateless(&mut self, input: &Node, node: u32, name: &str, operator: Result<impl Stateless + 'static>) -> Flow<'scope, T> {
+        let flow = self.node(input);
+        self.stateless_over(flow, node, name, operator)
+    }
+
+    pub(super) fn stateless_over(
+        &self,
+        flow: Flow<'scope, T>,
+        node: u32,
+        name: &str,
+        operator: Result<impl Stateless + 'static>,
+    ) -> Flow<'scope, T> {
         match operator {
-            Ok(operator) => stateless(flow, name, Box::new(operator), Arc::clone(&self.dataflow.progress)),
+            Ok(operator) => stateless(flow, name, Box::new(operator), self.stage(node)),
             Err(error) => self.failed(flow, &error),
         }
     }
@@ -201,7 +213,7 @@ impl<'scope, T: Place> Renderer<'scope, T> {
         self.restore(id, &mut operator);
         let operator: SharedOperator = Rc::new(RefCell::new(operator));
         self.operators.push((id, name, Rc::clone(&operator)));
-        stateful(flows, name, operator, initially, Arc::clone(&self.dataflow.progress))
+        stateful(flows, name, operator, initially, self.stage(node))
     }
 
     /// Gives an operator its state back: the entries of the buckets that this worker owns.

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::Operator as _;
 use timely::worker::Worker as Timely;
 
 use crate::dataflow::command::{Command, Dataflow, Tick, WorkerCheckpoint};
-use crate::dataflow::driver::{Flow, SharedOperator, guard};
+use crate::dataflow::driver::{SharedOperator, guard};
 use crate::dataflow::import::Import;
 use crate::dataflow::render::{Rendered, render};
+use crate::dataflow::sink::{Finished, sink};
 use crate::state::StateChanges;
-use crate::types::{Changes, Epoch, ObjectId, OperatorId};
+use crate::types::{Epoch, ObjectId, OperatorId};
 
 /// Batches of what was there before that a hydrating input reads before others get a turn.
 const HYDRATION_BATCHES: usize = 4;
@@ -57,8 +56,8 @@ struct Running {
     index: usize,
     imports: Vec<Import>,
     operators: Vec<(OperatorId, &'static str, SharedOperator)>,
-    /// What the sink finished and nobody has taken yet.
-    finished: Rc<RefCell<Vec<(Epoch, Changes)>>>,
+    /// What the sink has written and nobody has taken yet.
+    finished: Finished,
     /// The first epoch that the sink has not finished here.
     frontier: Rc<Cell<Epoch>>,
     /// The frontier as last handed on.
@@ -182,19 +181,20 @@ impl Worker {
         waiting
     }
 
-    /// Hands what views finished to the dataflows that read them, and tells frontiers. Returns whether anything moved.
+    /// Hands what views have written to the dataflows that read them, large epochs in parts before they close, and tells frontiers. Returns whether anything moved.
     fn hand_on(&mut self) -> bool {
         let mut moved = false;
         let views: Vec<ObjectId> = self.dataflows.keys().copied().collect();
         for view in views {
             let running = self.dataflows.get_mut(&view).expect("listed above");
             let frontier = running.frontier.get();
-            if frontier == running.told {
+            let finished = std::mem::take(&mut *running.finished.borrow_mut());
+            let advanced = frontier != running.told;
+            if !advanced && finished.is_empty() {
                 continue;
             }
             moved = true;
             running.told = frontier;
-            let finished = std::mem::take(&mut *running.finished.borrow_mut());
             let progress = Arc::clone(&running.spec.progress);
             for reader in self.readers.get(&view).map_or(&[][..], Vec::as_slice) {
                 let Some(reader) = self.dataflows.get_mut(reader) else { continue };
@@ -205,7 +205,9 @@ impl Worker {
                     import.close(frontier);
                 }
             }
-            progress.advance(self.index, frontier);
+            if advanced {
+                progress.advance(self.index, frontier);
+            }
         }
         moved
     }
@@ -231,31 +233,4 @@ impl Worker {
             running.spec.progress.report_sizes(self.index, &sizes);
         }
     }
-}
-
-/// The end of every dataflow: when an epoch closes, writes its changes to this worker's shard and keeps them for those that read the view.
-fn sink(output: Flow<'_>, spec: &Arc<Dataflow>, worker: usize, finished: Rc<RefCell<Vec<(Epoch, Changes)>>>, told: Rc<Cell<Epoch>>) {
-    let mut pending: BTreeMap<Epoch, Vec<Changes>> = BTreeMap::new();
-    let spec = Arc::clone(spec);
-    output.sink(Pipeline, "materialize", move |(input, frontier)| {
-        input.for_each(|capability, packet| {
-            if let Some(changes) = packet.take() {
-                pending.entry(*capability.time()).or_default().push(changes);
-            }
-        });
-        let open = frontier.frontier().first().copied().unwrap_or(Epoch::MAX);
-        while let Some(entry) = pending.first_entry().filter(|entry| *entry.key() < open) {
-            let (epoch, batches) = entry.remove_entry();
-            guard(&spec.progress, || {
-                let changes = Changes::concat(&spec.plan.root.schema, &batches);
-                spec.progress.count_out(changes.len());
-                if let Some(relation) = &spec.target {
-                    relation.apply(worker, epoch, &changes)?;
-                    finished.borrow_mut().push((epoch, changes));
-                }
-                Ok(())
-            });
-        }
-        told.set(open);
-    });
 }

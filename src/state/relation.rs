@@ -131,8 +131,17 @@ impl Relation {
     /// stored `n` times. Within a call retractions and insertions may stand in any order. A retraction without a row is an internal error, after
     /// which the shard is not to be used.
     pub fn apply(&self, shard: usize, epoch: Epoch, changes: &Changes) -> Result<()> {
+        match self.apply_part(shard, epoch, changes)? {
+            None => Ok(()),
+            Some(_) => Err(Error::internal("a retracted row is not in the relation")),
+        }
+    }
+
+    /// As `apply`, for an epoch whose changes come in parts of which none need be right by itself: gives back the retractions whose rows are
+    /// not there (yet). A row that one part inserts and a later one retracts takes room until the next compaction.
+    pub fn apply_part(&self, shard: usize, epoch: Epoch, changes: &Changes) -> Result<Option<Changes>> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         self.accepts(changes)?;
         let columns = changes.rows().columns();
@@ -146,13 +155,20 @@ impl Relation {
         };
         let mut shard = self.shards[shard].write();
         shard.enter(epoch)?;
+        let (mut missing, mut missed) = (Vec::new(), Vec::new());
         for (row, count) in &net.retract {
-            shard.retract(epoch, columns, *row as usize, hashes[*row as usize], *count)?;
+            let left = shard.retract(epoch, columns, *row as usize, hashes[*row as usize], *count);
+            if left > 0 {
+                missing.push(*row);
+                missed.push(-i64::try_from(left).expect("it came as a weight"));
+            }
         }
         match (gathered, net.insert) {
-            (Some((columns, hashes)), Some(rows)) => shard.insert(epoch, &columns, rows.len(), &hashes),
-            _ => shard.insert(epoch, columns, changes.len(), &hashes),
+            (Some((columns, hashes)), Some(rows)) => shard.insert(epoch, &columns, rows.len(), &hashes)?,
+            _ => shard.insert(epoch, columns, changes.len(), &hashes)?,
         }
+        let missing = (!missing.is_empty()).then(|| changes.take(&missing.into()).into_parts().0);
+        Ok(missing.map(|rows| Changes::new(rows, Some(missed.into()))))
     }
 
     /// Whether the changes are of a kind that can be applied: of the relation's columns, and without retractions if it is append-only.

@@ -217,20 +217,18 @@ impl Shard {
         Ok(())
     }
 
-    /// Ends one live row equal to row `row` of `columns`, `count` times. `hash` is that of its index columns.
-    pub(super) fn retract(&mut self, epoch: Epoch, columns: &[ArrayRef], row: usize, hash: u64, count: u64) -> Result<()> {
-        for _ in 0..count {
+    /// Ends one live row equal to row `row` of `columns`, `count` times; gives how often there was none. `hash` is that of its index columns.
+    pub(super) fn retract(&mut self, epoch: Epoch, columns: &[ArrayRef], row: usize, hash: u64, count: u64) -> u64 {
+        for done in 0..count {
             let found = if self.keyed { self.find_version(columns, row, hash) } else { self.pop(columns, row, hash) };
-            let Some(found) = found else {
-                return Err(Error::internal("a retracted row is not in the relation"));
-            };
+            let Some(found) = found else { return count - done };
             self.pages.end(found, epoch);
             self.live -= 1;
             if self.keyed {
                 self.ended.push_back(Ended { epoch, row: found, hash: hash as u32 });
             }
         }
-        Ok(())
+        0
     }
 
     /// Adds rows; `hashes` are those of their index columns (none needed without an index).

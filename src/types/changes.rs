@@ -138,6 +138,33 @@ impl Changes {
         self.weights.clone().unwrap_or_else(|| Int64Array::from(vec![1; self.len()]))
     }
 
+    /// Bytes of the values themselves, as near as can be told without looking at them: of a slice only its own.
+    pub fn payload_bytes(&self) -> usize {
+        let column = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
+        self.rows.columns().iter().map(column).sum::<usize>() + self.weights.as_ref().map_or(0, |weights| weights.len() * size_of::<i64>())
+    }
+
+    /// The same changes in batches of at most `rows` rows and about `bytes` bytes, in their order: small ones together, large ones as they are.
+    pub fn regroup(schema: &SchemaRef, batches: Vec<Changes>, rows: usize, bytes: usize) -> Vec<Changes> {
+        let mut groups = Vec::new();
+        let mut group: Vec<Changes> = Vec::new();
+        let (mut group_rows, mut group_bytes) = (0, 0);
+        for batch in batches.into_iter().filter(|batch| !batch.is_empty()) {
+            let size = batch.payload_bytes();
+            if !group.is_empty() && (group_rows + batch.len() > rows || group_bytes + size > bytes) {
+                groups.push(Changes::concat(schema, &std::mem::take(&mut group)));
+                (group_rows, group_bytes) = (0, 0);
+            }
+            group_rows += batch.len();
+            group_bytes += size;
+            group.push(batch);
+        }
+        if !group.is_empty() {
+            groups.push(Changes::concat(schema, &group));
+        }
+        groups
+    }
+
     /// Bytes that the arrays hold in memory.
     pub fn memory_size(&self) -> usize {
         self.rows.get_array_memory_size() + self.weights.as_ref().map_or(0, Array::get_array_memory_size)

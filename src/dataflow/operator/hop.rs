@@ -1,7 +1,7 @@
 //! Gives every row once for each time window it falls into.
 //!
 //! In: any changes, with a column of times in microseconds. Out: the same weights; all columns, then `window_start` and `window_end`.
-//! Holds: nothing. Windows start at multiples of the slide, counted from the Unix epoch: as `date_bin` with that origin.
+//! Holds: of a batch how far it has been given out, since a row may be in thousands of windows. Windows start at multiples of the slide, counted from the Unix epoch: as `date_bin` with that origin.
 //!
 //! ```text
 //! size 10, slide 5:      [-5 ........ 5)
@@ -16,13 +16,11 @@ use arrow::buffer::ScalarBuffer;
 use arrow::compute::is_not_null;
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 
-use super::Stateless;
 use super::output::OutputSchema;
+use super::rows::{PART_BYTES, PART_ROWS};
+use super::{Stateless, Work};
 use crate::error::{Error, Kind, Result};
 use crate::types::Changes;
-
-/// Rows per output batch: a row may be in thousands of windows, and the output must not grow with that.
-const BATCH_ROWS: usize = 16_384;
 
 /// HOP, and TUMBLE if the slide is the size.
 pub struct Hop {
@@ -30,6 +28,18 @@ pub struct Hop {
     slide_us: i64,
     size_us: i64,
     output: OutputSchema,
+    given: Option<Given>,
+}
+
+/// A batch that is being given out.
+struct Given {
+    changes: Changes,
+    times: ScalarBuffer<i64>,
+    /// The next row, and the start of its next window.
+    row: usize,
+    start: i64,
+    /// Rows that go out at once.
+    batch_rows: usize,
 }
 
 impl Hop {
@@ -38,7 +48,7 @@ impl Hop {
         if slide_us <= 0 || size_us <= 0 {
             return Err(Error::new(Kind::InvalidParameter, "the slide and the size of a window must be positive"));
         }
-        Ok(Hop { time, slide_us, size_us, output: OutputSchema::new(output) })
+        Ok(Hop { time, slide_us, size_us, output: OutputSchema::new(output), given: None })
     }
 
     /// One window per row: no row is copied.
@@ -49,26 +59,35 @@ impl Hop {
         Ok(())
     }
 
-    fn hop(&self, changes: &Changes, output: &mut Vec<Changes>) -> Result<()> {
+    /// Begins to give out a batch.
+    fn hop(&mut self, changes: Changes) -> Result<()> {
         let times = micros(changes.column(self.time))?;
+        let row_bytes = changes.payload_bytes() / changes.len();
+        let batch_rows = PART_ROWS.min(PART_BYTES / row_bytes.max(1)).max(1);
+        let start = self.last_start(times[0]);
+        self.given = Some(Given { changes, times, row: 0, start, batch_rows });
+        Ok(())
+    }
+
+    /// The next rows of the batch that is being given out; none at its end.
+    fn next_rows(&self, given: &mut Given) -> (Vec<u32>, Vec<i64>) {
         let (mut rows, mut starts) = (Vec::new(), Vec::new());
-        for (row, time) in times.iter().enumerate() {
-            let mut start = self.last_start(*time);
-            while time.saturating_sub(start) < self.size_us {
-                rows.push(row as u32);
-                starts.push(start);
-                if rows.len() == BATCH_ROWS {
-                    let taken = changes.take(&UInt32Array::from(std::mem::take(&mut rows)));
-                    output.push(self.windowed(taken, std::mem::take(&mut starts))?);
+        while given.row < given.times.len() && rows.len() < given.batch_rows {
+            let time = given.times[given.row];
+            let inside = time.saturating_sub(given.start) < self.size_us;
+            if inside {
+                rows.push(given.row as u32);
+                starts.push(given.start);
+            }
+            match given.start.checked_sub(self.slide_us).filter(|_| inside) {
+                Some(earlier) => given.start = earlier,
+                None => {
+                    given.row += 1;
+                    given.start = given.times.get(given.row).map_or(0, |time| self.last_start(*time));
                 }
-                let Some(earlier) = start.checked_sub(self.slide_us) else { break };
-                start = earlier;
             }
         }
-        if !rows.is_empty() {
-            output.push(self.windowed(changes.take(&UInt32Array::from(rows)), starts)?);
-        }
-        Ok(())
+        (rows, starts)
     }
 
     /// The greatest multiple of the slide that is not after `time`.
@@ -96,7 +115,20 @@ impl Stateless for Hop {
         if timed.is_empty() {
             return Ok(());
         }
-        if self.slide_us == self.size_us { self.tumble(timed, output) } else { self.hop(&timed, output) }
+        if self.slide_us == self.size_us { self.tumble(timed, output) } else { self.hop(timed) }
+    }
+
+    fn resume(&mut self, output: &mut Vec<Changes>) -> Result<Work> {
+        let Some(mut given) = self.given.take() else { return Ok(Work::Done) };
+        let (rows, starts) = self.next_rows(&mut given);
+        if !rows.is_empty() {
+            output.push(self.windowed(given.changes.take(&UInt32Array::from(rows)), starts)?);
+        }
+        if given.row == given.times.len() {
+            return Ok(Work::Done);
+        }
+        self.given = Some(given);
+        Ok(Work::Left)
     }
 }
 
@@ -118,8 +150,8 @@ fn timestamps(values: Vec<i64>, column_type: &DataType) -> ArrayRef {
 
 #[cfg(test)]
 mod tests {
-    use super::Hop;
-    use crate::dataflow::operator::Stateless;
+    use super::{Hop, PART_ROWS};
+    use crate::dataflow::operator::{Stateless, Work};
     use crate::types::Changes;
     use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
@@ -136,7 +168,10 @@ mod tests {
             vec![("id", Arc::new(ids)), ("t", Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")))];
         let mut output = Vec::new();
         let changes = Changes::new(RecordBatch::try_from_iter(columns).unwrap(), Some(weights));
-        Hop::new(1, slide_us, size_us, Arc::new(schema)).unwrap().apply(changes, &mut output).unwrap();
+        let mut hop = Hop::new(1, slide_us, size_us, Arc::new(schema)).unwrap();
+        hop.apply(changes, &mut output).unwrap();
+        while hop.resume(&mut output).unwrap() == Work::Left {}
+        assert!(output.iter().all(|batch| !batch.is_empty() && batch.len() <= PART_ROWS));
         let mut found = Vec::new();
         for batch in &output {
             for row in 0..batch.len() {
@@ -167,6 +202,6 @@ mod tests {
 
     #[test]
     fn many_windows_come_in_several_batches() {
-        assert_eq!(windows(vec![Some(0)], 1, 40_000).len(), 40_000);
+        assert_eq!(windows(vec![Some(0), Some(5)], 1, 40_000).len(), 80_000);
     }
 }

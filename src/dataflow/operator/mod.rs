@@ -1,7 +1,8 @@
 //! The operators, one file each: synchronous values that know nothing of timely, threads or disks.
 //!
 //! A stateless operator is a function from `Changes` to `Changes` and runs as they arrive. A stateful one runs when its epoch closes:
-//! at that moment all inputs of the epoch are known. The shared driver does the plumbing; tests drive operators without timely.
+//! at that moment all inputs of the epoch are known. An operator that may make many rows out of few makes them in pieces, and one that needs
+//! not see an epoch as a whole takes large ones in parts (docs/decisions/0005). The shared driver does the plumbing; tests drive operators without timely.
 
 pub mod aggregate;
 pub mod expand;
@@ -21,10 +22,24 @@ use crate::error::Result;
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, Epoch};
 
+/// Whether there is more to do with what was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Everything has come out.
+    Done,
+    /// `resume` goes on.
+    Left,
+}
+
 /// A function from changes to changes, without memory.
 pub trait Stateless {
-    /// What comes out for `changes`; pushes any number of batches (not empty ones) to `output`.
+    /// What comes out for `changes`; pushes any number of batches (not empty ones) to `output`. May leave rows for `resume`.
     fn apply(&mut self, changes: Changes, output: &mut Vec<Changes>) -> Result<()>;
+
+    /// Goes on with what was taken, for a batch of output or a few milliseconds. Called until it is done, before the next `apply`.
+    fn resume(&mut self, _output: &mut Vec<Changes>) -> Result<Work> {
+        Ok(Work::Done)
+    }
 }
 
 /// A function from all changes of an epoch to changes, with a memory that can be checkpointed.
@@ -32,7 +47,25 @@ pub trait Operator {
     /// Takes everything that arrived in `epoch`, one list per input in the order of the plan node's inputs, and pushes what changes in
     /// the output. Called in increasing epochs, and only for epochs with input (and once, first of all, for an operator that has output without).
     /// Within a loop it is called once for each iteration of an epoch that has input.
+    /// May leave work for `resume`; takes the last part of an epoch of which it took others.
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()>;
+
+    /// Goes on with what was taken, for a batch of output or a few milliseconds. Called until it is done, before anything else is taken.
+    fn resume(&mut self, _output: &mut Vec<Changes>) -> Result<Work> {
+        Ok(Work::Done)
+    }
+
+    /// Whether a large epoch may be handed over in parts as it arrives, so that it needs not be stashed: the order in which changes arrive
+    /// must not matter, nor that a retraction may come in an earlier part than what it retracts.
+    fn takes_parts(&self) -> bool {
+        false
+    }
+
+    /// Takes some of what arrives in `epoch`; `step` will take the rest. As it is, each part is an epoch of its own: right where inputs
+    /// only grow. May leave work for `resume`.
+    fn take_part(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+        self.step(epoch, inputs, output)
+    }
 
     /// Hands over what changed in the state since the last call, by key. The state layer knows nothing of the bytes.
     /// After an error the operator is not used any more.

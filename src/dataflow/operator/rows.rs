@@ -22,6 +22,13 @@ use crate::types::{decode_rows, rows_equal};
 const CHUNK_ROWS: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 14;
 
+/// Rows that are read back at once at the most: columns of so many stay in the second-level cache.
+pub const PART_ROWS: usize = 16_384;
+
+/// Bytes that are read back at once, about. Above it a batch gains nothing from being larger, and no column comes near the 2 GiB that Arrow's
+/// offsets can count.
+pub const PART_BYTES: usize = 8 << 20;
+
 /// The first chunk of a small state starts this small: there may be thousands of views with a few rows each.
 const FIRST_CAPACITY: usize = 64;
 
@@ -29,13 +36,19 @@ const FIRST_CAPACITY: usize = 64;
 pub struct RowStore {
     columns: Vec<Box<dyn ColumnStore>>,
     rows: usize,
+    /// Bytes of a row in the columns whose values all have one length.
+    fixed_bytes: usize,
+    /// The positions of the others.
+    variable: Vec<usize>,
 }
 
 impl RowStore {
     /// No rows yet. Fails for a type that cannot be held.
     pub fn new(schema: &Schema) -> Result<Self> {
         let columns = schema.fields().iter().map(|field| column_store(field.data_type())).collect::<Result<Vec<_>>>()?;
-        Ok(RowStore { columns, rows: 0 })
+        let fixed_bytes = columns.iter().filter_map(|column| column.width()).sum();
+        let variable = (0..columns.len()).filter(|column| columns[*column].width().is_none()).collect();
+        Ok(RowStore { columns, rows: 0, fixed_bytes, variable })
     }
 
     /// How many rows were appended.
@@ -48,11 +61,39 @@ impl RowStore {
         self.rows == 0
     }
 
+    /// The number of the next row. Fails unless `count` more rows can be numbered: the last number of all stands for no row.
+    pub fn next_number(&self, count: usize) -> Result<u32> {
+        match u32::try_from(self.rows + count) {
+            Ok(end) if end < u32::MAX => Ok(self.rows as u32),
+            _ => Err(Error::new(Kind::LimitExceeded, "an operator holds more than 4294967294 rows on one worker")),
+        }
+    }
+
+    /// Bytes of a row as it is read back, about.
+    pub fn row_bytes(&self, row: u32) -> usize {
+        self.fixed_bytes + self.variable.iter().map(|column| self.columns[*column].value_bytes(row)).sum::<usize>()
+    }
+
+    /// Cuts a list of things, of which each has a row, into parts that can be read back at once: `PART_ROWS` and about `PART_BYTES` at the most.
+    pub fn parts<'a, T>(&self, items: &'a [T], row: impl Fn(&T) -> u32) -> Vec<&'a [T]> {
+        let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+        for (at, item) in items.iter().enumerate() {
+            let more = self.row_bytes(row(item));
+            if at > start && (at - start == PART_ROWS || bytes + more > PART_BYTES) {
+                parts.push(&items[start..at]);
+                (start, bytes) = (at, 0);
+            }
+            bytes += more;
+        }
+        if start < items.len() {
+            parts.push(&items[start..]);
+        }
+        parts
+    }
+
     /// Copies these rows of `columns`, which get the next numbers.
     pub fn append(&mut self, columns: &[ArrayRef], rows: &[u32]) -> Result<()> {
-        if self.rows + rows.len() >= u32::MAX as usize {
-            return Err(Error::new(Kind::LimitExceeded, "an operator holds more than 4294967294 rows on one worker"));
-        }
+        self.next_number(rows.len())?;
         for (store, values) in self.columns.iter_mut().zip(columns) {
             store.append(values, rows)?;
         }
@@ -86,6 +127,10 @@ trait ColumnStore {
     fn append(&mut self, values: &ArrayRef, rows: &[u32]) -> Result<()>;
     fn gather(&self, rows: &[u32]) -> Result<ArrayRef>;
     fn equal(&self, row: u32, values: &ArrayRef, other: usize) -> bool;
+    /// Bytes of every value, if all have as many.
+    fn width(&self) -> Option<usize>;
+    /// Bytes of one value, where they differ.
+    fn value_bytes(&self, row: u32) -> usize;
     fn bytes(&self) -> usize;
 }
 
@@ -234,6 +279,14 @@ impl<T: ArrowPrimitiveType> ColumnStore for Fixed<T> {
         self.data_type.is_floating() && self.gather(&[row]).is_ok_and(|held| rows_equal(&[held], 0, std::slice::from_ref(values), other))
     }
 
+    fn width(&self) -> Option<usize> {
+        Some(size_of::<T::Native>())
+    }
+
+    fn value_bytes(&self, _row: u32) -> usize {
+        0
+    }
+
     fn bytes(&self) -> usize {
         let values: usize = self.chunks.iter().map(Vec::capacity).sum();
         values * size_of::<T::Native>() + self.validity.bytes()
@@ -336,6 +389,14 @@ impl<T: ByteArrayType<Offset = i32>> ColumnStore for Bytes<T> {
         }
     }
 
+    fn width(&self) -> Option<usize> {
+        None
+    }
+
+    fn value_bytes(&self, row: u32) -> usize {
+        self.value(row).len()
+    }
+
     fn bytes(&self) -> usize {
         let chunks: usize = self.chunks.iter().map(|chunk| chunk.ends.capacity() * size_of::<u32>() + chunk.data.capacity()).sum();
         chunks + self.validity.bytes()
@@ -374,6 +435,14 @@ impl ColumnStore for Booleans {
         }
     }
 
+    fn width(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn value_bytes(&self, _row: u32) -> usize {
+        0
+    }
+
     fn bytes(&self) -> usize {
         self.values.capacity() / 8 + self.validity.bytes()
     }
@@ -393,6 +462,14 @@ impl ColumnStore for Nulls {
 
     fn equal(&self, _row: u32, _values: &ArrayRef, _other: usize) -> bool {
         true
+    }
+
+    fn width(&self) -> Option<usize> {
+        Some(0)
+    }
+
+    fn value_bytes(&self, _row: u32) -> usize {
+        0
     }
 
     fn bytes(&self) -> usize {
@@ -431,6 +508,14 @@ impl ColumnStore for Encoded {
         self.gather(&[row]).is_ok_and(|held| rows_equal(&[held], 0, std::slice::from_ref(values), other))
     }
 
+    fn width(&self) -> Option<usize> {
+        None
+    }
+
+    fn value_bytes(&self, row: u32) -> usize {
+        self.bytes.value_bytes(row)
+    }
+
     fn bytes(&self) -> usize {
         self.bytes.bytes()
     }
@@ -438,7 +523,7 @@ impl ColumnStore for Encoded {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_ROWS, RowStore};
+    use super::{CHUNK_ROWS, PART_BYTES, RowStore};
     use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray};
     use arrow::datatypes::{Field, Int32Type, Schema};
     use std::sync::Arc;
@@ -479,6 +564,32 @@ mod tests {
         assert!(store.equal(rows as u32 - 1, &columns, rows - 1));
         assert!(!store.equal(3, &columns, 4));
         assert!(store.bytes() < rows * 80, "most of the second chunk is room to grow");
+    }
+
+    #[test]
+    fn a_few_long_texts_are_a_batch_of_their_own() {
+        let texts: Vec<ArrayRef> = vec![Arc::new(StringArray::from_iter_values((0..100).map(|row| "x".repeat(1 + 300_000 * (row % 2)))))];
+        let mut store = store(&texts);
+        let all: Vec<u32> = (0..100).collect();
+        store.append(&texts, &all).unwrap();
+        let parts = store.parts(&all, |row| *row);
+        assert_eq!(parts.concat(), all);
+        assert!(parts.len() > 1);
+        for part in parts {
+            assert!(part.iter().map(|row| store.row_bytes(*row)).sum::<usize>() <= PART_BYTES);
+        }
+    }
+
+    #[test]
+    fn the_last_number_is_not_given_out() {
+        let mut store = store(&[]);
+        let many = vec![0; 1 << 24];
+        for _ in 0..255 {
+            store.append(&[], &many).unwrap();
+        }
+        store.append(&[], &many[..(1 << 24) - 2]).unwrap();
+        assert_eq!(store.next_number(0).unwrap(), u32::MAX - 1);
+        assert!(store.append(&[], &[0]).is_err());
     }
 
     #[test]

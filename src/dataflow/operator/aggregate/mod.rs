@@ -86,6 +86,16 @@ pub struct Aggregate {
     rows_at: Option<usize>,
     /// Where failures of general aggregates are told.
     errors: Option<RowErrorSink>,
+    /// What the open epoch has done so far.
+    open: Open,
+}
+
+/// An epoch of which some changes have been taken.
+#[derive(Default)]
+struct Open {
+    touched: Touched,
+    /// The results of `touched.existing` before the epoch, in pieces: how many slots, and their columns.
+    old: Vec<(usize, Vec<ArrayRef>)>,
 }
 
 /// The one group of an aggregate without keys.
@@ -154,6 +164,7 @@ impl Aggregate {
             groups,
             rows_at: None,
             errors: None,
+            open: Open::default(),
         })
     }
 
@@ -218,6 +229,30 @@ impl Aggregate {
         groups.dirty.grow(end);
         groups.stored.grow(end);
         self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.grow(end));
+    }
+
+    /// Takes changes of the open epoch into the groups, and notes what those were before.
+    fn gather(&mut self, inputs: Vec<Vec<Changes>>) -> Result<()> {
+        let Open { mut touched, mut old } = take(&mut self.open);
+        if self.global.as_ref().is_some_and(|global| global.owner && !global.emitted) {
+            self.grow();
+            self.touch(0, &mut touched);
+        }
+        let known = touched.existing.len();
+        let mut batches = Vec::new();
+        for changes in inputs.into_iter().flatten().filter(|changes| !changes.is_empty()) {
+            let slots = self.locate(&changes, &mut touched)?;
+            batches.push((changes, slots));
+        }
+        let existing = &touched.existing[known..];
+        if !existing.is_empty() {
+            old.push((existing.len(), self.evaluate(existing, None)?));
+        }
+        for (changes, slots) in batches {
+            self.update(&changes, &slots)?;
+        }
+        self.open = Open { touched, old };
+        Ok(())
     }
 
     /// Takes a batch into the groups.
@@ -368,26 +403,18 @@ impl Aggregate {
 impl Operator for Aggregate {
     /// After an error the state is undefined: the view has failed.
     fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
-        let mut touched = Touched::default();
-        if self.global.as_ref().is_some_and(|global| global.owner && !global.emitted) {
-            self.grow();
-            self.touch(0, &mut touched);
-        }
-        let mut batches = Vec::new();
-        for changes in inputs.into_iter().flatten().filter(|changes| !changes.is_empty()) {
-            let slots = self.locate(&changes, &mut touched)?;
-            batches.push((changes, slots));
-        }
-        let old = self.evaluate(&touched.existing, None)?;
-        for (changes, slots) in batches {
-            self.update(&changes, &slots)?;
-        }
+        self.gather(inputs)?;
+        let Open { touched, old } = take(&mut self.open);
         self.check(&touched)?;
         self.settle(&touched)?;
-        for start in (0..touched.existing.len()).step_by(GROUPS_PER_BATCH) {
-            let slots = &touched.existing[start..touched.existing.len().min(start + GROUPS_PER_BATCH)];
-            let old: Vec<ArrayRef> = old.iter().map(|column| column.slice(start, slots.len())).collect();
-            self.emit_existing(slots, &old, output)?;
+        let mut existing = &touched.existing[..];
+        for (count, old) in old {
+            let (these, others) = existing.split_at(count);
+            for (batch, slots) in these.chunks(GROUPS_PER_BATCH).enumerate() {
+                let old: Vec<ArrayRef> = old.iter().map(|column| column.slice(batch * GROUPS_PER_BATCH, slots.len())).collect();
+                self.emit_existing(slots, &old, output)?;
+            }
+            existing = others;
         }
         for slots in touched.fresh.chunks(GROUPS_PER_BATCH) {
             self.emit_fresh(slots, output)?;
@@ -397,6 +424,15 @@ impl Operator for Aggregate {
         }
         self.retire(touched);
         Ok(())
+    }
+
+    /// Sums do not depend on the order of what is summed, and what a group was before the epoch is known from when it is first touched.
+    fn takes_parts(&self) -> bool {
+        true
+    }
+
+    fn take_part(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, _output: &mut Vec<Changes>) -> Result<()> {
+        self.gather(inputs)
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {

@@ -281,7 +281,12 @@ impl Subject {
                 combined
             }
         };
-        self.operator.step(1, vec![changes], &mut output).unwrap();
+        // As with a large epoch: some of it is taken before the rest is there.
+        let mut parts = changes.into_iter();
+        while parts.len() > 2 {
+            self.operator.take_part(1, vec![parts.by_ref().take(2).collect()], &mut output).unwrap();
+        }
+        self.operator.step(1, vec![parts.collect()], &mut output).unwrap();
         let (mut retracted, mut inserted) = (BTreeSet::new(), BTreeSet::new());
         for changes in &output {
             assert!(!changes.is_empty());

@@ -18,7 +18,8 @@ use arrow::buffer::NullBuffer;
 
 use super::Join;
 use super::partners::Touch;
-use super::side::{PAIRS_MAX, Side};
+use super::side::Side;
+use super::work::Task;
 use crate::error::Result;
 use crate::plan::JoinKind;
 use crate::types::Changes;
@@ -36,7 +37,7 @@ pub(super) struct NullRule {
 
 /// Which left rows of a NOT IN can come out.
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Verdict {
+pub(super) enum Verdict {
     /// Any: there is no right row.
     #[default]
     Every,
@@ -110,21 +111,28 @@ impl Join {
         Ok(())
     }
 
-    /// The end of an epoch: what changed in the rows that come out by themselves.
-    pub(super) fn settle(&mut self, output: &mut Vec<Changes>) -> Result<()> {
+    /// The end of an epoch: what it touched comes out next.
+    pub(super) fn settle(&mut self) {
         let verdicts = self.null_rule.as_mut().map(NullRule::turn);
         for side in 0..2 {
             let Some(partners) = &mut self.partners[side] else { continue };
             if verdicts.is_some_and(|[before, now]| before != now) {
                 partners.touch_all();
             }
-            for part in partners.settle().chunks(PAIRS_MAX) {
-                let difference = self.difference(side, part, verdicts)?;
-                if !difference.rows.is_empty() {
-                    let columns = self.sides[side].rows.gather_all(&difference.rows)?;
-                    output.push(self.by_itself(side, columns, difference.marks, difference.weights.into())?);
-                }
-            }
+            let touched = partners.settle();
+            touched.iter().filter(|touch| touch.partners != 0).for_each(|touch| self.sides[side].touch(touch.row));
+            let parts = self.sides[side].rows.parts(&touched, |touch| touch.row);
+            self.tasks.extend(parts.into_iter().map(|part| Task::Show(side, part.to_vec(), verdicts)));
+        }
+        self.tasks.push_back(Task::Compact);
+    }
+
+    /// What changed in rows that come out by themselves.
+    pub(super) fn show(&self, side: usize, touched: &[Touch], verdicts: Option<[Verdict; 2]>, output: &mut Vec<Changes>) -> Result<()> {
+        let difference = self.difference(side, touched, verdicts)?;
+        if !difference.rows.is_empty() {
+            let columns = self.sides[side].rows.gather_all(&difference.rows)?;
+            output.push(self.by_itself(side, columns, difference.marks, difference.weights.into())?);
         }
         Ok(())
     }

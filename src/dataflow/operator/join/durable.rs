@@ -1,21 +1,26 @@
 //! The rows of one side as entries of a checkpoint, and back.
 //!
 //! ```text
-//! a side that can lose rows     key: side, row bytes            value: weight (zigzag varint)
-//! an append-only side           key: side | 2, number (8 bytes) value: row bytes
+//! a side that can lose rows     key: side, row bytes            value: weight, partners
+//! an append-only side           key: side | 2, number (8 bytes) value: partners, row bytes
 //! ```
+//!
+//! Weight and partners are zigzag varints; partners are there on sides that count them.
 //!
 //! Row bytes are Arrow's row format over all columns. Append-only rows need no identity, so they get numbers: those are unique within a
 //! bucket, since a worker counts on from the highest number among the entries of its buckets. The bucket is that of the key's hash, or of
 //! no key at all where the inputs were not moved by their keys but are all on one worker (NOT IN).
 
 use std::collections::HashSet;
+use std::mem::take;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
-use super::side::{PAIRS_MAX, SAVED, Side};
+use super::partners::Partners;
+use super::side::{SAVED, Side};
+use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS};
 use crate::error::{Error, Result};
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, bucket, decode_rows};
@@ -38,18 +43,33 @@ impl Place {
     }
 }
 
-/// Hands over what changed on `side`.
-pub(super) fn checkpoint(side: &mut Side, place: Place, changes: &mut StateChanges) -> Result<()> {
-    if side.ledger.is_some() { checkpoint_weighted(side, place, changes) } else { checkpoint_numbered(side, place, changes) }
+/// Hands over what changed on `side`, and of the partners of its rows.
+pub(super) fn checkpoint(side: &mut Side, partners: Option<&Partners>, place: Place, changes: &mut StateChanges) -> Result<()> {
+    match side.ledger.is_some() {
+        true => checkpoint_weighted(side, partners, place, changes),
+        false => checkpoint_numbered(side, partners, place, changes),
+    }
 }
 
-fn checkpoint_numbered(side: &mut Side, place: Place, changes: &mut StateChanges) -> Result<()> {
-    let rows: Vec<u32> = (side.unsaved as u32..side.rows.len() as u32).collect();
-    for part in rows.chunks(PAIRS_MAX) {
-        for (row, value) in part.iter().zip(encode(side, part)?) {
+fn checkpoint_numbered(side: &mut Side, partners: Option<&Partners>, place: Place, changes: &mut StateChanges) -> Result<()> {
+    let mut rows: Vec<u32> = side.recounted.drain().collect();
+    rows.sort_unstable();
+    rows.extend(side.unsaved as u32..side.rows.len() as u32);
+    for part in side.rows.parts(&rows, |row| *row) {
+        for (row, bytes) in part.iter().zip(encode(side, part)?) {
+            let number = if (*row as usize) < side.unsaved {
+                side.numbers[*row as usize]
+            } else {
+                side.sequence += 1;
+                if partners.is_some() {
+                    side.numbers.push(side.sequence - 1);
+                }
+                side.sequence - 1
+            };
             let mut key = vec![place.tag | NUMBERED];
-            key.extend_from_slice(&side.sequence.to_be_bytes());
-            side.sequence += 1;
+            key.extend_from_slice(&number.to_be_bytes());
+            let mut value = partners.map_or_else(Vec::new, |partners| varint(partners.count(*row)));
+            value.extend_from_slice(&bytes);
             changes.puts.push(StateEntry { bucket: place.bucket(side.links[*row as usize].hash()), key, value });
         }
     }
@@ -57,7 +77,7 @@ fn checkpoint_numbered(side: &mut Side, place: Place, changes: &mut StateChanges
     Ok(())
 }
 
-fn checkpoint_weighted(side: &mut Side, place: Place, changes: &mut StateChanges) -> Result<()> {
+fn checkpoint_weighted(side: &mut Side, partners: Option<&Partners>, place: Place, changes: &mut StateChanges) -> Result<()> {
     let Some(ledger) = &mut side.ledger else { return Ok(()) };
     let mut dirty = ledger.settle();
     // A row that came and went between two checkpoints was never written, so there is nothing to delete.
@@ -68,7 +88,7 @@ fn checkpoint_weighted(side: &mut Side, place: Place, changes: &mut StateChanges
         concerns
     });
     let (mut puts, mut deletes) = (Vec::new(), Vec::new());
-    for part in dirty.chunks(PAIRS_MAX) {
+    for part in side.rows.parts(&dirty, |row| *row) {
         let encoded = encode(side, part)?;
         let Some(ledger) = &side.ledger else { return Ok(()) };
         for (row, bytes) in part.iter().zip(encoded) {
@@ -77,7 +97,11 @@ fn checkpoint_weighted(side: &mut Side, place: Place, changes: &mut StateChanges
             let bucket = place.bucket(side.links[*row as usize].hash());
             match ledger.weights[*row as usize] {
                 0 => deletes.push((bucket, key)),
-                weight => puts.push(StateEntry { bucket, key, value: varint(weight) }),
+                weight => {
+                    let mut value = varint(weight);
+                    value.extend(partners.into_iter().flat_map(|partners| varint(partners.count(*row))));
+                    puts.push(StateEntry { bucket, key, value });
+                }
             }
         }
     }
@@ -95,46 +119,68 @@ fn checkpoint_weighted(side: &mut Side, place: Place, changes: &mut StateChanges
 pub(super) struct Restore {
     converter: Option<RowConverter>,
     rows: Vec<Vec<u8>>,
+    bytes: usize,
     weights: Vec<i64>,
+    partners: Vec<i64>,
+    /// Of an append-only side.
+    numbers: Vec<u64>,
 }
 
 impl Restore {
     pub(super) fn new(side: &Side) -> Result<Self> {
-        Ok(Restore { converter: converter(side)?, rows: Vec::new(), weights: Vec::new() })
+        let converter = converter(side)?;
+        Ok(Restore { converter, rows: Vec::new(), bytes: 0, weights: Vec::new(), partners: Vec::new(), numbers: Vec::new() })
     }
 
     /// Takes one entry of `side`, whose key started with `tag` and goes on with `key`.
-    pub(super) fn push(&mut self, side: &mut Side, tag: u8, key: &[u8], value: Vec<u8>) -> Result<()> {
-        match (&side.ledger, tag & NUMBERED != 0) {
+    pub(super) fn push(&mut self, side: &mut Side, partners: &mut Option<Partners>, tag: u8, key: &[u8], mut value: &[u8]) -> Result<()> {
+        let weight = if side.ledger.is_some() { read_varint(&mut value).ok_or_else(damaged)? } else { 1 };
+        if partners.is_some() {
+            self.partners.push(read_varint(&mut value).ok_or_else(damaged)?);
+        }
+        let row = match (&side.ledger, tag & NUMBERED != 0) {
             (None, true) => {
                 let number = key.try_into().map(u64::from_be_bytes).map_err(|_| damaged())?;
                 side.sequence = side.sequence.max(number + 1);
-                self.rows.push(value);
-                self.weights.push(1);
+                self.numbers.push(number);
+                value
             }
             (Some(_), false) => {
-                self.rows.push(key.to_vec());
-                self.weights.push(read_varint(&value).ok_or_else(damaged)?);
+                self.weights.push(weight);
+                key
             }
             _ => return Err(Error::internal("the stored state of a join is that of another plan")),
-        }
-        if self.rows.len() == PAIRS_MAX { self.flush(side) } else { Ok(()) }
+        };
+        self.rows.push(row.to_vec());
+        self.bytes += row.len();
+        if self.rows.len() == PART_ROWS || self.bytes >= PART_BYTES { self.flush(side, partners) } else { Ok(()) }
     }
 
     /// Inserts what was collected; the rows count as saved.
-    pub(super) fn flush(&mut self, side: &mut Side) -> Result<()> {
+    pub(super) fn flush(&mut self, side: &mut Side, partners: &mut Option<Partners>) -> Result<()> {
         let columns: Vec<ArrayRef> = match &self.converter {
             Some(converter) => decode_rows(converter, self.rows.iter().map(Vec::as_slice))?,
             None => Vec::new(),
         };
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
+        let count = self.rows.len();
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
         let rows = RecordBatch::try_new_with_options(nullable(side), columns, &options)?;
-        let weights = side.ledger.is_some().then(|| Int64Array::from(std::mem::take(&mut self.weights)));
+        let weights = side.ledger.is_some().then(|| Int64Array::from(take(&mut self.weights)));
         self.rows.clear();
-        self.weights.clear();
+        self.bytes = 0;
+        let before = side.rows.len();
         if let Some(arrived) = side.admit(Changes::new(rows, weights))? {
             side.insert(&arrived, None)?;
         }
+        if let Some(partners) = partners {
+            // A row that was left out would shift all that follow.
+            if side.rows.len() - before != count {
+                return Err(damaged());
+            }
+            self.partners.drain(..).for_each(|count| partners.restore(count));
+            side.numbers.append(&mut self.numbers);
+        }
+        self.numbers.clear();
         side.unsaved = side.rows.len();
         if let Some(ledger) = &mut side.ledger {
             for row in ledger.dirty.drain(..) {
@@ -182,11 +228,12 @@ fn varint(value: i64) -> Vec<u8> {
     bytes
 }
 
-fn read_varint(bytes: &[u8]) -> Option<i64> {
-    if bytes.is_empty() || bytes.len() > 10 {
-        return None;
-    }
-    let raw = bytes.iter().rev().fold(0_u64, |value, byte| (value << 7) | u64::from(byte & 0x7F));
+/// Takes a varint off the front of `bytes`.
+fn read_varint(bytes: &mut &[u8]) -> Option<i64> {
+    let length = 1 + bytes.iter().take(10).position(|byte| byte & 0x80 == 0)?;
+    let (mine, rest) = bytes.split_at(length);
+    *bytes = rest;
+    let raw = mine.iter().rev().fold(0_u64, |value, byte| (value << 7) | u64::from(byte & 0x7F));
     Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
 }
 
@@ -197,7 +244,7 @@ mod tests {
     #[test]
     fn weights_survive() {
         for weight in [0, 1, -1, 63, 64, -65, 1_000_000, i64::MAX, i64::MIN] {
-            assert_eq!(read_varint(&varint(weight)), Some(weight));
+            assert_eq!(read_varint(&mut &varint(weight)[..]), Some(weight));
         }
         assert_eq!(varint(1).len(), 1);
     }

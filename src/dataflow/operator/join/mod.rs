@@ -12,7 +12,7 @@
 //! ΔL ⋈ R  +  (L + ΔL) ⋈ ΔR   =   ΔL ⋈ R  +  L ⋈ ΔR  +  ΔL ⋈ ΔR
 //! ```
 //!
-//! On the way, what matches is counted for the rows of both sides; at the end of the epoch those come out, or go, for which "has a partner"
+//! So it is for any order of batches, and a large epoch is taken in parts. Pairs come out a bounded batch at a time (`work`). On the way, what matches is counted for the rows of both sides; at the end of the epoch those come out, or go, for which "has a partner"
 //! changed (`alone`). Semi, anti and mark joins do the same without pairs (`witness`).
 
 mod alone;
@@ -23,16 +23,20 @@ mod side;
 #[cfg(test)]
 mod tests;
 mod witness;
+mod work;
+
+use std::collections::VecDeque;
 
 use arrow::datatypes::SchemaRef;
 
 use self::alone::NullRule;
 use self::durable::Place;
-use self::pairing::{Candidates, Matcher, Probe};
+use self::pairing::Matcher;
 use self::partners::Partners;
-use self::side::{PAIRS_MAX, Side};
+use self::side::Side;
+use self::work::{Probing, Task};
 use super::output::OutputSchema;
-use super::{Operator, StateSize};
+use super::{Operator, StateSize, Work};
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Result};
 use crate::plan::{JoinKind, Scalar};
@@ -76,6 +80,9 @@ pub struct Join {
     output: OutputSchema,
     /// Nothing is ever retracted, so that what comes out has no weights.
     append_only: bool,
+    /// What is still to be done, in this order, after what is being done.
+    tasks: VecDeque<Task>,
+    probing: Option<Probing>,
 }
 
 impl Join {
@@ -110,82 +117,20 @@ impl Join {
             null_rule: (kind == JoinKind::NotIn).then(NullRule::default),
             output: OutputSchema::new(output),
             append_only: kind.only_grows() && spec.left_append_only && spec.right_append_only,
+            tasks: VecDeque::new(),
+            probing: None,
         })
     }
 
-    /// Takes one batch of one side: what it gives with the other side, then into the state.
-    fn advance(&mut self, side: usize, changes: Changes, output: &mut Vec<Changes>) -> Result<()> {
-        let counting = self.partners[side].is_some();
-        if counting && let Some(unmatchable) = self.sides[side].unmatchable(&changes) {
-            self.pass(side, unmatchable, output)?;
-        }
-        let Some(arrived) = self.sides[side].admit(changes)? else {
+    /// After a restart: what NOT IN must know of the right side.
+    fn recall_nulls(&mut self) -> Result<()> {
+        if self.null_rule.is_none() {
             return Ok(());
-        };
-        let mut counts = vec![0_i64; if counting { arrived.hashes.len() } else { 0 }];
-        let mut probe = Probe::new(&self.sides, side, &arrived);
-        while let Some(found) = probe.next(&mut self.sides, &self.matcher)? {
-            self.count(side, &found, &mut counts);
-            self.emit(found, output)?;
         }
-        let Some(partners) = &mut self.partners[side] else {
-            return self.sides[side].insert(&arrived, None);
-        };
-        let mut numbers = Vec::with_capacity(arrived.hashes.len());
-        self.sides[side].insert(&arrived, Some(&mut numbers))?;
-        for (row, number) in numbers.into_iter().enumerate() {
-            partners.weigh(number, arrived.weight(row), counts[row]);
-        }
-        Ok(())
-    }
-
-    /// Counts the partners that rows which arrived on `side` found, and those that found them.
-    fn count(&mut self, side: usize, found: &Candidates<'_>, counts: &mut [i64]) {
-        if !counts.is_empty() {
-            for (pair, row) in found.held.iter().enumerate() {
-                counts[found.arrived_row(pair)] += self.sides[1 - side].weight(*row);
-            }
-        }
-        if let Some(partners) = &mut self.partners[1 - side] {
-            for (pair, row) in found.held.iter().enumerate() {
-                partners.gain(*row, found.arrived_weight(pair));
-            }
-        }
-    }
-
-    fn emit(&self, mut found: Candidates<'_>, output: &mut Vec<Changes>) -> Result<()> {
-        let columns = self.matcher.read_all(&self.sides, &mut found)?;
-        let weights = (!self.append_only).then(|| found.weights(&self.sides));
-        output.push(self.output.changes(columns, found.held.len(), weights)?);
-        Ok(())
-    }
-
-    /// After a restart: the partners of every row, by probing once more.
-    fn recount(&mut self) -> Result<()> {
-        for side in 0..2 {
-            if self.partners[side].is_none() {
-                continue;
-            }
-            let rows: Vec<u32> = (0..self.sides[side].rows.len() as u32).collect();
-            let mut counts = vec![0_i64; rows.len()];
-            for (part, counts) in rows.chunks(PAIRS_MAX).zip(counts.chunks_mut(PAIRS_MAX)) {
-                let arrived = self.sides[side].again(part, None)?;
-                let mut probe = Probe::again(&self.sides, side, &arrived);
-                while let Some(found) = probe.next(&mut self.sides, &self.matcher)? {
-                    for (pair, row) in found.held.iter().enumerate() {
-                        let weight = self.sides[1 - side].weight(*row);
-                        counts[found.arrived_row(pair)] += if self.kind.gives_pairs() { weight } else { i64::from(weight > 0) };
-                    }
-                }
-            }
-            self.partners[side] = Some(Partners::restored(counts));
-        }
-        if self.null_rule.is_some() {
-            let rows: Vec<u32> = (0..self.sides[1].rows.len() as u32).filter(|row| self.sides[1].weight(*row) > 0).collect();
-            for part in rows.chunks(PAIRS_MAX) {
-                let witnesses = self.sides[1].again(part, None)?;
-                self.note_nulls(&witnesses);
-            }
+        let rows: Vec<u32> = (0..self.sides[1].rows.len() as u32).filter(|row| self.sides[1].weight(*row) > 0).collect();
+        for part in self.sides[1].rows.parts(&rows, |row| *row) {
+            let witnesses = self.sides[1].again(part, None)?;
+            self.note_nulls(&witnesses);
         }
         self.null_rule.iter_mut().for_each(NullRule::restored);
         Ok(())
@@ -197,24 +142,31 @@ impl Join {
 }
 
 impl Operator for Join {
-    fn step(&mut self, _epoch: Epoch, mut inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
-        if self.kind.gives_pairs() {
-            for (side, changes) in inputs.into_iter().enumerate() {
-                for batch in changes {
-                    self.advance(side, batch, output)?;
-                }
-            }
-        } else {
+    fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+        self.take_part(epoch, inputs, output)?;
+        self.tasks.push_back(Task::Settle);
+        Ok(())
+    }
+
+    fn resume(&mut self, output: &mut Vec<Changes>) -> Result<Work> {
+        self.work(output)
+    }
+
+    /// Pairs are bilinear: every change meets all that came before it, in whatever order. Whether a row has a partner is decided when the
+    /// epoch ends.
+    fn takes_parts(&self) -> bool {
+        true
+    }
+
+    fn take_part(&mut self, _epoch: Epoch, mut inputs: Vec<Vec<Changes>>, _output: &mut Vec<Changes>) -> Result<()> {
+        if !self.kind.gives_pairs() {
             let right = inputs.pop().unwrap_or_default();
-            self.advance_witnessed(inputs.pop().unwrap_or_default(), right, output)?;
+            let turned = self.take_witnesses(right)?;
+            let parts = self.sides[1].rows.parts(&turned, |(row, _)| *row);
+            self.tasks.extend(parts.into_iter().map(|part| Task::Tell(part.to_vec())));
         }
-        self.settle(output)?;
-        for (side, partners) in self.sides.iter_mut().zip(&mut self.partners) {
-            if let Some(kept) = side.compact()?
-                && let Some(partners) = partners
-            {
-                partners.renumber(&kept);
-            }
+        for (side, changes) in inputs.into_iter().enumerate() {
+            self.tasks.extend(changes.into_iter().map(|changes| Task::Take(side, changes)));
         }
         Ok(())
     }
@@ -222,7 +174,7 @@ impl Operator for Join {
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
         for side in 0..2 {
             let place = self.place(side);
-            durable::checkpoint(&mut self.sides[side], place, changes)?;
+            durable::checkpoint(&mut self.sides[side], self.partners[side].as_ref(), place, changes)?;
         }
         Ok(())
     }
@@ -236,10 +188,12 @@ impl Operator for Join {
                 return Err(Error::internal("an entry of a join's stored state has no key"));
             };
             let side = usize::from(tag & 1);
-            restores[side].push(&mut self.sides[side], *tag, key, entry.value)?;
+            restores[side].push(&mut self.sides[side], &mut self.partners[side], *tag, key, &entry.value)?;
         }
-        restores.iter_mut().zip(&mut self.sides).try_for_each(|(restore, side)| restore.flush(side))?;
-        self.recount()
+        for (side, restore) in restores.iter_mut().enumerate() {
+            restore.flush(&mut self.sides[side], &mut self.partners[side])?;
+        }
+        self.recall_nulls()
     }
 
     fn size(&self) -> StateSize {

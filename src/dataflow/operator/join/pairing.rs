@@ -1,6 +1,6 @@
 //! Which of the rows with one hash belong together: pairs are found, their keys compared, the condition checked, a bounded batch at a time.
 //!
-//! Up to 16 Ki pairs at a time: find their row numbers, read only the columns that decide, drop the pairs that do not match. Whoever asked
+//! Up to 16 Ki pairs or 8 MiB at a time: find their row numbers, read only the columns that decide, drop the pairs that do not match. Whoever asked
 //! reads the other columns of the rest, if there is need for them.
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -33,21 +33,19 @@ struct Condition {
 }
 
 /// Rows that arrived on one side, on their way along the chains of the other.
-pub(super) struct Probe<'a> {
+pub(super) struct Probe {
     side: usize,
-    arrived: &'a Arrived,
+    arrived: Arrived,
     heads: Vec<u32>,
     cursor: Cursor,
     pairs: Pairs,
     done: bool,
-    /// These rows were probed before: what fails on them has been reported.
-    again: bool,
 }
 
 /// Pairs of rows that arrived with rows that are held.
 pub(super) struct Candidates<'a> {
     /// Which side's rows arrived: 0 is left.
-    side: usize,
+    pub(super) side: usize,
     arrived: &'a Arrived,
     /// Of the batch that arrived; `None` if it is all of its rows, once each.
     arrived_rows: Option<UInt32Array>,
@@ -80,7 +78,7 @@ impl Matcher {
     }
 
     /// Drops the pairs that do not match.
-    fn select(&self, sides: &[Side; 2], candidates: &mut Candidates<'_>, again: bool) -> Result<()> {
+    fn select(&self, sides: &[Side; 2], candidates: &mut Candidates<'_>) -> Result<()> {
         if !self.compared.is_empty() {
             let mask = self.keys_equal(sides, candidates)?;
             candidates.keep(&mask)?;
@@ -93,7 +91,7 @@ impl Matcher {
         let options = RecordBatchOptions::new().with_row_count(Some(candidates.held.len()));
         let rows = RecordBatch::try_new_with_options(condition.schema.clone(), columns, &options)?;
         // Errors are reported where the weight is positive.
-        let weights = if again { Int64Array::from(vec![-1; rows.num_rows()]) } else { candidates.weights(sides) };
+        let weights = candidates.weights(sides);
         let mask = condition.evaluator.mask(&rows, Some(&weights))?;
         candidates.keep(&mask)
     }
@@ -151,34 +149,40 @@ impl Condition {
     }
 }
 
-impl<'a> Probe<'a> {
+impl Probe {
     /// Rows that arrived on `side`.
-    pub(super) fn new(sides: &[Side; 2], side: usize, arrived: &'a Arrived) -> Self {
+    pub(super) fn new(sides: &[Side; 2], side: usize, arrived: Arrived) -> Self {
         let heads = sides[1 - side].heads(&arrived.hashes);
         let cursor = Cursor::new(&heads);
-        Probe { side, arrived, heads, cursor, pairs: Pairs::default(), done: false, again: false }
+        let done = heads.is_empty();
+        let pairs = Pairs::new(&arrived);
+        Probe { side, arrived, heads, cursor, pairs, done }
     }
 
-    /// Rows that arrived some time ago.
-    pub(super) fn again(sides: &[Side; 2], side: usize, arrived: &'a Arrived) -> Self {
-        Probe { again: true, ..Probe::new(sides, side, arrived) }
-    }
-
-    /// The next pairs that match, at least one and at the most 16 Ki; `None` when all are found.
-    pub(super) fn next(&mut self, sides: &mut [Side; 2], matcher: &Matcher) -> Result<Option<Candidates<'a>>> {
-        while !self.done {
-            self.pairs.clear();
-            self.done = !sides[1 - self.side].next_pairs(&self.heads, &mut self.cursor, &mut self.pairs);
-            if self.pairs.held.is_empty() {
-                continue;
-            }
-            let mut found = Candidates::new(self.side, self.arrived, &mut self.pairs, matcher.width);
-            matcher.select(sides, &mut found, self.again)?;
-            if !found.held.is_empty() {
-                return Ok(Some(found));
-            }
+    /// Looks at the next pairs of rows with one hash, a bounded number, and gives those that match, which may be none; `None` when there
+    /// are no more to look at.
+    pub(super) fn next(&mut self, sides: &mut [Side; 2], matcher: &Matcher) -> Result<Option<Candidates<'_>>> {
+        if self.done {
+            return Ok(None);
         }
-        Ok(None)
+        self.pairs.clear();
+        self.done = !sides[1 - self.side].next_pairs(&self.heads, &mut self.cursor, &mut self.pairs);
+        if self.pairs.held.is_empty() {
+            return Ok(None);
+        }
+        let mut found = Candidates::new(self.side, &self.arrived, &mut self.pairs, matcher.width);
+        matcher.select(sides, &mut found)?;
+        Ok(Some(found))
+    }
+
+    /// Whether all pairs have been looked at.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The side, and the rows that arrived on it.
+    pub(super) fn into_arrived(self) -> (usize, Arrived) {
+        (self.side, self.arrived)
     }
 }
 

@@ -1,7 +1,7 @@
 //! How many partners each row of a side has, and what changed of that in the epoch.
 //!
 //! Needed where a row comes out for having none (outer and anti joins) or any (semi and mark joins). Counts are by weight, so they are
-//! right whatever the order of an epoch's changes. They are not stored: a restart counts again, which costs what filling the join cost.
+//! right whatever the order of an epoch's changes. A checkpoint stores them with their rows: to count again would be to join again.
 
 /// Counts by row number of the side.
 #[derive(Default)]
@@ -67,9 +67,10 @@ impl Partners {
         self.slots = vec![NONE; kept.len()];
     }
 
-    /// After a restart: counts of all rows, in their order.
-    pub(super) fn restored(counts: Vec<i64>) -> Self {
-        Partners { slots: vec![NONE; counts.len()], counts, touched: Vec::new() }
+    /// After a restart: the count of the next row.
+    pub(super) fn restore(&mut self, count: i64) {
+        self.counts.push(count);
+        self.slots.push(NONE);
     }
 
     pub(super) fn bytes(&self) -> usize {

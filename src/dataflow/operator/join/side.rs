@@ -14,7 +14,9 @@
 //! that a retraction takes the same time however long the chain of its key is. A row of weight 0 is dead: the next probe that meets it
 //! takes it out of its chain, and compaction frees it when more than half of all rows are dead.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use std::collections::HashSet;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -22,15 +24,16 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::dataflow::operator::StateSize;
-use crate::dataflow::operator::rows::RowStore;
+use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS, RowStore};
 use crate::error::{Error, Result};
 use crate::types::{Changes, hash_rows, rows_equal};
 
 /// No row: the end of a chain.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Pairs found per call. Bounds the memory of a batch of output, however many rows share a key.
-pub(super) const PAIRS_MAX: usize = 16_384;
+/// Pairs and bytes found per call. Bounds the memory of a batch of output, however many rows share a key and however long they are.
+pub(super) const PAIRS_MAX: usize = PART_ROWS;
+const PAIR_BYTES_MAX: usize = PART_BYTES;
 
 /// Dead rows below this number are not worth a compaction.
 const DEAD_MIN: usize = 4_096;
@@ -54,6 +57,10 @@ pub(super) struct Side {
     pub(super) unsaved: usize,
     /// Without a ledger: the number under which the next row is saved.
     pub(super) sequence: u64,
+    /// Without a ledger, where partners are counted: under which number each row was saved.
+    pub(super) numbers: Vec<u64>,
+    /// Those of them whose partners the last checkpoint does not know.
+    pub(super) recounted: HashSet<u32>,
 }
 
 /// Twelve bytes: the hash is in halves so that nothing is padded.
@@ -88,12 +95,15 @@ pub(super) struct Arrived {
 }
 
 /// Numbers of rows that belong together, pair by pair.
-#[derive(Default)]
 pub(super) struct Pairs {
     /// Rows of the batch that arrived, ascending.
     pub(super) arrived: Vec<u32>,
     /// Rows of the side.
     pub(super) held: Vec<u32>,
+    /// Bytes of all of them, about.
+    bytes: usize,
+    /// Bytes of each row of the batch that arrived, about.
+    arrived_bytes: Vec<usize>,
 }
 
 /// How far a batch has been probed.
@@ -119,6 +129,23 @@ impl Arrived {
     /// The weight of one row.
     pub(super) fn weight(&self, row: usize) -> i64 {
         self.weights.as_ref().map_or(1, |weights| weights.value(row))
+    }
+
+    /// Bytes of each row, about.
+    fn row_bytes(&self) -> Vec<usize> {
+        let mut bytes = vec![0; self.hashes.len()];
+        for column in &self.columns {
+            let mut add = |length: &dyn Fn(usize) -> usize| bytes.iter_mut().enumerate().for_each(|(row, bytes)| *bytes += length(row));
+            match column.data_type() {
+                DataType::Utf8 => add(&|row| column.as_string::<i32>().value_length(row) as usize),
+                DataType::Binary => add(&|row| column.as_binary::<i32>().value_length(row) as usize),
+                _ => {
+                    let average = column.to_data().get_slice_memory_size().unwrap_or_default() / column.len().max(1);
+                    add(&|_| average);
+                }
+            }
+        }
+        bytes
     }
 
     /// Some of the rows.
@@ -151,6 +178,8 @@ impl Side {
             ledger: (!append_only).then(Ledger::default),
             unsaved: 0,
             sequence: 0,
+            numbers: Vec::new(),
+            recounted: HashSet::new(),
         })
     }
 
@@ -236,7 +265,7 @@ impl Side {
     pub(super) fn next_pairs(&mut self, heads: &[u32], cursor: &mut Cursor, pairs: &mut Pairs) -> bool {
         while cursor.row < heads.len() {
             while cursor.at != NONE {
-                if pairs.held.len() == PAIRS_MAX {
+                if pairs.are_enough() {
                     return true;
                 }
                 let at = cursor.at;
@@ -244,8 +273,7 @@ impl Side {
                 if self.ledger.as_ref().is_some_and(|ledger| ledger.weights[at as usize] == 0) {
                     self.unlink(cursor.previous, at, cursor.at);
                 } else {
-                    pairs.arrived.push(cursor.row as u32);
-                    pairs.held.push(at);
+                    pairs.push(cursor.row, at, self.rows.row_bytes(at));
                     cursor.previous = at;
                 }
             }
@@ -275,32 +303,32 @@ impl Side {
         if self.ledger.is_some() {
             return self.insert_weighted(arrived, numbers);
         }
-        let base = self.rows.len();
+        let base = self.rows.next_number(count)?;
         if let Some(numbers) = numbers {
-            numbers.extend(base as u32..(base + count) as u32);
+            numbers.extend(base..base + count as u32);
         }
         let all: Vec<u32> = (0..count as u32).collect();
         self.rows.append(&arrived.columns, &all)?;
-        for (row, hash) in arrived.hashes.iter().enumerate() {
-            self.link((base + row) as u32, *hash);
+        for (row, hash) in (base..).zip(&arrived.hashes) {
+            self.link(row, *hash);
         }
         Ok(())
     }
 
     fn insert_weighted(&mut self, arrived: &Arrived, mut numbers: Option<&mut Vec<u32>>) -> Result<()> {
         let row_hashes = hash_rows(&arrived.columns, arrived.hashes.len());
-        let base = self.rows.len();
+        let base = self.rows.next_number(arrived.hashes.len())?;
         let mut fresh = Vec::new();
         for (row, row_hash) in row_hashes.into_iter().enumerate() {
             let weight = arrived.weight(row);
             let row_hash = (row_hash >> 32) as u32;
             let ledger = self.ledger.as_mut().expect("the caller looked");
-            let same = |held: u32| match (held as usize).checked_sub(base) {
+            let same = |held: u32| match held.checked_sub(base) {
                 None => self.rows.equal(held, &arrived.columns, row),
-                Some(new) => rows_equal(&arrived.columns, fresh[new] as usize, &arrived.columns, row),
+                Some(new) => rows_equal(&arrived.columns, fresh[new as usize] as usize, &arrived.columns, row),
             };
             let known = ledger.add(row_hash, weight, same);
-            let number = known.unwrap_or((base + fresh.len()) as u32);
+            let number = known.unwrap_or(base + fresh.len() as u32);
             if known.is_none() {
                 ledger.push(row_hash, weight, number);
                 fresh.push(row as u32);
@@ -327,6 +355,15 @@ impl Side {
         self.links.push(Link::new(hash, next));
     }
 
+    /// What a checkpoint stores of a row has changed, beside its weight.
+    pub(super) fn touch(&mut self, row: u32) {
+        match &mut self.ledger {
+            Some(ledger) => ledger.touch(row),
+            None if (row as usize) < self.unsaved => drop(self.recounted.insert(row)),
+            None => {}
+        }
+    }
+
     /// Frees dead rows if they are the most. Dead rows that the next checkpoint must delete stay until then.
     /// If rows got other numbers: their old ones, in the new order.
     pub(super) fn compact(&mut self) -> Result<Option<Vec<u32>>> {
@@ -338,7 +375,7 @@ impl Side {
         let kept: Vec<u32> = (0..self.rows.len() as u32).filter(|row| ledger.is_needed(*row)).collect();
         let mut compacted = Side::new(self.schema.clone(), self.keys.clone(), self.null_equals_null, false)?;
         let mut copy = Ledger::default();
-        for part in kept.chunks(PAIRS_MAX) {
+        for part in self.rows.parts(&kept, |row| *row) {
             let all: Vec<u32> = (0..part.len() as u32).collect();
             compacted.rows.append(&self.rows.gather_all(part)?, &all)?;
             for row in part {
@@ -442,9 +479,25 @@ impl Ledger {
 }
 
 impl Pairs {
+    /// For rows that arrived. No pairs yet.
+    pub(super) fn new(arrived: &Arrived) -> Self {
+        Pairs { arrived: Vec::new(), held: Vec::new(), bytes: 0, arrived_bytes: arrived.row_bytes() }
+    }
+
     pub(super) fn clear(&mut self) {
         self.arrived.clear();
         self.held.clear();
+        self.bytes = 0;
+    }
+
+    fn push(&mut self, arrived: usize, held: u32, held_bytes: usize) {
+        self.arrived.push(arrived as u32);
+        self.held.push(held);
+        self.bytes += self.arrived_bytes[arrived] + held_bytes;
+    }
+
+    fn are_enough(&self) -> bool {
+        self.held.len() == PAIRS_MAX || self.bytes >= PAIR_BYTES_MAX
     }
 }
 

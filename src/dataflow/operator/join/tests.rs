@@ -10,11 +10,11 @@ use datafusion::logical_expr::Operator as SqlOperator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 
 use super::{Join, JoinSpec};
-use crate::dataflow::operator::Operator;
+use crate::dataflow::operator::{Operator, Work};
 use crate::dataflow::row_errors::RowErrorLog;
 use crate::plan::{JoinKind, Scalar};
 use crate::state::{StateChanges, StateEntry};
-use crate::types::Changes;
+use crate::types::{Changes, Epoch};
 
 /// Key and value.
 type Row = (Option<i64>, i64);
@@ -179,6 +179,16 @@ fn read_key(column: &ArrayRef, row: usize) -> Option<i64> {
     text.or_else(|| Some(column.as_primitive::<Int64Type>().value(row)))
 }
 
+/// One epoch, with everything that it leaves for later.
+fn step(join: &mut Join, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) {
+    join.step(epoch, inputs, output).unwrap();
+    work_off(join, output);
+}
+
+fn work_off(join: &mut Join, output: &mut Vec<Changes>) {
+    while join.resume(output).unwrap() == Work::Left {}
+}
+
 fn collect(case: Case, output: &[Changes], into: &mut Bag<Joined>) {
     for changes in output {
         assert!(!changes.is_empty() && changes.len() <= 2 * super::side::PAIRS_MAX);
@@ -229,9 +239,15 @@ fn run(case: Case, seed: u64) {
             let batches = random.below(3);
             (0..batches).map(|_| case.changes(&case.draw(&mut random, side, &mut held[side]))).collect()
         });
-        let inputs = inputs.collect();
+        let mut inputs: Vec<Vec<Changes>> = inputs.collect();
         let mut output = Vec::new();
-        join.step(epoch, inputs, &mut output).unwrap();
+        while random.below(3) == 0 {
+            let part: Vec<Vec<Changes>> =
+                inputs.iter_mut().map(|input| input.drain(..random.below(3).min(input.len() as i64) as usize).collect()).collect();
+            join.take_part(epoch, part, &mut output).unwrap();
+            work_off(&mut join, &mut output);
+        }
+        step(&mut join, epoch, inputs, &mut output);
         let grows = case.append_only == [true, true] && case.kind.only_grows();
         assert!(output.iter().all(|changes| changes.weights().is_none() == grows));
         collect(case, &output, &mut found);
@@ -297,12 +313,12 @@ fn witnesses_are_kept_once_and_a_retraction_of_one_of_many_changes_nothing() {
     let mut join = case.join();
     let mut output = Vec::new();
     let witnesses = vec![((Some(1), 5), 1); 1_000];
-    join.step(1, vec![vec![case.changes(&[((Some(1), 1), 1)])], vec![case.changes(&witnesses)]], &mut output).unwrap();
+    step(&mut join, 1, vec![vec![case.changes(&[((Some(1), 1), 1)])], vec![case.changes(&witnesses)]], &mut output);
     assert_eq!((output.len(), join.size().rows), (1, 2));
     output.clear();
-    join.step(2, vec![vec![], vec![case.changes(&[((Some(1), 5), -999)])]], &mut output).unwrap();
+    step(&mut join, 2, vec![vec![], vec![case.changes(&[((Some(1), 5), -999)])]], &mut output);
     assert!(output.is_empty());
-    join.step(3, vec![vec![], vec![case.changes(&[((Some(1), 5), -1)])]], &mut output).unwrap();
+    step(&mut join, 3, vec![vec![], vec![case.changes(&[((Some(1), 5), -1)])]], &mut output);
     assert_eq!((output.len(), output[0].weight(0)), (1, -1));
 }
 
@@ -312,12 +328,12 @@ fn compaction_keeps_the_partners_of_the_rows_that_stay() {
     let mut join = case.join();
     let many: Vec<(Row, i64)> = (0..12_000).map(|value| ((Some(value), value), 1)).collect();
     let mut output = Vec::new();
-    join.step(1, vec![vec![case.changes(&many)], vec![case.changes(&[((Some(11_999), 0), 1)])]], &mut output).unwrap();
+    step(&mut join, 1, vec![vec![case.changes(&many)], vec![case.changes(&[((Some(11_999), 0), 1)])]], &mut output);
     let gone: Vec<(Row, i64)> = many[..11_000].iter().map(|(row, _)| (*row, -1)).collect();
-    join.step(2, vec![vec![case.changes(&gone)], vec![]], &mut output).unwrap();
+    step(&mut join, 2, vec![vec![case.changes(&gone)], vec![]], &mut output);
     assert_eq!(join.size().rows, 1_001);
     output.clear();
-    join.step(3, vec![vec![], vec![case.changes(&[((Some(11_999), 0), -1)])]], &mut output).unwrap();
+    step(&mut join, 3, vec![vec![], vec![case.changes(&[((Some(11_999), 0), -1)])]], &mut output);
     let mut found = Bag::new();
     collect(case, &output, &mut found);
     let row = (Some(11_999), 11_999);
@@ -330,14 +346,14 @@ fn a_row_that_came_and_went_is_never_written() {
     let case = Case::default();
     let mut join = case.join();
     let mut output = Vec::new();
-    join.step(1, vec![vec![case.changes(&[((Some(1), 1), 1), ((Some(2), 2), 1)])], vec![]], &mut output).unwrap();
-    join.step(2, vec![vec![case.changes(&[((Some(1), 1), -1)])], vec![]], &mut output).unwrap();
+    step(&mut join, 1, vec![vec![case.changes(&[((Some(1), 1), 1), ((Some(2), 2), 1)])], vec![]], &mut output);
+    step(&mut join, 2, vec![vec![case.changes(&[((Some(1), 1), -1)])], vec![]], &mut output);
     let mut changes = StateChanges::default();
     join.checkpoint(&mut changes).unwrap();
     assert_eq!((changes.puts.len(), changes.deletes.len()), (1, 0));
 
-    join.step(3, vec![vec![case.changes(&[((Some(2), 2), -1), ((Some(3), 3), 1)])], vec![]], &mut output).unwrap();
-    join.step(4, vec![vec![case.changes(&[((Some(2), 2), 1)])], vec![]], &mut output).unwrap();
+    step(&mut join, 3, vec![vec![case.changes(&[((Some(2), 2), -1), ((Some(3), 3), 1)])], vec![]], &mut output);
+    step(&mut join, 4, vec![vec![case.changes(&[((Some(2), 2), 1)])], vec![]], &mut output);
     let mut changes = StateChanges::default();
     join.checkpoint(&mut changes).unwrap();
     assert_eq!((changes.puts.len(), changes.deletes.len()), (2, 0), "the row that is back is not deleted");
@@ -349,7 +365,7 @@ fn a_long_chain_streams_out_and_dead_rows_are_freed() {
     let mut join = case.join();
     let many: Vec<(Row, i64)> = (0..40_000).map(|value| ((Some(7), value), 1)).collect();
     let mut output = Vec::new();
-    join.step(1, vec![vec![case.changes(&many)], vec![case.changes(&[((Some(7), 0), 1)])]], &mut output).unwrap();
+    step(&mut join, 1, vec![vec![case.changes(&many)], vec![case.changes(&[((Some(7), 0), 1)])]], &mut output);
     assert!(output.iter().all(|changes| changes.len() <= super::side::PAIRS_MAX));
     assert_eq!(output.iter().map(Changes::len).sum::<usize>(), 40_000);
 
@@ -357,15 +373,93 @@ fn a_long_chain_streams_out_and_dead_rows_are_freed() {
     disk.checkpoint(&mut join);
     let full = join.size();
     let gone: Vec<(Row, i64)> = many[..39_000].iter().map(|(row, _)| (*row, -1)).collect();
-    join.step(2, vec![vec![case.changes(&gone)], vec![]], &mut output).unwrap();
+    step(&mut join, 2, vec![vec![case.changes(&gone)], vec![]], &mut output);
     disk.checkpoint(&mut join);
     output.clear();
-    join.step(3, vec![vec![], vec![case.changes(&[((Some(7), 1), 1)])]], &mut output).unwrap();
+    step(&mut join, 3, vec![vec![], vec![case.changes(&[((Some(7), 1), 1)])]], &mut output);
     assert_eq!(output.iter().map(Changes::len).sum::<usize>(), 1_000);
     assert!(join.size().bytes < full.bytes / 4, "{:?} after {full:?}", join.size());
     assert_eq!(join.size().rows, 1_002);
     disk.checkpoint(&mut join);
     assert_eq!(disk.restore(case.join()).size().rows, 1_002);
+}
+
+#[test]
+fn pairs_of_one_key_come_out_piece_by_piece() {
+    let case = Case::default();
+    let mut join = case.join();
+    let many: Vec<(Row, i64)> = (0..2_000).map(|value| ((Some(7), value), 1)).collect();
+    join.step(1, vec![vec![case.changes(&many)], vec![case.changes(&many)]], &mut Vec::new()).unwrap();
+    let (mut pairs, mut work) = (0, Work::Left);
+    while work == Work::Left {
+        let mut output = Vec::new();
+        work = join.resume(&mut output).unwrap();
+        let piece: usize = output.iter().map(Changes::len).sum();
+        assert!(piece <= super::side::PAIRS_MAX);
+        pairs += piece;
+    }
+    assert_eq!(pairs, 4_000_000);
+}
+
+#[test]
+fn a_condition_that_is_never_true_yields_between_its_pairs() {
+    let case = Case { without_keys: true, condition: true, ..Case::default() };
+    let mut join = case.join();
+    let rows = |shift: i64| -> Vec<(Row, i64)> { (0..1_000).map(|value| ((None, value + shift), 1)).collect() };
+    join.step(1, vec![vec![case.changes(&rows(1_000))], vec![case.changes(&rows(0))]], &mut Vec::new()).unwrap();
+    let (mut output, mut pieces) = (Vec::new(), 1);
+    while join.resume(&mut output).unwrap() == Work::Left {
+        pieces += 1;
+    }
+    assert!(output.is_empty() && pieces >= 1_000_000 / super::side::PAIRS_MAX);
+}
+
+#[test]
+fn long_texts_are_joined_in_batches_of_a_few_megabytes() {
+    let case = Case { text_keys: true, ..Case::default() };
+    let schema = |names: [&str; 2]| {
+        Arc::new(Schema::new(
+            names.map(|name| Field::new(name, if name.ends_with('k') { DataType::Utf8 } else { DataType::Int64 }, true)).to_vec(),
+        ))
+    };
+    let batch = |keys: Vec<String>| {
+        let values = Int64Array::from_iter_values(0..keys.len() as i64);
+        let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(keys)), Arc::new(values)];
+        Changes::insertions(RecordBatch::try_new(schema(["k", "v"]), columns).unwrap())
+    };
+    let key = "x".repeat(200_000);
+    let mut join = case.join();
+    step(&mut join, 1, vec![vec![batch(vec![key.clone()])], vec![]], &mut Vec::new());
+    join.step(2, vec![vec![], (0..10).map(|_| batch(vec![key.clone(); 50])).collect()], &mut Vec::new()).unwrap();
+    let mut pairs = 0;
+    let mut work = Work::Left;
+    while work == Work::Left {
+        let mut output = Vec::new();
+        work = join.resume(&mut output).unwrap();
+        assert!(output.iter().map(Changes::payload_bytes).sum::<usize>() < 10 << 20);
+        pairs += output.iter().map(Changes::len).sum::<usize>();
+    }
+    assert_eq!(pairs, 500);
+}
+
+#[test]
+fn a_restart_does_not_join_again() {
+    for append_only in [[false, false], [true, true], [true, false]] {
+        let case = Case { kind: JoinKind::Left, append_only, ..Case::default() };
+        let mut join = case.join();
+        let mut disk = Disk::default();
+        let rows = |key: i64| -> Vec<(Row, i64)> { (0..1_000).map(|value| ((Some(key), value), 1)).collect() };
+        step(&mut join, 1, vec![vec![case.changes(&rows(1)), case.changes(&rows(2))], vec![]], &mut Vec::new());
+        disk.checkpoint(&mut join);
+        // Counts change of rows that are stored already.
+        step(&mut join, 2, vec![vec![], vec![case.changes(&rows(1))]], &mut Vec::new());
+        disk.checkpoint(&mut join);
+        let mut join = disk.restore(case.join());
+        assert!(join.probing.is_none());
+        let mut output = Vec::new();
+        step(&mut join, 3, vec![vec![], vec![case.changes(&[((Some(1), 5_000), 1)])]], &mut output);
+        assert_eq!(output.iter().map(Changes::len).sum::<usize>(), 1_000, "rows that had a partner do not come out by themselves again");
+    }
 }
 
 /// Not a test of correctness: prints nothing, fails never; run it by name with `--release` and a profiler.
@@ -378,7 +472,7 @@ fn a_million_rows_a_side() {
     for epoch in 0..128_i64 {
         let rows = |shift: i64| -> Vec<(Row, i64)> { (0..8_192).map(|row| ((Some(epoch * 8_192 + row + shift), row), 1)).collect() };
         let mut output = Vec::new();
-        join.step(epoch as u64 + 1, vec![vec![case.changes(&rows(0))], vec![case.changes(&rows(-4_096))]], &mut output).unwrap();
+        step(&mut join, epoch as u64 + 1, vec![vec![case.changes(&rows(0))], vec![case.changes(&rows(-4_096))]], &mut output);
         pairs += output.iter().map(Changes::len).sum::<usize>();
     }
     assert_eq!(pairs, 128 * 8_192 - 4_096);

@@ -2,29 +2,21 @@
 //!
 //! So the right side is a set. Its rows have been cut down to the keys and what the condition reads; equal ones are one row with a weight,
 //! and only when that turns positive, or stops being so, do the left rows hear of it. A left row asks for its partners once, when it comes.
+//!
+//! Of what arrives together the witnesses come first, told to the left rows of before; then the left rows, which look at the witnesses of now.
 
-use arrow::array::{Int64Array, UInt32Array};
+use arrow::array::UInt32Array;
 
 use super::Join;
 use super::alone::union_of_nulls;
-use super::pairing::Probe;
-use super::side::{Arrived, PAIRS_MAX};
+use super::side::Arrived;
 use crate::error::Result;
 use crate::plan::JoinKind;
 use crate::types::Changes;
 
 impl Join {
-    /// One epoch: first the witnesses, told to the left rows of before; then the left rows, which look at the witnesses of now.
-    pub(super) fn advance_witnessed(&mut self, left: Vec<Changes>, right: Vec<Changes>, output: &mut Vec<Changes>) -> Result<()> {
-        let turned = self.take_witnesses(right)?;
-        for part in turned.chunks(PAIRS_MAX) {
-            self.tell(part)?;
-        }
-        left.into_iter().try_for_each(|batch| self.take_kept(batch, output))
-    }
-
     /// Right rows into the state. Gives those that appeared (1) or went away (-1), by their numbers.
-    fn take_witnesses(&mut self, batches: Vec<Changes>) -> Result<Vec<(u32, i64)>> {
+    pub(super) fn take_witnesses(&mut self, batches: Vec<Changes>) -> Result<Vec<(u32, i64)>> {
         let mut gained: Vec<(u32, i64)> = Vec::new();
         for batch in batches {
             let Some(arrived) = self.sides[1].admit(batch)? else { continue };
@@ -42,21 +34,6 @@ impl Join {
         Ok(rows.filter(|(_, presence)| *presence != 0).collect())
     }
 
-    /// Tells the left rows which witnesses appeared or went away.
-    fn tell(&mut self, turned: &[(u32, i64)]) -> Result<()> {
-        let (rows, presence): (Vec<u32>, Vec<i64>) = turned.iter().copied().unzip();
-        let arrived = self.sides[1].again(&rows, Some(Int64Array::from(presence)))?;
-        self.note_nulls(&arrived);
-        let mut probe = Probe::new(&self.sides, 1, &arrived);
-        while let Some(found) = probe.next(&mut self.sides, &self.matcher)? {
-            let Some(partners) = &mut self.partners[0] else { break };
-            for (pair, row) in found.held.iter().enumerate() {
-                partners.gain(*row, found.arrived_weight(pair));
-            }
-        }
-        Ok(())
-    }
-
     /// What NOT IN must know of right rows that appeared or went away.
     pub(super) fn note_nulls(&mut self, witnesses: &Arrived) {
         let Some(rule) = &mut self.null_rule else { return };
@@ -67,14 +44,14 @@ impl Join {
         }
     }
 
-    /// Left rows into the state; those that are new look for their partners.
-    fn take_kept(&mut self, changes: Changes, output: &mut Vec<Changes>) -> Result<()> {
+    /// Left rows into the state. Gives those that are new, and the number of the first: they have to look for their partners.
+    pub(super) fn keep(&mut self, changes: Changes, output: &mut Vec<Changes>) -> Result<Option<(Arrived, u32)>> {
         if self.kind != JoinKind::Semi
             && let Some(unmatchable) = self.sides[0].unmatchable(&changes)
         {
             self.pass(0, unmatchable, output)?;
         }
-        let Some(arrived) = self.sides[0].admit(changes)? else { return Ok(()) };
+        let Some(arrived) = self.sides[0].admit(changes)? else { return Ok(None) };
         let base = self.sides[0].rows.len() as u32;
         let mut numbers = Vec::with_capacity(arrived.hashes.len());
         self.sides[0].insert(&arrived, Some(&mut numbers))?;
@@ -89,13 +66,6 @@ impl Join {
             }
         }
         let asking = if fresh.len() == arrived.hashes.len() { arrived } else { arrived.take(&UInt32Array::from(fresh))? };
-        let mut probe = Probe::new(&self.sides, 0, &asking);
-        while let Some(found) = probe.next(&mut self.sides, &self.matcher)? {
-            let Some(partners) = &mut self.partners[0] else { break };
-            for (pair, row) in found.held.iter().enumerate() {
-                partners.gain(base + found.arrived_row(pair) as u32, i64::from(self.sides[1].weight(*row) > 0));
-            }
-        }
-        Ok(())
+        Ok(Some((asking, base)))
     }
 }
