@@ -267,13 +267,19 @@ impl ScalarUDFImpl for HopStarts {
     }
 }
 
+/// Refuses windows of which one row would be in too many.
+pub(super) fn check_windows_per_row(slide_us: i64, size_us: i64) -> Result<()> {
+    let windows = size_us / slide_us;
+    if windows <= WINDOWS_PER_ROW_MAX {
+        return Ok(());
+    }
+    Err(Error::new(Kind::LimitExceeded, format!("a row would be in {windows} windows, more than {WINDOWS_PER_ROW_MAX}"))
+        .hint("Use a larger slide or a smaller size."))
+}
+
 /// Pushes every `k × slide` in `(time − size, time]`, ascending.
 fn hop_starts(time: i64, slide: i64, size: i64, starts: &mut Vec<i64>) -> DataFusionResult<()> {
-    if size / slide > WINDOWS_PER_ROW_MAX {
-        let error = Error::new(Kind::LimitExceeded, format!("a row would be in {} windows, more than {WINDOWS_PER_ROW_MAX}", size / slide))
-            .hint("Use a larger slide or a smaller size.");
-        return Err(DataFusionError::External(Box::new(error)));
-    }
+    check_windows_per_row(slide, size).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let from = starts.len();
     let mut start = time - time.rem_euclid(slide);
     while start > time - size {

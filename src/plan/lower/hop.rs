@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Expr, Projection, Unnest};
 use super::{Lowering, fields_of, scalar, support};
 use crate::error::{Error, Kind, Result};
 use crate::plan::expressions::{column_index, column_scalar, expression_text};
-use crate::plan::functions::{HOP_STARTS, fixed_micros};
+use crate::plan::functions::{HOP_STARTS, check_windows_per_row, fixed_micros};
 use crate::plan::node::{Node, NodeKind, Scalar};
 use crate::plan::properties;
 
@@ -20,6 +20,7 @@ impl Lowering<'_> {
         let [time, slide, size] = call.args.as_slice() else { return Err(support::unsupported("unnest()")) };
         let slide_us = interval(slide, "the slide of a window")?;
         let size_us = interval(size, "the size of a window")?;
+        check_windows_per_row(slide_us, size_us)?;
 
         let input = self.lower(&projection.input)?;
         let below = projection.input.schema();
