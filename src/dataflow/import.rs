@@ -15,9 +15,18 @@ use crate::types::{Changes, Epoch, ObjectId};
 /// Timely's side of an input.
 pub(crate) type Handle = InputHandle<Epoch, NoopBuilder<Packet>>;
 
-/// How many epochs a hydrating input may be ahead of what its dataflow has finished. A batch is an epoch then: enough to keep operators
-/// and peers busy, few enough that what waits between them stays small.
-const EPOCHS_AHEAD: u64 = 8;
+/// How many epochs a hydrating input may be ahead of what its dataflow has finished: one that is worked off, one that is gathered meanwhile, and
+/// one for a peer that is slower.
+const EPOCHS_AHEAD: u64 = 2;
+
+/// Rows in the first epoch of hydration per input and worker: about a batch, so that the first results are there at once. Each epoch has
+/// twice the rows of the one before.
+const FIRST_EPOCH_ROWS: usize = 16_384;
+
+/// So often do epochs double: to 4 Mi rows, and never beyond so many bytes. An operator that does not work in pieces steps over an epoch in one
+/// go, and others wait.
+const DOUBLINGS_MAX: u64 = 8;
+const EPOCH_BYTES_MAX: usize = 256 << 20;
 
 /// Feeds one `Import` node.
 pub(crate) struct Import {
@@ -27,8 +36,11 @@ pub(crate) struct Import {
     handle: Handle,
     /// What was there before, until it is read.
     feed: Option<Arc<dyn Feed>>,
-    /// The last epoch that hydration may use.
+    /// The epochs that hydration may use.
+    first: Epoch,
     last: Epoch,
+    /// Rows and bytes read in the epoch of hydration that is open.
+    gathered: (usize, usize),
     /// Changes that came in while hydrating, in the order of their epochs.
     waiting: VecDeque<(Epoch, Changes)>,
     /// The first epoch that is not closed.
@@ -43,7 +55,7 @@ impl Import {
         let feed = dataflow.feeds.get(&node).cloned();
         let progress = Arc::clone(&dataflow.progress);
         handle.advance_to(if feed.is_some() { first } else { last + 1 });
-        Import { object, columns, handle, feed, last, waiting: VecDeque::new(), open: last + 1, progress }
+        Import { object, columns, handle, feed, first, last, gathered: (0, 0), waiting: VecDeque::new(), open: last + 1, progress }
     }
 
     /// Whether what was there before, or what has waited for it, is still being read.
@@ -98,9 +110,14 @@ impl Import {
             FeedStep::Pending => None,
             FeedStep::Batch(changes) => {
                 let rows = changes.len();
-                // A new epoch for every batch keeps what operators stash small; the last one takes whatever is left over.
+                self.gathered.0 += rows;
+                self.gathered.1 += changes.payload_bytes();
                 self.send(epoch, changes);
-                self.handle.advance_to((epoch + 1).min(self.last));
+                if self.gathered.0 >= epoch_rows(epoch - self.first) || self.gathered.1 >= EPOCH_BYTES_MAX {
+                    // The last one takes whatever is left over.
+                    self.handle.advance_to((epoch + 1).min(self.last));
+                    self.gathered = (0, 0);
+                }
                 Some(rows)
             }
             FeedStep::Failed(cause) => {
@@ -148,4 +165,9 @@ impl Import {
         let rows = changes.rows().project(&self.columns).expect("the plan names columns that the object has");
         self.handle.send_batch(&mut Packet::from(changes.with_rows(rows)));
     }
+}
+
+/// Rows in the epoch of hydration with this number, counted from 0. By its number, so that all inputs and workers agree on it.
+fn epoch_rows(number: u64) -> usize {
+    FIRST_EPOCH_ROWS << number.min(DOUBLINGS_MAX)
 }
