@@ -39,6 +39,8 @@ pub enum Kind {
     DuplicateColumn,
     /// `42P06`: a schema of this name is there already.
     DuplicateSchema,
+    /// `42939`: a name that only the system may use.
+    ReservedName,
     /// `42710`: another object of this name is there already.
     DuplicateObject,
     /// `42804`: a value of the wrong type.
@@ -75,6 +77,16 @@ pub enum Kind {
     NumericOutOfRange,
     /// `22012`: division by zero.
     DivisionByZero,
+    /// `2201B`: a pattern that is no regular expression.
+    InvalidRegularExpression,
+    /// `2201F`: a root or power that has no real value.
+    InvalidPowerArgument,
+    /// `2201E`: a logarithm of what is not greater than zero.
+    InvalidLogarithmArgument,
+    /// `2201W`: LIMIT of less than nothing.
+    InvalidLimit,
+    /// `2201X`: OFFSET of less than nothing.
+    InvalidOffset,
     /// `22001`: a string too long for its type.
     StringTooLong,
     /// `22P04`: a COPY line of the wrong form.
@@ -111,12 +123,20 @@ pub enum Kind {
     TooManyConnections,
     /// `54000`: a limit of the implementation was passed.
     LimitExceeded,
+    /// `54001`: a statement whose tree is too deep.
+    TooComplex,
+    /// `54011`: more columns than a row may have.
+    TooManyColumns,
     /// `55000`: the object is not in a state that allows this (a failed view).
     ObjectState,
+    /// `55P03`: waited too long for a table that another transaction writes.
+    LockNotAvailable,
     /// `57014`: cancelled by the user or a time limit.
     Canceled,
     /// `57P01`: the server is shutting down.
     Shutdown,
+    /// `57P03`: the server is starting up, or shutting down.
+    CannotConnectNow,
     /// `58000`: the world outside failed: disk, broker, file.
     External,
     /// `08P01`: bytes that are not the protocol.
@@ -145,6 +165,7 @@ const KINDS: &[Kind] = &[
     Kind::DuplicateTable,
     Kind::DuplicateColumn,
     Kind::DuplicateSchema,
+    Kind::ReservedName,
     Kind::DuplicateObject,
     Kind::DatatypeMismatch,
     Kind::WrongObjectType,
@@ -163,6 +184,11 @@ const KINDS: &[Kind] = &[
     Kind::DatetimeOutOfRange,
     Kind::NumericOutOfRange,
     Kind::DivisionByZero,
+    Kind::InvalidRegularExpression,
+    Kind::InvalidPowerArgument,
+    Kind::InvalidLogarithmArgument,
+    Kind::InvalidLimit,
+    Kind::InvalidOffset,
     Kind::StringTooLong,
     Kind::BadCopyFormat,
     Kind::NotNullViolation,
@@ -181,9 +207,13 @@ const KINDS: &[Kind] = &[
     Kind::OutOfMemory,
     Kind::TooManyConnections,
     Kind::LimitExceeded,
+    Kind::TooComplex,
+    Kind::TooManyColumns,
     Kind::ObjectState,
+    Kind::LockNotAvailable,
     Kind::Canceled,
     Kind::Shutdown,
+    Kind::CannotConnectNow,
     Kind::External,
     Kind::Protocol,
     Kind::Authorization,
@@ -214,6 +244,7 @@ impl Kind {
             Kind::DuplicateTable => "42P07",
             Kind::DuplicateColumn => "42701",
             Kind::DuplicateSchema => "42P06",
+            Kind::ReservedName => "42939",
             Kind::DuplicateObject => "42710",
             Kind::DatatypeMismatch => "42804",
             Kind::WrongObjectType => "42809",
@@ -232,6 +263,11 @@ impl Kind {
             Kind::DatetimeOutOfRange => "22008",
             Kind::NumericOutOfRange => "22003",
             Kind::DivisionByZero => "22012",
+            Kind::InvalidRegularExpression => "2201B",
+            Kind::InvalidPowerArgument => "2201F",
+            Kind::InvalidLogarithmArgument => "2201E",
+            Kind::InvalidLimit => "2201W",
+            Kind::InvalidOffset => "2201X",
             Kind::StringTooLong => "22001",
             Kind::BadCopyFormat => "22P04",
             Kind::NotNullViolation => "23502",
@@ -250,9 +286,13 @@ impl Kind {
             Kind::OutOfMemory => "53200",
             Kind::TooManyConnections => "53300",
             Kind::LimitExceeded => "54000",
+            Kind::TooComplex => "54001",
+            Kind::TooManyColumns => "54011",
             Kind::ObjectState => "55000",
+            Kind::LockNotAvailable => "55P03",
             Kind::Canceled => "57014",
             Kind::Shutdown => "57P01",
+            Kind::CannotConnectNow => "57P03",
             Kind::External => "58000",
             Kind::Protocol => "08P01",
             Kind::Authorization => "28000",

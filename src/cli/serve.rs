@@ -7,6 +7,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -14,10 +15,17 @@ use crate::config::{Config, ServeOptions};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::http::RenderMetrics;
-use crate::types::SystemClock;
+use crate::types::{STACK_BYTES, SystemClock};
 
-/// How long clients may take to finish when the server stops.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long the listeners may take to say goodbye to their clients when the server stops: a little longer than they want to.
+const DRAIN: Duration = Duration::from_millis(2_500);
+
+/// When the server has ended, whatever it was doing: within five seconds, as whoever runs it may expect. What it did not get to put into a
+/// last checkpoint is in the log.
+const STOP: Duration = Duration::from_millis(4_300);
+
+/// What is left to the threads of the runtime at the very end.
+const LAST: Duration = Duration::from_millis(200);
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn serve(options: ServeOptions) -> Result<()> {
@@ -28,7 +36,8 @@ pub fn serve(options: ServeOptions) -> Result<()> {
     // A second server in one process (a test) keeps the first one's recorder.
     drop(metrics::set_global_recorder(recorder));
     let render: RenderMetrics = Arc::new(move || handle.render());
-    runtime()?.block_on(async move {
+    let runtime = runtime()?;
+    let server = runtime.spawn(async move {
         // Listened for from the first moment on: whoever reads the banner may end the server at once.
         let failed = |cause| Error::external("cannot listen for signals", cause);
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -41,12 +50,18 @@ pub fn serve(options: ServeOptions) -> Result<()> {
         }
         tracing::info!("stopping");
         server.stop().await
-    })
+    });
+    // As a task: the main thread has a stack of the system's choosing, which the expressions of a stored table may not fit in.
+    let served = runtime.block_on(server);
+    // Dropped, it would wait for work that does not pause.
+    runtime.shutdown_timeout(LAST);
+    served.map_err(|cause| Error::internal(format!("the server has failed: {cause}")))?
 }
 
 /// The runtime for connections and queries.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|cause| Error::external("cannot start the runtime", cause))
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_stack_size(STACK_BYTES).build().map_err(|cause| Error::external("cannot start the runtime", cause))
 }
 
 /// A running server.
@@ -67,8 +82,12 @@ impl Server {
         let http_listener = bind(config.http).await?;
         let address = listener.local_addr().map_err(|cause| Error::external("cannot listen", cause))?;
         let http = http_listener.local_addr().map_err(|cause| Error::external("cannot listen", cause))?;
-        let engine = Engine::open(config.clone(), Arc::new(SystemClock)).await?;
-        let shutdown = CancellationToken::new();
+        let (started, shutdown) = (CancellationToken::new(), CancellationToken::new());
+        let early = tokio::spawn(crate::wire::turn_away(listener, started.clone()));
+        let opened = tokio::spawn(Engine::open(config.clone(), Arc::new(SystemClock))).await;
+        started.cancel();
+        let failed = |cause| Error::internal(format!("the server could not start: {cause}"));
+        let (engine, listener) = (opened.map_err(failed)??, early.await.map_err(failed)?);
         let tasks = vec![
             tokio::spawn(crate::wire::serve(listener, Arc::clone(&engine), shutdown.clone())),
             tokio::spawn(serve_http(http_listener, Arc::clone(&engine), render, shutdown.clone())),
@@ -90,14 +109,19 @@ impl Server {
         )
     }
 
-    /// Lets clients finish, makes a last checkpoint, and ends.
+    /// Lets clients finish, makes a last checkpoint, and ends, all of it within `STOP`.
     pub(crate) async fn stop(self) -> Result<()> {
+        let now = Instant::now();
         self.shutdown.cancel();
-        for task in self.tasks {
+        for mut task in self.tasks {
             // A client that does not finish in time is cut off: what it committed is durable.
-            drop(tokio::time::timeout(DRAIN, task).await);
+            if timeout_at(now + DRAIN, &mut task).await.is_err() {
+                task.abort();
+            }
         }
-        self.engine.stop().await;
+        if timeout_at(now + STOP, self.engine.stop()).await.is_err() {
+            tracing::warn!("the last checkpoint took too long: the next start reads what is missing from the log");
+        }
         Ok(())
     }
 }

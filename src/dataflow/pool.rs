@@ -1,45 +1,49 @@
 //! The worker threads: started once, commanded together.
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread::Thread;
+use std::thread::{JoinHandle, Thread};
+use std::time::Instant;
 
-use timely::{CommunicationConfig, Config, WorkerConfig};
+use timely::WorkerConfig;
+use timely::communication::allocator::ProcessBuilder;
+use timely::communication::{Allocator, Hooks};
+use timely::worker::Worker;
 
 use crate::dataflow::command::Command;
 use crate::dataflow::worker;
 use crate::error::{Error, Result};
 use crate::state::fatal;
+use crate::types::STACK_BYTES;
 
 /// All workers of this process.
 pub struct Workers {
     commands: Vec<Sender<Command>>,
     threads: Vec<Thread>,
-    guards: Option<timely::communication::WorkerGuards<()>>,
+    running: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
-    /// Starts `count` threads that wait for commands.
+    /// Starts `count` threads that wait for commands. Not by timely's own `execute`: its threads have a stack of the usual size, and an
+    /// expression is evaluated, and dropped, by one call within another for each of its levels.
     pub fn start(count: usize) -> Result<Self> {
-        let (senders, receivers): (Vec<Sender<Command>>, Vec<Receiver<Command>>) = (0..count).map(|_| unbounded()).unzip();
-        let (started, threads) = unbounded();
-        let receivers = Arc::new(Mutex::new(receivers.into_iter().map(Some).collect::<Vec<_>>()));
-        let communication = if count == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(count) };
-        let guards = timely::execute(Config { communication, worker: WorkerConfig::default() }, move |timely| {
-            let index = timely.index();
-            let commands = receivers.lock()[index].take().expect("each worker starts once");
-            started.send((index, std::thread::current())).expect("the pool waits for it");
-            // Without one of its workers the database stands still; a restart recovers.
-            if catch_unwind(AssertUnwindSafe(|| worker::run(timely, &commands))).is_err() {
-                fatal("a worker has failed", &"see the panic message above");
-            }
-        })
-        .map_err(|cause| Error::external("cannot start the workers", cause))?;
-        let mut threads: Vec<(usize, Thread)> = threads.iter().take(count).collect();
-        threads.sort_by_key(|(index, _)| *index);
-        Ok(Workers { commands: senders, threads: threads.into_iter().map(|(_, thread)| thread).collect(), guards: Some(guards) })
+        let Hooks { refill, spill, .. } = Hooks::default();
+        let (mut commands, mut running) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        // One worker alone needs no channels between threads.
+        let channels =
+            if count == 1 { vec![None] } else { ProcessBuilder::new_typed_vector(count, refill, spill).into_iter().map(Some).collect() };
+        for (index, channels) in channels.into_iter().enumerate() {
+            let (sender, receiver) = unbounded();
+            let work = move || {
+                let allocator =
+                    channels.map_or_else(|| Allocator::Thread(Default::default()), |channels| Allocator::Process(channels.build()));
+                run_worker(Worker::new(WorkerConfig::default(), allocator, Some(Instant::now())), &receiver);
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK_BYTES).spawn(work);
+            running.push(thread.map_err(|cause| Error::external("cannot start the workers", cause))?);
+            commands.push(sender);
+        }
+        Ok(Workers { commands, threads: running.iter().map(|worker| worker.thread().clone()).collect(), running })
     }
 
     /// How many there are.
@@ -59,13 +63,22 @@ impl Workers {
     /// Ends all workers and waits for them. A second time does nothing.
     pub fn stop(&mut self) {
         self.broadcast(&Command::Stop);
-        if let Some(guards) = self.guards.take() {
-            for result in guards.join() {
-                if let Err(cause) = result {
-                    tracing::error!(%cause, "a worker ended with an error");
-                }
+        for worker in self.running.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a worker has panicked");
             }
         }
+    }
+}
+
+/// One worker, to its end.
+fn run_worker(mut timely: Worker, commands: &Receiver<Command>) {
+    // Without one of its workers the database stands still; a restart recovers.
+    if catch_unwind(AssertUnwindSafe(|| worker::run(&mut timely, commands))).is_err() {
+        fatal("a worker has failed", &"see the panic message above");
+    }
+    while timely.has_dataflows() {
+        timely.step_or_park(None);
     }
 }
 

@@ -29,6 +29,10 @@ impl Engine {
                     object.name
                 )))
             }
+            // A plan may be older than the definitions.
+            _ if self.catalog().get(id).is_none() => {
+                Err(Error::new(Kind::UndefinedTable, format!("relation \"{}\" was dropped meanwhile", object.name)))
+            }
             _ => Err(Error::internal(format!("\"{}\" has no rows", object.name))),
         }
     }
@@ -112,6 +116,9 @@ impl Session {
                 .detail("Another transaction has written the table since this one first read.")
                 .hint("ROLLBACK and try again; a transaction that writes the table first does not run into this."));
         }
+        if self.engine.catalog().get(table).is_none() {
+            return Err(Error::new(Kind::UndefinedTable, "the table was dropped meanwhile"));
+        }
         self.transaction.get_or_insert_with(Transaction::single).hold(table, relation, turn);
         Ok(())
     }
@@ -122,7 +129,8 @@ impl Session {
         match self.settings.duration_ms("lock_timeout") {
             0 => Ok(lock.lock_owned().await),
             limit => tokio::time::timeout(Duration::from_millis(limit), lock.lock_owned()).await.map_err(|_| {
-                Error::new(Kind::Deadlock, "waited too long for another transaction that writes the same table")
+                Error::new(Kind::LockNotAvailable, "canceling statement due to lock timeout")
+                    .detail("Another transaction writes the same table, and has not ended.")
                     .hint("Write tables in the same order everywhere, keep transactions short, or raise lock_timeout.")
             }),
         }

@@ -15,7 +15,7 @@ use crate::types::ObjectId;
 pub(crate) const NEXT_ID_FACT: &str = "next_object_id";
 
 /// Schemas that users cannot create or fill.
-const SYSTEM_SCHEMAS: &[&str] = &["pg_catalog", "information_schema", "tidemill"];
+pub(crate) const SYSTEM_SCHEMAS: &[&str] = &["pg_catalog", "information_schema", "tidemill"];
 
 impl Engine {
     /// A number for a new object. Only for who holds the lock on definitions: what is stored must not go back.
@@ -120,6 +120,11 @@ impl Session {
     pub(crate) async fn create_schema(&mut self, name: &Name, if_not_exists: bool) -> Result<()> {
         let engine = Arc::clone(&self.engine);
         let _one_at_a_time = engine.ddl.lock().await;
+        if name.name.starts_with("pg_") {
+            return Err(Error::new(Kind::ReservedName, format!("unacceptable schema name \"{}\"", name.name))
+                .detail("The prefix \"pg_\" is reserved for system schemas.")
+                .at(name.position));
+        }
         let catalog = engine.catalog();
         if catalog.has_schema(&name.name) || SYSTEM_SCHEMAS.contains(&name.name.as_str()) {
             if if_not_exists {

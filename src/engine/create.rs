@@ -20,7 +20,7 @@ use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::RunningView;
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{ITERATIONS_MAX, NoSystemRelations, Plan, Scalar, Scope, schema_of, sql_type};
+use crate::plan::{Bound, ITERATIONS_MAX, NoSystemRelations, Plan, Scalar, Scope, schema_of, sql_type};
 use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed};
 use crate::state::Relation;
 use crate::types::{Changes, Epoch, ObjectId, OnConflict, sql_type_of};
@@ -41,7 +41,7 @@ impl Session {
         if self.free_name(&create.name, create.if_not_exists)?.is_none() {
             return Ok(());
         }
-        let planned = self.plan(query, &parsed.text, &[])?;
+        let planned = self.plan(query, &parsed.text, &[]).await?;
         let columns = planned.bound.schema.fields().iter().enumerate().map(|(index, field)| {
             let name = create.columns.get(index).map_or_else(|| field.name().clone(), |column| column.name.clone());
             Column { name, sql_type: sql_type_of(field), not_null: false, default: None, generated: None, include: None }
@@ -115,8 +115,9 @@ impl Session {
             kind,
             comments: BTreeMap::new(),
         };
-        engine.install(std::slice::from_ref(&object))?;
-        engine.start_table_or_source(&object, recipe, SourcePosition::default(), None)
+        // The rows before the definition: whoever finds the one finds the other.
+        engine.start_table_or_source(&object, recipe, SourcePosition::default(), None)?;
+        engine.install(std::slice::from_ref(&object))
     }
 
     pub(crate) async fn create_view(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<()> {
@@ -129,7 +130,7 @@ impl Session {
         }
         loop {
             let one_at_a_time = engine.ddl.lock().await;
-            let Some((mut object, plan)) = self.view_object(create, parsed, materialized)? else { return Ok(()) };
+            let Some((mut object, plan)) = self.view_object(create, parsed, materialized).await? else { return Ok(()) };
             let imports = plan.as_ref().map_or_else(Vec::new, |plan| plan.root.imports());
             if !engine.are_readable(&imports) {
                 // Not under the lock: while a view is being filled everyone may change definitions, and drop that very view.
@@ -139,27 +140,23 @@ impl Session {
             }
             let creating = self.shield.raise();
             object.id = engine.new_id()?;
-            engine.install(std::slice::from_ref(&object))?;
-            let Some(plan) = plan else { return Ok(()) };
+            let Some(plan) = plan else { return engine.install(&[object]) };
             for (message, hint) in crate::plan::notices(&plan) {
                 self.notice(Error::new(Kind::ObjectState, message).hint(hint));
             }
-            let running = match engine.start_view(&object, plan).await {
-                Ok(running) => running,
-                Err(error) => {
-                    engine.uninstall(&[object.id])?;
-                    return Err(error);
-                }
-            };
+            let running = engine.start_view(&object, plan).await?;
             drop((creating, one_at_a_time));
             return self.wait_or_tell(&running).await;
         }
     }
 
     /// The view as the catalog is to have it, without a number, and its plan if it is to be maintained; `None` if there is nothing to do.
-    fn view_object(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<Option<(Object, Option<Plan>)>> {
+    async fn view_object(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<Option<(Object, Option<Plan>)>> {
         let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(None) };
-        self.view_definition(create, parsed, schema, materialized).map(Some)
+        let (engine, catalog, path) = (Arc::clone(&self.engine), self.engine.catalog(), self.settings.search_path());
+        let statement = create.clone();
+        let planned = self.engine.queries.plan(move || view_plan(&engine, &catalog, &path, &statement, materialized)).await?;
+        self.defined_view(create, parsed, schema, materialized, planned).map(Some)
     }
 
     /// The view that a statement defines, without a number, and its plan if it is to be maintained.
@@ -170,18 +167,23 @@ impl Session {
         schema: String,
         materialized: bool,
     ) -> Result<(Object, Option<Plan>)> {
+        let planned = view_plan(&self.engine, &self.engine.catalog(), &self.settings.search_path(), create, materialized)?;
+        self.defined_view(create, parsed, schema, materialized, planned)
+    }
+
+    fn defined_view(
+        &mut self,
+        create: &CreateView,
+        parsed: &Parsed,
+        schema: String,
+        materialized: bool,
+        (bound, plan): (Bound, Option<Plan>),
+    ) -> Result<(Object, Option<Plan>)> {
         let ViewOptions { discard, iterations_max } = options(create)?;
-        let engine = &self.engine;
-        let catalog = engine.catalog();
         let search_path = self.settings.search_path();
-        let shift = |error: Error| error.shifted(create.query_offset);
-        let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &NoSystemRelations, text: &create.query_text };
-        let bound = engine.planner.query(&create.query, &scope, &[]).map_err(shift)?;
         if !bound.parameters.is_empty() {
             return Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1").hint("A view's query has no parameters."));
         }
-        let plan = materialized.then(|| engine.planner.view_within(&bound, &catalog, iterations_max.unwrap_or(ITERATIONS_MAX)));
-        let plan = plan.transpose().map_err(shift)?;
         let columns = view_columns(create, &bound.schema)?;
         let view = View {
             columns,
@@ -307,11 +309,14 @@ impl Engine {
         }
     }
 
-    /// Starts to maintain a new view.
+    /// Defines a new view and starts to maintain it.
     async fn start_view(&self, object: &Object, plan: Plan) -> Result<Arc<RunningView>> {
         let discard = matches!(&object.kind, ObjectKind::MaterializedView(view) if view.discard);
+        // Announced before it is defined: whoever finds the definition can wait for the rows.
         let view = self.announce_view(object, plan, discard, None);
+        self.install(std::slice::from_ref(object))?;
         if let Err(error) = self.build_view(&view, None).await {
+            self.uninstall(&[object.id])?;
             self.views.write().remove(&object.id);
             self.relations.lock().remove(&object.id);
             return Err(error);
@@ -375,6 +380,23 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// A view's query, analysed, and its plan if it is to be maintained.
+fn view_plan(
+    engine: &Engine,
+    catalog: &Catalog,
+    search_path: &[String],
+    create: &CreateView,
+    materialized: bool,
+) -> Result<(Bound, Option<Plan>)> {
+    let iterations_max = options(create)?.iterations_max.unwrap_or(ITERATIONS_MAX);
+    let scope = Scope { catalog, search_path, relations: &NoSystemRelations, text: &create.query_text };
+    let plan = engine.planner.query(&create.query, &scope, &[]).and_then(|bound| {
+        let plan = materialized.then(|| engine.planner.view_within(&bound, catalog, iterations_max)).transpose()?;
+        Ok((bound, plan))
+    });
+    plan.map_err(|error| error.shifted(create.query_offset))
 }
 
 /// The rows of a query as those of the new table that it fills.

@@ -7,51 +7,74 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 
-use crate::catalog::{Object, ObjectKind, Table};
+use crate::catalog::{Catalog, Object, ObjectKind, Table};
 use crate::engine::outcome::{Outcome, RowStream};
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
-use crate::engine::system::SystemRelations;
 use crate::engine::transaction::check_size;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, Change, ConflictUpdate, Scope, schema_of};
-use crate::serve::Providers;
+use crate::plan::{Bound, Change, ConflictUpdate, Planner, Scope, schema_of};
+use crate::serve::{Providers, run};
 use crate::sql::{Insert, InsertConflict, Name, Parsed, Statement};
 use crate::state::{Draft, Relation};
 use crate::types::{Changes, ObjectId, OnConflict, SqlType, rows_equal};
 
+/// A statement that writes, planned.
+pub(crate) struct PlannedChange {
+    pub(crate) change: Change,
+    /// What ON CONFLICT DO UPDATE does.
+    update: Option<ConflictUpdate>,
+    /// The definitions that it was planned with.
+    catalog: Arc<Catalog>,
+}
+
 impl Session {
     /// Plans a statement that writes.
-    pub(crate) fn plan_change(&mut self, parsed: &Parsed, declared: &[Option<SqlType>]) -> Result<Change> {
+    pub(crate) async fn plan_change(&mut self, parsed: &Arc<Parsed>, declared: &[Option<SqlType>]) -> Result<PlannedChange> {
         let catalog = self.engine.catalog();
-        let search_path = self.settings.search_path();
-        let system = SystemRelations::new(self);
-        let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &system, text: &parsed.text };
-        match &parsed.statement {
-            Statement::Insert(insert) => self.engine.planner.insert(insert, &scope, declared),
-            Statement::Update(update) => self.engine.planner.update(update, &scope, declared),
-            Statement::Delete(delete) => self.engine.planner.delete(delete, &scope, declared),
+        let (statement, declared) = (Arc::clone(parsed), declared.to_vec());
+        let plan = move |planner: &Planner, scope: &Scope<'_>| match &statement.statement {
+            Statement::Insert(insert) => {
+                let change = planner.insert(insert, scope, &declared)?;
+                let update = match &insert.on_conflict {
+                    Some(InsertConflict::DoUpdate { assignments, condition }) if !writable(&change.object)?.key.is_empty() => {
+                        Some(planner.conflict_update(&change.object, assignments, condition.as_ref(), scope)?)
+                    }
+                    _ => None,
+                };
+                Ok((change, update))
+            }
+            Statement::Update(update) => Ok((planner.update(update, scope, &declared)?, None)),
+            Statement::Delete(delete) => Ok((planner.delete(delete, scope, &declared)?, None)),
             _ => Err(Error::internal("not a statement that writes")),
-        }
+        };
+        let ((change, update), _) = self.planned(&catalog, &parsed.text, plan).await?;
+        Ok(PlannedChange { change, update, catalog })
     }
 
     /// Runs INSERT, UPDATE or DELETE.
-    pub(crate) async fn run_change(&mut self, parsed: &Parsed, declared: &[Option<SqlType>], parameters: &[ArrayRef]) -> Result<Outcome> {
-        let mut change = self.plan_change(parsed, declared)?;
-        writable(&change.object)?;
-        self.hold_table(&self.engine.catalog(), change.object.id).await?;
+    pub(crate) async fn run_change(
+        &mut self,
+        parsed: &Arc<Parsed>,
+        declared: &[Option<SqlType>],
+        parameters: &[ArrayRef],
+    ) -> Result<Outcome> {
+        let mut planned = self.plan_change(parsed, declared).await?;
+        let held = planned.change.object.id;
+        writable(&planned.change.object)?;
+        self.hold_table(&planned.catalog, held).await?;
         // Nobody alters it from now on; somebody may have before.
-        let held = change.object.id;
-        if !self.engine.catalog().get(held).is_some_and(|now| Arc::ptr_eq(now, &change.object)) {
-            change = self.plan_change(parsed, declared)?;
-            if change.object.id != held {
+        if !self.engine.catalog().get(held).is_some_and(|now| Arc::ptr_eq(now, &planned.change.object)) {
+            planned = self.plan_change(parsed, declared).await?;
+            if planned.change.object.id != held {
                 return Err(Error::new(Kind::SerializationFailure, "the table was renamed meanwhile").hint("Try again."));
             }
         }
+        let PlannedChange { change, update, catalog } = planned;
         let table = writable(&change.object)?.clone();
-        let rows = self.collect(&change.rows, parameters).await?;
+        let rows = self.collect(&Arc::new(change.rows), &catalog, parameters).await?;
         let written = match &parsed.statement {
-            Statement::Insert(insert) => self.insert_rows(&change.object, &table, insert, rows, &parsed.text)?,
+            Statement::Insert(insert) => self.insert_rows(&change.object, &table, insert, update.as_ref(), rows)?,
             Statement::Update(_) => self.update_rows(&change.object, &table, rows)?,
             _ => self.delete_rows(&change.object, &table, rows)?,
         };
@@ -60,10 +83,10 @@ impl Session {
             Statement::Update(_) => "UPDATE",
             _ => "DELETE",
         };
-        match &change.returning {
+        match change.returning {
             None if tag == "INSERT" => Ok(Outcome::Done(format!("INSERT 0 {}", written.affected))),
             None => Ok(Outcome::Done(format!("{tag} {}", written.affected))),
-            Some(returning) => self.returning(returning, change.object.id, written.rows, parameters, tag).await,
+            Some(returning) => self.returning(&Arc::new(returning), &catalog, change.object.id, written.rows, parameters, tag).await,
         }
     }
 
@@ -95,21 +118,21 @@ impl Session {
         Ok(resolved.affected)
     }
 
-    fn insert_rows(&mut self, object: &Object, table: &Table, insert: &Insert, rows: Vec<RecordBatch>, text: &str) -> Result<Written> {
+    fn insert_rows(
+        &mut self,
+        object: &Object,
+        table: &Table,
+        insert: &Insert,
+        update: Option<&ConflictUpdate>,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Written> {
         check_conflict_target(table, insert)?;
         let rows = concat_batches(&schema_of_nullable(table), &rows)?;
         check_not_null(object, table, &rows)?;
-        let (changes, affected, shown) = match &insert.on_conflict {
-            Some(InsertConflict::DoUpdate { assignments, condition }) if !table.key.is_empty() => {
-                let catalog = self.engine.catalog();
-                let search_path = self.settings.search_path();
-                let system = SystemRelations::new(self);
-                let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &system, text };
-                let update = self.engine.planner.conflict_update(object, assignments, condition.as_ref(), &scope)?;
-                upsert(object, table, self.held(object.id), &update, &rows)?
-            }
-            conflict => {
-                let policy = if conflict.is_some() { OnConflict::DoNothing } else { table.on_conflict };
+        let (changes, affected, shown) = match update {
+            Some(update) => upsert(object, table, self.held(object.id), update, &rows)?,
+            None => {
+                let policy = if insert.on_conflict.is_some() { OnConflict::DoNothing } else { table.on_conflict };
                 let resolved = self.held(object.id).resolve(&rows, policy, &object.name)?;
                 let shown = if policy == OnConflict::DoNothing { inserted_rows(&resolved.changes) } else { rows };
                 (resolved.changes, resolved.affected, shown)
@@ -144,44 +167,35 @@ impl Session {
         Ok(Written { affected: rows.num_rows(), rows })
     }
 
-    async fn collect(&mut self, bound: &Bound, parameters: &[ArrayRef]) -> Result<Vec<RecordBatch>> {
-        let catalog = self.engine.catalog();
+    async fn collect(&mut self, bound: &Arc<Bound>, catalog: &Catalog, parameters: &[ArrayRef]) -> Result<Vec<RecordBatch>> {
         let lease = self.read_epoch(&bound.depends_on).await?;
-        let (_, rows) = self.run_bound(bound, &catalog, parameters, lease).await?;
+        let (_, rows) = self.run_bound(bound, catalog, parameters, lease).await?;
         collected(rows).await
     }
 
     async fn returning(
         &mut self,
-        returning: &Bound,
+        returning: &Arc<Bound>,
+        catalog: &Catalog,
         table: ObjectId,
         rows: RecordBatch,
         parameters: &[ArrayRef],
         tag: &'static str,
     ) -> Result<Outcome> {
-        let catalog = self.engine.catalog();
         let mut providers = Providers::default();
         let others: Vec<ObjectId> = returning.depends_on.iter().copied().filter(|id| *id != table).collect();
         // Held until the rows below have been read.
         let lease = self.read_epoch(&others).await?;
         for id in others {
-            providers.snapshot(id, self.snapshot(&catalog, id, lease.epoch())?);
+            providers.snapshot(id, self.snapshot(catalog, id, lease.epoch())?);
         }
         let affected = rows.num_rows();
         providers.batch(table, rows);
-        let provider = |id, columns: &SchemaRef| providers.get(id, columns);
-        let (schema, rows) = crate::serve::run(
-            &self.engine.planner,
-            returning,
-            &provider,
-            parameters,
-            self.engine.wall.now_micros(),
-            self.engine.queries.handle(),
-        )
-        .await?;
+        let now = self.engine.wall.now_micros();
+        let rows = run(&self.engine.planner, returning, providers, parameters, now, self.engine.queries.handle()).await?;
         let rows: Vec<RecordBatch> = rows.try_collect().await?;
         debug_assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), affected, "RETURNING gives one row per affected row");
-        Ok(Outcome::Rows { schema, rows: stream_of(rows), tag })
+        Ok(Outcome::Rows { schema: Arc::clone(&returning.schema), rows: stream_of(rows), tag })
     }
 
     fn held(&mut self, table: ObjectId) -> &mut Draft {

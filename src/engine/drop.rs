@@ -1,7 +1,8 @@
 //! DROP: what depends on the object goes first, and only if asked for.
 
-use crate::catalog::{Catalog, Object, ObjectKind};
+use crate::catalog::{Catalog, DEFAULT_SCHEMA, Object, ObjectKind};
 use crate::engine::Engine;
+use crate::engine::catalog_change::SYSTEM_SCHEMAS;
 use crate::engine::coordinator::Request;
 use crate::engine::dependants::described;
 use crate::engine::session::Session;
@@ -41,6 +42,13 @@ impl Session {
 
     fn droppable(&mut self, catalog: &Catalog, kind: DropKind, name: &Name, if_exists: bool) -> Result<Option<Object>> {
         let found = match kind {
+            DropKind::Schema if name.name == DEFAULT_SCHEMA || SYSTEM_SCHEMAS.contains(&name.name.as_str()) => {
+                let error = Error::new(
+                    Kind::DependentObjects,
+                    format!("cannot drop schema {} because it is required by the database system", name.name),
+                );
+                return Err(error.at(name.position));
+            }
             DropKind::Schema => catalog
                 .find_in("", &name.name)
                 .cloned()

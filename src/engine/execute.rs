@@ -8,6 +8,7 @@ use crate::engine::outcome::{Description, Outcome};
 use crate::engine::session::Session;
 use crate::engine::transaction::Transaction;
 use crate::error::{Error, Kind, Result};
+use crate::plan::{Planner, Scope};
 use crate::sql::{CopySubject, Parsed, Statement};
 use crate::types::SqlType;
 
@@ -17,16 +18,16 @@ impl Session {
         let plain = |columns| Ok(Description { parameters: known(declared), columns });
         match &parsed.statement {
             Statement::Query(query) => {
-                let planned = self.plan(query, &parsed.text, declared)?;
+                let planned = self.plan(query, &parsed.text, declared).await?;
                 Ok(Description { parameters: planned.bound.parameters.clone(), columns: Some(Arc::clone(&planned.bound.schema)) })
             }
             Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-                let change = self.plan_change(parsed, declared)?;
+                let change = self.plan_change(parsed, declared).await?.change;
                 Ok(Description { parameters: change.rows.parameters.clone(), columns: change.returning.map(|returning| returning.schema) })
             }
             Statement::Declare { query, .. } => {
                 let Statement::Query(select) = &query.statement else { return plain(None) };
-                let planned = self.plan(select, &query.text, declared)?;
+                let planned = self.plan(select, &query.text, declared).await?;
                 Ok(Description { parameters: planned.bound.parameters.clone(), columns: None })
             }
             Statement::Fetch { name, skip: false, .. } => {
@@ -245,9 +246,14 @@ impl Session {
             let detail = format!("Expected {} parameters but got {}.", description.parameters.len(), arguments.len());
             return Err(Error::new(Kind::Syntax, message).detail(detail));
         }
-        let values =
-            arguments.iter().zip(&description.parameters).map(|(value, sql_type)| self.engine.constant(&value.to_string(), sql_type));
-        let values = values.collect::<Result<Vec<_>>>()?;
+        let (arguments, types, now) = (arguments.to_vec(), description.parameters.clone(), self.engine.wall.now_micros());
+        let evaluate = move |planner: &Planner, scope: &Scope<'_>| {
+            let values =
+                arguments.iter().zip(&types).map(|(value, sql_type)| planner.constant_text(&value.to_string(), sql_type, scope, now));
+            values.collect::<Result<Vec<_>>>()
+        };
+        let catalog = self.engine.catalog();
+        let (values, _) = self.planned(&catalog, "", evaluate).await?;
         Box::pin(self.execute_statement(&prepared, Some(&description), &values)).await
     }
 

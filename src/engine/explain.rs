@@ -11,10 +11,9 @@ use crate::engine::index::indexes_of;
 use crate::engine::outcome::Outcome;
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
-use crate::engine::system::SystemRelations;
 use crate::error::{Error, Result};
-use crate::plan::{Bound, ITERATIONS_MAX, Scope, schema_of};
-use crate::serve::{UsedIndexes, empty_provider};
+use crate::plan::{ITERATIONS_MAX, Planner, Scope, schema_of};
+use crate::serve::{UsedIndexes, empty_provider, explain_physical};
 use crate::sql::{ExplainKind, Parsed, Statement};
 use crate::types::SqlType;
 
@@ -27,14 +26,10 @@ impl Session {
     /// EXPLAIN of a query, or of CREATE MATERIALIZED VIEW, which creates nothing.
     pub(crate) async fn explain(&mut self, kind: ExplainKind, statement: &Statement, parsed: &Parsed) -> Result<Outcome> {
         let text = match statement {
-            Statement::Query(query) => self.explain_query(kind, query, &parsed.text).await?,
+            Statement::Query(query) => self.explain_query(kind, query, &parsed.text, None).await?,
             Statement::CreateMaterializedView(create) => {
-                let bound = self.bind(&create.query, &create.query_text)?;
-                match kind {
-                    ExplainKind::Logical => self.logical(bound)?,
-                    ExplainKind::Physical => self.physical(&bound).await?,
-                    ExplainKind::Incremental => self.incremental(&bound, options(create)?.iterations_max)?,
-                }
+                let iterations_max = options(create)?.iterations_max;
+                self.explain_query(kind, &create.query, &create.query_text, iterations_max).await?
             }
             _ => {
                 return Err(Error::not_supported("EXPLAIN of this statement").hint("EXPLAIN takes a query or CREATE MATERIALIZED VIEW."));
@@ -45,45 +40,30 @@ impl Session {
         Ok(Outcome::Rows { schema: schema(), rows: stream_of(vec![batch]), tag: "EXPLAIN" })
     }
 
-    async fn explain_query(&mut self, kind: ExplainKind, query: &ast::Query, text: &str) -> Result<String> {
-        let bound = self.bind(query, text)?;
-        match kind {
-            ExplainKind::Logical => self.logical(bound),
-            ExplainKind::Incremental => self.incremental(&bound, None),
-            ExplainKind::Physical => self.physical(&bound).await,
-        }
-    }
-
-    fn bind(&mut self, query: &ast::Query, text: &str) -> Result<Bound> {
-        let catalog = self.engine.catalog();
-        let search_path = self.settings.search_path();
-        let system = SystemRelations::new(self);
-        let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &system, text };
-        let mut query = query.clone();
-        crate::plan::prepare_catalog_query(&mut query);
-        self.engine.planner.query(&query, &scope, &[])
-    }
-
-    fn logical(&self, bound: Bound) -> Result<String> {
-        let plan = self.engine.planner.optimize(bound.plan, self.engine.wall.now_micros())?;
-        Ok(plan.display_indent().to_string())
-    }
-
-    fn incremental(&self, bound: &Bound, iterations_max: Option<u32>) -> Result<String> {
-        let plan = self.engine.planner.view_within(bound, &self.engine.catalog(), iterations_max.unwrap_or(ITERATIONS_MAX))?;
-        Ok(crate::plan::explain(&plan))
-    }
-
-    async fn physical(&mut self, bound: &Bound) -> Result<String> {
-        let catalog = self.engine.catalog();
-        let used = UsedIndexes::default();
-        let provider = |id, _: &SchemaRef| {
-            let columns = catalog.get(id).and_then(|object| object.columns().map(schema_of));
-            let columns = columns.ok_or_else(|| Error::internal(format!("relation {id} has no columns")))?;
-            Ok(empty_provider(columns, indexes_of(&catalog, id), &used))
+    async fn explain_query(&mut self, kind: ExplainKind, query: &ast::Query, text: &str, iterations_max: Option<u32>) -> Result<String> {
+        let (mut query, now, threads) = (query.clone(), self.engine.wall.now_micros(), self.engine.queries.handle().clone());
+        let explain = move |planner: &Planner, scope: &Scope<'_>| {
+            crate::plan::prepare_catalog_query(&mut query);
+            let bound = planner.query(&query, scope, &[])?;
+            if kind == ExplainKind::Logical {
+                return Ok(planner.optimize(bound.plan, now)?.display_indent().to_string());
+            }
+            if kind == ExplainKind::Incremental {
+                let plan = planner.view_within(&bound, scope.catalog, iterations_max.unwrap_or(ITERATIONS_MAX))?;
+                return Ok(crate::plan::explain(&plan));
+            }
+            let used = UsedIndexes::default();
+            let provider = |id, _: &SchemaRef| {
+                let columns = scope.catalog.get(id).and_then(|object| object.columns().map(schema_of));
+                let columns = columns.ok_or_else(|| Error::internal(format!("relation {id} has no columns")))?;
+                Ok(empty_provider(columns, indexes_of(scope.catalog, id), &used))
+            };
+            let plan = explain_physical(planner, &bound, &provider, now, &threads)?;
+            let indexes = used.lock().iter().map(|index| format!("Index: {index}\n")).collect::<String>();
+            Ok(format!("{}\n{indexes}", plan.trim_end()))
         };
-        let plan = crate::serve::explain_physical(&self.engine.planner, bound, &provider, self.engine.wall.now_micros()).await?;
-        let indexes = used.lock().iter().map(|index| format!("Index: {index}\n")).collect::<String>();
-        Ok(format!("{}\n{indexes}", plan.trim_end()))
+        let catalog = self.engine.catalog();
+        let (text, _) = self.planned(&catalog, text, explain).await?;
+        Ok(text)
     }
 }

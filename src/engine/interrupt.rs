@@ -3,7 +3,7 @@
 //! Always: a statement that can no longer be undone is not ended any more. While it is shielded, whoever would end it waits, so what the client
 //! is told is what happened.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     cancelled: CancellationToken,
+    ended: CancellationToken,
     deadline: Option<Instant>,
     shield: Shield,
 }
@@ -41,12 +42,15 @@ pub(crate) struct Shield(Arc<AtomicUsize>);
 pub(crate) struct Shielded(Shield);
 
 impl Interrupt {
-    pub(crate) fn new(cancelled: CancellationToken, deadline: Option<Instant>, shield: Shield) -> Self {
-        Interrupt { cancelled, deadline, shield }
+    pub(crate) fn new(cancelled: CancellationToken, ended: CancellationToken, deadline: Option<Instant>, shield: Shield) -> Self {
+        Interrupt { cancelled, ended, deadline, shield }
     }
 
-    /// `57014` if the statement is to end.
+    /// `57014` if the statement is to end, `57P01` if the session is.
     pub fn check(&self) -> Result<()> {
+        if self.ended.is_cancelled() {
+            return Err(terminated());
+        }
         if self.cancelled.is_cancelled() {
             return Err(cancelled());
         }
@@ -58,14 +62,17 @@ impl Interrupt {
 
     /// Waits until the statement is to end, and gives the error that says why. May be dropped while it waits.
     pub async fn fired(&self) -> Error {
-        let Some(deadline) = self.deadline else {
-            self.cancelled.cancelled().await;
-            return cancelled();
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => pending().await,
+            }
         };
         tokio::select! {
             biased;
+            () = self.ended.cancelled() => terminated(),
             () = self.cancelled.cancelled() => cancelled(),
-            () = tokio::time::sleep_until(deadline) => timed_out(),
+            () = deadline => timed_out(),
         }
     }
 
@@ -107,6 +114,11 @@ impl Drop for Shielded {
     }
 }
 
+/// `57P01`: the session ends with its statement.
+pub(crate) fn terminated() -> Error {
+    Error::new(Kind::Shutdown, "terminating connection due to administrator command")
+}
+
 /// `57014`, as PostgreSQL words it.
 fn cancelled() -> Error {
     Error::new(Kind::Canceled, "canceling statement due to user request")
@@ -130,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_undone_is_waited_for() {
         let (token, shield) = (CancellationToken::new(), Shield::default());
-        let interrupt = Interrupt::new(token.clone(), None, shield.clone());
+        let interrupt = Interrupt::new(token.clone(), CancellationToken::new(), None, shield.clone());
         let work = async {
             let shielded = shield.raise();
             token.cancel();
@@ -148,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn time_runs_out() {
-        let interrupt = Interrupt::new(CancellationToken::new(), Some(Instant::now()), Shield::default());
+        let interrupt = Interrupt::new(CancellationToken::new(), CancellationToken::new(), Some(Instant::now()), Shield::default());
         assert!(interrupt.check().is_err());
         assert!(matches!(interrupt.attend(pending::<()>(), pending()).await, Ended::Interrupted(_)));
     }

@@ -33,6 +33,7 @@ mod settings;
 mod show;
 mod source;
 mod system;
+mod threads;
 mod transaction;
 mod view;
 
@@ -55,6 +56,7 @@ use crate::engine::clock::EpochClock;
 use crate::engine::coordinator::Request;
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourceRecipe, SourceReport};
+use crate::engine::threads::QueryThreads;
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::error::Result;
 use crate::plan::Planner;
@@ -65,8 +67,7 @@ use crate::types::{Clock, ObjectId};
 pub struct Engine {
     config: Config,
     store: Arc<Store>,
-    planner: Planner,
-    /// Where queries compute: apart from the threads that serve connections, which must never be kept busy for long.
+    planner: Arc<Planner>,
     queries: QueryThreads,
     wall: Arc<dyn Clock>,
     /// When it started, microseconds since 1970.
@@ -89,30 +90,6 @@ pub struct Engine {
     wake: crate::dataflow::Wake,
     registry: Registry,
     stopping: AtomicBool,
-}
-
-/// The runtime of queries. Ends without waiting for them.
-struct QueryThreads(Option<tokio::runtime::Runtime>);
-
-impl QueryThreads {
-    fn start() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("query").enable_all().build();
-        runtime
-            .map(|runtime| QueryThreads(Some(runtime)))
-            .map_err(|cause| crate::error::Error::external("cannot start threads for queries", cause))
-    }
-
-    fn handle(&self) -> &tokio::runtime::Handle {
-        self.0.as_ref().expect("there until it is dropped").handle()
-    }
-}
-
-impl Drop for QueryThreads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 /// A source, or a table that a connector fills.

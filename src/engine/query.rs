@@ -14,7 +14,7 @@ use crate::engine::outcome::RowStream;
 use crate::engine::session::Session;
 use crate::engine::system::SystemRelations;
 use crate::error::{Kind, Result};
-use crate::plan::{Bound, Scope};
+use crate::plan::{Bound, Planner, Scope};
 use crate::serve::{PointQuery, Providers, point_query, run, run_point};
 use crate::state::Lease;
 use crate::types::{ObjectId, SqlType};
@@ -32,16 +32,35 @@ pub(crate) struct PlanCache {
 
 /// A query that is ready to run with parameters and rows.
 pub(crate) struct PlannedQuery {
-    pub(crate) bound: Bound,
+    pub(crate) bound: Arc<Bound>,
+    /// The definitions that it was analysed with: what it reads is looked up there.
+    pub(crate) catalog: Arc<Catalog>,
     /// If it is a lookup by key or index, how.
     pub(crate) point: Option<PointQuery>,
 }
 
 impl Session {
+    /// Has a statement planned, with the names that the session sees now. `text`: what its positions refer to. Gives what `work` gives, and
+    /// whether that holds something which changes without the catalog changing.
+    pub(crate) async fn planned<T: Send + 'static>(
+        &mut self,
+        catalog: &Arc<Catalog>,
+        text: &str,
+        work: impl FnOnce(&Planner, &Scope<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<(T, bool)> {
+        let (planner, catalog, text) = (Arc::clone(&self.engine.planner), Arc::clone(catalog), text.to_owned());
+        let (search_path, system) = (self.settings.search_path(), SystemRelations::new(self));
+        let plan = move || {
+            let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &system, text: &text };
+            let planned = work(&planner, &scope)?;
+            Ok((planned, system.was_asked()))
+        };
+        self.engine.queries.plan(plan).await
+    }
+
     /// Analyses a query, or finds it analysed. `text`: what its positions refer to and what it is remembered by.
-    pub(crate) fn plan(&mut self, query: &ast::Query, text: &str, declared: &[Option<SqlType>]) -> Result<Arc<PlannedQuery>> {
+    pub(crate) async fn plan(&mut self, query: &ast::Query, text: &str, declared: &[Option<SqlType>]) -> Result<Arc<PlannedQuery>> {
         let catalog = self.engine.catalog();
-        let search_path = self.settings.search_path();
         let key = format!("{}\0{declared:?}\0{text}", self.settings.known("search_path"));
         if self.plans.generation != catalog.generation() {
             self.plans = PlanCache { generation: catalog.generation(), plans: BTreeMap::new() };
@@ -49,14 +68,15 @@ impl Session {
         if let Some(planned) = self.plans.plans.get(&key) {
             return Ok(Arc::clone(planned));
         }
-        let system = SystemRelations::new(self);
-        let scope = Scope { catalog: &catalog, search_path: &search_path, relations: &system, text };
-        let mut query = query.clone();
-        crate::plan::prepare_catalog_query(&mut query);
-        let bound = self.engine.planner.query(&query, &scope, declared)?;
-        let keep = !bound.reads_system && !system.was_asked();
-        let point = point_query(&bound, &|relation| indexes_of(&catalog, relation));
-        let planned = Arc::new(PlannedQuery { bound, point });
+        let (mut query, declared, definitions) = (query.clone(), declared.to_vec(), Arc::clone(&catalog));
+        let analyse = move |planner: &Planner, scope: &Scope<'_>| {
+            crate::plan::prepare_catalog_query(&mut query);
+            let bound = planner.query(&query, scope, &declared)?;
+            Ok((point_query(&bound, &|relation| indexes_of(&definitions, relation)), bound))
+        };
+        let ((point, bound), asked) = self.planned(&catalog, text, analyse).await?;
+        let keep = !bound.reads_system && !asked;
+        let planned = Arc::new(PlannedQuery { bound: Arc::new(bound), point, catalog });
         if keep {
             if self.plans.plans.len() >= PLANS_KEPT {
                 self.plans.plans.clear();
@@ -75,13 +95,12 @@ impl Session {
         parameters: &[ArrayRef],
     ) -> Result<(SchemaRef, RowStream)> {
         loop {
-            let catalog = self.engine.catalog();
-            let planned = self.plan(query, text, declared)?;
+            let planned = self.plan(query, text, declared).await?;
             match self.run_planned(&planned, parameters).await {
                 // What it was planned with has gone or changed since: a view that was replaced is there under another number.
                 Err(error)
                     if matches!(error.kind(), Kind::UndefinedTable | Kind::SerializationFailure)
-                        && self.engine.catalog().generation() != catalog.generation() => {}
+                        && self.engine.catalog().generation() != planned.catalog.generation() => {}
                 answer => return answer,
             }
         }
@@ -89,23 +108,23 @@ impl Session {
 
     /// Runs a planned query at the session's epoch.
     pub(crate) async fn run_planned(&mut self, planned: &PlannedQuery, parameters: &[ArrayRef]) -> Result<(SchemaRef, RowStream)> {
-        let catalog = self.engine.catalog();
+        let catalog = &planned.catalog;
         let lease = self.read_epoch(&planned.bound.depends_on).await?;
         if let Some(point) = &planned.point
             && !self.transaction.as_ref().is_some_and(|transaction| transaction.holds(point.object))
         {
-            let relation = self.engine.relation(&catalog, point.object)?;
+            let relation = self.engine.relation(catalog, point.object)?;
             if let Some(found) = run_point(point, &planned.bound, &relation, lease.epoch(), parameters)? {
                 return Ok(found);
             }
         }
-        self.run_bound(&planned.bound, &catalog, parameters, lease).await
+        self.run_bound(&planned.bound, catalog, parameters, lease).await
     }
 
-    /// Runs an analysed query on the rows of one epoch.
+    /// Runs an analysed query on the rows of one epoch. `catalog`: the one that it was analysed with.
     pub(crate) async fn run_bound(
         &mut self,
-        bound: &Bound,
+        bound: &Arc<Bound>,
         catalog: &Catalog,
         parameters: &[ArrayRef],
         lease: Lease,
@@ -120,9 +139,8 @@ impl Session {
                 providers.relation(*id, self.engine.relation(catalog, *id)?, snapshot, indexes_of(catalog, *id));
             }
         }
-        let provider = |id, columns: &SchemaRef| providers.get(id, columns);
         let now = self.engine.wall.now_micros();
-        let (_, rows) = run(&self.engine.planner, bound, &provider, parameters, now, self.engine.queries.handle()).await?;
+        let rows = run(&self.engine.planner, bound, providers, parameters, now, self.engine.queries.handle()).await?;
         // Rows that the snapshot shows stay until the last of them has been read.
         let rows = rows.inspect(move |_| {
             let _held = &lease;

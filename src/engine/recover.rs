@@ -12,18 +12,19 @@ use crate::catalog::{Catalog, Column, ConnectorOptions, FIRST_USER_ID, Object, O
 use crate::config::Config;
 use crate::connect::{Connector, Poll, Positions, Reader};
 use crate::dataflow::{RowErrorLog, Workers};
+use crate::engine::Engine;
 use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EpochClock, Write};
 use crate::engine::coordinator::{Coordinator, Request, Setting};
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourcePosition, SourceRecipe};
 use crate::engine::system;
+use crate::engine::threads::QueryThreads;
 use crate::engine::view::{RunningView, ViewStatus, mark};
-use crate::engine::{Engine, QueryThreads};
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Planner, PlannerOptions, schema_of};
 use crate::state::{Leases, Relation, Store, fatal};
-use crate::types::{Changes, Clock, Epoch, ObjectId};
+use crate::types::{Changes, Clock, Epoch, ObjectId, STACK_BYTES};
 
 impl Engine {
     /// Opens the database of `config`: new, or as its data directory has it.
@@ -67,6 +68,7 @@ impl Engine {
         let wake = coordinator.wake();
         let thread = std::thread::Builder::new()
             .name("coordinator".to_owned())
+            .stack_size(STACK_BYTES)
             .spawn(move || {
                 // Nothing would ever be complete again; a restart recovers.
                 if catch_unwind(AssertUnwindSafe(|| coordinator.run())).is_err() {
@@ -83,7 +85,7 @@ impl Engine {
             started_micros: wall.now_micros(),
             config,
             store,
-            planner,
+            planner: Arc::new(planner),
             queries: QueryThreads::start()?,
             wall,
             catalog: RwLock::new(Arc::new(catalog)),
@@ -121,8 +123,9 @@ impl Engine {
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, None)?;
                 }
                 ObjectKind::MaterializedView(definition) => {
-                    let (_, plan) = self.plan_view(&definition.query, definition, true, &self.catalog())?;
-                    let plan = plan.expect("asked for");
+                    let (engine, view) = (Arc::clone(self), definition.clone());
+                    let plan = move || engine.plan_view(&view.query, &view, true, &engine.catalog());
+                    let plan = self.queries.plan(plan).await?.1.expect("asked for");
                     // The state of a view that reads one without state does not fit what it will read.
                     let fresh = plan.root.imports().iter().any(|import| anew.iter().any(|view| view.id == *import));
                     let stored = self.store.offsets(object.id)?.is_some_and(|found| found == mark(&plan));

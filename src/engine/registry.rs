@@ -28,11 +28,21 @@ pub(crate) struct Client {
     pub(crate) query: String,
     pub(crate) active: bool,
     cancel: CancellationToken,
+    /// Fires when the session is to end.
+    ended: CancellationToken,
+}
+
+/// By what a client is known, and what ends its statements and its session.
+pub(crate) struct Entered {
+    pub(crate) process_id: i32,
+    pub(crate) secret: i32,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) ended: CancellationToken,
 }
 
 impl Registry {
     /// Lets a client in and gives its number, unless `limit` are in already.
-    pub(crate) fn enter(&self, limit: usize, user: &str, peer: &str, application: &str, now: i64) -> Result<(i32, i32, CancellationToken)> {
+    pub(crate) fn enter(&self, limit: usize, user: &str, peer: &str, application: &str, now: i64) -> Result<Entered> {
         let mut clients = self.clients.lock();
         if clients.len() >= limit {
             return Err(
@@ -42,7 +52,7 @@ impl Registry {
         let process_id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         // The secret keeps others from cancelling by a guessed number; the standard library's hasher keys are random per process and call.
         let secret = random_i32();
-        let cancel = CancellationToken::new();
+        let (cancel, ended) = (CancellationToken::new(), CancellationToken::new());
         let client = Client {
             secret,
             user: user.to_owned(),
@@ -52,9 +62,10 @@ impl Registry {
             query: String::new(),
             active: false,
             cancel: cancel.clone(),
+            ended: ended.clone(),
         };
         clients.insert(process_id, client);
-        Ok((process_id, secret, cancel))
+        Ok(Entered { process_id, secret, cancel, ended })
     }
 
     pub(crate) fn leave(&self, process_id: i32) {
@@ -69,6 +80,13 @@ impl Registry {
             client.cancel.cancel();
         }
         found.is_some()
+    }
+
+    /// Ends the client's session: `Some` number, or all of them. Returns whether there was one.
+    pub(crate) fn end(&self, process_id: Option<i32>) -> bool {
+        let clients = self.clients.lock();
+        let ending = clients.iter().filter(|(id, _)| process_id.is_none_or(|wanted| wanted == **id));
+        ending.map(|(_, client)| client.ended.cancel()).count() > 0
     }
 
     /// A fresh token for the client's next statement.

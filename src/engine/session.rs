@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::engine::cursor::Cursor;
-use crate::engine::interrupt::{Interrupt, Shield};
+use crate::engine::interrupt::{Interrupt, Shield, terminated};
 use crate::engine::outcome::{Description, Notice, Outcome, Parameter, TransactionStatus};
 use crate::engine::query::PlanCache;
+use crate::engine::registry::Entered;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::Transaction;
 use crate::error::{Error, Kind, Result};
@@ -20,6 +21,9 @@ use crate::types::SqlType;
 
 /// The one database there is, by the names under which clients look for it: its own, PostgreSQL's default, and the field's.
 const DATABASES: &[&str] = &["tidemill", "postgres", "dev"];
+
+/// Longer texts are parsed where queries are planned: this one takes less than a millisecond, one of many megabytes seconds.
+const PARSED_AT_ONCE_BYTES: usize = 32 << 10;
 
 /// What a client says when it connects.
 #[derive(Clone, Debug)]
@@ -42,6 +46,7 @@ pub struct Session {
     process_id: i32,
     secret: i32,
     cancel: CancellationToken,
+    ended: CancellationToken,
     /// When the running statement's time is over.
     deadline: Option<Instant>,
     /// Raised while the running statement cannot be undone.
@@ -77,7 +82,7 @@ impl Engine {
         }
         let application = settings.known("application_name").to_owned();
         let now = self.wall.now_micros();
-        let (process_id, secret, cancel) =
+        let Entered { process_id, secret, cancel, ended } =
             self.registry.enter(self.config.max_connections, &startup.user, &startup.peer, &application, now)?;
         Ok(Session {
             engine: Arc::clone(self),
@@ -86,6 +91,7 @@ impl Engine {
             process_id,
             secret,
             cancel,
+            ended,
             deadline: None,
             shield: Shield::default(),
             settings,
@@ -101,6 +107,11 @@ impl Engine {
     /// Stops what the client of this number and secret is running.
     pub fn cancel(&self, process_id: i32, secret: i32) {
         self.registry.cancel(process_id, Some(secret));
+    }
+
+    /// Ends all sessions, with what they run.
+    pub fn end_sessions(&self) {
+        self.registry.end(None);
     }
 }
 
@@ -128,12 +139,19 @@ impl Session {
     }
 
     /// Text → statements; none for an empty text.
-    pub fn parse(&self, text: &str) -> Result<Vec<Arc<Parsed>>> {
-        Ok(crate::sql::parse(text)?.into_iter().map(Arc::new).collect())
+    pub async fn parse(&mut self, text: &str) -> Result<Vec<Arc<Parsed>>> {
+        let parsed = if text.len() <= PARSED_AT_ONCE_BYTES {
+            crate::sql::parse(text)?
+        } else {
+            let text = text.to_owned();
+            self.engine.queries.plan(move || crate::sql::parse(&text)).await?
+        };
+        Ok(parsed.into_iter().map(Arc::new).collect())
     }
 
     /// What a statement takes and gives. `declared`: the parameter types that the client named.
     pub async fn describe(&mut self, statement: &Arc<Parsed>, declared: &[Option<SqlType>]) -> Result<Description> {
+        self.refuse_in_failed(statement)?;
         let described = self.describe_statement(statement, declared).await;
         described.map_err(|error| self.note_failure(error.shifted(statement.offset)))
     }
@@ -146,10 +164,9 @@ impl Session {
         parameters: Vec<Parameter>,
     ) -> Result<Outcome> {
         self.engine.registry.note(self.process_id, Some(&statement.text));
-        let result = if self.in_failed_transaction() && !ends_transaction(&statement.statement) {
-            Err(Error::new(Kind::FailedTransaction, "current transaction is aborted, commands ignored until end of transaction block"))
-        } else {
-            self.execute_statement(statement, description, &parameters).await
+        let result = match self.refuse_in_failed(statement) {
+            Ok(()) => self.execute_statement(statement, description, &parameters).await,
+            Err(error) => Err(error),
         };
         let result = match result {
             // COPY goes on when its rows come.
@@ -227,7 +244,16 @@ impl Session {
 
     /// What ends the running statement before it is done.
     pub fn interrupt(&self) -> Interrupt {
-        Interrupt::new(self.cancel.clone(), self.deadline, self.shield.clone())
+        Interrupt::new(self.cancel.clone(), self.ended.clone(), self.deadline, self.shield.clone())
+    }
+
+    /// Waits until the session is to end, and gives the error that says so.
+    pub fn ended(&self) -> impl Future<Output = Error> + use<> {
+        let ended = self.ended.clone();
+        async move {
+            ended.cancelled().await;
+            terminated()
+        }
     }
 
     /// Called before each statement: an earlier cancel request is forgotten, and its time begins.
@@ -267,6 +293,15 @@ impl Session {
 
     pub(crate) fn in_failed_transaction(&self) -> bool {
         self.transaction.as_ref().is_some_and(|transaction| transaction.failed)
+    }
+
+    /// `25P02` for everything but the end of a transaction that has failed.
+    pub fn refuse_in_failed(&self, statement: &Parsed) -> Result<()> {
+        if self.in_failed_transaction() && !ends_transaction(&statement.statement) {
+            let text = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(Error::new(Kind::FailedTransaction, text));
+        }
+        Ok(())
     }
 
     fn note_failure(&mut self, error: Error) -> Error {

@@ -66,8 +66,9 @@ const DEFINITIONS: &[Definition] = &[
     ignored("geqo", "on"),
     kept(
         "idle_in_transaction_session_timeout",
-        "0",
-        "After how many milliseconds a client that leaves a transaction open is cut off; 0 is never.",
+        // Writers of one table take turns: a client that is forgotten in its transaction would stop all others for good.
+        "5min",
+        "How long a client may leave a transaction open without a word before it is cut off; 0 is for ever.",
     ),
     told("in_hot_standby", "off", "Always off."),
     fixed("integer_datetimes", "on", true, "Times are integers."),

@@ -33,24 +33,24 @@ use crate::plan::{Planner, RelationSource};
 use crate::types::{ObjectId, SqlType};
 
 /// The system relations and session functions, as one session sees them.
-pub(crate) struct SystemRelations<'a> {
-    engine: &'a Arc<Engine>,
-    settings: &'a Settings,
-    user: &'a str,
-    database: &'a str,
+pub(crate) struct SystemRelations {
+    engine: Arc<Engine>,
+    settings: Settings,
+    user: String,
+    database: String,
     process_id: i32,
     /// Gathered when the first one is asked for: most queries never do.
     facts: OnceLock<Arc<Facts>>,
     asked: AtomicBool,
 }
 
-impl<'a> SystemRelations<'a> {
-    pub(crate) fn new(session: &'a Session) -> Self {
+impl SystemRelations {
+    pub(crate) fn new(session: &Session) -> Self {
         SystemRelations {
-            engine: &session.engine,
-            settings: &session.settings,
-            user: &session.user,
-            database: &session.database,
+            engine: Arc::clone(&session.engine),
+            settings: session.settings.clone(),
+            user: session.user.clone(),
+            database: session.database.clone(),
             process_id: session.process_id(),
             facts: OnceLock::new(),
             asked: AtomicBool::new(false),
@@ -66,8 +66,8 @@ impl<'a> SystemRelations<'a> {
         self.asked.store(true, Ordering::Relaxed);
         let gather = || {
             let facts = Facts {
-                user: self.user.to_owned(),
-                database: self.database.to_owned(),
+                user: self.user.clone(),
+                database: self.database.clone(),
                 process_id: self.process_id,
                 search_path: self.settings.search_path(),
                 settings: self.settings.all(),
@@ -79,7 +79,7 @@ impl<'a> SystemRelations<'a> {
     }
 }
 
-impl RelationSource for SystemRelations<'_> {
+impl RelationSource for SystemRelations {
     fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
         let declared = system::relation(schema, name)?;
         // A declaration whose rows do not fit its columns is caught by a test in `catalog::system`.
@@ -92,7 +92,7 @@ impl RelationSource for SystemRelations<'_> {
         let effect = match name {
             "set_config" => Some(Effect::SetConfig),
             "pg_cancel_backend" => Some(Effect::Cancel),
-            "pg_terminate_backend" => Some(Effect::Cancel),
+            "pg_terminate_backend" => Some(Effect::Terminate),
             _ => None,
         };
         if let Some(effect) = effect {
@@ -101,7 +101,7 @@ impl RelationSource for SystemRelations<'_> {
                 name,
                 effect,
                 facts: self.facts(),
-                engine: Arc::clone(self.engine),
+                engine: Arc::clone(&self.engine),
                 signature: signature(Volatility::Volatile),
             })));
         }
@@ -289,6 +289,8 @@ enum Effect {
     SetConfig,
     /// Stops what another session runs.
     Cancel,
+    /// Ends another session.
+    Terminate,
 }
 
 /// A function that does something.
@@ -304,16 +306,21 @@ impl EffectFunction {
     fn result(&self) -> SqlType {
         match self.effect {
             Effect::SetConfig => SqlType::Text,
-            Effect::Cancel => SqlType::Bool,
+            Effect::Cancel | Effect::Terminate => SqlType::Bool,
         }
     }
 
     fn run(&self, arguments: &[Value]) -> Result<Value> {
         let argument = |position: usize| arguments.get(position).unwrap_or(&Value::Null);
         match self.effect {
-            Effect::Cancel => {
+            Effect::Cancel | Effect::Terminate => {
+                let registry = &self.engine.registry;
                 let process_id = argument(0).int().and_then(|number| i32::try_from(number).ok());
-                Ok(process_id.map(|process_id| self.engine.registry.cancel(process_id, None)).into())
+                let done = process_id.map(|process_id| match self.effect {
+                    Effect::Terminate => registry.end(Some(process_id)),
+                    _ => registry.cancel(process_id, None),
+                });
+                Ok(done.into())
             }
             Effect::SetConfig => {
                 let (Some(name), Some(value)) = (argument(0).text(), argument(1).text()) else { return Ok(Value::Null) };

@@ -280,6 +280,22 @@ fn value_error(message: &str) -> Option<Error> {
     if message.contains("Divide by zero") || message.contains("divide by zero") || message.contains("division by zero") {
         return Some(Error::new(Kind::DivisionByZero, "division by zero"));
     }
+    if message.contains("LIMIT must be >= 0") {
+        return Some(Error::new(Kind::InvalidLimit, "LIMIT must not be negative"));
+    }
+    if message.contains("OFFSET must be >= 0") || message.contains("OFFSET must be >=0") {
+        return Some(Error::new(Kind::InvalidOffset, "OFFSET must not be negative"));
+    }
+    if message.contains("SELECT DISTINCT ON expressions must match") {
+        let text = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+        return Some(Error::new(Kind::InvalidColumnReference, text));
+    }
+    if message.contains("Scalar subquery returned more than one row") {
+        return Some(Error::new(Kind::CardinalityViolation, "more than one row returned by a subquery used as an expression"));
+    }
+    if message.contains("Regular expression did not compile") || message.contains("regex parse error") {
+        return Some(Error::new(Kind::InvalidRegularExpression, "invalid regular expression"));
+    }
     if let Some(rest) = after(message, "Cannot cast string '") {
         let (value, rest) = rest.rsplit_once("' to value of ").unwrap_or((rest, ""));
         let type_name = sql_types(rest.split(" type").next().unwrap_or(rest));
@@ -361,9 +377,21 @@ fn first_line(message: &str) -> String {
     visible(message.lines().next().unwrap_or_default()).trim_end_matches('.').to_owned()
 }
 
+/// PostgreSQL's messages start in lower case, but for words that are all in capitals. What speaks of a library's insides is not for users:
+/// it is logged, and they get a sentence that says as much.
 fn lower_first(text: &str) -> String {
+    const INSIDES: [&str; 12] =
+        ["Utf8", "Int8", "Int16", "Int32", "Int64", "Float64", "Decimal128(", "Struct(", "Timestamp(", " { ", "ast node", "DataFusion"];
+    if INSIDES.iter().any(|inside| text.contains(inside)) {
+        tracing::warn!(cause = text, "an error without words for users");
+        return "the statement is not valid for these types or values".to_owned();
+    }
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    match (chars.next(), text.chars().nth(1)) {
+        (Some(_), Some(second)) if second.is_uppercase() => text.to_owned(),
+        (Some(first), _) => first.to_lowercase().chain(chars).collect(),
+        (None, _) => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -394,6 +422,14 @@ mod tests {
     fn a_bad_value_names_itself_and_its_type() {
         let error = plan("Cannot cast string 'abc' to value of Int32 type");
         assert_eq!((error.kind(), error.message()), (Kind::InvalidText, "invalid input syntax for type integer: \"abc\""));
+    }
+
+    #[test]
+    fn a_library_s_words_do_not_reach_users() {
+        assert_eq!((plan("LIMIT must be >= 0, -1 was given").kind()), Kind::InvalidLimit);
+        assert_eq!(plan("type Int32 is not Struct").message(), "the statement is not valid for these types or values");
+        assert_eq!(plan("NTILE requires a positive integer").message(), "NTILE requires a positive integer");
+        assert_eq!(plan("Scalar subquery returned more than one row").kind(), Kind::CardinalityViolation);
     }
 
     #[test]

@@ -27,6 +27,8 @@ mod properties;
 mod recursion;
 mod resolve;
 mod rules;
+mod size;
+mod sized;
 mod strict;
 mod subqueries;
 mod table_functions;

@@ -38,6 +38,7 @@ use super::names::{name_outputs, visible};
 use super::recursion::check_recursions;
 use super::resolve::{Names, ObjectSource, Scope};
 use super::rules::{all, maintainable, physical_rules};
+use super::sized;
 use super::strict::strict_plan;
 use super::subqueries::correlated_to_one_value;
 use super::table_functions;
@@ -74,6 +75,8 @@ pub struct Planner {
     /// Rules that keep plans in a shape that can be maintained.
     view_optimizer: Optimizer,
     view_options: Arc<ConfigOptions>,
+    /// For queries that run once.
+    query_options: Arc<ConfigOptions>,
 }
 
 /// A query, analysed: every name and type is known, no row has been looked at.
@@ -114,7 +117,12 @@ impl Planner {
         let mut view_options = state.config_options().as_ref().clone();
         // As a join, a scalar subquery is a plan node that we can see, and later maintain.
         view_options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-        let mut planner = Planner { state, view_optimizer: Optimizer::with_rules(maintainable()), view_options: Arc::new(view_options) };
+        let (view_options, query_options) = (sized::folding(&view_options), sized::folding(state.config_options()));
+        let mut planner = Planner { state, view_optimizer: Optimizer::with_rules(maintainable()), view_options, query_options };
+        let known = |name: &str| planner.state.scalar_functions().get(name).cloned();
+        for function in sized::all(known, &planner.state.runtime_env().memory_pool) {
+            planner.register_udf(function)?;
+        }
         for function in functions::all() {
             planner.register_udf(function)?;
         }
@@ -150,6 +158,7 @@ impl Planner {
     /// Analyses a plan and tells what there is to know of it.
     pub(super) fn bind(&self, planned: Planned, parameters: Vec<SqlType>, text: &str) -> Result<Bound> {
         let (plan, views, reads_system) = planned;
+        super::size::check(&plan)?;
         refuse_merged_columns(&plan)?;
         check_recursions(&plan)?;
         let plan = with_copies(plan)?;
@@ -188,8 +197,9 @@ impl Planner {
             let names = Names::new(self, *scope, depth);
             let mut context = planner_context(parameters);
             let statement = ast::Statement::Query(Box::new(named));
-            let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context);
-            plan.and_then(integers::unmark)
+            let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
+            super::size::check(&plan).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            integers::unmark(plan)
                 .and_then(arrays::infer)
                 .and_then(table_functions::without_lateral)
                 .and_then(table_functions::with_keys)
@@ -230,8 +240,7 @@ impl Planner {
     /// Optimises a plan for running it once. `now_micros`: what `now()` means.
     pub fn optimize(&self, plan: LogicalPlan, now_micros: i64) -> Result<LogicalPlan> {
         let now = DateTime::<Utc>::from_timestamp_micros(now_micros).unwrap_or_default();
-        let context =
-            OptimizerContext::new_with_config_options(Arc::clone(self.state.config_options())).with_query_execution_start_time(now);
+        let context = OptimizerContext::new_with_config_options(Arc::clone(&self.query_options)).with_query_execution_start_time(now);
         let plan = one_zero(plan).map_err(|error| from_datafusion(error, ""))?;
         self.state.optimizer().optimize(plan, &context, |_, _| {}).map_err(|error| from_datafusion(error, ""))
     }

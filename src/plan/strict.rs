@@ -63,13 +63,13 @@ pub(super) fn as_operator(call: &ScalarFunction) -> Option<Expr> {
 fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match Operation::of(op) {
-            Some(operation) if is_integer(&left.get_type(schema)?) && is_integer(&right.get_type(schema)?) => {
+            Some(operation) if is_integer(&type_of(&left, schema)?) && is_integer(&type_of(&right, schema)?) => {
                 Ok(Transformed::yes(operation.call(vec![*left, *right])))
             }
             _ if op == Operator::Multiply && (is_zero(&left) || is_zero(&right)) => nothing(*left, *right, schema),
             _ => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
         },
-        Expr::Negative(value) if is_integer(&value.get_type(schema)?) => Ok(Transformed::yes(Operation::Negate.call(vec![*value]))),
+        Expr::Negative(value) if is_integer(&type_of(&value, schema)?) => Ok(Transformed::yes(Operation::Negate.call(vec![*value]))),
         Expr::Cast(Cast { expr: value, field }) => {
             let target = sql_type_of(&field);
             let (_, from) = value.to_field(schema)?;
@@ -103,6 +103,17 @@ fn is_zero(expr: &Expr) -> bool {
         Expr::Literal(value, _) => ScalarValue::new_zero(&value.data_type()).is_ok_and(|zero| zero == *value),
         _ => false,
     }
+}
+
+/// The type of an expression. That of a checked call is that of its first operand: DataFusion would name each call within calls to tell.
+fn type_of(expr: &Expr, schema: &DFSchema) -> DataFusionResult<DataType> {
+    let mut expr = expr;
+    while let Expr::ScalarFunction(call) = expr
+        && call.func.inner().downcast_ref::<Checked>().is_some()
+    {
+        expr = &call.args[0];
+    }
+    expr.get_type(schema)
 }
 
 fn is_integer(data_type: &DataType) -> bool {
@@ -150,10 +161,38 @@ impl Operation {
         }
     }
 
+    /// Appends the name of a call: for calls within calls in one go, not each by a name of its own that is copied into the next.
+    fn write_name(self, arguments: &[Expr], name: &mut String) {
+        match (self.operator(), arguments) {
+            (Some(operator), [left, right]) => {
+                write_name(left, name);
+                name.push_str(&format!(" {operator} "));
+                write_name(right, name);
+            }
+            _ => {
+                name.push_str("(- ");
+                arguments.iter().for_each(|argument| write_name(argument, name));
+                name.push(')');
+            }
+        }
+    }
+
     fn call(self, arguments: Vec<Expr>) -> Expr {
         let signature = Signature::any(arguments.len(), Volatility::Immutable);
         let function = ScalarUDF::from(Checked { operation: self, signature });
         Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), arguments))
+    }
+}
+
+/// Appends the name of an expression.
+fn write_name(expr: &Expr, name: &mut String) {
+    let checked = match expr {
+        Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<Checked>().map(|checked| (checked.operation, &call.args)),
+        _ => None,
+    };
+    match checked {
+        Some((operation, arguments)) => operation.write_name(arguments, name),
+        None => name.push_str(&expr.schema_name().to_string()),
     }
 }
 
@@ -176,11 +215,9 @@ impl ScalarUDFImpl for Checked {
 
     /// That of the operator in whose place it stands.
     fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        let names = args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>();
-        Ok(match (self.operation.operator(), names.as_slice()) {
-            (Some(operator), [left, right]) => format!("{left} {operator} {right}"),
-            _ => format!("(- {})", names.join(", ")),
-        })
+        let mut name = String::new();
+        self.operation.write_name(args, &mut name);
+        Ok(name)
     }
 
     fn signature(&self) -> &Signature {

@@ -344,11 +344,11 @@ fn a_query_runs_over_rows() {
     use futures::StreamExt;
 
     let bound = bound("SELECT a.n, a.n FROM (VALUES (1), (2), (3)) a (n) WHERE a.n >= $1 ORDER BY 1 DESC").unwrap();
-    let planner = Planner::new(&PlannerOptions::default()).unwrap();
-    let provider = |_, _: &arrow::datatypes::SchemaRef| Err(Error::internal("no table is read"));
+    let planner = Arc::new(Planner::new(&PlannerOptions::default()).unwrap());
+    let (bound, none) = (Arc::new(bound), crate::serve::Providers::default());
     let limit: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![2]));
     let rows = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-        let (_, mut rows) = crate::serve::run(&planner, &bound, &provider, &[limit], 0, &tokio::runtime::Handle::current()).await.unwrap();
+        let mut rows = crate::serve::run(&planner, &bound, none, &[limit], 0, &tokio::runtime::Handle::current()).await.unwrap();
         rows.next().await.unwrap().unwrap()
     });
     assert_eq!(rows.column(1).as_primitive::<Int32Type>().values(), &[3, 2]);

@@ -11,4 +11,4 @@ pub use convert::convert;
 pub use point::{PointQuery, PointValue, point_query};
 pub use provider::{IndexOf, RowsAt, RowsProvider, UsedIndexes};
 pub use rows::{Providers, empty_provider, run_point};
-pub use select::{RowStream, explain_physical, run};
+pub use select::{RowStream, aside, explain_physical, run};

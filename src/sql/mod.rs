@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod create_table;
 mod cursor;
+mod depth;
 mod dialect;
 mod function;
 mod index;

@@ -294,7 +294,7 @@ impl<'t> Reader<'t> {
     fn syntax_error(&self, error: &ParserError) -> Error {
         let text = match error {
             ParserError::RecursionLimitExceeded => {
-                return Error::new(Kind::LimitExceeded, format!("statement is nested more than {NESTING_MAX} levels deep"))
+                return Error::new(Kind::TooComplex, format!("statement is nested more than {NESTING_MAX} levels deep"))
                     .hint("Give parts of it a name with WITH or CREATE VIEW.")
                     .at(self.position());
             }

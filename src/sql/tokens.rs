@@ -4,16 +4,11 @@
 //! `'a'` newline `'b'` becomes one literal, `TABLE t` becomes `SELECT * FROM t`, and the first argument of a window
 //! table function (`TABLE t`, `t AS a`) becomes a name or a subquery, and `ROWS FROM (…)` a call. Every token keeps the place it came from.
 
-use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use super::dialect::QUERY;
 use super::position::locate;
 use crate::error::{Error, Kind, Result};
-
-/// Operators in a row at one level of parentheses. The tree for `a + b + c …` is as deep as the row is long, and
-/// walking a tree takes stack; generated conditions of some thousand terms are real.
-const OPERATORS_IN_A_ROW_MAX: usize = 4_000;
 
 /// What `ROWS FROM (f(…), …)` is called.
 pub const ROWS_FROM: &str = "rows_from";
@@ -66,54 +61,8 @@ fn push_joining_strings(tokens: &mut Vec<TokenWithSpan>, token: TokenWithSpan) {
 
 /// Checks one statement's tokens and rewrites what the header tells of.
 fn prepare(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
-    check_depth(text, &tokens)?;
+    super::depth::check(text, &tokens)?;
     Ok(expand_table_queries(expand_window_arguments(text, name_rows_from(tokens))?))
-}
-
-/// Refuses trees that would be too deep to walk.
-fn check_depth(text: &str, tokens: &[TokenWithSpan]) -> Result<()> {
-    let mut in_a_row = vec![0_usize];
-    for token in tokens {
-        match &token.token {
-            Token::LParen => in_a_row.push(0),
-            Token::RParen if in_a_row.len() > 1 => drop(in_a_row.pop()),
-            Token::Comma => drop(in_a_row.last_mut().map(|count| *count = 0)),
-            other if is_operator(other) => {
-                let count = in_a_row.last_mut().expect("the outermost level is never popped");
-                *count += 1;
-                if *count > OPERATORS_IN_A_ROW_MAX {
-                    let message = format!("more than {OPERATORS_IN_A_ROW_MAX} operators in a row");
-                    let position = locate(text, token.span.start).characters + 1;
-                    return Err(Error::new(Kind::LimitExceeded, message).hint("Use IN (…) or a join with VALUES.").at(position));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether the parser makes a level of the tree of it.
-fn is_operator(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => matches!(
-            word.keyword,
-            Keyword::AND
-                | Keyword::OR
-                | Keyword::IS
-                | Keyword::UNION
-                | Keyword::EXCEPT
-                | Keyword::INTERSECT
-                | Keyword::COLLATE
-                | Keyword::AT
-        ),
-        Token::Number(..) | Token::Placeholder(_) | Token::Period | Token::LBracket | Token::RBracket | Token::Char(_) => false,
-        Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::NationalStringLiteral(_) | Token::DollarQuotedString(_) => {
-            false
-        }
-        Token::LParen | Token::RParen | Token::Comma | Token::SemiColon => false,
-        _ => true,
-    }
 }
 
 /// `ROWS FROM (f(…), g(…))` → a call of a function that has the calls for its arguments.

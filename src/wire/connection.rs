@@ -112,6 +112,7 @@ impl Connection {
                     let text = "terminating connection due to administrator command";
                     return Failure::Fatal(Error::new(Kind::Shutdown, text));
                 }
+                error = self.session.ended() => return Failure::Fatal(error),
                 frame = self.channel.next() => frame,
                 () = limited(idle_limit) => {
                     let text = "terminating connection due to idle-in-transaction timeout";

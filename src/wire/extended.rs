@@ -70,7 +70,7 @@ impl Connection {
             }
         }
         let declared = message.types.iter().map(|oid| declared_type(*oid)).collect::<Result<Vec<_>>>()?;
-        let mut statements = self.session.parse(message.text)?;
+        let mut statements = self.session.parse(message.text).await?;
         if statements.len() > 1 {
             return Err(Error::new(Kind::Syntax, "cannot insert multiple commands into a prepared statement").into());
         }
@@ -94,6 +94,7 @@ impl Connection {
     pub(super) fn bind(&mut self, body: &[u8]) -> Result<(), Failure> {
         let message = Bind::read(body)?;
         let prepared = Arc::clone(self.prepared(message.statement)?);
+        self.refuse_in_failed(&prepared)?;
         if !message.portal.is_empty() {
             if self.portals.get(message.portal).is_some() {
                 let text = format!("portal \"{}\" already exists", message.portal);
@@ -121,11 +122,17 @@ impl Connection {
         })
     }
 
+    /// In a failed transaction nothing is described, nor bound, but what ends it.
+    fn refuse_in_failed(&self, prepared: &Prepared) -> Result<()> {
+        prepared.statement.as_ref().map_or(Ok(()), |statement| self.session.refuse_in_failed(statement))
+    }
+
     /// Describe: of a statement its parameters and columns, of a portal its columns in their formats.
     pub(super) fn describe(&mut self, body: &[u8]) -> Result<(), Failure> {
         let (prepared, formats) = match Target::read(body)? {
             Target::Statement(name) => {
                 let prepared = Arc::clone(self.prepared(name)?);
+                self.refuse_in_failed(&prepared)?;
                 let types = prepared.description.parameters.iter().map(oid_of).collect();
                 self.channel.put(&ParameterDescription::new(types));
                 (prepared, Arc::from([]))
@@ -138,6 +145,7 @@ impl Connection {
             }
             Target::Portal(name) => {
                 let portal = self.portals.get(name).ok_or_else(|| undefined_portal(name))?;
+                self.refuse_in_failed(&portal.prepared)?;
                 (Arc::clone(&portal.prepared), Arc::clone(&portal.formats))
             }
         };

@@ -52,8 +52,9 @@ pub(super) enum Failure {
 }
 
 impl From<Error> for Failure {
+    /// What says that the session or the server ends is the last word.
     fn from(error: Error) -> Self {
-        Failure::Error(error)
+        if error.kind() == Kind::Shutdown { Failure::Fatal(error) } else { Failure::Error(error) }
     }
 }
 

@@ -12,20 +12,23 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::wire::error_response::error_response;
-use crate::wire::startup::start;
+use crate::wire::startup::{refuse_starting, start};
 
 /// Sockets that may be open at once, known clients or not. The engine has its own, lower limit for sessions; this one keeps clients that
 /// never say who they are from taking all file descriptors.
 const SOCKETS_MAX: usize = 4_096;
 
-/// How long statements may go on after a shutdown was asked for.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long statements may go on after a shutdown was asked for: short ones end by themselves.
+const DRAIN_MAX: Duration = Duration::from_millis(1_500);
+
+/// How long clients whose statements were ended may take to read that.
+const FAREWELL_MAX: Duration = Duration::from_millis(500);
 
 /// How long to wait after a failed accept: usually all file descriptors are taken, and trying at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves clients until `shutdown`. Then idle clients are told `57P01` at once, busy ones after their statement, and none later than
-/// ten seconds on.
+/// Serves clients until `shutdown`. Then idle clients are told `57P01` at once, busy ones after their statement, or in its midst if that
+/// takes longer than a moment, and who does not take note is cut off.
 pub async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: CancellationToken) {
     let mut clients = JoinSet::new();
     loop {
@@ -46,14 +49,37 @@ pub async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: Cancell
         }
     }
     drop(listener);
-    let drain = async {
-        while let Some(ended) = clients.join_next().await {
-            report(ended);
-        }
-    };
-    if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
+    if tokio::time::timeout(DRAIN_MAX, drain(&mut clients)).await.is_ok() {
+        return;
+    }
+    engine.end_sessions();
+    if tokio::time::timeout(FAREWELL_MAX, drain(&mut clients)).await.is_err() {
         tracing::warn!(clients = clients.len(), "clients were cut off: their statements did not end in time");
         clients.shutdown().await;
+    }
+}
+
+/// Waits until all clients have gone.
+async fn drain(clients: &mut JoinSet<()>) {
+    while let Some(ended) = clients.join_next().await {
+        report(ended);
+    }
+}
+
+/// Tells clients that the server is starting, until `started`; then gives the listener back.
+pub async fn turn_away(listener: TcpListener, started: CancellationToken) -> TcpListener {
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = started.cancelled() => return listener,
+            Some(_) = clients.join_next(), if !clients.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) if clients.len() < SOCKETS_MAX => drop(clients.spawn(refuse_starting(socket))),
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+        }
     }
 }
 

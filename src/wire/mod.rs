@@ -22,4 +22,4 @@ mod simple;
 mod startup;
 mod type_oid;
 
-pub use listen::serve;
+pub use listen::{serve, turn_away};

@@ -66,6 +66,26 @@ pub(super) async fn start(socket: TcpStream, peer: SocketAddr, engine: Arc<Engin
     }
 }
 
+/// Tells a client that connects too early to come again.
+pub(super) async fn refuse_starting(socket: TcpStream) {
+    let mut channel = Channel::new(socket);
+    let asked = tokio::time::timeout(STARTUP_MAX, async {
+        while let Ok(Some(body)) = channel.next_startup().await {
+            match Fields::new(&body).i32() {
+                Some(SSL_REQUEST | GSS_REQUEST) if refuse_encryption(&mut channel).await.is_ok() => {}
+                Some(CANCEL_REQUEST) | None => return false,
+                Some(_) => return true,
+            }
+        }
+        false
+    });
+    if asked.await == Ok(true) {
+        let error = Error::new(Kind::CannotConnectNow, "the database system is starting up");
+        channel.put(&error_response(&error, true));
+        channel.close().await;
+    }
+}
+
 /// A session and the settings reported to its client.
 type Started = (Session, Vec<(String, String)>);
 

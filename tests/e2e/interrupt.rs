@@ -258,7 +258,7 @@ async fn lock_timeout() -> Outcome {
     run(&client, "CREATE TABLE t (a BIGINT)").await?;
     run(&client, "BEGIN; INSERT INTO t VALUES (1)").await?;
     run(&other, "SET lock_timeout = 100").await?;
-    expect("lock_timeout", &other.batch_execute("INSERT INTO t VALUES (2)").await, "40P01")?;
+    expect("lock_timeout", &other.batch_execute("INSERT INTO t VALUES (2)").await, "55P03")?;
     run(&other, "SET lock_timeout = 0").await?;
     let commit = async {
         tokio::time::sleep(Duration::from_millis(300)).await;

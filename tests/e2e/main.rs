@@ -12,6 +12,7 @@ mod definitions;
 mod interrupt;
 mod kafka;
 mod kill;
+mod limits;
 mod oracle;
 mod server;
 mod slt;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         cli::tests(),
         wire::tests(),
         interrupt::tests(),
+        limits::tests(),
         slt::tests(),
         bank::tests(),
         kafka::tests(),
