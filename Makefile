@@ -11,7 +11,7 @@ FUZZ_FIRST ?= 1000
 TPCH_SCALE ?= 0.01
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz tpch kafka-demo bench bench-operators build fmt lint
+.PHONY: help demo test fuzz tpch kafka-demo bench bench-operators build fmt lint docs
 
 help: ## Show what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,6 +53,9 @@ bench-operators: ## Single operators beside differential-dataflow, in one run (R
 build: ## The binary
 	@scripts/install build
 	@cargo build --profile $(PROFILE) --bin tidemill
+
+docs: ## Make docs/functions.md from the tables of functions
+	@TIDEMILL_WRITE_DOCS=1 cargo test --lib the_documentation_is_that_of_the_tables
 
 fmt: ## Format
 	@cargo fmt

@@ -75,6 +75,24 @@ pub enum Kind {
     DatetimeOutOfRange,
     /// `22003`: a number out of range.
     NumericOutOfRange,
+    /// `22011`: a substring of negative length.
+    Substring,
+    /// `2201E`: a logarithm of a number that has none.
+    InvalidLogarithm,
+    /// `2201F`: a power or root of a number that has none.
+    InvalidPower,
+    /// `2201B`: a text that is no regular expression.
+    InvalidRegex,
+    /// `2201G`: bounds or a count that make no buckets.
+    InvalidBucket,
+    /// `22025`: an escape that is not one character.
+    InvalidEscape,
+    /// `2202E`: a subscript or size that an array cannot have.
+    ArraySubscript,
+    /// `22004`: NULL where there must be a value.
+    NullNotAllowed,
+    /// `22P05`: a character that text cannot hold.
+    UntranslatableCharacter,
     /// `22012`: division by zero.
     DivisionByZero,
     /// `2201B`: a pattern that is no regular expression.
@@ -183,6 +201,15 @@ const KINDS: &[Kind] = &[
     Kind::InvalidDatetime,
     Kind::DatetimeOutOfRange,
     Kind::NumericOutOfRange,
+    Kind::Substring,
+    Kind::InvalidLogarithm,
+    Kind::InvalidPower,
+    Kind::InvalidRegex,
+    Kind::InvalidBucket,
+    Kind::InvalidEscape,
+    Kind::ArraySubscript,
+    Kind::NullNotAllowed,
+    Kind::UntranslatableCharacter,
     Kind::DivisionByZero,
     Kind::InvalidRegularExpression,
     Kind::InvalidPowerArgument,
@@ -262,6 +289,15 @@ impl Kind {
             Kind::InvalidDatetime => "22007",
             Kind::DatetimeOutOfRange => "22008",
             Kind::NumericOutOfRange => "22003",
+            Kind::Substring => "22011",
+            Kind::InvalidLogarithm => "2201E",
+            Kind::InvalidPower => "2201F",
+            Kind::InvalidRegex => "2201B",
+            Kind::InvalidBucket => "2201G",
+            Kind::InvalidEscape => "22025",
+            Kind::ArraySubscript => "2202E",
+            Kind::NullNotAllowed => "22004",
+            Kind::UntranslatableCharacter => "22P05",
             Kind::DivisionByZero => "22012",
             Kind::InvalidRegularExpression => "2201B",
             Kind::InvalidPowerArgument => "2201F",

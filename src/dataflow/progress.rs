@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::dataflow::operator::StateSize;
-use crate::error::{Error, Kind};
 use crate::dataflow::pressure::Pressure;
+use crate::error::{Error, Kind};
 use crate::types::Epoch;
 
 /// Wakes whoever waits for progress: the coordinator. Called by workers after each advance; must not block.

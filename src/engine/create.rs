@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use parking_lot::Mutex;
 
-use crate::catalog::{Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
+use crate::catalog::{Catalog, Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
 use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
 use crate::engine::clock::Write;

@@ -27,6 +27,8 @@ use super::names::{hidden, visible};
 use super::node::Scalar;
 use super::planner::{Planner, planner_context};
 use super::resolve::{Names, Scope, schema_of};
+use super::scalar;
+use super::spelling;
 use super::strict::{as_operator, strict_expression};
 use super::table_functions::makes_rows;
 use super::text;
@@ -91,6 +93,7 @@ impl Planner {
             inline_expression(&mut marked, scope)?;
         }
         arrays::rewrite_expression(&mut marked);
+        spelling::rewrite_expression(&mut marked);
         integers::mark_expression(&mut marked);
         let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(&[]));
         let logical = logical.and_then(integers::unmark_expression).map_err(|error| from_datafusion(error, scope.text))?;
@@ -312,5 +315,5 @@ fn rounds(data_type: &DataType) -> bool {
 }
 
 fn round(expr: Expr) -> Expr {
-    datafusion::functions::math::expr_fn::round(vec![expr])
+    scalar::call("round", vec![expr])
 }

@@ -241,7 +241,7 @@ fn plain_function(function: &mut ast::Function) {
         plain_throughout(filter);
     }
     let name = function.name.0.last().and_then(|part| part.as_ident()).map(|name| name.value.to_ascii_lowercase());
-    if name.is_none_or(|name| name == INT4 || TRANSPARENT.contains(&name.as_str())) {
+    if name.is_none_or(|name| name == INT4 || TRANSPARENT.contains(&name.as_str()) || super::scalar::shows_integers(&name)) {
         return;
     }
     let ast::FunctionArguments::List(list) = &mut function.args else { return };

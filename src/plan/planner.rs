@@ -15,8 +15,10 @@ use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{JoinConstraint, JoinType, ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableScan, TableSource};
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -35,10 +37,13 @@ use super::functions;
 use super::inline::inline_query;
 use super::integers;
 use super::names::{name_outputs, visible};
+use super::operators::Operators;
 use super::recursion::check_recursions;
 use super::resolve::{Names, ObjectSource, Scope};
 use super::rules::{all, maintainable, physical_rules};
+use super::scalar;
 use super::sized;
+use super::spelling;
 use super::strict::strict_plan;
 use super::subqueries::correlated_to_one_value;
 use super::table_functions;
@@ -105,10 +110,12 @@ impl Planner {
             runtime = runtime.with_memory_limit(bytes, 1.0);
         }
         let runtime = runtime.build_arc().map_err(|error| from_datafusion(error, ""))?;
+        // Asked before DataFusion's own.
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators), Arc::new(arrays::ArrayPlanner)];
+        planners.extend(SessionStateDefaults::default_expr_planners());
         let state = SessionStateBuilder::new()
-            // Asked before DataFusion's own.
-            .with_expr_planners(vec![Arc::new(arrays::ArrayPlanner)])
             .with_default_features()
+            .with_expr_planners(planners)
             .with_runtime_env(runtime)
             .with_config(config(options.target_partitions))
             .with_optimizer_rules(all())
@@ -119,11 +126,11 @@ impl Planner {
         view_options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
         let (view_options, query_options) = (sized::folding(&view_options), sized::folding(state.config_options()));
         let mut planner = Planner { state, view_optimizer: Optimizer::with_rules(maintainable()), view_options, query_options };
-        let known = |name: &str| planner.state.scalar_functions().get(name).cloned();
-        for function in sized::all(known, &planner.state.runtime_env().memory_pool) {
+        for function in scalar::all().into_iter().chain(functions::all()) {
             planner.register_udf(function)?;
         }
-        for function in functions::all() {
+        let known = |name: &str| planner.state.scalar_functions().get(name).cloned();
+        for function in sized::all(known, &planner.state.runtime_env().memory_pool) {
             planner.register_udf(function)?;
         }
         for function in aggregates::all() {
@@ -186,6 +193,7 @@ impl Planner {
         let mut expanded = query.clone();
         crate::sql::expand_windows(&mut expanded)?;
         crate::sql::prepare_recursion(&mut expanded)?;
+        spelling::rewrite_query(&mut expanded);
         let attempt = |all: bool| {
             let mut named = expanded.clone();
             name_outputs(&mut named, all);

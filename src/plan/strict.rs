@@ -18,15 +18,16 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility, when,
+    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Like, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility, lit, when,
 };
 
 use super::arrays::nested_as_text;
 use super::functions::type_name;
+use super::scalar;
 use super::text_input::text_input;
 use crate::error::{Error, Kind};
-use crate::types::{SqlType, sql_type_of};
+use crate::types::{NUMERIC_DEFAULT, SqlType, sql_type_of};
 
 /// The plan with strict expressions, in subqueries too.
 pub(super) fn strict_plan(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
@@ -73,13 +74,34 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
         Expr::Cast(Cast { expr: value, field }) => {
             let target = sql_type_of(&field);
             let (_, from) = value.to_field(schema)?;
-            if is_text(from.data_type()) && is_read(&target) && sql_type_of(&from) != target {
+            if is_text(from.data_type())
+                && !(sql_type_of(&from) == SqlType::Jsonb && is_integer(field.data_type()))
+                && is_read(&target)
+                && sql_type_of(&from) != target
+            {
                 return Ok(Transformed::yes(text_input(*value, &target)));
             }
             if is_text(field.data_type()) && is_nested(from.data_type()) {
                 return Ok(Transformed::yes(nested_as_text(*value, &from)));
             }
-            Ok(Transformed::no(Expr::Cast(Cast { expr: value, field })))
+            let from = sql_type_of(&from);
+            let value = match (&from, &target) {
+                // What is in a jsonb is a number or a truth value, written as text.
+                (SqlType::Jsonb, SqlType::Int2 | SqlType::Int4 | SqlType::Int8) => {
+                    scalar::call("round", vec![text_input(*value, &SqlType::Numeric(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1))])
+                }
+                (SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(..), SqlType::Int2 | SqlType::Int4 | SqlType::Int8) => {
+                    scalar::call("round", vec![*value])
+                }
+                (from, SqlType::Text | SqlType::Varchar(_)) if has_own_text(from) => scalar::call("text_output", vec![*value]),
+                _ => return Ok(Transformed::no(Expr::Cast(Cast { expr: value, field }))),
+            };
+            Ok(Transformed::yes(Expr::Cast(Cast { expr: Box::new(value), field })))
+        }
+        Expr::SimilarTo(Like { negated, expr, pattern, escape_char, .. }) => {
+            let escape = escape_char.map_or_else(|| "\\".to_owned(), String::from);
+            let like = scalar::call("similar_to", vec![*expr, *pattern, lit(escape)]);
+            Ok(Transformed::yes(if negated { Expr::Not(Box::new(like)) } else { like }))
         }
         other => Ok(Transformed::no(other)),
     }
@@ -116,6 +138,22 @@ fn type_of(expr: &Expr, schema: &DFSchema) -> DataFusionResult<DataType> {
     expr.get_type(schema)
 }
 
+/// Whether PostgreSQL writes values of a type in another way than Arrow does.
+fn has_own_text(sql_type: &SqlType) -> bool {
+    matches!(
+        sql_type,
+        SqlType::Float4
+            | SqlType::Float8
+            | SqlType::Numeric(..)
+            | SqlType::Date
+            | SqlType::Time
+            | SqlType::Timestamp
+            | SqlType::Timestamptz
+            | SqlType::Interval
+            | SqlType::Bytea
+    )
+}
+
 fn is_integer(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64)
 }
@@ -130,7 +168,7 @@ fn is_nested(data_type: &DataType) -> bool {
 
 /// Whether Arrow's own cast from text knows nothing of the type's rules.
 fn is_read(target: &SqlType) -> bool {
-    matches!(target, SqlType::Uuid | SqlType::Json | SqlType::Jsonb | SqlType::Bytea | SqlType::Array(_) | SqlType::Struct(_))
+    !matches!(target, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::CatalogChar | SqlType::Oid)
 }
 
 /// What is computed with a check.

@@ -316,29 +316,9 @@ fn plain_length(bytes: &[u8]) -> usize {
     length + chunks.remainder().iter().take_while(|&&byte| byte != b'"' && byte != b'\\' && byte >= 0x20).count()
 }
 
-/// JSON as PostgreSQL prints jsonb: no white space but one blank behind each colon and comma. `text` must be valid JSON.
-pub fn compact_json(text: &str) -> Cow<'_, str> {
-    let mut compact = String::with_capacity(text.len() + 8);
-    let (mut in_string, mut escaped) = (false, false);
-    for character in text.chars() {
-        if in_string {
-            (in_string, escaped) = (escaped || character != '"', !escaped && character == '\\');
-        } else if matches!(character, ' ' | '\n' | '\t' | '\r') {
-            continue;
-        } else {
-            in_string = character == '"';
-        }
-        compact.push(character);
-        if !in_string && matches!(character, ':' | ',') {
-            compact.push(' ');
-        }
-    }
-    Cow::Owned(compact)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Json, JsonScanner, compact_json};
+    use super::{Json, JsonScanner};
 
     fn valid(text: &str) -> bool {
         JsonScanner::whole(text).is_ok()
@@ -403,10 +383,5 @@ mod tests {
     fn depth_has_a_limit() {
         assert!(valid(&format!("{}{}", "[".repeat(128), "]".repeat(128))));
         assert!(!valid(&"[".repeat(100_000)));
-    }
-
-    #[test]
-    fn compacting_leaves_strings_alone() {
-        assert_eq!(compact_json(" { \"a b\\\" \" : [ 1 , 2 ] } "), "{\"a b\\\" \": [1, 2]}");
     }
 }

@@ -13,7 +13,8 @@ use std::borrow::Cow;
 use arrow::array::ArrayRef;
 
 use super::SqlType;
-use super::json_scan::{JsonScanner, compact_json};
+use super::json_scan::{JsonError, JsonScanner};
+use super::jsonb::canonical_jsonb;
 use super::value::{ColumnBuilder, Value};
 use crate::error::{Error, Kind, Result};
 
@@ -53,7 +54,7 @@ pub fn value_from_text<'a>(sql_type: &SqlType, text: &'a str) -> Result<Value<'a
         SqlType::Interval => Value::Interval(interval::interval(text)?),
         SqlType::Uuid => Value::Text(uuid(text)?.into()),
         SqlType::Json => Value::Text(json(text)?.into()),
-        SqlType::Jsonb => Value::Text(compact_json(json(text)?)),
+        SqlType::Jsonb => Value::Text(canonical_jsonb(text)?.into()),
         SqlType::Array(element) => nested::array(sql_type, element, text)?,
         SqlType::Struct(fields) => nested::row(fields, text)?,
     })
@@ -165,8 +166,13 @@ fn uuid(text: &str) -> Result<String> {
 
 /// Checked, as it is.
 fn json(text: &str) -> Result<&str> {
-    JsonScanner::whole(text).map_err(|cause| invalid("json", text).detail(format!("It is not JSON: {cause}.")))?;
+    JsonScanner::whole(text).map_err(|cause| not_json(text, cause))?;
     Ok(text)
+}
+
+/// What a text that is not JSON is told.
+pub(super) fn not_json(text: &str, cause: JsonError) -> Error {
+    invalid("json", text).detail(format!("It is not JSON: {cause}."))
 }
 
 #[cfg(test)]

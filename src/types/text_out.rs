@@ -319,7 +319,7 @@ fn push_bytea(out: &mut String, bytes: &[u8]) {
 }
 
 /// Year, month and day of a day counted from 1970-01-01, for any year (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
+pub fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);

@@ -145,18 +145,10 @@ pub const FUNCTIONS: &[Function] = &[
     of("pg_database_size", t_int8, |facts, _| Ok(facts.relations.iter().map(|relation| relation.bytes).sum::<u64>().into())),
     pure("pg_size_pretty", t_text, |_, args| Ok(arg(args, 0).int().map(text::size_pretty).into())),
     // Names and texts.
-    pure("quote_ident", t_text, |_, args| Ok(arg(args, 0).printed().map(|name| names::quote_ident(&name)).into())),
-    pure("quote_literal", t_text, |_, args| Ok(arg(args, 0).printed().map(|value| text::quote_literal(&value)).into())),
-    pure("quote_nullable", t_text, |_, args| {
-        Ok(arg(args, 0).printed().map_or_else(|| "NULL".to_owned(), |value| text::quote_literal(&value)).into())
-    }),
     pure("parse_ident", t_texts, |_, args| match arg(args, 0).text() {
         Some(name) => names::identifiers(name).map(Value::from).ok_or_else(|| text::invalid_name(name)),
         None => Ok(Value::Null),
     }),
-    pure("format", t_text, |_, args| text::format(args)),
-    pure("array_upper", t_int4, |_, args| Ok(text::array_bound(args, |length| length))),
-    pure("array_lower", t_int4, |_, args| Ok(text::array_bound(args, |_| 1))),
     of("to_regclass", t_oid, |facts, args| Ok(arg(args, 0).text().and_then(|name| names::relation_oid(facts, name)).into())),
     pure("to_regtype", t_oid, |_, args| Ok(arg(args, 0).text().and_then(types::oid_named).into())),
     of("to_regnamespace", t_oid, |facts, args| {

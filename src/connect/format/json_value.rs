@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{Json, JsonScanner, SqlType, Value, compact_json, decimal_from_text, integer_from_text, value_from_text};
+use crate::types::{Json, JsonScanner, SqlType, Value, canonical_jsonb, decimal_from_text, integer_from_text, value_from_text};
 
 /// Below this a number is seconds, …
 const SECONDS_BELOW: u64 = 100_000_000_000;
@@ -25,7 +25,8 @@ pub(super) fn value_from_json<'a>(sql_type: &SqlType, json: Json<'a>) -> Result<
         (SqlType::Date, Json::Number(text)) => integer(&SqlType::Int4, text).map(Value::Int),
         (SqlType::Numeric(precision, scale), Json::Number(text)) => decimal_from_text(*precision, *scale, text),
         (SqlType::Bool, Json::Bool(value)) => Ok(Value::Bool(value)),
-        (SqlType::Jsonb | SqlType::Json, json) => Ok(Value::Text(json_text(sql_type, json))),
+        (SqlType::Jsonb, json) => Ok(Value::Text(canonical_jsonb(&own_text(json))?.into())),
+        (SqlType::Json, json) => Ok(Value::Text(own_text(json))),
         (SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name, json @ (Json::Object(_) | Json::Array(_))) => {
             from_text(sql_type, own_text(json))
         }
@@ -54,13 +55,6 @@ fn own_text(json: Json<'_>) -> Cow<'_, str> {
     match json {
         Json::Number(text) | Json::Object(text) | Json::Array(text) => text.into(),
         other => other.text().into_owned().into(),
-    }
-}
-
-fn json_text<'a>(sql_type: &SqlType, json: Json<'a>) -> Cow<'a, str> {
-    match own_text(json) {
-        Cow::Borrowed(text) if *sql_type == SqlType::Jsonb => compact_json(text),
-        text => text,
     }
 }
 

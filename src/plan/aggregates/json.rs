@@ -1,13 +1,15 @@
 //! Values as JSON, as PostgreSQL's `to_json` and `to_jsonb` write them.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Field, Float32Type, Float64Type};
 
 use crate::error::Result;
-use crate::types::{SqlType, TextColumn, TextStyle, canonical, sql_type_of};
+use crate::types::{SqlType, TextColumn, TextStyle, canonical, canonical_jsonb, sql_type_of};
 
 /// A column whose values are to be written.
-pub(super) struct Column {
+pub(in crate::plan) struct Column {
     array: ArrayRef,
     sql_type: SqlType,
     /// As `jsonb` spaces it.
@@ -16,7 +18,7 @@ pub(super) struct Column {
 
 impl Column {
     /// `field` says what the array's values are called in SQL.
-    pub(super) fn new(array: &ArrayRef, field: &Field, binary: bool) -> Result<Self> {
+    pub(in crate::plan) fn new(array: &ArrayRef, field: &Field, binary: bool) -> Result<Self> {
         Column::of_type(array, sql_type_of(field), binary)
     }
 
@@ -25,9 +27,16 @@ impl Column {
     }
 
     /// Appends one value.
-    pub(super) fn write(&self, row: usize, text: &mut String) -> Result<()> {
+    pub(in crate::plan) fn write(&self, row: usize, text: &mut String) -> Result<()> {
         if self.array.is_null(row) {
             text.push_str("null");
+            return Ok(());
+        }
+        if self.binary && matches!(self.sql_type, SqlType::Json | SqlType::Struct(_) | SqlType::Float4 | SqlType::Float8) {
+            let plain = Column { array: Arc::clone(&self.array), sql_type: self.sql_type.clone(), binary: false };
+            let mut written = String::new();
+            plain.write(row, &mut written)?;
+            text.push_str(&canonical_jsonb(&written)?);
             return Ok(());
         }
         match &self.sql_type {

@@ -3,12 +3,14 @@
 //! Each sees all rows of its group at its end (`gather`), sorted if the call says how. In a view they are of the general class, or, where
 //! `plan/lower/aggregate_call.rs` knows them, of a better one.
 
+mod average;
 mod booleans;
 mod compute;
 pub(super) mod framed;
 mod gather;
 mod json;
 pub(super) mod moments;
+mod sum;
 
 use std::sync::Arc;
 
@@ -16,9 +18,12 @@ use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::logical_expr::AggregateUDF;
 
+use self::average::Average;
 use self::booleans::Sliding;
 use self::compute::Compute;
 use self::gather::Gather;
+pub(super) use self::json::Column as JsonColumn;
+use self::sum::Sum;
 
 /// Our own functions, and DataFusion's under names that it lacks.
 pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
@@ -36,5 +41,6 @@ pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
     let own = own.into_iter().map(|function| Arc::new(AggregateUDF::from(function)));
     let sliding = [Sliding::bool_and(), Sliding::bool_or()].map(|function| Arc::new(AggregateUDF::from(function)));
     let known = [alias(approx_distinct_udaf(), "approx_count_distinct"), alias(var_samp_udaf(), "variance")];
-    known.into_iter().chain(sliding).chain(own).collect()
+    let exact = [Arc::new(AggregateUDF::from(Sum::new())), Arc::new(AggregateUDF::from(Average::new()))];
+    known.into_iter().chain(sliding).chain(own).chain(exact).collect()
 }

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArg
 
 use super::lists::{list_column, no_such};
 use crate::error::{Error, Kind};
-use crate::types::{Json, JsonScanner, SqlType, compact_json};
+use crate::types::{Json, JsonScanner, SqlType, canonical_jsonb};
 
 /// The name of the function that says that its argument is `jsonb`.
 pub(super) const AS_JSONB: &str = "as_jsonb";
@@ -191,7 +191,7 @@ fn refused(message: String) -> DataFusionError {
 /// A value as JSON.
 fn written(value: Json<'_>, binary: bool) -> String {
     let text = value.text();
-    if binary { compact_json(&text).into_owned() } else { text.into_owned() }
+    if binary { canonical_jsonb(&text).unwrap_or_else(|_| text.into_owned()) } else { text.into_owned() }
 }
 
 /// A value as text: a string's characters, NULL for null.

@@ -22,7 +22,7 @@ pub(super) enum Finish {
     Extreme,
     /// A Float64 sum divided by the number.
     FloatAverage,
-    /// A decimal sum times 10^`digits`, divided by the number, towards zero.
+    /// A decimal sum times 10^`digits`, divided by the number, rounded half away from zero.
     DecimalAverage { digits: u32, result: DataType },
     /// Whether as many are true as there are.
     And,
@@ -72,7 +72,7 @@ fn null_without_values(partial: ArrayRef, counts: &Int64Array) -> Result<ArrayRe
     Ok(make_array(partial.into_data().into_builder().nulls(Some(nulls)).build()?))
 }
 
-/// As DataFusion's `DecimalAverager`; where that fails with an overflow a view has NULL.
+/// Rounded half away from zero, as the `avg` of queries; where that overflows a view has NULL.
 fn decimal_average(sums: &ArrayRef, counts: &Int64Array, digits: u32, result: &DataType) -> Result<ArrayRef> {
     let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) = *result else {
         return null_without_values(Arc::clone(sums), counts);
@@ -80,16 +80,24 @@ fn decimal_average(sums: &ArrayRef, counts: &Int64Array, digits: u32, result: &D
     if let Some(sums) = sums.as_primitive_opt::<Decimal128Type>() {
         let factor = 10_i128.wrapping_pow(digits);
         let average = |(sum, count): (&i128, &i64)| {
-            let average = sum.checked_mul(factor)?.checked_div(i128::from(*count))?;
+            let count = i128::from(*count);
+            let average = match sum.checked_mul(factor) {
+                Some(scaled) => {
+                    let rest = scaled.checked_rem(count)?;
+                    let away = rest.unsigned_abs() >= count.unsigned_abs() - rest.unsigned_abs();
+                    scaled / count + if away { scaled.signum() * count.signum() } else { 0 }
+                }
+                // Sums of many large numbers.
+                None => wide_average(i256::from_i128(*sum), digits, count)?.to_i128()?,
+            };
             Decimal128Type::validate_decimal_precision(average, precision, scale).is_ok().then_some(average)
         };
         let averages = sums.values().iter().zip(counts.values()).map(average).collect::<Decimal128Array>();
         return Ok(Arc::new(averages.with_data_type(result.clone())));
     }
     let sums = sums.as_primitive::<Decimal256Type>();
-    let factor = i256::from_i128(10).wrapping_pow(digits);
     let average = |(sum, count): (&i256, &i64)| {
-        let average = sum.checked_mul(factor)?.checked_div(i256::from(*count))?;
+        let average = wide_average(*sum, digits, i128::from(*count))?;
         Decimal256Type::validate_decimal_precision(average, precision, scale).is_ok().then_some(average)
     };
     let averages = sums.values().iter().zip(counts.values()).map(average);
@@ -99,4 +107,14 @@ fn decimal_average(sums: &ArrayRef, counts: &Int64Array, digits: u32, result: &D
         }
         _ => Arc::new(averages.collect::<Decimal256Array>().with_data_type(result.clone())),
     })
+}
+
+/// `sum * 10^digits / count`, rounded half away from zero.
+fn wide_average(sum: i256, digits: u32, count: i128) -> Option<i256> {
+    let count = i256::from_i128(count);
+    let scaled = sum.checked_mul(i256::from_i128(10).checked_pow(digits)?)?;
+    let (quotient, rest) = (scaled.checked_div(count)?, scaled.checked_rem(count)?);
+    let (rest, distance) = (rest.wrapping_abs(), count.wrapping_abs());
+    let away = rest >= distance.wrapping_sub(rest);
+    if away { quotient.checked_add(scaled.signum().wrapping_mul(count.signum())) } else { Some(quotient) }
 }

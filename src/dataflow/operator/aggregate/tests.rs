@@ -134,7 +134,11 @@ fn expected_value(rows: &[Row], call: &AggregateCall) -> Cell {
         (Max | BoolOr, _) => greatest.clone(),
         (Sum, Cell::Float(_)) => float(float_sum()),
         (Avg, Cell::Float(_)) => float(float_sum() / values.len() as f64),
-        (Avg, _) => Cell::Int(int_sum() * 10_000 / values.len() as i128),
+        (Avg, _) => {
+            // Rounded half away from zero.
+            let (scaled, count) = (int_sum() * 10_000, values.len() as i128);
+            Cell::Int((2 * scaled.abs() + count) / (2 * count) * scaled.signum())
+        }
         (Sum, _) => Cell::Int(int_sum()),
         _ => unreachable!("not among the calls of this test"),
     }

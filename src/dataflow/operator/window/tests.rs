@@ -85,7 +85,12 @@ fn batch(spec: &WindowSpec, rows: &[Row]) -> RecordBatch {
     let columns = spec.input.fields().iter().map(|field| match field.name().as_str() {
         // Computed for the calls: the argument of avg, the filter.
         _ if *field.data_type() == DataType::Float64 => {
-            Arc::new(rows.iter().map(|row| row.2.map(|x| x as f64)).collect::<arrow::array::Float64Array>())
+            Arc::new(rows.iter().map(|row| row.2.map(|x| x as f64)).collect::<arrow::array::Float64Array>()) as ArrayRef
+        }
+        // Sums and means of bigints are computed as numerics.
+        _ if field.data_type().is_decimal() => {
+            let values = rows.iter().map(|row| row.2.map(i128::from)).collect::<arrow::array::Decimal128Array>();
+            Arc::new(values.with_data_type(field.data_type().clone())) as ArrayRef
         }
         "k" => column(|row| row.0),
         "o" => column(|row| row.1),

@@ -1,0 +1,243 @@
+//! Operators as PostgreSQL means them, decided while the plan is made, when the types of both sides are known.
+//!
+//! A quoted string beside a value of another type is read as a value of that type. Operators of jsonb, intervals, dates and patterns become
+//! calls of functions of ours, and so does the division of numerics; everything else is left to DataFusion.
+
+use datafusion::common::DFSchema;
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, lit};
+use sqlparser::ast::BinaryOperator as Op;
+
+use super::scalar::call;
+use crate::error::Error;
+use crate::types::{NUMERIC_DEFAULT, SqlType, parse_value, sql_type_of};
+
+/// Asked before DataFusion's own planners.
+#[derive(Debug)]
+pub(super) struct Operators;
+
+/// One side of an operator.
+struct Side {
+    /// `None`: a quoted string, which takes what type is wanted.
+    sql_type: Option<SqlType>,
+    /// NULL, or a parameter whose type nobody has said.
+    open: bool,
+}
+
+impl Side {
+    fn of(expr: &Expr, schema: &DFSchema) -> Option<Side> {
+        if literal_text(expr).is_some() {
+            return Some(Side { sql_type: None, open: false });
+        }
+        let (_, field) = expr.to_field(schema).ok()?;
+        let open = field.data_type().is_null() || matches!(expr, Expr::Placeholder(_));
+        Some(Side { sql_type: Some(sql_type_of(&field)), open })
+    }
+
+    fn is(&self, wanted: impl Fn(&SqlType) -> bool) -> bool {
+        !self.open && self.sql_type.as_ref().is_some_and(wanted)
+    }
+
+    fn is_json(&self) -> bool {
+        self.is(|sql_type| matches!(sql_type, SqlType::Json | SqlType::Jsonb))
+    }
+
+    fn is_literal(&self) -> bool {
+        self.sql_type.is_none()
+    }
+}
+
+fn literal_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), None) => Some(text),
+        _ => None,
+    }
+}
+
+impl ExprPlanner for Operators {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DataFusionResult<PlannerResult<RawBinaryExpr>> {
+        let (Some(left), Some(right)) = (Side::of(&expr.left, schema), Side::of(&expr.right, schema)) else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        if let Some(name) = json_function(&expr.op, &left, &right) {
+            return Ok(PlannerResult::Planned(json_call(name, expr)));
+        }
+        let RawBinaryExpr { op, left: mut left_expr, right: mut right_expr } = expr;
+        let (mut left, mut right) = (left, right);
+        if let Some(wanted) = literal_type(&op, &right, literal_text(&left_expr), true)
+            && left.is_literal()
+        {
+            (left_expr, left) = typed(&left_expr, wanted)?;
+        } else if let Some(wanted) = literal_type(&op, &left, literal_text(&right_expr), false)
+            && right.is_literal()
+        {
+            (right_expr, right) = typed(&right_expr, wanted)?;
+        }
+        if left.open || right.open {
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left: left_expr, right: right_expr }));
+        }
+        Ok(match planned(&op, (&left_expr, &left), (&right_expr, &right)) {
+            Some(expr) => PlannerResult::Planned(expr),
+            None => PlannerResult::Original(RawBinaryExpr { op, left: left_expr, right: right_expr }),
+        })
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(call("extract", args)))
+    }
+
+    fn plan_position(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(call("strpos", args)))
+    }
+
+    fn plan_substring(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(call("substring", args)))
+    }
+
+    fn plan_overlay(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(call("overlay", args)))
+    }
+}
+
+fn is_comparison(op: &Op) -> bool {
+    matches!(op, Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq)
+}
+
+/// The function behind an operator of json values.
+fn json_function(op: &Op, left: &Side, right: &Side) -> Option<&'static str> {
+    // One side may be a string that is to be read as jsonb.
+    let both = (left.is_json() && (right.is_json() || right.is_literal())) || (left.is_literal() && right.is_json());
+    match op {
+        Op::Arrow if left.is_json() || left.is_literal() => Some("jsonb_get"),
+        Op::LongArrow if left.is_json() || left.is_literal() => Some("jsonb_get_text"),
+        Op::HashArrow if left.is_json() || left.is_literal() => Some("jsonb_path"),
+        Op::HashLongArrow if left.is_json() || left.is_literal() => Some("jsonb_path_text"),
+        Op::HashMinus if left.is_json() || left.is_literal() => Some("jsonb_delete_path"),
+        Op::Question if left.is_json() => Some("jsonb_exists"),
+        Op::QuestionPipe if left.is_json() => Some("jsonb_exists_any"),
+        Op::QuestionAnd if left.is_json() => Some("jsonb_exists_all"),
+        Op::AtArrow if both => Some("jsonb_contains"),
+        Op::ArrowAt if both => Some("jsonb_contained"),
+        Op::StringConcat if both => Some("jsonb_concat"),
+        Op::Minus if left.is_json() => Some("jsonb_delete"),
+        Op::Lt | Op::LtEq | Op::Gt | Op::GtEq if both => Some("jsonb_compare"),
+        _ => None,
+    }
+}
+
+fn json_call(name: &'static str, expr: RawBinaryExpr) -> Expr {
+    let RawBinaryExpr { op, left, right } = expr;
+    let value = call(name, vec![left, right]);
+    match op {
+        Op::Lt => value.lt(lit(0)),
+        Op::LtEq => value.lt_eq(lit(0)),
+        Op::Gt => value.gt(lit(0)),
+        Op::GtEq => value.gt_eq(lit(0)),
+        _ => value,
+    }
+}
+
+/// The type as which a quoted string is read beside `other`; `first`: it stands on the left.
+fn literal_type(op: &Op, other: &Side, written: Option<&str>, first: bool) -> Option<SqlType> {
+    let sql_type = other.sql_type.as_ref().filter(|_| !other.open)?;
+    let plain = match sql_type {
+        SqlType::Text
+        | SqlType::Varchar(_)
+        | SqlType::Char(_)
+        | SqlType::Name
+        | SqlType::CatalogChar
+        | SqlType::Oid
+        | SqlType::Struct(_) => return None,
+        SqlType::Numeric(..) => SqlType::Numeric(NUMERIC_DEFAULT.0, written.map_or(NUMERIC_DEFAULT.1, fraction_digits)),
+        other => other.clone(),
+    };
+    let moment = matches!(plain, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time);
+    match op {
+        op if is_comparison(op) => Some(plain),
+        Op::Plus if moment => Some(SqlType::Interval),
+        Op::Minus if moment => Some(plain),
+        Op::Multiply | Op::Divide if plain == SqlType::Interval && !first => Some(SqlType::Float8),
+        Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo => Some(plain),
+        Op::PGOverlap | Op::AtArrow | Op::ArrowAt if matches!(plain, SqlType::Array(_)) => Some(plain),
+        _ => None,
+    }
+}
+
+/// Digits behind the point of a number in quotes; those of any numeric if it has an exponent.
+fn fraction_digits(text: &str) -> i8 {
+    let digits = text.trim_ascii().split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    if text.contains(['e', 'E']) { NUMERIC_DEFAULT.1 } else { i8::try_from(digits).unwrap_or(i8::MAX).min(20) }
+}
+
+/// A quoted string as a value of a type.
+fn typed(expr: &Expr, sql_type: SqlType) -> DataFusionResult<(Expr, Side)> {
+    let external = |error: Error| DataFusionError::External(Box::new(error));
+    let value = parse_value(&sql_type, literal_text(expr)).map_err(external)?;
+    let literal = Expr::Literal(ScalarValue::try_from_array(&value, 0)?, None);
+    Ok((literal, Side { sql_type: Some(sql_type), open: false }))
+}
+
+/// What an operator becomes, if DataFusion would mean something else by it.
+fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Expr, &Side)) -> Option<Expr> {
+    let arguments = || vec![left_expr.clone(), right_expr.clone()];
+    let swapped = || vec![right_expr.clone(), left_expr.clone()];
+    let moment =
+        |side: &Side| side.is(|sql_type| matches!(sql_type, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time));
+    let stamp = |side: &Side| side.is(|sql_type| matches!(sql_type, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz));
+    let date = |side: &Side| side.is(|sql_type| *sql_type == SqlType::Date);
+    let time = |side: &Side| side.is(|sql_type| *sql_type == SqlType::Time);
+    let interval = |side: &Side| side.is(|sql_type| *sql_type == SqlType::Interval);
+    let text = |side: &Side| {
+        side.is_literal() || side.is(|sql_type| matches!(sql_type, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name))
+    };
+    match op {
+        Op::Plus if moment(left) && interval(right) => {
+            Some(call("timestamp_add", vec![as_moment(left_expr, date(left)), right_expr.clone()]))
+        }
+        Op::Plus if interval(left) && moment(right) => {
+            Some(call("timestamp_add", vec![as_moment(right_expr, date(right)), left_expr.clone()]))
+        }
+        Op::Minus if moment(left) && interval(right) => {
+            Some(call("timestamp_minus", vec![as_moment(left_expr, date(left)), right_expr.clone()]))
+        }
+        Op::Minus if time(left) && time(right) => Some(call("time_subtract", arguments())),
+        Op::Minus if stamp(left) && stamp(right) && !(date(left) && date(right)) => Some(call("timestamp_subtract", arguments())),
+        Op::Multiply if interval(left) && is_number(right) => Some(call("interval_multiply", arguments())),
+        Op::Multiply if is_number(left) && interval(right) => Some(call("interval_multiply", swapped())),
+        Op::Divide if interval(left) && is_number(right) => Some(call("interval_divide", arguments())),
+        Op::Divide if is_exact(left) && is_exact(right) && (is_numeric(left) || is_numeric(right)) => {
+            Some(call("numeric_divide", arguments()))
+        }
+        Op::Divide if is_number(left) && is_number(right) && (is_float(left) || is_float(right)) => Some(call("float_divide", arguments())),
+        Op::PGStartsWith if text(left) && text(right) => Some(call("starts_with", arguments())),
+        Op::PGRegexMatch | Op::PGRegexIMatch | Op::PGRegexNotMatch | Op::PGRegexNotIMatch if text(left) && text(right) => {
+            let folds = matches!(op, Op::PGRegexIMatch | Op::PGRegexNotIMatch);
+            let matches = call("regexp_matches_case", vec![left_expr.clone(), right_expr.clone(), lit(folds)]);
+            Some(if matches!(op, Op::PGRegexNotMatch | Op::PGRegexNotIMatch) { Expr::Not(Box::new(matches)) } else { matches })
+        }
+        _ => None,
+    }
+}
+
+/// A date is the timestamp of its beginning.
+fn as_moment(expr: &Expr, date: bool) -> Expr {
+    if date { Expr::Cast(Cast::new(Box::new(expr.clone()), SqlType::Timestamp.arrow())) } else { expr.clone() }
+}
+
+fn is_numeric(side: &Side) -> bool {
+    side.is(|sql_type| matches!(sql_type, SqlType::Numeric(..)))
+}
+
+fn is_exact(side: &Side) -> bool {
+    is_numeric(side) || side.is(|sql_type| matches!(sql_type, SqlType::Int2 | SqlType::Int4 | SqlType::Int8))
+}
+
+fn is_float(side: &Side) -> bool {
+    side.is(|sql_type| *sql_type == SqlType::Float8)
+}
+
+fn is_number(side: &Side) -> bool {
+    is_exact(side) || side.is(|sql_type| matches!(sql_type, SqlType::Float4 | SqlType::Float8))
+}

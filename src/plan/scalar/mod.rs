@@ -1,0 +1,188 @@
+//! The scalar functions, each declared once: name, forms, volatility, what it does, and an example with its result.
+//!
+//! A family is a file with a table. A function with kernels is ours and is registered from here; one without is DataFusion's, which has
+//! PostgreSQL's meaning. `docs/functions.md` is made from the tables (`docs`), and a test runs every example of it.
+
+mod array;
+mod binary;
+mod calendar;
+mod call;
+mod column;
+mod date;
+mod date_format;
+mod date_make;
+#[cfg(test)]
+mod docs;
+mod form;
+mod json;
+mod math;
+mod misc;
+mod number_format;
+mod numeric;
+mod regex;
+#[cfg(test)]
+mod tests;
+mod text;
+mod text_format;
+mod trigonometry;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, ScalarUDF, Volatility};
+
+use self::call::Scalar;
+pub(super) use self::call::external;
+use self::form::{Form, Kernel, Kind, Outcome};
+pub(super) use self::numeric::{QUOTIENT_SCALE, mean};
+
+/// What a function works on; a chapter of the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Characters.
+    Text,
+    /// Patterns.
+    Regex,
+    /// Numbers.
+    Math,
+    /// Dates, times and intervals.
+    Date,
+    /// `json` and `jsonb`.
+    Json,
+    /// Arrays.
+    Array,
+    /// Bytes.
+    Binary,
+    /// Values of any type.
+    Any,
+}
+
+/// One function.
+pub(super) struct Function {
+    name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by the documentation, which a test makes"))]
+    family: Family,
+    volatility: Volatility,
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by the documentation, which a test makes"))]
+    doc: &'static str,
+    /// SQL and the text of its result.
+    examples: Vec<(&'static str, &'static str)>,
+    forms: Vec<Form>,
+    aliases: &'static [&'static str],
+    /// An operator stands for it: it is shown so, and not called by name.
+    operator: Option<&'static str>,
+}
+
+/// A function; its forms are to follow.
+fn function(family: Family, name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
+    Function {
+        name,
+        family,
+        volatility: Volatility::Immutable,
+        doc,
+        examples: vec![(example, result)],
+        forms: Vec::new(),
+        aliases: &[],
+        operator: None,
+    }
+}
+
+impl Function {
+    /// A form that we compute: `"text, integer -> text"`.
+    fn form(mut self, text: &'static str, kernel: Kernel) -> Self {
+        self.forms.push(Form::new(text, Some(kernel)));
+        self
+    }
+
+    /// A form that we compute, whose result's type depends on more than the types of its arguments.
+    fn form_of(mut self, text: &'static str, outcome: Outcome, kernel: Kernel) -> Self {
+        self.forms.push(Form { outcome: Some(outcome), ..Form::new(text, Some(kernel)) });
+        self
+    }
+
+    /// A form that DataFusion computes.
+    fn known(mut self, text: &'static str) -> Self {
+        self.forms.push(Form::new(text, None));
+        self
+    }
+
+    /// Another example.
+    fn example(mut self, sql: &'static str, result: &'static str) -> Self {
+        self.examples.push((sql, result));
+        self
+    }
+
+    fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    fn operator(mut self, operator: &'static str) -> Self {
+        self.operator = Some(operator);
+        self
+    }
+
+    fn stable(mut self) -> Self {
+        self.volatility = Volatility::Stable;
+        self
+    }
+
+    fn volatile(mut self) -> Self {
+        self.volatility = Volatility::Volatile;
+        self
+    }
+
+    /// Whether the kernels are ours.
+    fn is_ours(&self) -> bool {
+        self.forms.iter().any(|form| form.kernel.is_some())
+    }
+}
+
+/// All functions, family by family.
+static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
+    [
+        text::functions(),
+        text_format::functions(),
+        regex::functions(),
+        math::functions(),
+        numeric::functions(),
+        trigonometry::functions(),
+        date::functions(),
+        date_make::functions(),
+        date_format::functions(),
+        number_format::functions(),
+        json::functions(),
+        array::functions(),
+        binary::functions(),
+        misc::functions(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+});
+
+/// Our own, by name.
+static OURS: LazyLock<HashMap<&'static str, Arc<ScalarUDF>>> = LazyLock::new(|| {
+    let ours = FUNCTIONS.iter().filter(|function| function.is_ours());
+    ours.map(|function| (function.name, Arc::new(ScalarUDF::from(Scalar::new(function))))).collect()
+});
+
+/// The functions that take the place of DataFusion's, or stand beside them.
+pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
+    FUNCTIONS.iter().filter_map(|function| OURS.get(function.name).cloned()).collect()
+}
+
+/// Whether a function of ours is called so whose result shows the type of an integer.
+pub(super) fn shows_integers(name: &str) -> bool {
+    let shows = |function: &Function| {
+        function.forms.iter().any(|form| form.arguments.iter().any(|kind| matches!(kind, Kind::SameInteger | Kind::Any)))
+    };
+    FUNCTIONS.iter().any(|function| function.is_ours() && (function.name == name || function.aliases.contains(&name)) && shows(function))
+}
+
+/// A call of a function of ours.
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let function = OURS.get(name).expect("declared in a table of this folder");
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments))
+}

@@ -1,0 +1,542 @@
+//! Functions of regular expressions: PostgreSQL's, in the words of a library whose time is linear in the text.
+//!
+//! A pattern is translated: `.` matches a newline and `^`, `$` only the ends unless flags say otherwise, `\m`, `\M`, `\y` are ends of words,
+//! a `{` that counts nothing is itself. Back references and looking around are refused. Where a pattern has alternatives, the first that fits
+//! is taken; PostgreSQL takes the longest.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use arrow::array::ArrayRef;
+use datafusion::functions::regex::compile_regex;
+
+use super::call::Call;
+use super::column::{Boolean, Integer, Output, Text, map2, map3, map4};
+use super::{Family, Function};
+use crate::error::{Error, Kind, Result};
+
+/// Patterns kept compiled on each thread: a query has a few; a column of patterns must not fill the memory.
+const PATTERNS_KEPT: usize = 256;
+
+fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
+    super::function(Family::Regex, name, doc, example, result)
+}
+
+/// The table.
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub(super) fn functions() -> Vec<Function> {
+    vec![
+        function(
+            "regexp_like",
+            "whether a pattern matches anywhere; also `text ~ pattern`, `~*`, `!~`, `!~*`",
+            "regexp_like('Hello', 'l{2}')",
+            "t",
+        )
+        .form("text, text -> boolean", |call| matching(call, |_, found| Ok(found.is_some())))
+        .form("text, text, text -> boolean", |call| matching(call, |_, found| Ok(found.is_some())))
+        .example("'Hello' ~* '^HE'", "t"),
+        function(
+            "regexp_match",
+            "the groups of the first match, or all of it if there are none",
+            "regexp_match('foobarbequebaz', '(bar)(beque)')",
+            "{bar,beque}",
+        )
+        .form("text, text -> text[]", |call| matching(call, |text, found| Ok(found.map(|groups| parts(text, &groups)))))
+        .form("text, text, text -> text[]", |call| matching(call, |text, found| Ok(found.map(|groups| parts(text, &groups))))),
+        function(
+            "regexp_replace",
+            "with the first match (all with flag `g`) replaced; `\\1` is a group, `\\&` all",
+            "regexp_replace('foobarbaz', 'b(..)', 'X\\1Y', 'g')",
+            "fooXarYXazY",
+        )
+        .form("text, text, text -> text", |call| {
+            map3::<Text, Text, Text, _>(call, |text, pattern, new| replace(text, pattern, new, "", 1, 1))
+        })
+        .form("text, text, text, text -> text", |call| {
+            map4::<Text, Text, Text, Text, _>(call, |text, pattern, new, flags| replace(text, pattern, new, flags, 1, 1))
+        })
+        .form("text, text, text, integer, integer, text -> text", |call| {
+            super::column::map6::<Text, Text, Text, Integer, Integer, Text, _>(call, |text, pattern, new, start, which, flags| {
+                replace(text, pattern, new, flags, start, which)
+            })
+        }),
+        function("regexp_split_to_array", "the parts between matches", "regexp_split_to_array('hello world', '\\s+')", "{hello,world}")
+            .form("text, text -> text[]", |call| map2::<Text, Text, _>(call, |text, pattern| split(text, pattern, "")))
+            .form("text, text, text -> text[]", |call| map3::<Text, Text, Text, _>(call, split)),
+        function("regexp_count", "how many matches there are, from a place on", "regexp_count('123456', '\\d\\d')", "3")
+            .form("text, text -> integer", |call| map2::<Text, Text, _>(call, |text, pattern| tally(text, pattern, 1, "")))
+            .form("text, text, integer -> integer", |call| {
+                map3::<Text, Text, Integer, _>(call, |text, pattern, start| tally(text, pattern, start, ""))
+            })
+            .form("text, text, integer, text -> integer", |call| map4::<Text, Text, Integer, Text, _>(call, tally)),
+        function(
+            "regexp_instr",
+            "where the n-th match from a place on begins (or ends, with a 1 behind n); 0 if there is none",
+            "regexp_instr('ABCDEF', 'c(.)(..)', 1, 1, 0, 'i')",
+            "3",
+        )
+        .form("text, text -> integer", |call| map2::<Text, Text, _>(call, |text, pattern| place(text, pattern, Wanted::default())))
+        .form("text, text, integer -> integer", |call| {
+            map3::<Text, Text, Integer, _>(call, |text, pattern, start| place(text, pattern, Wanted { start, ..Wanted::default() }))
+        })
+        .form("text, text, integer, integer -> integer", |call| {
+            map4::<Text, Text, Integer, Integer, _>(call, |text, pattern, start, which| {
+                place(text, pattern, Wanted { start, which, ..Wanted::default() })
+            })
+        })
+        .form("text, text, integer, integer, integer, text -> integer", |call| {
+            super::column::map6::<Text, Text, Integer, Integer, Integer, Text, _>(call, |text, pattern, start, which, end, flags| {
+                place(text, pattern, Wanted { start, which, end, flags, group: 0 })
+            })
+        })
+        .form("text, text, integer, integer, integer, text, integer -> integer", |call| {
+            super::column::map7::<Text, Text, Integer, Integer, Integer, Text, Integer, _>(
+                call,
+                |text, pattern, start, which, end, flags, group| place(text, pattern, Wanted { start, which, end, flags, group }),
+            )
+        }),
+        function("regexp_substr", "the n-th match from a place on", "regexp_substr('ABCDEF', 'c(.)', 1, 1, 'i')", "CD")
+            .form("text, text -> text", |call| map2::<Text, Text, _>(call, |text, pattern| part(text, pattern, Wanted::default())))
+            .form("text, text, integer -> text", |call| {
+                map3::<Text, Text, Integer, _>(call, |text, pattern, start| part(text, pattern, Wanted { start, ..Wanted::default() }))
+            })
+            .form("text, text, integer, integer -> text", |call| {
+                map4::<Text, Text, Integer, Integer, _>(call, |text, pattern, start, which| {
+                    part(text, pattern, Wanted { start, which, ..Wanted::default() })
+                })
+            })
+            .form("text, text, integer, integer, text -> text", |call| {
+                super::column::map5::<Text, Text, Integer, Integer, Text, _>(call, |text, pattern, start, which, flags| {
+                    part(text, pattern, Wanted { start, which, flags, ..Wanted::default() })
+                })
+            })
+            .form("text, text, integer, integer, text, integer -> text", |call| {
+                super::column::map6::<Text, Text, Integer, Integer, Text, Integer, _>(call, |text, pattern, start, which, flags, group| {
+                    part(text, pattern, Wanted { start, which, flags, group, end: 0 })
+                })
+            }),
+        function(
+            "similar_to",
+            "whether a whole text is like an SQL regular expression; written `text SIMILAR TO pattern`",
+            "'abc' SIMILAR TO '%(b|d)%'",
+            "t",
+        )
+        .operator("SIMILAR TO")
+        .form("text, text, text -> boolean", |call| {
+            map3::<Text, Text, Text, _>(call, |text, pattern, escape| {
+                Ok((compiled(&similar(pattern, escape)?, "")?.find)(text, 0).is_some())
+            })
+        }),
+        function("regexp_matches_case", "behind the operators `~` and its kin", "'abc' ~ 'B'", "f").operator("~").form(
+            "text, text, boolean -> boolean",
+            |call| {
+                map3::<Text, Text, Boolean, _>(call, |text, pattern, folds| {
+                    Ok((compiled(pattern, if folds { "i" } else { "" })?.find)(text, 0).is_some())
+                })
+            },
+        ),
+    ]
+}
+
+type Find = Box<dyn Fn(&str, usize) -> Option<Range<usize>>>;
+type Groups = Box<dyn Fn(&str, usize) -> Option<Vec<Option<Range<usize>>>>>;
+
+/// A pattern, compiled. Both look from a byte on, and see what stands before it.
+struct Compiled {
+    find: Find,
+    groups: Groups,
+}
+
+thread_local! {
+    static COMPILED: RefCell<HashMap<(String, String), Rc<Compiled>>> = RefCell::new(HashMap::new());
+}
+
+/// A pattern with PostgreSQL's flags; `g` says nothing of the pattern.
+fn compiled(pattern: &str, flags: &str) -> Result<Rc<Compiled>> {
+    let known = COMPILED.with_borrow(|known| known.get(&(pattern.to_owned(), flags.to_owned())).cloned());
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let translated = translated(pattern, flags)?;
+    let regex = compile_regex(&translated, None).map_err(|_| invalid(pattern))?;
+    let groups = regex.clone();
+    let compiled = Rc::new(Compiled {
+        find: Box::new(move |text, from| regex.find_at(text, from).map(|found| found.range())),
+        groups: Box::new(move |text, from| {
+            let found = groups.captures_at(text, from)?;
+            Some(found.iter().map(|group| group.map(|group| group.range())).collect())
+        }),
+    });
+    COMPILED.with_borrow_mut(|known| {
+        if known.len() >= PATTERNS_KEPT {
+            known.clear();
+        }
+        known.insert((pattern.to_owned(), flags.to_owned()), Rc::clone(&compiled));
+    });
+    Ok(compiled)
+}
+
+fn invalid(pattern: &str) -> Error {
+    let shown: String = pattern.chars().take(100).collect();
+    Error::new(Kind::InvalidRegex, format!("invalid regular expression: \"{shown}\""))
+        .hint("Back references and looking around are not supported.")
+}
+
+/// What flags say.
+struct Flags {
+    global: bool,
+    prefix: String,
+    literal: bool,
+    expanded: bool,
+}
+
+fn flags_of(text: &str) -> Result<Flags> {
+    let (mut folds, mut dot_all, mut lines) = (false, true, false);
+    let (mut global, mut literal, mut expanded) = (false, false, false);
+    for flag in text.chars() {
+        match flag {
+            'g' => global = true,
+            'i' => folds = true,
+            'c' => folds = false,
+            'n' | 'm' => (dot_all, lines) = (false, true),
+            'p' => (dot_all, lines) = (false, false),
+            'w' => (dot_all, lines) = (true, true),
+            's' => (dot_all, lines) = (true, false),
+            'x' => expanded = true,
+            't' => expanded = false,
+            'q' => literal = true,
+            'e' => {}
+            other => return Err(Error::new(Kind::InvalidParameter, format!("invalid regular expression option: \"{other}\""))),
+        }
+    }
+    let on: String =
+        [(folds, 'i'), (dot_all, 's'), (lines, 'm'), (expanded, 'x')].iter().filter(|(on, _)| *on).map(|(_, flag)| *flag).collect();
+    let prefix = if on.is_empty() { String::new() } else { format!("(?{on})") };
+    Ok(Flags { global, prefix, literal, expanded })
+}
+
+/// A pattern of PostgreSQL in the library's words.
+fn translated(pattern: &str, flags: &str) -> Result<String> {
+    let mut flags = flags.to_owned();
+    let mut pattern = pattern;
+    if let Some(rest) = pattern.strip_prefix("***=") {
+        flags.push('q');
+        pattern = rest;
+    }
+    pattern = pattern.strip_prefix("***:").unwrap_or(pattern);
+    // Options at the start are flags in PostgreSQL, whose letters mean more than the library's.
+    if !flags.contains('q')
+        && let Some((options, rest)) = pattern.strip_prefix("(?").and_then(|rest| rest.split_once(')'))
+        && !options.is_empty()
+        && options.chars().all(|option| option.is_ascii_lowercase())
+    {
+        flags.push_str(options);
+        pattern = rest;
+    }
+    let flags = flags_of(&flags)?;
+    let mut out = flags.prefix;
+    if flags.literal {
+        for character in pattern.chars() {
+            if character.is_ascii_punctuation() {
+                out.push('\\');
+            }
+            out.push(character);
+        }
+        return Ok(out);
+    }
+    let whole = pattern;
+    let mut characters = pattern.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => escape(characters.next(), whole, &mut out)?,
+            '[' => bracket(&mut characters, whole, &mut out)?,
+            '{' if !characters.peek().is_some_and(char::is_ascii_digit) => out.push_str("\\{"),
+            '#' if !flags.expanded => out.push('#'),
+            other => out.push(other),
+        }
+    }
+    Ok(out)
+}
+
+fn escape(letter: Option<char>, whole: &str, out: &mut String) -> Result<()> {
+    match letter {
+        None => return Err(invalid(whole)),
+        Some('m') => out.push_str("\\b{start}"),
+        Some('M') => out.push_str("\\b{end}"),
+        Some('y') => out.push_str("\\b"),
+        Some('Y') => out.push_str("\\B"),
+        Some('Z') => out.push_str("\\z"),
+        Some('1'..='9') => return Err(invalid(whole)),
+        Some('0') => out.push_str("\\x00"),
+        Some('e') => out.push_str("\\x1b"),
+        Some('b') => out.push_str("\\x08"),
+        Some('B') => out.push_str("\\\\"),
+        Some(letter @ ('d' | 'D' | 's' | 'S' | 'w' | 'W' | 'A' | 'n' | 't' | 'r' | 'f' | 'v' | 'a' | 'x' | 'u' | 'U')) => {
+            out.push('\\');
+            out.push(letter);
+        }
+        Some(letter) if letter.is_ascii_alphanumeric() => return Err(invalid(whole)),
+        Some(other) if other.is_ascii() => {
+            out.push('\\');
+            out.push(other);
+        }
+        Some(other) => out.push(other),
+    }
+    Ok(())
+}
+
+/// A bracket expression behind its `[`: what the library reads as set operations is escaped.
+fn bracket(characters: &mut std::iter::Peekable<std::str::Chars<'_>>, whole: &str, out: &mut String) -> Result<()> {
+    out.push('[');
+    if characters.next_if_eq(&'^').is_some() {
+        out.push('^');
+    }
+    if characters.next_if_eq(&']').is_some() {
+        out.push_str("\\]");
+    }
+    loop {
+        match characters.next() {
+            None => return Err(invalid(whole)),
+            Some(']') => break,
+            Some('[') if characters.peek() == Some(&':') => {
+                out.push('[');
+                for inner in characters.by_ref() {
+                    out.push(inner);
+                    if inner == ']' {
+                        break;
+                    }
+                }
+            }
+            Some('\\') => match characters.next() {
+                None => return Err(invalid(whole)),
+                Some(letter) if letter.is_ascii() => {
+                    out.push('\\');
+                    out.push(letter);
+                }
+                Some(other) => out.push(other),
+            },
+            Some('-') if characters.peek() == Some(&']') => out.push_str("\\-"),
+            Some(special @ ('[' | '&' | '~' | '#' | ' ')) => {
+                out.push('\\');
+                out.push(special);
+            }
+            Some(other) => out.push(other),
+        }
+    }
+    out.push(']');
+    Ok(())
+}
+
+/// The pattern behind SIMILAR TO: `%` and `_` as in LIKE, the rest as in regular expressions; the whole text must match.
+fn similar(pattern: &str, escape: &str) -> Result<String> {
+    let mut escapes = escape.chars();
+    let escape = escapes.next();
+    if escapes.next().is_some() {
+        return Err(Error::new(Kind::InvalidEscape, "invalid escape string").hint("Escape string must be empty or one character."));
+    }
+    let mut out = String::from("^(?:");
+    let mut in_bracket = false;
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        if Some(character) == escape {
+            out.push('\\');
+            out.extend(characters.next());
+            continue;
+        }
+        match character {
+            ']' if in_bracket => in_bracket = false,
+            '[' => in_bracket = true,
+            _ if in_bracket => {}
+            '%' => {
+                out.push_str(".*");
+                continue;
+            }
+            '_' => {
+                out.push('.');
+                continue;
+            }
+            '(' => {
+                out.push_str("(?:");
+                continue;
+            }
+            '.' | '^' | '$' | '\\' => out.push('\\'),
+            _ => {}
+        }
+        out.push(character);
+    }
+    out.push_str(")$");
+    Ok(out)
+}
+
+/// One result for each row from the groups of the first match; the flags are the third argument, if there is one.
+fn matching<R: Output>(call: &Call<'_>, mut of: impl FnMut(&str, Option<Vec<Option<Range<usize>>>>) -> Result<R>) -> Result<ArrayRef> {
+    if call.arguments.len() == 2 {
+        return map2::<Text, Text, _>(call, |text, pattern| of(text, (compiled(pattern, "")?.groups)(text, 0)));
+    }
+    map3::<Text, Text, Text, _>(call, |text, pattern, flags| {
+        if flags.contains('g') {
+            return Err(Error::new(Kind::InvalidParameter, "this function does not support the \"global\" option"));
+        }
+        of(text, (compiled(pattern, flags)?.groups)(text, 0))
+    })
+}
+
+/// The texts of the groups, or of the whole match if there are none.
+fn parts(text: &str, groups: &[Option<Range<usize>>]) -> Vec<Option<String>> {
+    let wanted = if groups.len() > 1 { &groups[1..] } else { groups };
+    wanted.iter().map(|group| group.clone().map(|range| text[range].to_owned())).collect()
+}
+
+/// `substring(text from pattern)`: the first group, or the whole match if there is none.
+pub(super) fn substring(call: &Call<'_>) -> Result<ArrayRef> {
+    matching(call, |text, found| Ok(found.and_then(|groups| parts(text, &groups).into_iter().next().flatten())))
+}
+
+/// The matches from a byte on, one behind the other.
+fn matches(pattern: &Compiled, text: &str, from: usize) -> Vec<Vec<Option<Range<usize>>>> {
+    let mut found = Vec::new();
+    let mut at = from;
+    while at <= text.len() {
+        let Some(groups) = (pattern.groups)(text, at) else { break };
+        let Some(Some(range)) = groups.first().cloned() else { break };
+        at = range.end + if range.is_empty() { text[range.end..].chars().next().map_or(1, char::len_utf8) } else { 0 };
+        found.push(groups);
+    }
+    found
+}
+
+/// The byte at which a place, counted from 1 in characters, is; beyond the text: `None`.
+fn byte_at(text: &str, start: i64) -> Result<Option<usize>> {
+    if start < 1 {
+        return Err(Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"start\": {start}")));
+    }
+    let skipped = usize::try_from(start - 1).unwrap_or(usize::MAX);
+    Ok(text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(skipped))
+}
+
+/// `which`: 0 for all.
+fn replace(text: &str, pattern: &str, new: &str, flags: &str, start: i64, which: i64) -> Result<String> {
+    if which < 0 {
+        return Err(Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"n\": {which}")));
+    }
+    let pattern = compiled(pattern, flags)?;
+    let all = flags_of(flags)?.global || which == 0;
+    let Some(from) = byte_at(text, start)? else { return Ok(text.to_owned()) };
+    let mut out = String::new();
+    let mut copied = 0;
+    for (number, groups) in matches(&pattern, text, from).into_iter().enumerate() {
+        if !all && number as i64 + 1 != which {
+            continue;
+        }
+        let Some(Some(range)) = groups.first().cloned() else { continue };
+        out.push_str(&text[copied..range.start]);
+        substitute(new, text, &groups, &mut out);
+        copied = range.end;
+    }
+    out.push_str(&text[copied..]);
+    Ok(out)
+}
+
+/// Writes a replacement: `\1` to `\9` are groups, `\&` is the match, `\\` a backslash.
+fn substitute(new: &str, text: &str, groups: &[Option<Range<usize>>], out: &mut String) {
+    let mut characters = new.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            out.push(character);
+            continue;
+        }
+        let group = match characters.next() {
+            Some('&') => 0,
+            Some(digit @ '1'..='9') => digit as usize - '0' as usize,
+            Some('\\') | None => {
+                out.push('\\');
+                continue;
+            }
+            Some(other) => {
+                out.push('\\');
+                out.push(other);
+                continue;
+            }
+        };
+        if let Some(Some(range)) = groups.get(group) {
+            out.push_str(&text[range.clone()]);
+        }
+    }
+}
+
+/// Empty matches at the start, at the end, and right behind another match part nothing.
+fn split(text: &str, pattern: &str, flags: &str) -> Result<Vec<Option<String>>> {
+    if flags.contains('g') {
+        return Err(Error::new(Kind::InvalidParameter, "regexp_split_to_array() does not support the \"global\" option"));
+    }
+    let pattern = compiled(pattern, flags)?;
+    let mut found = Vec::new();
+    let mut start = 0;
+    for groups in matches(&pattern, text, 0) {
+        let Some(Some(range)) = groups.first().cloned() else { continue };
+        if range.is_empty() && (range.start == 0 || range.end == text.len() || range.start == start) {
+            continue;
+        }
+        found.push(Some(text[start..range.start].to_owned()));
+        start = range.end;
+    }
+    found.push(Some(text[start..].to_owned()));
+    Ok(found)
+}
+
+fn tally(text: &str, pattern: &str, start: i64, flags: &str) -> Result<i32> {
+    if flags.contains('g') {
+        return Err(Error::new(Kind::InvalidParameter, "regexp_count() does not support the \"global\" option"));
+    }
+    let pattern = compiled(pattern, flags)?;
+    Ok(byte_at(text, start)?.map_or(0, |from| super::text::count(matches(&pattern, text, from).len())))
+}
+
+/// Which match is wanted, and what of it.
+struct Wanted<'a> {
+    start: i64,
+    which: i64,
+    /// 1: the place behind the match.
+    end: i64,
+    flags: &'a str,
+    group: i64,
+}
+
+impl Default for Wanted<'_> {
+    fn default() -> Self {
+        Wanted { start: 1, which: 1, end: 0, flags: "", group: 0 }
+    }
+}
+
+fn range_of(text: &str, pattern: &str, wanted: &Wanted<'_>) -> Result<Option<Range<usize>>> {
+    let parameter = |name: &str, value: i64| Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"{name}\": {value}"));
+    if wanted.which < 1 {
+        return Err(parameter("n", wanted.which));
+    }
+    if !(0..=1).contains(&wanted.end) {
+        return Err(parameter("endoption", wanted.end));
+    }
+    if wanted.group < 0 {
+        return Err(parameter("subexpr", wanted.group));
+    }
+    if wanted.flags.contains('g') {
+        return Err(Error::new(Kind::InvalidParameter, "this function does not support the \"global\" option"));
+    }
+    let pattern = compiled(pattern, wanted.flags)?;
+    let Some(from) = byte_at(text, wanted.start)? else { return Ok(None) };
+    let which = usize::try_from(wanted.which - 1).unwrap_or(usize::MAX);
+    let Some(groups) = matches(&pattern, text, from).into_iter().nth(which) else { return Ok(None) };
+    Ok(usize::try_from(wanted.group).ok().and_then(|group| groups.get(group).cloned()).flatten())
+}
+
+fn place(text: &str, pattern: &str, wanted: Wanted<'_>) -> Result<i32> {
+    let found = range_of(text, pattern, &wanted)?;
+    let byte = found.map(|range| if wanted.end == 1 { range.end } else { range.start });
+    Ok(byte.map_or(0, |byte| super::text::count(text[..byte].chars().count() + 1)))
+}
+
+fn part(text: &str, pattern: &str, wanted: Wanted<'_>) -> Result<Option<String>> {
+    Ok(range_of(text, pattern, &wanted)?.map(|range| text[range].to_owned()))
+}

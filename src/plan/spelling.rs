@@ -1,0 +1,158 @@
+//! What PostgreSQL writes with words of its own, as calls of functions: `AT TIME ZONE`, `OVERLAPS`, named arguments of `make_interval`,
+//! operators before a number; and numbers too large for a numeric, as doubles.
+
+use std::ops::ControlFlow;
+
+use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, UnaryOperator, Value, VisitMut, VisitorMut,
+};
+
+use crate::types::{SqlType, value_from_text};
+
+/// Digits that a numeric has at the most, before and behind its point together.
+const DIGITS_MAX: i64 = 76;
+
+/// Rewrites a query.
+pub(super) fn rewrite_query(query: &mut Query) {
+    let _ = query.visit(&mut Spelling);
+}
+
+/// Rewrites an expression.
+pub(super) fn rewrite_expression(expr: &mut Expr) {
+    let _ = expr.visit(&mut Spelling);
+}
+
+struct Spelling;
+
+impl VisitorMut for Spelling {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let new = match expr {
+            Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]),
+            Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (&**left, &**right) {
+                (Expr::Tuple(first), Expr::Tuple(second)) if first.len() == 2 && second.len() == 2 => {
+                    call("overlaps", first.iter().chain(second).cloned().collect())
+                }
+                _ => return ControlFlow::Continue(()),
+            },
+            Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![(**expr).clone()]),
+            Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![(**expr).clone()]),
+            Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+                let ones = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(Expr::value(Value::Number("1".to_owned(), false))) };
+                Expr::Nested(Box::new(Expr::BinaryOp { left: expr.clone(), op: BinaryOperator::PGBitwiseXor, right: Box::new(ones) }))
+            }
+            Expr::Interval(interval) => match interval_text(interval) {
+                Some(text) => cast_to(text, DataType::Interval { fields: None, precision: None }),
+                None => return ControlFlow::Continue(()),
+            },
+            Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![(**expr).clone()]),
+            Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if !is_numeric(digits)) => {
+                let Value::Number(digits, _) = &value.value else { return ControlFlow::Continue(()) };
+                cast_to(digits.replace('_', ""), DataType::Double(ExactNumberInfo::None))
+            }
+            Expr::Function(function) if is_named(function, "transaction_timestamp") || is_named(function, "statement_timestamp") => {
+                function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("now"))]);
+                return ControlFlow::Continue(());
+            }
+            Expr::Function(function) if is_named(function, "make_interval") => {
+                named_interval(function);
+                return ControlFlow::Continue(());
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        *expr = new;
+        ControlFlow::Continue(())
+    }
+}
+
+fn cast_to(text: String, data_type: DataType) -> Expr {
+    let text = Expr::value(Value::SingleQuotedString(text));
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(text), data_type, array: false, format: None }
+}
+
+/// The text of an interval that PostgreSQL reads and DataFusion does not; others stay constants in the plan.
+fn interval_text(interval: &Interval) -> Option<String> {
+    if interval.leading_field.is_some() || interval.last_field.is_some() {
+        return None;
+    }
+    let Expr::Value(value) = &*interval.value else { return None };
+    let Value::SingleQuotedString(text) = &value.value else { return None };
+    let ours = value_from_text(&SqlType::Interval, text).is_ok();
+    (ours && parse_interval_month_day_nano(text).is_err()).then(|| text.clone())
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// Whether a number has few enough digits.
+fn is_numeric(digits: &str) -> bool {
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let Ok(exponent) = exponent.parse::<i64>() else { return false };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let count = |part: &str| i64::try_from(part.bytes().filter(u8::is_ascii_digit).count()).unwrap_or(i64::MAX);
+    let before = count(whole.trim_start_matches('0')).saturating_add(exponent).max(0);
+    let behind = count(fraction).saturating_sub(exponent).max(0);
+    before.saturating_add(behind) <= DIGITS_MAX
+}
+
+fn is_named(function: &Function, name: &str) -> bool {
+    function.name.0.last().and_then(|part| part.as_ident()).is_some_and(|ident| ident.value.eq_ignore_ascii_case(name))
+}
+
+/// `make_interval(days => 10)` → all seven arguments, those that are not given 0.
+fn named_interval(function: &mut Function) {
+    const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let mut all: Vec<Option<Expr>> = vec![None; NAMES.len()];
+    for (place, argument) in list.args.iter().enumerate() {
+        let (at, value) = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (Some(place), value),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                (NAMES.iter().position(|known| name.value.eq_ignore_ascii_case(known)), value)
+            }
+            _ => return,
+        };
+        // What is no argument of it stays, and is told by the planner.
+        let Some(slot) = at.and_then(|at| all.get_mut(at)) else { return };
+        *slot = Some(value.clone());
+    }
+    let zero = || Expr::value(Value::Number("0".to_owned(), false));
+    list.args = all.into_iter().map(|value| FunctionArg::Unnamed(FunctionArgExpr::Expr(value.unwrap_or_else(zero)))).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_numeric, rewrite_query};
+
+    #[test]
+    fn words_become_calls() {
+        let rewritten = |sql: &str| {
+            let mut query = crate::plan::parse_query(sql).unwrap();
+            rewrite_query(&mut query);
+            query.to_string()
+        };
+        assert_eq!(rewritten("SELECT a AT TIME ZONE 'UTC'"), "SELECT timezone('UTC', a)");
+        assert_eq!(rewritten("SELECT make_interval(days => 3)"), "SELECT make_interval(0, 0, 0, 3, 0, 0, 0)");
+        assert_eq!(rewritten("SELECT 1e200"), "SELECT CAST('1e200' AS DOUBLE)");
+    }
+
+    #[test]
+    fn a_numeric_has_76_digits() {
+        assert!(is_numeric("1e75") && is_numeric("0.5") && is_numeric("1e-70"));
+        assert!(!is_numeric("1e76") && !is_numeric("1e-80") && !is_numeric("1e99999999999999999999"));
+    }
+}

@@ -1,0 +1,262 @@
+//! `jsonb` values: trees, and the one text that each of them is kept as.
+//!
+//! The text is what PostgreSQL prints: keys by length and then by bytes, of several with one name the last, a blank behind colons and commas,
+//! numbers without exponents. So equal values have equal texts (numbers that differ in zeros at their end do not), and a part of a text is
+//! the text of the part.
+
+use std::cmp::Ordering;
+
+use super::json_scan::{Json, JsonScanner};
+use crate::error::{Error, Kind, Result};
+
+/// Digits that a number may have before and behind its point, as in PostgreSQL's numeric.
+const WHOLE_DIGITS_MAX: i64 = 131_072;
+const FRACTION_DIGITS_MAX: i64 = 16_383;
+
+/// A value, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JsonTree {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number without exponent.
+    Number(String),
+    /// A string's characters.
+    String(String),
+    /// The elements.
+    Array(Vec<JsonTree>),
+    /// Fields in the order of their keys, each key once.
+    Object(Vec<(String, JsonTree)>),
+}
+
+impl JsonTree {
+    /// Reads a text; `22P02` if it is not JSON.
+    pub fn parse(text: &str) -> Result<JsonTree> {
+        let json = JsonScanner::whole(text).map_err(|cause| super::text_in::not_json(text, cause))?;
+        JsonTree::of(json)
+    }
+
+    /// Of a value that has been scanned.
+    pub fn of(json: Json<'_>) -> Result<JsonTree> {
+        let scanned = |error| Error::internal(format!("JSON that was checked is none: {error}"));
+        Ok(match json {
+            Json::Null => JsonTree::Null,
+            Json::Bool(value) => JsonTree::Bool(value),
+            Json::Number(text) => JsonTree::Number(number(text)?),
+            Json::String(text) => JsonTree::String(string(text.decode().map_err(scanned)?.into_owned())?),
+            Json::Array(text) => {
+                let mut elements = Vec::new();
+                let mut parts = Vec::new();
+                let read = JsonScanner::new(text).array(|element| {
+                    parts.push(element);
+                    Ok(())
+                });
+                read.map_err(scanned)?;
+                for part in parts {
+                    elements.push(JsonTree::of(part)?);
+                }
+                JsonTree::Array(elements)
+            }
+            Json::Object(text) => {
+                let mut parts = Vec::new();
+                let read = JsonScanner::new(text).object(|name, value| {
+                    parts.push((name, value));
+                    Ok(())
+                });
+                read.map_err(scanned)?;
+                let mut fields = Vec::with_capacity(parts.len());
+                for (name, value) in parts {
+                    fields.push((string(name.decode().map_err(scanned)?.into_owned())?, JsonTree::of(value)?));
+                }
+                JsonTree::object(fields)
+            }
+        })
+    }
+
+    /// An object of fields in any order; of several with one key the last stays.
+    pub fn object(mut fields: Vec<(String, JsonTree)>) -> JsonTree {
+        let key = |name: &String| (name.len(), name.as_bytes().to_vec());
+        // Stable: the last of equal ones stays the last.
+        fields.sort_by_cached_key(|(name, _)| key(name));
+        let mut kept: Vec<(String, JsonTree)> = Vec::with_capacity(fields.len());
+        for field in fields {
+            match kept.last_mut() {
+                Some(last) if last.0 == field.0 => *last = field,
+                _ => kept.push(field),
+            }
+        }
+        JsonTree::Object(kept)
+    }
+
+    /// Appends the value's text.
+    pub fn write(&self, out: &mut String) {
+        match self {
+            JsonTree::Null => out.push_str("null"),
+            JsonTree::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+            JsonTree::Number(text) => out.push_str(text),
+            JsonTree::String(text) => quote(text, out),
+            JsonTree::Array(elements) => {
+                out.push('[');
+                for (place, element) in elements.iter().enumerate() {
+                    out.push_str(if place > 0 { ", " } else { "" });
+                    element.write(out);
+                }
+                out.push(']');
+            }
+            JsonTree::Object(fields) => {
+                out.push('{');
+                for (place, (name, value)) in fields.iter().enumerate() {
+                    out.push_str(if place > 0 { ", " } else { "" });
+                    quote(name, out);
+                    out.push_str(": ");
+                    value.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+
+    /// The value's text.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+
+    /// Where the value stands in the order of `jsonb`: objects above arrays above truth values above numbers above strings above null; more
+    /// fields or elements above fewer.
+    pub fn order(&self, other: &JsonTree) -> Ordering {
+        let rank = |value: &JsonTree| match value {
+            JsonTree::Null => 0,
+            JsonTree::String(_) => 1,
+            JsonTree::Number(_) => 2,
+            JsonTree::Bool(_) => 3,
+            JsonTree::Array(_) => 4,
+            JsonTree::Object(_) => 5,
+        };
+        match (self, other) {
+            (JsonTree::Bool(a), JsonTree::Bool(b)) => a.cmp(b),
+            (JsonTree::Number(a), JsonTree::Number(b)) => order_numbers(a, b),
+            (JsonTree::String(a), JsonTree::String(b)) => a.cmp(b),
+            (JsonTree::Array(a), JsonTree::Array(b)) => {
+                let pairs = || a.iter().zip(b).map(|(a, b)| a.order(b)).find(|order| order.is_ne());
+                a.len().cmp(&b.len()).then_with(|| pairs().unwrap_or(Ordering::Equal))
+            }
+            (JsonTree::Object(a), JsonTree::Object(b)) => {
+                let pair = |((a_key, a), (b_key, b)): (&(String, JsonTree), &(String, JsonTree))| {
+                    a_key.len().cmp(&b_key.len()).then_with(|| a_key.cmp(b_key)).then_with(|| a.order(b))
+                };
+                let pairs = || a.iter().zip(b).map(pair).find(|order| order.is_ne());
+                a.len().cmp(&b.len()).then_with(|| pairs().unwrap_or(Ordering::Equal))
+            }
+            _ => rank(self).cmp(&rank(other)),
+        }
+    }
+}
+
+/// The text that a `jsonb` is kept as; `22P02` if it is not JSON.
+pub fn canonical_jsonb(text: &str) -> Result<String> {
+    Ok(JsonTree::parse(text)?.text())
+}
+
+/// Numbers without exponents, by value.
+fn order_numbers(a: &str, b: &str) -> Ordering {
+    let parts = |text: &str| {
+        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let (whole, fraction) = (whole.trim_start_matches('0').to_owned(), fraction.trim_end_matches('0').to_owned());
+        (negative && !(whole.is_empty() && fraction.is_empty()), whole, fraction)
+    };
+    let ((a_negative, a_whole, a_fraction), (b_negative, b_whole, b_fraction)) = (parts(a), parts(b));
+    let size = a_whole.len().cmp(&b_whole.len()).then_with(|| a_whole.cmp(&b_whole)).then_with(|| a_fraction.cmp(&b_fraction));
+    match (a_negative, b_negative) {
+        (false, false) => size,
+        (true, true) => size.reverse(),
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+    }
+}
+
+/// Appends a string in quotes.
+fn quote(text: &str, out: &mut String) {
+    out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+/// Characters that a text may hold.
+fn string(text: String) -> Result<String> {
+    if text.contains('\0') {
+        return Err(
+            Error::new(Kind::UntranslatableCharacter, "unsupported Unicode escape sequence").detail("\\u0000 cannot be converted to text.")
+        );
+    }
+    Ok(text)
+}
+
+/// A number as PostgreSQL's numeric prints it: no exponent, digits behind the point as written.
+fn number(text: &str) -> Result<String> {
+    let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let overflow = || Error::new(Kind::NumericOutOfRange, "value overflows numeric format");
+    let digits = if unsigned.contains(['e', 'E']) {
+        let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let exponent = exponent.parse::<i64>().map_err(|_| overflow())?;
+        let point = exponent.checked_add(i64::try_from(whole.len()).unwrap_or(i64::MAX)).ok_or_else(overflow)?;
+        let behind = i64::try_from(fraction.len()).unwrap_or(i64::MAX).checked_sub(exponent).ok_or_else(overflow)?;
+        let digits = format!("{whole}{fraction}");
+        let zero = digits.bytes().all(|digit| digit == b'0');
+        if (point > WHOLE_DIGITS_MAX && !zero) || behind > FRACTION_DIGITS_MAX {
+            return Err(overflow());
+        }
+        let place = usize::try_from(point.clamp(0, WHOLE_DIGITS_MAX)).unwrap_or(0);
+        let behind = usize::try_from(behind.max(0)).unwrap_or(0);
+        let mut all = "0".repeat(usize::try_from((-point).max(0)).unwrap_or(0)) + &digits;
+        if all.len() < place {
+            all.push_str(&"0".repeat(place - all.len()));
+        }
+        let (before, after) = all.split_at(place);
+        let before = before.trim_start_matches('0');
+        let after = &after[..after.len().min(behind)];
+        format!("{}{}{after}", if before.is_empty() { "0" } else { before }, if after.is_empty() { "" } else { "." })
+    } else {
+        unsigned.to_owned()
+    };
+    let zero = digits.bytes().all(|digit| matches!(digit, b'0' | b'.'));
+    Ok(if negative && !zero { format!("-{digits}") } else { digits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JsonTree, canonical_jsonb};
+    use std::cmp::Ordering;
+
+    #[test]
+    fn equal_values_have_one_text() {
+        for (text, canonical) in [
+            (r#" { "b" : 1 , "aa" : [ 1 , 2 ], "a":2,"a":3 }"#, r#"{"a": 3, "b": 1, "aa": [1, 2]}"#),
+            ("1e2", "100"),
+            ("1.50", "1.50"),
+            ("-0.0", "0.0"),
+            ("1.5e-3", "0.0015"),
+            ("12.345e1", "123.45"),
+            ("0e10", "0"),
+            (r#""\u00e9\n""#, r#""é\n""#),
+        ] {
+            assert_eq!(canonical_jsonb(text).unwrap(), canonical);
+            assert_eq!(canonical_jsonb(canonical).unwrap(), canonical, "it is its own text");
+        }
+        assert_eq!(canonical_jsonb("1e999999").unwrap_err().kind().sqlstate(), "22003");
+        assert_eq!(canonical_jsonb("\"\\u0000\"").unwrap_err().kind().sqlstate(), "22P05");
+        assert_eq!(canonical_jsonb("{").unwrap_err().kind().sqlstate(), "22P02");
+    }
+
+    #[test]
+    fn kinds_have_an_order() {
+        let order = |a: &str, b: &str| JsonTree::parse(a).unwrap().order(&JsonTree::parse(b).unwrap());
+        assert_eq!(order("-10", "9"), Ordering::Less);
+        assert_eq!(order("1.0", "1.00"), Ordering::Equal);
+        assert_eq!(order("{}", "[1, 2, 3]"), Ordering::Greater);
+        assert_eq!(order("[1]", "[0, 0]"), Ordering::Less);
+        assert_eq!(order("\"z\"", "0"), Ordering::Less);
+    }
+}
