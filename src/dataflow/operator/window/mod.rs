@@ -19,8 +19,8 @@
 //! ```
 //!
 //! What DataFusion computes over a part of the partition is what it computes over all of it: the part holds every row that the results
-//! depend on. A sum of floats may differ in its last digit, as the terms before the part are not in it; so results are kept, and what is
-//! retracted is always what was emitted.
+//! depend on, and sums of floats are exact (`plan/aggregates/framed.rs`). Results are kept all the same: what is retracted is always what
+//! was emitted.
 
 mod compute;
 mod reach;
