@@ -12,6 +12,7 @@ pub struct ExactSum(Vec<f64>);
 
 impl ExactSum {
     /// Adds a number.
+    #[inline]
     pub fn add(&mut self, value: f64) {
         let mut carry = value;
         let mut kept = 0;
@@ -30,6 +31,7 @@ impl ExactSum {
     }
 
     /// Adds `left * right`.
+    #[inline]
     pub fn add_product(&mut self, left: f64, right: f64) {
         let product = left * right;
         let error = left.mul_add(right, -product);
@@ -39,9 +41,40 @@ impl ExactSum {
         self.add(product);
     }
 
+    /// Adds `left * right * weight`.
+    #[inline]
+    pub fn add_weighted_product(&mut self, left: f64, right: f64, weight: i64) {
+        let product = left * right;
+        let error = left.mul_add(right, -product);
+        match weight {
+            1 => {
+                self.add(error);
+                self.add(product);
+            }
+            -1 => {
+                self.add(-error);
+                self.add(-product);
+            }
+            _ => {
+                self.add_product(error, weight as f64);
+                self.add_product(product, weight as f64);
+            }
+        }
+    }
+
     /// Whether it is zero.
     pub fn is_zero(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// A sum from its parts.
+    pub fn from_parts(parts: Vec<f64>) -> Self {
+        ExactSum(parts)
+    }
+
+    /// Bytes outside the sum itself.
+    pub fn heap(&self) -> usize {
+        self.0.capacity() * size_of::<f64>()
     }
 
     /// Numbers that sum up to it, without any rounding.
@@ -86,6 +119,7 @@ impl ExactSum {
 }
 
 /// The sum and what rounding took from it (Knuth, TAOCP vol. 2, 4.2.2).
+#[inline]
 fn two_sum(left: f64, right: f64) -> (f64, f64) {
     let sum = left + right;
     let from_right = sum - left;

@@ -278,7 +278,7 @@ fn windows(rng: &mut StdRng, table: &str, filter: &str) -> String {
             "GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
         ],
     );
-    match rng.random_range(0..7) {
+    match rng.random_range(0..8) {
         0 => format!(
             "SELECT id, n, rank() OVER ({peers}) AS r, dense_rank() OVER ({peers}) AS dr, cume_dist() OVER ({peers}) AS c FROM {table}"
         ),
@@ -292,6 +292,9 @@ fn windows(rng: &mut StdRng, table: &str, filter: &str) -> String {
         4 => format!("SELECT id, d - avg(d) OVER ({partition}) AS off, count(*) FILTER (WHERE b) OVER ({partition}) AS c FROM {table}"),
         5 => format!(
             "SELECT k, sum(run) AS total FROM (SELECT k, sum(n) OVER (PARTITION BY k ORDER BY ts{direction}, n, id) AS run FROM {table}) x GROUP BY k"
+        ),
+        6 => format!(
+            "SELECT id, sum(f) OVER ({unique} {frame}) AS total, avg(f) OVER ({unique} {frame}) AS mean, var_samp(f) OVER ({peers}) AS spread, regr_slope(f, n::DOUBLE PRECISION) OVER ({unique} {frame}) AS slope FROM {table}"
         ),
         _ => format!(
             "SELECT id, count(*) OVER ({partition}ORDER BY n RANGE BETWEEN 2 PRECEDING AND 1 FOLLOWING) AS c, first_value(id) OVER ({unique} {frame}) AS f, ntile(3) OVER ({unique}) AS t FROM {table} WHERE id IS NOT NULL"

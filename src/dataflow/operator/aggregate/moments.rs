@@ -14,11 +14,11 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 
 use super::codec::{Reader, write_count};
-use super::exact::Exact;
+use super::exact::{self, ExactSum};
 use super::segments::Segments;
 use super::state::{End, GroupState, Input};
 use crate::error::Result;
-use crate::plan::Moment;
+use crate::plan::{Moment, MomentTotals};
 
 /// From here on a square times a count might leave the range of doubles (10^308): 10^280 times 10^28 rows.
 const HUGE: f64 = 1e140;
@@ -28,17 +28,17 @@ const HUGE: f64 = 1e140;
 struct Sums<const N: usize> {
     rows: i64,
     /// Of the values of each argument.
-    values: [Exact; N],
+    values: [ExactSum; N],
     /// Of their squares.
-    squares: [Exact; N],
+    squares: [ExactSum; N],
     /// Of the products of both.
-    products: Exact,
+    products: ExactSum,
 }
 
 impl<const N: usize> Default for Sums<N> {
     fn default() -> Self {
-        let none = || std::array::from_fn(|_| Exact::default());
-        Sums { rows: 0, values: none(), squares: none(), products: Exact::default() }
+        let none = || std::array::from_fn(|_| ExactSum::default());
+        Sums { rows: 0, values: none(), squares: none(), products: ExactSum::default() }
     }
 }
 
@@ -92,12 +92,12 @@ impl<const N: usize> Sums<N> {
         }
     }
 
-    fn sums(&self) -> impl Iterator<Item = &Exact> {
+    fn sums(&self) -> impl Iterator<Item = &ExactSum> {
         self.values.iter().chain(&self.squares).chain([&self.products])
     }
 
     fn heap(&self) -> usize {
-        self.sums().map(Exact::heap).sum()
+        self.sums().map(ExactSum::heap).sum()
     }
 }
 
@@ -126,12 +126,12 @@ impl<const N: usize> Moments<N> {
             let (values, squares) = (&sums.values[number], &sums.squares[number]);
             (totals[2 * number], totals[2 * number + 1]) = match special[number] {
                 Some(sum) => (sum, f64::NAN),
-                None => (values.value(), Exact::spread(sums.rows, squares, values, values).max(0.0)),
+                None => (values.value(), ExactSum::spread(sums.rows as f64, squares, values, values).max(0.0)),
             };
         }
         if N == 2 {
             let ordinary = special.iter().all(Option::is_none);
-            let spread = || Exact::spread(sums.rows, &sums.products, &sums.values[0], &sums.values[N - 1]);
+            let spread = || ExactSum::spread(sums.rows as f64, &sums.products, &sums.values[0], &sums.values[N - 1]);
             totals[4] = if ordinary { spread() } else { f64::NAN };
         }
         totals
@@ -181,7 +181,7 @@ impl<const N: usize> GroupState for Moments<N> {
     fn write(&self, slot: u32, output: &mut Vec<u8>) {
         let sums = &self.sums[slot];
         write_count(sums.rows, output);
-        sums.sums().for_each(|sum| sum.write(output));
+        sums.sums().for_each(|sum| exact::write(sum, output));
         for counts in self.special.get(&slot).unwrap_or(&[Special::default(); N]) {
             [counts.nan, counts.positive, counts.negative].into_iter().for_each(|count| write_count(count, output));
         }
@@ -191,7 +191,7 @@ impl<const N: usize> GroupState for Moments<N> {
         let sums = &mut self.sums[slot];
         sums.rows = input.count()?;
         for sum in sums.values.iter_mut().chain(&mut sums.squares).chain([&mut sums.products]) {
-            *sum = Exact::read(input)?;
+            *sum = exact::read(input)?;
         }
         self.heap += sums.heap();
         let mut special = [Special::default(); N];
@@ -231,7 +231,7 @@ pub(super) fn finish(moment: Moment, totals: &ArrayRef) -> ArrayRef {
     }
     let columns: Vec<&[f64]> = totals.columns()[1..].iter().map(|column| &column.as_primitive::<Float64Type>().values()[..]).collect();
     let result = |row: usize| {
-        let totals = Totals {
+        let totals = MomentTotals {
             rows: rows[row] as f64,
             first: columns[0][row],
             first_spread: columns[1][row],
@@ -242,54 +242,4 @@ pub(super) fn finish(moment: Moment, totals: &ArrayRef) -> ArrayRef {
         if rows[row] > 0 { totals.result(moment) } else { None }
     };
     Arc::new((0..totals.len()).map(result).collect::<Float64Array>())
-}
-
-/// Of one group. A spread is the sum of products of distances from the means, times the number of rows.
-struct Totals {
-    rows: f64,
-    first: f64,
-    first_spread: f64,
-    second: f64,
-    second_spread: f64,
-    spread: f64,
-}
-
-impl Totals {
-    /// NULL where there are too few rows, or where a line would be vertical.
-    fn result(&self, moment: Moment) -> Option<f64> {
-        let Totals { rows, first, first_spread, second, second_spread, spread } = *self;
-        let sample = |spread: f64| (rows > 1.0).then(|| spread / (rows * (rows - 1.0)));
-        let population = |spread: f64| Some(spread / (rows * rows));
-        // y is the first argument, x the second.
-        let slope = || (rows > 1.0 && second_spread != 0.0).then(|| spread / second_spread);
-        match moment {
-            Moment::VariancePopulation => population(first_spread),
-            Moment::VarianceSample => sample(first_spread),
-            Moment::DeviationPopulation => population(first_spread).map(f64::sqrt),
-            Moment::DeviationSample => sample(first_spread).map(f64::sqrt),
-            Moment::CovariancePopulation => population(spread),
-            Moment::CovarianceSample => sample(spread),
-            Moment::Correlation => self.correlation(),
-            Moment::Slope => slope(),
-            Moment::Intercept => slope().map(|slope| (first - slope * second) / rows),
-            Moment::Determination => slope().filter(|_| first_spread != 0.0).map(|_| spread / first_spread * (spread / second_spread)),
-            Moment::MeanX => Some(second / rows),
-            Moment::MeanY => Some(first / rows),
-            Moment::SquaresX => Some(second_spread / rows),
-            Moment::SquaresY => Some(first_spread / rows),
-            Moment::Products => Some(spread / rows),
-            Moment::Pairs => Some(rows),
-        }
-    }
-
-    /// With DataFusion's rule for NaN: NaN if both sides have it, NULL if one has.
-    fn correlation(&self) -> Option<f64> {
-        match (self.first.is_nan(), self.second.is_nan()) {
-            (true, true) => return Some(f64::NAN),
-            (false, false) if self.rows > 1.0 => {}
-            _ => return None,
-        }
-        let denominator = self.first_spread.sqrt() * self.second_spread.sqrt();
-        (denominator != 0.0).then(|| self.spread / denominator)
-    }
 }
