@@ -182,6 +182,11 @@ impl<P: Payload, M: Default> Groups<P, M> {
         &self.groups[slot as usize].rows
     }
 
+    /// Looks at groups that are to be changed soon: their cache misses overlap, where one after the other each would be waited for.
+    pub(in crate::dataflow::operator) fn touch(&self, slots: impl Iterator<Item = u32>) {
+        std::hint::black_box(slots.fold(0, |seen: u64, slot| seen.wrapping_add(self.rows(slot).glimpse())));
+    }
+
     /// One group, to be changed.
     pub(in crate::dataflow::operator) fn open(&mut self, slot: u32) -> Kept<'_, P, M> {
         let mark = &mut self.marks[slot as usize];

@@ -33,6 +33,9 @@ use crate::types::{Changes, Epoch};
 /// Rows per output batch, as other operators have them.
 const ROWS_PER_BATCH: usize = 16_384;
 
+/// Groups whose cache misses overlap: with some lines each they fit into the first-level cache.
+const BLOCK_GROUPS: usize = 32;
+
 /// What a top-n is made of.
 #[derive(Clone, Debug)]
 pub struct TopNSpec {
@@ -154,17 +157,25 @@ impl Operator for TopN {
         let admit = append_only.then_some(|rows: &Sorted<Count>, row: RowRef<'_>| window.may_enter(rows, row));
         let changes = self.groups.gather(inputs.into_iter().flatten().collect(), admit)?;
         let mut emitted = Emitted { numbered: self.numbered, only_insertions: self.candidates, ..Emitted::default() };
-        for (slot, of_group) in changes.groups() {
-            emitted.slot = slot;
-            Walk::new(window, self.groups.rows(slot), of_group).run(&mut emitted)?;
-            let mut group = self.groups.open(slot);
-            Self::apply(&mut group, of_group)?;
-            if append_only {
-                window.prune(&mut group);
+        let mut emptied = Vec::new();
+        let touched: Vec<(u32, GroupChanges<'_>)> = changes.groups().collect();
+        for block in touched.chunks(BLOCK_GROUPS) {
+            self.groups.touch(block.iter().map(|(slot, _)| *slot));
+            for (slot, of_group) in block.iter().copied() {
+                emitted.slot = slot;
+                Walk::new(window, self.groups.rows(slot), of_group).run(&mut emitted)?;
+                let mut group = self.groups.open(slot);
+                Self::apply(&mut group, of_group)?;
+                if append_only {
+                    window.prune(&mut group);
+                }
+                if group.rows().is_empty() {
+                    emptied.push(slot);
+                }
             }
         }
         self.emit(emitted, output)?;
-        changes.groups().for_each(|(slot, _)| self.groups.close(slot));
+        emptied.into_iter().for_each(|slot| self.groups.close(slot));
         Ok(())
     }
 
