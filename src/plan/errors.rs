@@ -294,7 +294,7 @@ fn value_error(message: &str) -> Option<Error> {
         return Some(Error::new(Kind::CardinalityViolation, "more than one row returned by a subquery used as an expression"));
     }
     if message.contains("Regular expression did not compile") || message.contains("regex parse error") {
-        return Some(Error::new(Kind::InvalidRegularExpression, "invalid regular expression"));
+        return Some(Error::new(Kind::InvalidRegex, "invalid regular expression"));
     }
     if let Some(rest) = after(message, "Cannot cast string '") {
         let (value, rest) = rest.rsplit_once("' to value of ").unwrap_or((rest, ""));
