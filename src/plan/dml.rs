@@ -440,7 +440,7 @@ fn prepare_source(query: &mut ast::Query, table: &Table, targets: &[usize], type
                     }
                     note_parameter(value, &column.sql_type, types);
                     literal[at] |= is_literal(value);
-                    as_float(value, &column.sql_type);
+                    as_column(value, &column.sql_type)?;
                 }
             }
         }
@@ -467,17 +467,23 @@ fn default_expression(column: &Column) -> Result<ast::Expr> {
     }
 }
 
-/// A constant for a float column is read as a float, each row's by itself: as numeric it would lose digits, and there is no infinite one.
-fn as_float(value: &mut ast::Expr, sql_type: &SqlType) {
-    let data_type = match sql_type {
-        SqlType::Float4 => ast::DataType::Real,
-        SqlType::Float8 => ast::DataType::DoublePrecision,
-        _ => return,
+/// A constant for a float column is read as a float, each row's by itself: as numeric it would lose digits, and there is no infinite one. And
+/// one for an array is an array, whatever the rows beside it make theirs of.
+fn as_column(value: &mut ast::Expr, sql_type: &SqlType) -> Result<()> {
+    let constant = match sql_type {
+        SqlType::Float4 | SqlType::Float8 => constant_text(value),
+        SqlType::Array(_) if !matches!(value, ast::Expr::Value(constant) if matches!(constant.value, ast::Value::Number(..))) => {
+            constant_text(value)
+        }
+        _ => None,
     };
-    if let Some(text) = constant_text(value) {
-        let expr = Box::new(ast::Expr::value(ast::Value::SingleQuotedString(text)));
-        *value = ast::Expr::Cast { kind: ast::CastKind::DoubleColon, expr, data_type, array: false, format: None };
+    let Some(constant) = constant else { return Ok(()) };
+    let mut cast = text::expression(&format!("NULL::{sql_type}"))?;
+    if let ast::Expr::Cast { expr, .. } = &mut cast {
+        **expr = ast::Expr::value(ast::Value::SingleQuotedString(constant));
+        *value = cast;
     }
+    Ok(())
 }
 
 /// What stands there, of a number or a text.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::WindowExpr;
 
@@ -420,6 +420,10 @@ impl AggregateCall {
             AggregateFunction::Count if self.argument.is_none() && self.filter.is_none() => Some(Vec::new()),
             AggregateFunction::Count => Some(vec![DataType::Int64]),
             AggregateFunction::Sum => match &self.result {
+                // Sums of part of the rows may be larger than that of all.
+                DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale) => {
+                    Some(vec![DataType::Decimal256(DECIMAL256_MAX_PRECISION, *scale), DataType::Int64])
+                }
                 exact @ (DataType::Int64 | DataType::UInt64 | DataType::Decimal128(..) | DataType::Decimal256(..)) => {
                     Some(vec![exact.clone(), DataType::Int64])
                 }

@@ -7,7 +7,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, lit};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit};
 use sqlparser::ast::BinaryOperator as Op;
 
 use super::scalar::call;
@@ -105,6 +105,18 @@ fn is_comparison(op: &Op) -> bool {
     matches!(op, Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq)
 }
 
+fn comparison(op: &Op) -> Option<Operator> {
+    Some(match op {
+        Op::Eq => Operator::Eq,
+        Op::NotEq => Operator::NotEq,
+        Op::Lt => Operator::Lt,
+        Op::LtEq => Operator::LtEq,
+        Op::Gt => Operator::Gt,
+        Op::GtEq => Operator::GtEq,
+        _ => return None,
+    })
+}
+
 /// The function behind an operator of json values.
 fn json_function(op: &Op, left: &Side, right: &Side) -> Option<&'static str> {
     // One side may be a string that is to be read as jsonb.
@@ -193,6 +205,11 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
         side.is_literal() || side.is(|sql_type| matches!(sql_type, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name))
     };
     match op {
+        // A day is 24 hours to a comparison, and a month 30 days.
+        op if is_comparison(op) && interval(left) && interval(right) => {
+            let [left, right] = [left_expr, right_expr].map(|side| Box::new(call("interval_length", vec![side.clone()])));
+            Some(Expr::BinaryExpr(BinaryExpr { left, op: comparison(op)?, right }))
+        }
         Op::Plus if moment(left) && interval(right) => {
             Some(call("timestamp_add", vec![as_moment(left_expr, date(left)), right_expr.clone()]))
         }

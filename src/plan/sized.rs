@@ -93,7 +93,7 @@ impl Bounded {
         if bytes > VALUE_BYTES_MAX {
             let error = Error::new(Kind::LimitExceeded, "requested length too large");
             let error = error.detail(format!("{}() would give more than {} MiB at once.", self.inner.name(), VALUE_BYTES_MAX >> 20));
-            return Err(DataFusionError::External(Box::new(error.hint("generate_series() in FROM gives its rows one after the other."))));
+            return Err(DataFusionError::External(Box::new(error.hint("Split it into several."))));
         }
         if bytes > FOLDED_BYTES_MAX && args.config_options.extensions.get::<Folding>().is_some() {
             return Err(DataFusionError::Execution("too large a constant".to_owned()));

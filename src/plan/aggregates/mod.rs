@@ -6,6 +6,7 @@
 mod average;
 mod booleans;
 mod compute;
+mod exact;
 pub(super) mod framed;
 mod gather;
 mod json;

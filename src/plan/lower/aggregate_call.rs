@@ -135,7 +135,13 @@ impl Request<'_> {
                 cast(argument.clone(), Field::new("", wanted.clone(), true))
             }
             DataType::Int64 | DataType::Float64 => argument.clone(),
-            DataType::Decimal128(..) | DataType::Decimal256(..) if found.is_decimal() => argument.clone(),
+            DataType::Decimal128(..) | DataType::Decimal256(..) if found.is_decimal() => match argument {
+                // The sum of bigints is a numeric; what is added stays a bigint.
+                Expr::Cast(whole) if self.type_of(&whole.expr)?.is_signed_integer() => {
+                    cast(whole.expr.as_ref().clone(), Field::new("", DataType::Int64, true))
+                }
+                _ => argument.clone(),
+            },
             _ => return Ok(None),
         };
         Ok(Some((function, Some(argument))))

@@ -93,7 +93,15 @@ pub(super) fn functions() -> Vec<Function> {
             .example("2 * INTERVAL '1 day'", "2 days"),
         function("interval_divide", "behind the operator `/` of intervals", "INTERVAL '1 month' / 2", "15 days").operator("/")
             .form("interval, double precision -> interval", |call| map2::<Interval, Float, _>(call, divided)),
+        function("interval_length", "in microseconds, behind comparisons of intervals: a day has 24 hours, a month 30 days", "INTERVAL '1 day' = INTERVAL '24 hours'", "t").operator("=")
+            .form_of("interval -> numeric", |_, _| SqlType::Numeric(38, 0), |call| map1::<Interval, _>(call, |value| Ok(length(value))))
+            .example("INTERVAL '1 month' > INTERVAL '29 days 23:00'", "t"),
     ]
+}
+
+fn length(value: IntervalMonthDayNano) -> Decimal {
+    let days = i128::from(value.months) * 30 + i128::from(value.days);
+    Decimal { units: i256::from_i128(days * i128::from(DAY) + i128::from(value.nanoseconds / 1_000)), scale: 0 }
 }
 
 /// Arguments of which one has been cast.

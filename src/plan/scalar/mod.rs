@@ -35,7 +35,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF, Volatility};
 use self::call::Scalar;
 pub(super) use self::call::external;
 use self::form::{Form, Kernel, Kind, Outcome};
-pub(super) use self::numeric::{QUOTIENT_SCALE, mean};
+pub(super) use self::numeric::{QUOTIENT_SCALE, mean, total};
 
 /// What a function works on; a chapter of the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

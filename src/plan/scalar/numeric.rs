@@ -237,7 +237,7 @@ impl Decimal {
 }
 
 /// Sums, in units of `scale` digits, divided by their numbers of values; NULL where there is none.
-pub(in crate::plan) fn mean(sums: impl Iterator<Item = (i256, i64)>, scale: i8, result: &DataType) -> Result<ArrayRef> {
+pub(in crate::plan) fn mean(sums: &mut dyn Iterator<Item = (i256, i64)>, scale: i8, result: &DataType) -> Result<ArrayRef> {
     let digits = match result {
         DataType::Decimal128(_, digits) | DataType::Decimal256(_, digits) => *digits,
         _ => QUOTIENT_SCALE,
@@ -249,6 +249,12 @@ pub(in crate::plan) fn mean(sums: impl Iterator<Item = (i256, i64)>, scale: i8, 
         Decimal { units, scale }.divide(Decimal { units: i256::from_i128(count.into()), scale: 0 }, digits).map(Some)
     };
     column(&sums.map(one).collect::<Result<Vec<_>>>()?, result)
+}
+
+/// Sums, in units of `scale` digits; NULL where there is no value, 22003 where the result's type cannot hold it.
+pub(in crate::plan) fn total(sums: &mut dyn Iterator<Item = (i256, i64)>, scale: i8, result: &DataType) -> Result<ArrayRef> {
+    let totals: Vec<_> = sums.map(|(units, count)| (count != 0).then_some(Decimal { units, scale })).collect();
+    column(&totals, result)
 }
 
 /// A column of type `data_type`.

@@ -22,6 +22,8 @@ pub(super) enum Finish {
     Extreme,
     /// A Float64 sum divided by the number.
     FloatAverage,
+    /// A decimal sum, of the type of the result.
+    DecimalSum(DataType),
     /// A decimal sum times 10^`digits`, divided by the number, rounded half away from zero.
     DecimalAverage { digits: u32, result: DataType },
     /// Whether as many are true as there are.
@@ -37,6 +39,17 @@ pub(super) enum Finish {
 }
 
 impl Finish {
+    /// How many results are NULL because the result's type does not hold them.
+    pub(super) fn overflowed(&self, results: &ArrayRef, counts: &Int64Array) -> usize {
+        match self {
+            Finish::DecimalSum(_) | Finish::DecimalAverage { .. } => {
+                let empty = counts.values().iter().filter(|count| **count == 0).count();
+                results.null_count().saturating_sub(empty)
+            }
+            _ => 0,
+        }
+    }
+
     /// `partial`: of the same groups as `counts`; only `Count` has none.
     pub(super) fn apply(&self, partial: Option<ArrayRef>, counts: &Int64Array) -> Result<ArrayRef> {
         let Some(partial) = partial else { return Ok(Arc::new(counts.clone())) };
@@ -49,6 +62,7 @@ impl Finish {
                 let average = |(sum, count): (&f64, &i64)| (*count != 0).then(|| sum / *count as f64);
                 Arc::new(sums.iter().zip(counts.values()).map(average).collect::<Float64Array>())
             }
+            Finish::DecimalSum(result) => decimal_sum(&partial, counts, result),
             Finish::DecimalAverage { digits, result } => decimal_average(&partial, counts, *digits, result)?,
             Finish::And => truth(&partial, counts, |trues, all| trues == all),
             Finish::Or => truth(&partial, counts, |trues, _| trues > 0),
@@ -70,6 +84,17 @@ fn null_without_values(partial: ArrayRef, counts: &Int64Array) -> Result<ArrayRe
     }
     let nulls = counts.values().iter().map(|count| *count != 0).collect::<NullBuffer>();
     Ok(make_array(partial.into_data().into_builder().nulls(Some(nulls)).build()?))
+}
+
+/// Where the sum does not fit into its type a view has NULL.
+fn decimal_sum(sums: &ArrayRef, counts: &Int64Array, result: &DataType) -> ArrayRef {
+    let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) = *result else { return Arc::clone(sums) };
+    let fitting = |(sum, count): (&i256, &i64)| {
+        let sum = sum.to_i128().filter(|_| *count != 0)?;
+        Decimal128Type::validate_decimal_precision(sum, precision, scale).is_ok().then_some(sum)
+    };
+    let sums = sums.as_primitive::<Decimal256Type>().values();
+    Arc::new(sums.iter().zip(counts.values()).map(fitting).collect::<Decimal128Array>().with_data_type(result.clone()))
 }
 
 /// Rounded half away from zero, as the `avg` of queries; where that overflows a view has NULL.

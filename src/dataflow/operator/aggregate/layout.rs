@@ -8,7 +8,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::take as take_rows;
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Schema, UInt64Type};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Schema,
+    UInt64Type,
+};
 
 use super::distinct::{DistinctValues, distinct_values};
 use super::extremes::Extremes;
@@ -51,7 +54,7 @@ enum Need {
     AddedCount,
     Sum,
     /// A sum with room for 10^9 values, as DataFusion's `avg` has it.
-    AverageSum,
+    WideSum,
     /// In place, of append-only inputs.
     Extreme(End),
     Ordered,
@@ -141,7 +144,10 @@ impl Layout {
                 let state = self.accumulator(source(first), Need::Extreme(end), None, data_type, call)?;
                 return Ok(Output { state: Some(state), count: None, end, finish: Finish::Extreme });
             }
-            AggregateFunction::Sum => (Some(self.accumulator(source(first), Need::Sum, None, data_type, call)?), Finish::Value),
+            AggregateFunction::Sum => {
+                let (need, finish) = sum_of(call);
+                (Some(self.accumulator(source(first), need, None, data_type, call)?), finish)
+            }
             AggregateFunction::BoolAnd => (Some(self.find_or_add(source(first), Need::AddedCount, None, added)?), Finish::And),
             AggregateFunction::BoolOr => (Some(self.find_or_add(source(first), Need::AddedCount, None, added)?), Finish::Or),
             _ => (None, Finish::Count),
@@ -209,7 +215,10 @@ impl Layout {
         let ordered = |end| if append_only { Need::Extreme(end) } else { Need::Ordered };
         match &call.function {
             AggregateFunction::Count => output(None, Finish::Count),
-            AggregateFunction::Sum => output(state(Need::Sum)?, Finish::Value),
+            AggregateFunction::Sum => {
+                let (need, finish) = sum_of(call);
+                output(state(need)?, finish)
+            }
             AggregateFunction::Min | AggregateFunction::Max => output(state(ordered(end))?, Finish::Extreme),
             AggregateFunction::First(column) | AggregateFunction::Last(column) => {
                 output(state(ordered(end))?, Finish::Unpack(column.clone()))
@@ -227,7 +236,7 @@ impl Layout {
             AggregateFunction::Avg => match (decimal_scale(data_type), decimal_scale(&call.result)) {
                 (Some(from), Some(to)) => {
                     let digits = u32::try_from(to - from).map_err(|_| unsupported(call))?;
-                    output(state(Need::AverageSum)?, Finish::DecimalAverage { digits, result: call.result.clone() })
+                    output(state(Need::WideSum)?, Finish::DecimalAverage { digits, result: call.result.clone() })
                 }
                 _ if *data_type == DataType::Float64 => output(state(Need::Sum)?, Finish::FloatAverage),
                 _ => Err(unsupported(call)),
@@ -293,6 +302,7 @@ fn mask(changes: &Changes, argument: Option<usize>, filter: Option<usize>) -> Op
 
 fn decimal_scale(data_type: &DataType) -> Option<i8> {
     match data_type {
+        DataType::Int64 => Some(0),
         DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => Some(*scale),
         _ => None,
     }
@@ -305,7 +315,7 @@ fn state_for(need: &Need, data_type: &DataType, call: &AggregateCall) -> Result<
         Need::TrueCount if *data_type == DataType::Boolean => Box::new(Counts::new(true)),
         Need::TrueCount => return Err(unsupported(call)),
         Need::Sum => return sum_for(data_type, call),
-        Need::AverageSum => return average_sum_for(data_type, call),
+        Need::WideSum => return wide_sum_for(data_type, call),
         Need::Xor if data_type.is_integer() => Box::new(Xors::new(data_type.clone())),
         Need::Xor => return Err(unsupported(call)),
         Need::Moments => match data_type {
@@ -331,10 +341,19 @@ fn state_for(need: &Need, data_type: &DataType, call: &AggregateCall) -> Result<
     })
 }
 
+/// Ten digits more than the values have are enough for 10^10 of them; where the result's type has no room for them, the sum is kept in a wider one.
+fn sum_of(call: &AggregateCall) -> (Need, Finish) {
+    match &call.result {
+        DataType::Decimal128(DECIMAL128_MAX_PRECISION, _) => (Need::WideSum, Finish::DecimalSum(call.result.clone())),
+        _ => (Need::Sum, Finish::Value),
+    }
+}
+
 fn sum_for(data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupState>> {
     let result = if call.function == AggregateFunction::Avg { data_type } else { &call.result }.clone();
     Ok(match (data_type, &result) {
         (DataType::Int64, DataType::Int64) => Box::new(Sums::<Int64Type, Int64Type>::new(result)),
+        (DataType::Int64, DataType::Decimal128(_, 0)) => Box::new(Sums::<Int64Type, Decimal128Type>::new(result)),
         (DataType::UInt64, DataType::UInt64) => Box::new(Sums::<UInt64Type, UInt64Type>::new(result)),
         (DataType::Float64, DataType::Float64) => Box::new(FloatSums::new()),
         (DataType::Decimal128(..), DataType::Decimal128(..)) => Box::new(Sums::<Decimal128Type, Decimal128Type>::new(result)),
@@ -350,8 +369,9 @@ fn sum_for(data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupSt
 }
 
 /// As DataFusion's `avg_sum_data_type`: 13 digits more than the argument has, 4 for the result's scale and 9 for the number of rows.
-fn average_sum_for(data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupState>> {
+fn wide_sum_for(data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupState>> {
     Ok(match data_type {
+        DataType::Int64 => Box::new(Sums::<Int64Type, Decimal128Type>::new(DataType::Decimal128(38, 0))),
         DataType::Decimal128(precision, scale) if precision + 13 <= 38 => {
             Box::new(Sums::<Decimal128Type, Decimal128Type>::new(DataType::Decimal128(38, *scale)))
         }

@@ -60,8 +60,8 @@ use self::recompute::recompute;
 use self::segments::{Bits, Segments};
 use self::state::Input;
 use super::{Operator, StateSize};
-use crate::dataflow::row_errors::RowErrorSink;
-use crate::error::{Error, Result};
+use crate::dataflow::row_errors::{RowError, RowErrorSink};
+use crate::error::{Error, Kind, Result};
 use crate::plan::AggregateCall;
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, Epoch, rows_equal};
@@ -325,7 +325,13 @@ impl Aggregate {
                     counts.len() - 1
                 }
             };
-            columns.push(output.finish.apply(partial, &counts[place].1)?);
+            let results = output.finish.apply(partial, &counts[place].1)?;
+            let overflowed = output.finish.overflowed(&results, &counts[place].1);
+            if let Some(errors) = errors.filter(|_| overflowed > 0) {
+                let error = Error::new(Kind::NumericOutOfRange, "value overflows numeric format");
+                errors.record(overflowed as u64, vec![RowError { error: error.to_string(), row: String::new() }]);
+            }
+            columns.push(results);
         }
         Ok(columns)
     }
