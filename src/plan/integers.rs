@@ -211,6 +211,11 @@ fn is_marked(expr: &ast::Expr) -> bool {
     matches!(function.name.0.as_slice(), [ast::ObjectNamePart::Identifier(name)] if name.value == INT4)
 }
 
+/// Whether a planned expression is a marked literal.
+pub(super) fn is_int4_literal(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == INT4 && matches!(call.args.as_slice(), [Expr::Literal(..)]))
+}
+
 /// Takes the mark off an expression that is nothing but a number.
 fn plain(expr: &mut ast::Expr) {
     if is_marked(expr)

@@ -10,6 +10,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit};
 use sqlparser::ast::BinaryOperator as Op;
 
+use super::integers;
 use super::scalar::call;
 use crate::error::Error;
 use crate::types::{NUMERIC_DEFAULT, SqlType, parse_value, sql_type_of};
@@ -31,6 +32,9 @@ impl Side {
         if literal_text(expr).is_some() {
             return Some(Side { sql_type: None, open: false });
         }
+        if let Some(sql_type) = plain_type(expr, schema) {
+            return Some(Side { sql_type: Some(sql_type), open: false });
+        }
         let (_, field) = expr.to_field(schema).ok()?;
         let open = field.data_type().is_null() || matches!(expr, Expr::Placeholder(_));
         Some(Side { sql_type: Some(sql_type_of(&field)), open })
@@ -46,6 +50,39 @@ impl Side {
 
     fn is_literal(&self) -> bool {
         self.sql_type.is_none()
+    }
+}
+
+/// The type of an expression, found without making fields on the way: a chain of a thousand operators is looked at a thousand times. `None`:
+/// not one of the simple cases.
+fn plain_type(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
+    let BinaryExpr { left, op, right } = match expr {
+        Expr::BinaryExpr(binary) => binary,
+        Expr::Column(column) => {
+            let (_, field) = schema.qualified_field_from_column(column).ok()?;
+            return (!field.data_type().is_null()).then(|| sql_type_of(field));
+        }
+        Expr::Cast(cast) => return Some(sql_type_of(&cast.field)),
+        Expr::Literal(ScalarValue::Int64(Some(_)), None) => return Some(SqlType::Int8),
+        _ => return integers::is_int4_literal(expr).then_some(SqlType::Int4),
+    };
+    let is_text = |side: &Expr| {
+        literal_text(side).is_some()
+            || plain_type(side, schema).is_some_and(|found| matches!(found, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_)))
+    };
+    match op {
+        Operator::And | Operator::Or => Some(SqlType::Bool),
+        Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => Some(SqlType::Bool),
+        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo => {
+            // What is shorter is looked at first: most chains lean to the left.
+            match (plain_type(right, schema)?, plain_type(left, schema)?) {
+                (SqlType::Int4, SqlType::Int4) => Some(SqlType::Int4),
+                (SqlType::Int4 | SqlType::Int8, SqlType::Int4 | SqlType::Int8) => Some(SqlType::Int8),
+                _ => None,
+            }
+        }
+        Operator::StringConcat if is_text(right) && is_text(left) => Some(SqlType::Text),
+        _ => None,
     }
 }
 
