@@ -55,7 +55,7 @@ impl Side {
 
 /// The type of an expression, found without making fields on the way: a chain of a thousand operators is looked at a thousand times. `None`:
 /// not one of the simple cases.
-fn plain_type(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
+pub(super) fn plain_type(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
     let BinaryExpr { left, op, right } = match expr {
         Expr::BinaryExpr(binary) => binary,
         Expr::Column(column) => {

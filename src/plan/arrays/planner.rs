@@ -9,6 +9,7 @@ use sqlparser::ast::BinaryOperator;
 
 use super::contain::contain;
 use super::subscript::{slice, subscript};
+use crate::plan::operators::plain_type;
 use crate::plan::table_functions::element_of;
 use crate::plan::text_input::text_input;
 use crate::types::{SqlType, sql_type_of};
@@ -51,6 +52,9 @@ fn read_literals(expr: RawBinaryExpr, schema: &DFSchema) -> DataFusionResult<Raw
     let concatenates = op == BinaryOperator::StringConcat;
     let array = |side: &Expr, other: &Expr| -> DataFusionResult<Option<SqlType>> {
         if !matches!(side, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) {
+            return Ok(None);
+        }
+        if plain_type(other, schema).is_some_and(|plain| !matches!(plain, SqlType::Array(_))) {
             return Ok(None);
         }
         let (_, field) = other.to_field(schema)?;
