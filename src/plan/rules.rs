@@ -31,7 +31,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use super::marks::MarksInLists;
 use super::null_equality::{KeysOfJoins, OrderOfJoins, minding_nulls};
 use super::subqueries::{OneValue, SubqueryMeaning};
-use super::table_functions::{SeriesInChunks, UnnestForgetsKeys};
+use super::table_functions::{StreamSeries, UnnestForgetsKeys};
 
 /// The rules for queries that run once: DataFusion's own, behind what gives subqueries their meaning. Without single_distinct_to_groupby: its sums
 /// of sums are of a wider numeric type than what HAVING compares them with.
@@ -44,16 +44,17 @@ pub(super) fn all() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         }
         rules.push(minding_nulls(rule));
     }
-    rules.push(Arc::new(SeriesInChunks));
     rules
 }
 
-/// The rules for physical plans: DataFusion's own, without its last check. That one no longer finds an order that is there once it has found
+/// The rules for physical plans: series as streams, then DataFusion's own, without its last check. That one no longer finds an order that is there once it has found
 /// out that one of its expressions follows from another (`ORDER BY k, abs(k / 2), b`), and refuses a plan that is right. And without
 /// ProjectionPushdown, which finds columns by their names, though both sides of a join may have one of that name.
 pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let wrong = ["SanityCheckPlan", "ProjectionPushdown"];
-    PhysicalOptimizer::new().rules.into_iter().filter(|rule| !wrong.contains(&rule.name())).collect()
+    let own = PhysicalOptimizer::new().rules.into_iter().filter(|rule| !wrong.contains(&rule.name()));
+    // First, while each unnest stands right above its lists.
+    std::iter::once(Arc::new(StreamSeries) as Arc<dyn PhysicalOptimizerRule + Send + Sync>).chain(own).collect()
 }
 
 /// The rules for views, in DataFusion's order, behind what gives subqueries their meaning.

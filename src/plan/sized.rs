@@ -35,7 +35,6 @@ const SIZED: &[(&str, Estimate)] = &[
     ("lpad", padded),
     ("rpad", padded),
     ("replace", replaced),
-    ("generate_series", series),
     ("range", series),
     ("array_repeat", array_repeated),
     ("array_resize", array_resized),

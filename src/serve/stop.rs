@@ -17,7 +17,6 @@ use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder};
 
@@ -31,6 +30,7 @@ const MULTIPLIERS: &[&str] = &[
     "NestedLoopJoinExec",
     "PiecewiseMergeJoinExec",
     "RecursiveQueryExec",
+    "SeriesExec",
     "SortMergeJoinExec",
     "SymmetricHashJoinExec",
     "UnnestExec",
@@ -64,12 +64,6 @@ impl Drop for Waiting {
 /// The plan, ending soon after `running` has.
 pub(super) fn stoppable(plan: Arc<dyn ExecutionPlan>, running: &Running) -> Result<Arc<dyn ExecutionPlan>> {
     let stoppable = plan.transform_up(|node| {
-        if let Some(filter) = node.downcast_ref::<FilterExec>() {
-            // It counts batches as others do, but what it reads may be large ones of which no row ever passes.
-            let condition = WhileRunning { inner: Arc::clone(filter.predicate()), running: running.clone() };
-            let filter = FilterExecBuilder::from(filter).with_predicate(Arc::new(condition)).build()?;
-            return Ok(Transformed::yes(Arc::new(filter) as Arc<dyn ExecutionPlan>));
-        }
         if !MULTIPLIERS.contains(&node.name()) {
             return Ok(Transformed::no(node));
         }

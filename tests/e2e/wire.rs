@@ -1,7 +1,7 @@
 //! What the stories cannot say with simple queries: parameters, binary values, COPY, cancelling, sessions side by side.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{SinkExt, TryStreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("wire/copy", copy),
         Test::new("wire/cancel", cancel),
         Test::new("wire/cancel-join", cancel_join),
+        Test::new("wire/cancel-series", cancel_series),
         Test::new("wire/sessions", sessions),
         Test::new("wire/failed-transaction", failed_transaction),
     ]
@@ -144,6 +145,41 @@ async fn cancel_join() -> Outcome {
         Some("1") => Ok(()),
         other => Err(format!("SELECT 1 gave {other:?}").into()),
     }
+}
+
+/// A series of more values than anybody waits for is not counted beforehand, takes no memory, and ends with its query.
+async fn cancel_series() -> Outcome {
+    /// A few batches, and what the allocator keeps.
+    const GROWTH_MAX: u64 = 100 << 20;
+    const END: &str = "100000000000";
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    // Once, so that what every query needs is there before the first measurement.
+    run(&client, "SELECT count(*) FROM generate_series(1, 1000000) AS a (x) WHERE a.x = -1").await?;
+    run(&client, "SET statement_timeout = 1000").await?;
+    let before = server.memory_bytes().unwrap_or_default();
+    for query in [
+        format!("SELECT count(*) FROM generate_series(1, {END}) AS a (x) WHERE a.x = -1"),
+        format!("SELECT max(n) FROM generate_series({END}, 1, -1) WITH ORDINALITY AS a (x, n)"),
+        format!("SELECT max(x) FROM (VALUES (1), (2)) AS t (a), generate_series(a, {END}, a) AS x WHERE x < a"),
+        format!("SELECT count(b) FROM ROWS FROM (generate_series(0.5, {END}), generate_series(1, 2)) AS r (a, b)"),
+        "SELECT max(x) FROM generate_series(timestamp '1000-01-01', '9000-01-01', '1 second') AS x".to_owned(),
+    ] {
+        let started = Instant::now();
+        let answer = client.batch_execute(&query).await;
+        if !answer.as_ref().is_err_and(|error| error.code().is_some_and(|code| code.code() == "57014")) {
+            return Err(format!("{query}: {answer:?}").into());
+        }
+        if started.elapsed() > Duration::from_secs(10) {
+            return Err(format!("{query}: a second became {:?}", started.elapsed()).into());
+        }
+        idle(&server, &query).await?;
+        let grown = server.memory_bytes().unwrap_or_default().saturating_sub(before);
+        if grown > GROWTH_MAX {
+            return Err(format!("{query}: the server has grown by {grown} bytes").into());
+        }
+    }
+    Ok(())
 }
 
 /// Sends a query and closes the connection while it runs. In bytes, since a driver would wait for the answer.

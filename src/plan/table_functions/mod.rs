@@ -11,8 +11,9 @@
 //! SELECT generate_series(1, n) FROM t
 //!   expand    unnest(generate_series(1, n)), which DataFusion knows
 //! ```
+//!
+//! Queries make no list of a series (`stream`), which may have billions of values.
 
-mod chunks;
 mod correlated;
 mod dependencies;
 mod expand;
@@ -21,19 +22,22 @@ mod lateral;
 mod lists;
 mod relation;
 mod series;
+mod series_exec;
+mod steps;
+mod stream;
 mod text;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr, ScalarUDF};
 
-pub(super) use chunks::SeriesInChunks;
 pub(super) use correlated::with_keys;
 pub(super) use dependencies::UnnestForgetsKeys;
 pub(super) use expand::{call, expand};
 pub(super) use lateral::without_lateral;
 pub(super) use lists::{element_of, flat_list, list_array, no_such};
 pub(super) use relation::planners;
+pub(super) use stream::StreamSeries;
 
 /// What the columns of a function in FROM are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
