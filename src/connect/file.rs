@@ -5,13 +5,14 @@
 
 mod lines;
 mod reader;
+mod recognise;
 
 use std::sync::Arc;
 
-use self::reader::FileReader;
+use self::reader::{FileReader, Stretch};
 use super::format::Format;
 use super::options::Options;
-use super::{Connector, Positions, Reader, SourceColumn, SourceSpec};
+use super::{Connector, Fingerprints, Positions, Reader, SourceColumn, SourceSpec};
 use crate::error::{Error, Kind, Result};
 use crate::types::Include;
 
@@ -56,6 +57,10 @@ impl Connector for FileConnector {
     }
 
     fn start(&self, from: &Positions, until: Option<&Positions>) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(FileReader::new(&self.path, self.follow, self.format.clone(), from, until)))
+        self.start_where(from, until, &Fingerprints::new())
+    }
+
+    fn start_where(&self, from: &Positions, until: Option<&Positions>, seen: &Fingerprints) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(FileReader::new(&self.path, self.follow, self.format.clone(), Stretch::new(from, until, seen))))
     }
 }

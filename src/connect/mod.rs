@@ -17,6 +17,7 @@ pub use kafka_writer::KafkaWriter;
 pub use registry::{connect, open};
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::time::Duration;
 
 use arrow::array::ArrayRef;
@@ -26,6 +27,10 @@ use crate::types::{Changes, Include, SqlType};
 
 /// Where to read on: for each partition the offset of the next record.
 pub type Positions = BTreeMap<i32, i64>;
+
+/// What a reader saw before its position, in short, for each partition whose connector can tell: something else under the same name is
+/// noticed by it, also if it came while nobody read.
+pub type Fingerprints = BTreeMap<i32, NonZero<u64>>;
 
 /// One column that a source delivers.
 #[derive(Clone, Debug)]
@@ -72,6 +77,12 @@ pub trait Connector: Send + Sync {
     /// is younger than they are, and begins at its beginning. With `until`, the reader ends (`Poll::End`) when every partition in it has
     /// reached the offset given there; records at and after it, and partitions not in it, are not delivered.
     fn start(&self, from: &Positions, until: Option<&Positions>) -> Result<Box<dyn Reader>>;
+
+    /// The same, where `seen` is what a reader saw before the positions of `until`, or before those of `from` if there is no `until`. The new
+    /// reader fails (`Poll::Failed`) where something else is there now. For connectors whose outside world can be exchanged unnoticed.
+    fn start_where(&self, from: &Positions, until: Option<&Positions>, _seen: &Fingerprints) -> Result<Box<dyn Reader>> {
+        self.start(from, until)
+    }
 }
 
 /// Reads one source, in order within each partition. Used by one thread.
@@ -114,6 +125,8 @@ pub struct SourceBatch {
     pub dead_letters: Vec<DeadLetter>,
     /// How many records the partition holds behind this batch, where that is known.
     pub lag: Option<i64>,
+    /// What the reader saw before `next_offset`, if the connector can tell.
+    pub fingerprint: Option<NonZero<u64>>,
 }
 
 /// A record that could not become a row.

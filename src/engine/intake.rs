@@ -123,7 +123,8 @@ mod tests {
     fn delivered(n: Vec<Option<i64>>) -> SourceBatch {
         let offsets = (10..10 + n.len() as i64).collect();
         let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(n)) as ArrayRef)]).unwrap();
-        SourceBatch { partition: 3, next_offset: 20, changes: Changes::insertions(rows), offsets, dead_letters: Vec::new(), lag: None }
+        let changes = Changes::insertions(rows);
+        SourceBatch { partition: 3, next_offset: 20, changes, offsets, dead_letters: Vec::new(), lag: None, fingerprint: None }
     }
 
     fn schema(names: &[&str]) -> SchemaRef {

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Connector, DeadLetter, Poll, Positions, Reader, SourceBatch};
+use crate::connect::{Connector, DeadLetter, Fingerprints, Poll, Positions, Reader, SourceBatch};
 use crate::dataflow::{Feed, FeedStep, Wake};
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::error::{Error, Kind, Result};
@@ -42,6 +42,9 @@ pub(crate) struct SourcePosition {
     /// Where each partition begins; not those that begin at 0 for ever.
     #[serde(default)]
     pub(crate) starts: Positions,
+    /// What was seen before `positions`, where the connector can tell.
+    #[serde(default)]
+    pub(crate) fingerprints: Fingerprints,
     /// Rows read since it was created, each once: those that a new view replays are not counted again.
     pub(crate) rows: u64,
     /// Dead letters since it was created, each once.
@@ -108,7 +111,7 @@ pub(crate) struct RunningSource {
 impl RunningSource {
     /// Starts a thread that reads from `from` on.
     pub(crate) fn start(recipe: SourceRecipe, from: SourcePosition, report: Arc<Mutex<SourceReport>>, wake: Wake) -> Result<Self> {
-        let reader = recipe.connector.start(&from.positions, None)?;
+        let reader = recipe.connector.start_where(&from.positions, None, &from.fingerprints)?;
         let (sender, queue) = bounded(QUEUE_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
         {
@@ -174,6 +177,9 @@ impl RunningSource {
     pub(crate) fn note(&self, batch: &mut SourceBatch, now_micros: i64) {
         let mut report = self.report.lock();
         report.position.positions.insert(batch.partition, batch.next_offset);
+        if let Some(fingerprint) = batch.fingerprint {
+            report.position.fingerprints.insert(batch.partition, fingerprint);
+        }
         report.position.rows += batch.changes.len() as u64;
         report.position.dead_letters += batch.dead_letters.len() as u64;
         if batch.lag.is_some() {
@@ -328,7 +334,7 @@ pub(crate) struct ReplayFeed {
 impl ReplayFeed {
     /// Replays `recipe` from where it began up to `read`.
     pub(crate) fn start(recipe: &SourceRecipe, read: &SourcePosition) -> Result<Self> {
-        let reader = recipe.connector.start(&read.starts, Some(&read.positions))?;
+        let reader = recipe.connector.start_where(&read.starts, Some(&read.positions), &read.fingerprints)?;
         let (sender, queue) = bounded(QUEUE_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
         let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake: Arc::new(|| {}) };
@@ -415,6 +421,7 @@ mod tests {
                     offsets: vec![7, 8],
                     dead_letters: Vec::new(),
                     lag: None,
+                    fingerprint: None,
                 }),
                 Some(b'd') => Poll::Degraded("nobody answers".to_owned()),
                 Some(b'f') => Poll::Failed("it is gone".to_owned()),

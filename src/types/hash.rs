@@ -106,8 +106,9 @@ fn canonical(value: f64) -> f64 {
     }
 }
 
-/// Eight bytes a step; the length goes in first, so that zero padding cannot collide.
-fn hash_bytes(bytes: &[u8]) -> u64 {
+/// The hash of a text or record, which is the same in every build. Eight bytes a step; the length goes in first, so that zero padding cannot
+/// collide.
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
     let mut hash = mix(bytes.len() as u64);
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {

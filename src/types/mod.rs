@@ -24,7 +24,7 @@ pub use copy::{CopyFormat, CopyKind};
 pub use decode::decode_rows;
 pub use definition::{Include, OnConflict};
 pub use exact_sum::ExactSum;
-pub use hash::{BUCKETS, bucket, hash_rows, worker_of};
+pub use hash::{BUCKETS, bucket, hash_bytes, hash_rows, worker_of};
 pub use ids::{Epoch, ObjectId, OperatorId};
 pub use json_scan::{Json, JsonError, JsonScanner, JsonString};
 pub use jsonb::{JsonTree, canonical_jsonb};

@@ -1,39 +1,71 @@
 //! Reads files in turn, block by block, and waits for them to grow.
 //!
 //! Always: `next_offset` of a file is the start of a line. A file that is shorter than what was read of it, or another one under the
-//! same name, stops the reader: going on would tear a line or repeat rows.
+//! same name, stops the reader: going on would tear a line or repeat rows. That is asked whenever there is more to read than before, and
+//! of the file's content ([`recognise`](super::recognise)), so it does not matter when the file was exchanged.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::lines::line_feed;
+use super::recognise::{fingerprint, read_at};
 use crate::connect::format::{Decoder, Envelope, Format};
-use crate::connect::{Poll, Positions, Reader, SOURCE_BATCH_ROWS, SourceBatch};
+use crate::connect::{Fingerprints, Poll, Positions, Reader, SOURCE_BATCH_ROWS, SourceBatch};
 
 /// Bytes that are read at once: a full batch of ordinary lines.
 const BLOCK_BYTES: usize = 4 << 20;
 /// Longer lines stop the reader: they are no lines.
 const LINE_BYTES_MAX: usize = 64 << 20;
+/// Longer lines name no columns.
+const HEADER_BYTES_MAX: usize = 1 << 16;
 /// How often new files are looked for.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
-/// How often files are asked whether they have grown.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How soon files are asked whether they have grown when they just had.
+const LOOK_FIRST: Duration = Duration::from_millis(5);
+/// How soon they are asked when they have not for long: each time in vain doubles it up to here, where it costs next to nothing.
+const LOOK_LAST: Duration = Duration::from_millis(100);
+
+/// Which part of the files is read.
+pub(super) struct Stretch {
+    from: Positions,
+    until: Option<Positions>,
+    /// What stood before the end of the stretch, or before its beginning if it has no end, when it was read before.
+    seen: Fingerprints,
+}
+
+impl Stretch {
+    pub(super) fn new(from: &Positions, until: Option<&Positions>, seen: &Fingerprints) -> Self {
+        Stretch { from: from.clone(), until: until.cloned(), seen: seen.clone() }
+    }
+
+    /// Where file `id` is read from and where to; `None` if nothing of it.
+    fn of(&self, id: i32) -> Option<(i64, Option<i64>)> {
+        let from = self.from.get(&id).copied().unwrap_or(0);
+        match &self.until {
+            None => Some((from, None)),
+            // With an end given, a file that it does not name had nothing to read.
+            Some(until) => until.get(&id).map(|until| (from, Some(*until))),
+        }
+    }
+}
 
 /// Reads all files of a path or glob.
 pub(super) struct FileReader {
     path: String,
     follow: bool,
     format: Format,
-    from: Positions,
-    until: Option<Positions>,
+    stretch: Stretch,
     files: BTreeMap<i32, OpenFile>,
     /// The file that was read last: the next one gets its turn.
     last: Option<i32>,
     scanned_at: Option<Instant>,
+    /// How long to wait before the next look, if there is nothing to read.
+    pause: Duration,
 }
 
 /// One file.
@@ -47,23 +79,27 @@ struct OpenFile {
     header_missing: bool,
     next_offset: i64,
     until: Option<i64>,
+    /// An offset and the fingerprint of what stood before it.
+    seen: Option<(i64, NonZero<u64>)>,
     /// Read, from `buffer_start` of it on not yet decoded.
     buffer: Vec<u8>,
     buffer_start: usize,
+    /// What is in the buffer has no line feed.
+    torn: bool,
     ended: bool,
 }
 
 impl FileReader {
-    pub(super) fn new(path: &str, follow: bool, format: Format, from: &Positions, until: Option<&Positions>) -> Self {
+    pub(super) fn new(path: &str, follow: bool, format: Format, stretch: Stretch) -> Self {
         FileReader {
             path: path.to_owned(),
             follow,
             format,
-            from: from.clone(),
-            until: until.cloned(),
+            stretch,
             files: BTreeMap::new(),
             last: None,
             scanned_at: None,
+            pause: LOOK_FIRST,
         }
     }
 
@@ -82,17 +118,12 @@ impl FileReader {
                 }
                 None => {}
             }
-            let until = self.until.as_ref().map(|until| until.get(&id).copied());
-            // With an end given, a file that it does not name had nothing to read.
-            if until == Some(None) {
-                continue;
-            }
-            let next_offset = self.from.get(&id).copied().unwrap_or(0);
-            let open = OpenFile::new(path, &self.format, next_offset, until.flatten())?;
-            self.files.insert(id, open);
+            let Some((from, until)) = self.stretch.of(id) else { continue };
+            let seen = self.stretch.seen.get(&id).map(|seen| (until.unwrap_or(from), *seen));
+            self.files.insert(id, OpenFile::new(path, &self.format, from, until, seen)?);
         }
-        let mut expected = self.from.keys().chain(self.until.iter().flat_map(BTreeMap::keys));
-        if expected.any(|id| !self.files.contains_key(id) && self.until.as_ref().is_none_or(|until| until.contains_key(id))) {
+        let mut expected = self.stretch.from.keys().chain(self.stretch.until.iter().flat_map(BTreeMap::keys));
+        if expected.any(|id| !self.files.contains_key(id) && self.stretch.of(*id).is_some()) {
             return Err(format!("a file of \"{}\" that was read before is gone", self.path));
         }
         self.scanned_at = Some(Instant::now());
@@ -114,7 +145,7 @@ impl FileReader {
     }
 
     fn finished(&self) -> bool {
-        let may_end = self.until.is_some() || !self.follow;
+        let may_end = self.stretch.until.is_some() || !self.follow;
         may_end && self.scanned_at.is_some() && self.files.values().all(|file| file.done() || file.ended)
     }
 }
@@ -129,7 +160,10 @@ impl Reader for FileReader {
                 return Poll::Degraded(text);
             }
             match self.advance() {
-                Ok(Some(batch)) => return Poll::Batch(batch),
+                Ok(Some(batch)) => {
+                    self.pause = LOOK_FIRST;
+                    return Poll::Batch(batch);
+                }
                 Ok(None) if self.finished() => return Poll::End,
                 Ok(None) => {}
                 Err(text) => return Poll::Failed(text),
@@ -138,13 +172,14 @@ impl Reader for FileReader {
             if left.is_zero() {
                 return Poll::Pending;
             }
-            std::thread::sleep(left.min(LOOK_EVERY));
+            std::thread::sleep(left.min(self.pause));
+            self.pause = (self.pause * 2).min(LOOK_LAST);
         }
     }
 }
 
 impl OpenFile {
-    fn new(path: PathBuf, format: &Format, next_offset: i64, until: Option<i64>) -> Result<Self, String> {
+    fn new(path: PathBuf, format: &Format, next_offset: i64, until: Option<i64>, seen: Option<(i64, NonZero<u64>)>) -> Result<Self, String> {
         let failed = |cause: io::Error| format!("cannot read \"{}\": {cause}", path.display());
         let file = File::open(&path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
@@ -158,8 +193,10 @@ impl OpenFile {
             header_missing: format.has_header(),
             next_offset,
             until,
+            seen,
             buffer: Vec::new(),
             buffer_start: 0,
+            torn: false,
             ended: false,
             path,
         })
@@ -175,12 +212,14 @@ impl OpenFile {
             return Ok(None);
         }
         let length = self.length(follow)?;
-        if self.header_missing && !self.read_header(follow)? {
+        if self.header_missing && !self.read_header(length, follow)? {
             return Ok(None);
         }
-        self.decode(id);
+        if !self.torn {
+            self.decode(id);
+        }
         // A long line may need several blocks; more of it is read only while there is more.
-        while self.decoder.len() == 0 && !self.done() && self.read_block()? {
+        while self.decoder.len() == 0 && !self.done() && self.read_block(length)? {
             self.decode(id);
         }
         if self.decoder.len() == 0 && !follow && !self.done() {
@@ -193,7 +232,9 @@ impl OpenFile {
         let lag_bytes = length.saturating_sub(self.next_offset);
         // Records are not counted ahead; that there is nothing behind is known.
         let lag = (lag_bytes <= 0).then_some(0);
-        Ok(Some(self.decoder.finish(id, self.next_offset, lag)))
+        let fingerprint = self.fingerprint_at(self.next_offset)?;
+        self.seen = Some((self.next_offset, fingerprint));
+        Ok(Some(SourceBatch { fingerprint: Some(fingerprint), ..self.decoder.finish(id, self.next_offset, lag) }))
     }
 
     /// The file's length, if it is still the file that we read, and no shorter.
@@ -201,8 +242,9 @@ impl OpenFile {
         let path = self.path.display();
         let metadata = self.file.metadata().map_err(|cause| format!("cannot read \"{path}\": {cause}"))?;
         let length = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
-        if length < self.next_offset {
-            return Err(format!("file \"{path}\" was truncated: it has {length} bytes, {} were read", self.next_offset));
+        let read = self.next_offset.max(self.until.unwrap_or(0));
+        if length < read {
+            return Err(format!("file \"{path}\" was truncated: it has {length} bytes, {read} were read"));
         }
         // Asked only once everything was read: a file may well be replaced while its old content is still being read.
         if follow && self.buffer_start == self.buffer.len() && length == self.next_offset {
@@ -214,13 +256,29 @@ impl OpenFile {
         Ok(length)
     }
 
+    /// Refuses a file in which something else stands now where we were.
+    fn recognise(&self) -> Result<(), String> {
+        match self.seen {
+            Some((offset, seen)) if self.fingerprint_at(offset)? != seen => Err(format!(
+                "file \"{}\" is not the one that was read before: what stands before byte {offset} of it is something else",
+                self.path.display()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn fingerprint_at(&self, offset: i64) -> Result<NonZero<u64>, String> {
+        let failed = |cause: io::Error| format!("cannot read \"{}\": {cause}", self.path.display());
+        fingerprint(&self.file, u64::try_from(offset).unwrap_or(0)).map_err(failed)
+    }
+
     /// Reads the line that names the columns. False: it is not complete yet.
-    fn read_header(&mut self, follow: bool) -> Result<bool, String> {
-        let mut start = vec![0; 1 << 16];
+    fn read_header(&mut self, length: i64, follow: bool) -> Result<bool, String> {
+        let mut start = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(HEADER_BYTES_MAX)];
         let length = read_at(&self.file, &mut start, 0).map_err(|cause| format!("cannot read \"{}\": {cause}", self.path.display()))?;
         let end = match line_feed(&start[..length]) {
             Some(end) => end,
-            None if length == start.len() => {
+            None if length == HEADER_BYTES_MAX => {
                 return Err(format!("the first line of \"{}\" is too long to be a header", self.path.display()));
             }
             None if follow => return Ok(false),
@@ -233,11 +291,19 @@ impl OpenFile {
         Ok(true)
     }
 
-    /// Appends a block to the buffer. False: the file has no more.
-    fn read_block(&mut self) -> Result<bool, String> {
+    /// Appends a block to the buffer, of a file of `length` bytes. False: the file has no more.
+    fn read_block(&mut self, length: i64) -> Result<bool, String> {
+        let old = self.buffer.len() - self.buffer_start;
+        let at = u64::try_from(self.next_offset).unwrap_or(0) + old as u64;
+        let left = u64::try_from(length).unwrap_or(0).saturating_sub(at);
+        if left == 0 {
+            return Ok(false);
+        }
+        if old == 0 {
+            self.recognise()?;
+        }
         self.buffer.drain(..self.buffer_start);
         self.buffer_start = 0;
-        let old = self.buffer.len();
         if old >= LINE_BYTES_MAX {
             return Err(format!(
                 "file \"{}\": the line at byte {} is longer than {LINE_BYTES_MAX} bytes",
@@ -245,11 +311,11 @@ impl OpenFile {
                 self.next_offset
             ));
         }
-        self.buffer.resize(old + BLOCK_BYTES, 0);
-        let at = u64::try_from(self.next_offset).unwrap_or(0) + old as u64;
+        self.buffer.resize(old + usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK_BYTES), 0);
         let read = read_at(&self.file, &mut self.buffer[old..], at)
             .map_err(|cause| format!("cannot read \"{}\": {cause}", self.path.display()))?;
         self.buffer.truncate(old + read);
+        self.torn = false;
         Ok(read > 0)
     }
 
@@ -257,7 +323,10 @@ impl OpenFile {
     fn decode(&mut self, id: i32) {
         while self.decoder.len() < SOURCE_BATCH_ROWS && !self.done() {
             let rest = &self.buffer[self.buffer_start..];
-            let Some(end) = line_feed(rest) else { break };
+            let Some(end) = line_feed(rest) else {
+                self.torn = true;
+                break;
+            };
             push(&mut self.decoder, id, self.next_offset, &rest[..end]);
             self.buffer_start += end + 1;
             self.next_offset += i64::try_from(end + 1).unwrap_or(i64::MAX);
@@ -280,20 +349,6 @@ fn push(decoder: &mut Decoder, partition: i32, offset: i64, line: &[u8]) {
     if !line.is_empty() {
         decoder.push(Some(line), &Envelope { partition, offset, ..Envelope::default() });
     }
-}
-
-/// As much as the file has from `offset` on, up to the buffer's length.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-            Err(cause) => return Err(cause),
-        }
-    }
-    Ok(filled)
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {
@@ -324,9 +379,10 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::time::Duration;
 
-    use super::partition_of;
+    use super::{FileReader, LOOK_FIRST, LOOK_LAST, Stretch, partition_of};
+    use crate::connect::format::Format;
     use crate::connect::format::tests::{column, rows, spec};
-    use crate::connect::{Poll, Positions, Reader, SourceBatch, SourceSpec, connect, open};
+    use crate::connect::{Fingerprints, Poll, Positions, Reader, SourceBatch, SourceSpec, connect, open};
     use crate::types::{SqlType, Value};
 
     /// A folder of its own, removed at the end.
@@ -403,6 +459,73 @@ mod tests {
         let mut until_three = reader(source(&path, "CSV", true), &Positions::new(), Some(&Positions::from([(id, 12)])));
         assert_eq!(numbers(&batch(&mut *until_three)), [1, 2]);
         assert!(matches!(until_three.poll(Duration::ZERO), Poll::End));
+    }
+
+    #[test]
+    fn a_file_that_does_not_grow_is_not_read_and_seldom_asked() {
+        let folder = Folder::new("idle");
+        let path = folder.append("a.jsonl", "{\"n\":1}\n{\"n\":");
+        let stretch = Stretch::new(&Positions::new(), None, &Fingerprints::new());
+        let mut reader = FileReader::new(path.to_str().unwrap(), true, Format::new(&source(&path, "JSON", true)).unwrap(), stretch);
+        assert_eq!(numbers(&batch(&mut reader)), [1]);
+        assert_eq!(reader.pause, LOOK_FIRST);
+        for _ in 0..3 {
+            assert!(matches!(reader.poll(Duration::from_millis(100)), Poll::Pending));
+        }
+        assert_eq!(reader.pause, LOOK_LAST);
+        let file = reader.files.values().next().unwrap();
+        // Each look used to clear and fill a block of megabytes, and to search the line that is not complete.
+        assert!(file.buffer.capacity() < 1 << 10 && file.torn);
+        folder.append("a.jsonl", "2}\n");
+        assert_eq!((numbers(&batch(&mut reader)), reader.pause), (vec![2], LOOK_FIRST));
+    }
+
+    /// The position behind all of a file, as it is stored, and what was seen before it.
+    fn read_all(path: &Path) -> (Positions, Fingerprints) {
+        let read = batch(&mut *reader(source(path, "JSON", true), &Positions::new(), None));
+        (Positions::from([(read.partition, read.next_offset)]), Fingerprints::from([(read.partition, read.fingerprint.unwrap())]))
+    }
+
+    fn why(mut reader: Box<dyn Reader>) -> String {
+        match reader.poll(Duration::from_millis(20)) {
+            Poll::Failed(why) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn another_file_of_the_same_name_was_read_from_its_middle_after_a_restart() {
+        let folder = Folder::new("replaced");
+        let path = folder.append("a.jsonl", "{\"n\":1}\n{\"n\":2}\n");
+        let (positions, seen) = read_all(&path);
+        let restart = || connect(source(&path, "JSON", true)).unwrap().start_where(&positions, None, &seen).unwrap();
+        folder.append("a.jsonl", "{\"n\":3}\n");
+        assert_eq!(numbers(&batch(&mut *restart())), [3]);
+
+        // A copy is as good.
+        let copy = folder.append("copy", &std::fs::read_to_string(&path).unwrap());
+        std::fs::rename(copy, &path).unwrap();
+        assert_eq!(numbers(&batch(&mut *restart())), [3]);
+
+        std::fs::write(&path, "{\"n\":7}\n{\"n\":8}\n{\"n\":9}\n").unwrap();
+        assert!(why(restart()).contains("is not the one that was read before: what stands before byte 16"));
+        let replay = connect(source(&path, "JSON", true)).unwrap().start_where(&Positions::new(), Some(&positions), &seen).unwrap();
+        assert!(why(replay).contains("is not the one that was read before"));
+
+        std::fs::write(&path, "{\"n\":1}\n").unwrap();
+        assert!(why(restart()).contains("was truncated: it has 8 bytes, 16 were read"));
+        let replay = connect(source(&path, "JSON", true)).unwrap().start(&Positions::new(), Some(&positions)).unwrap();
+        assert!(why(replay).contains("was truncated"));
+    }
+
+    #[test]
+    fn a_file_that_was_written_anew_between_two_looks_looked_like_growth() {
+        let folder = Folder::new("anew");
+        let path = folder.append("a.jsonl", "{\"n\":1}\n");
+        let mut reader = reader(source(&path, "JSON", true), &Positions::new(), None);
+        assert_eq!(numbers(&batch(&mut *reader)), [1]);
+        std::fs::write(&path, "{\"n\":5}\n{\"n\":6}\n").unwrap();
+        assert!(why(reader).contains("is not the one that was read before"));
     }
 
     #[test]

@@ -85,6 +85,7 @@ impl GeneratorReader {
             offsets: numbers.iter().map(|number| i64::try_from(*number).unwrap_or(i64::MAX)).collect(),
             dead_letters: Vec::new(),
             lag: (limit < i64::MAX as u64).then(|| i64::try_from(left).unwrap_or(i64::MAX)),
+            fingerprint: None,
         }))
     }
 }
