@@ -1,5 +1,6 @@
 //! Which epochs are open, durable and complete: the one place that sessions, the coordinator and readers look at.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +10,15 @@ use tokio::sync::watch;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Relation, fatal};
 use crate::types::{Changes, Epoch, ObjectId};
+
+/// Bytes of writes after which an epoch is full: later ones join the next. It bounds what is encoded, logged and given to the workers at once,
+/// and is large enough that a group of ordinary commits never reaches it. One transaction may be larger, since it has one epoch.
+#[cfg(not(test))]
+const EPOCH_BYTES: usize = 64 << 20;
+
+/// In tests, small enough that they fill several.
+#[cfg(test)]
+const EPOCH_BYTES: usize = 4 << 10;
 
 /// A change of one table, on its way into the log and the dataflows.
 #[derive(Clone)]
@@ -37,15 +47,23 @@ struct Open {
     /// The newest closed epoch with writes.
     written: Epoch,
     writes: Vec<Write>,
+    /// Of `writes`.
+    bytes: usize,
+    /// Epochs that were closed because they were full, the oldest first.
+    full: VecDeque<Group>,
 }
 
+/// A closed epoch, and all that was written in it.
+pub(crate) type Group = (Epoch, Vec<Write>);
+
 impl Open {
-    fn close(&mut self) -> (Epoch, Vec<Write>) {
+    fn close(&mut self) -> Group {
         let epoch = self.epoch;
         self.epoch += 1;
         if !self.writes.is_empty() {
             self.written = epoch;
         }
+        self.bytes = 0;
         (epoch, std::mem::take(&mut self.writes))
     }
 }
@@ -54,7 +72,7 @@ impl EpochClock {
     /// A clock on which every epoch up to `last` is over.
     pub(crate) fn new(last: Epoch) -> Self {
         EpochClock {
-            open: Mutex::new(Open { epoch: last + 1, written: 0, writes: Vec::new() }),
+            open: Mutex::new(Open { epoch: last + 1, written: 0, writes: Vec::new(), bytes: 0, full: VecDeque::new() }),
             durable: watch::Sender::new(last),
             complete: watch::Sender::new(last),
             acknowledged: AtomicU64::new(0),
@@ -64,9 +82,14 @@ impl EpochClock {
     /// Puts writes into the open epoch, all of them into the same one, and makes them visible to later writers.
     /// They are durable when `durable` has reached the epoch that is returned.
     pub(crate) fn commit(&self, writes: Vec<Write>) -> Result<Epoch> {
+        let bytes: usize = writes.iter().map(|write| write.changes.payload_bytes()).sum();
         let mut open = self.open.lock();
         for write in &writes {
             write.relation.accepts(&write.changes)?;
+        }
+        if !open.writes.is_empty() && open.bytes + bytes > EPOCH_BYTES {
+            let group = open.close();
+            open.full.push_back(group);
         }
         for write in &writes {
             if let Err(error) = write.relation.apply(0, open.epoch, &write.changes) {
@@ -75,12 +98,14 @@ impl EpochClock {
             }
         }
         open.writes.extend(writes);
+        open.bytes += bytes;
         Ok(open.epoch)
     }
 
-    /// Whether some write waits in the open epoch.
+    /// Whether some write waits in an epoch that has not been taken by `close`.
     pub(crate) fn has_writes(&self) -> bool {
-        !self.open.lock().writes.is_empty()
+        let open = self.open.lock();
+        !open.writes.is_empty() || !open.full.is_empty()
     }
 
     /// The newest epoch that holds writes.
@@ -89,18 +114,19 @@ impl EpochClock {
         if open.writes.is_empty() { open.written } else { open.epoch }
     }
 
-    /// Closes the open epoch and opens the next one. Returns it with its writes.
-    pub(crate) fn close(&self) -> (Epoch, Vec<Write>) {
-        self.open.lock().close()
+    /// The oldest epoch that is full; if there is none, closes the open one and opens the next.
+    pub(crate) fn close(&self) -> Group {
+        let mut open = self.open.lock();
+        open.full.pop_front().unwrap_or_else(|| open.close())
     }
 
-    /// Closes the open epoch as `close` does, and sets the `count` epochs behind it aside for a new dataflow alone: what is written from now on
-    /// joins the one behind those. At once, so that no write is in an epoch that it does not enter the dataflows in.
-    pub(crate) fn close_and_skip(&self, count: u64) -> (Epoch, Vec<Write>) {
+    /// Closes the open epoch, and sets the `count` epochs behind it aside for a new dataflow alone: what is written from now on joins the one
+    /// behind those. At once, so that no write is in an epoch that it does not enter the dataflows in. Returns all closed epochs in order.
+    pub(crate) fn close_and_skip(&self, count: u64) -> Vec<Group> {
         let mut open = self.open.lock();
-        let closed = open.close();
+        let last = open.close();
         open.epoch += count;
-        closed
+        open.full.drain(..).chain([last]).collect()
     }
 
     /// Says that everything up to `epoch` is on disk, and whether `epoch` holds writes.
@@ -149,4 +175,41 @@ impl EpochClock {
 
 fn stopped() -> Error {
     Error::new(Kind::Shutdown, "the server is shutting down")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray};
+
+    use super::{EPOCH_BYTES, EpochClock, Write};
+    use crate::state::Relation;
+    use crate::types::Changes;
+
+    fn text(bytes: usize) -> Changes {
+        let column: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(bytes)]));
+        Changes::insertions(RecordBatch::try_from_iter([("t", column)]).unwrap())
+    }
+
+    #[test]
+    fn a_group_commit_had_no_bound() {
+        let relation = Arc::new(Relation::new(text(1).schema(), None, false, 1));
+        let clock = EpochClock::new(10);
+        let commit = |bytes: usize| {
+            let write = Write { table: 1_000, relation: Arc::clone(&relation), changes: text(bytes), logged: false };
+            clock.commit(vec![write.clone(), write]).unwrap()
+        };
+        // Small ones share an epoch; one that does not fit any more has the next; one that fits nowhere has one of its own.
+        let epochs = [10, 10, EPOCH_BYTES / 3, EPOCH_BYTES / 3, 10, 2 * EPOCH_BYTES, 10].map(commit);
+        assert_eq!(epochs, [11, 11, 11, 12, 12, 13, 14]);
+        assert_eq!(clock.newest_written(), 14);
+        let taken = [clock.close(), clock.close()].map(|(epoch, writes)| (epoch, writes.len()));
+        assert_eq!(taken, [(11, 6), (12, 4)]);
+        assert!(clock.has_writes());
+        let rest: Vec<_> = clock.close_and_skip(100).into_iter().map(|(epoch, writes)| (epoch, writes.len())).collect();
+        assert_eq!(rest, [(13, 2), (14, 2)]);
+        assert!(!clock.has_writes());
+        assert_eq!(commit(10), 115);
+    }
 }

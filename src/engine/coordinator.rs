@@ -274,7 +274,7 @@ impl Coordinator {
             Request::Stop { reply } => {
                 // Sources stay: how far they were read belongs into the checkpoint with what came of it.
                 if self.has_input() {
-                    self.tick();
+                    self.tick_written();
                 }
                 self.checkpoint();
                 self.workers.stop();
@@ -345,6 +345,18 @@ impl Coordinator {
     fn tick(&mut self) {
         let (epoch, writes) = self.setting.clock.close();
         self.tick_epoch(epoch, writes);
+    }
+
+    /// Ticks all that has been written by now, at least one epoch, and waits until it is complete.
+    fn tick_written(&mut self) {
+        let last = self.setting.clock.newest_written();
+        loop {
+            self.tick();
+            self.quiesce();
+            if self.ticked >= last {
+                return;
+            }
+        }
     }
 
     fn tick_epoch(&mut self, epoch: Epoch, writes: Vec<Write>) {
@@ -455,10 +467,11 @@ impl Coordinator {
             Some(epoch) => (epoch, epoch),
             None => {
                 // The epochs up to `last` are the new dataflow's alone: the clock goes on behind them.
-                let (closed, writes) = self.setting.clock.close_and_skip(HYDRATION_EPOCHS);
-                self.tick_epoch(closed, writes);
-                self.quiesce();
-                (closed + 1, closed + HYDRATION_EPOCHS)
+                for (epoch, writes) in self.setting.clock.close_and_skip(HYDRATION_EPOCHS) {
+                    self.tick_epoch(epoch, writes);
+                    self.quiesce();
+                }
+                (self.ticked + 1, self.ticked + HYDRATION_EPOCHS)
             }
         };
         let before = self.ticked;
@@ -588,8 +601,7 @@ impl Coordinator {
     /// Gives a table or source other columns, between two epochs: rows, imports, readers from outside, and what is stored.
     fn alter_columns(&mut self, alter: AlterColumns) {
         let AlterColumns { object, rewrite, recipe, places, plans, definitions, gone, show, reply } = alter;
-        self.tick();
-        self.quiesce();
+        self.tick_written();
         let rewritten = match rewrite.map(|rewrite| rewrite()).transpose() {
             Ok(rewritten) => rewritten.map(Arc::new),
             Err(error) => return reply.send(Err(error)).unwrap_or_default(),
