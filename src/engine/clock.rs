@@ -14,11 +14,11 @@ use crate::types::{Changes, Epoch, ObjectId};
 /// Bytes of writes after which an epoch is full: later ones join the next. It bounds what is encoded, logged and given to the workers at once,
 /// and is large enough that a group of ordinary commits never reaches it. One transaction may be larger, since it has one epoch.
 #[cfg(not(test))]
-const EPOCH_BYTES: usize = 64 << 20;
+pub(crate) const EPOCH_BYTES: usize = 64 << 20;
 
 /// In tests, small enough that they fill several.
 #[cfg(test)]
-const EPOCH_BYTES: usize = 4 << 10;
+pub(crate) const EPOCH_BYTES: usize = 4 << 10;
 
 /// A change of one table, on its way into the log and the dataflows.
 #[derive(Clone)]

@@ -61,8 +61,11 @@ pub(crate) enum Request {
         report: Arc<Mutex<SourceReport>>,
         from: SourcePosition,
     },
-    /// Everything that was there before the restart is there again: begin to tick. Until then no epoch ends, no source is drained and no
-    /// checkpoint is cut, so that all restored dataflows begin with the same epoch.
+    /// A part of the log has been committed again: tick it. Only once everything that is restored has been built, so that all of it begins
+    /// with the same epoch.
+    Replayed,
+    /// Everything that was there before the restart is there again: begin to work. Until then no epoch ends by itself, no source is drained, and
+    /// no checkpoint is cut: it would cut the log before what has not been replayed.
     Recovered,
     /// Make a checkpoint now.
     Checkpoint { reply: tokio::sync::oneshot::Sender<()> },
@@ -263,6 +266,7 @@ impl Coordinator {
                     Err(error) => report.lock().status = format!("failed: {error}"),
                 }
             }
+            Request::Replayed => self.tick(),
             Request::Recovered => {
                 self.recovering = false;
                 self.tick();
@@ -365,7 +369,7 @@ impl Coordinator {
         for write in writes {
             self.share(&mut inputs, write.table, &write.changes);
         }
-        if !self.overloaded() {
+        if !self.recovering && !self.overloaded() {
             self.drain_tables(epoch, &mut inputs);
             self.drain_sources(&mut inputs);
         }

@@ -14,7 +14,7 @@ use crate::connect::{Connector, Poll, Positions, Reader};
 use crate::dataflow::{RowErrorLog, Workers};
 use crate::engine::Engine;
 use crate::engine::catalog_change::NEXT_ID_FACT;
-use crate::engine::clock::{EpochClock, Write};
+use crate::engine::clock::{EPOCH_BYTES, EpochClock, Write};
 use crate::engine::coordinator::{Coordinator, Request, Setting};
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourcePosition, SourceRecipe};
@@ -36,11 +36,10 @@ impl Engine {
         store.forget_undefined()?;
         let objects = stored_objects(&store)?;
         let checkpoint = store.last_checkpoint()?.map_or(0, |checkpoint| checkpoint.epoch);
-        let log = store.read_log(checkpoint)?;
-        // What the log holds enters in one new epoch, behind all that it was written in.
-        let last = log.iter().map(|(epoch, ..)| *epoch).max().unwrap_or(checkpoint).max(checkpoint);
+        // What the log holds enters in new epochs, behind all that it was written in.
+        let last = store.last_logged().max(checkpoint);
         let engine = Self::start(config, wall, Arc::clone(&store), Catalog::new(objects.iter().cloned()), last, checkpoint)?;
-        engine.recover(&objects, checkpoint, log).await?;
+        engine.recover(&objects, checkpoint).await?;
         Ok(engine)
     }
 
@@ -108,7 +107,7 @@ impl Engine {
 
     /// Starts everything in the catalog, each object behind those it depends on, while the clock stands: what is restored begins with one and
     /// the same epoch. Views that cannot be restored are announced, and filled while the server works already.
-    async fn recover(self: &Arc<Self>, objects: &[Object], checkpoint: Epoch, log: Vec<(Epoch, ObjectId, Changes)>) -> Result<()> {
+    async fn recover(self: &Arc<Self>, objects: &[Object], checkpoint: Epoch) -> Result<()> {
         let mut anew: Vec<Arc<RunningView>> = Vec::new();
         for object in objects {
             match &object.kind {
@@ -139,12 +138,8 @@ impl Engine {
             }
         }
         self.restore_indexes();
-        let replayed = self.replay(log)?;
+        self.replay(checkpoint).await?;
         self.ask(Request::Recovered)?;
-        // Nobody may read an epoch that lacks what had been committed.
-        if let Some(epoch) = replayed {
-            self.clock.wait_complete(epoch).await?;
-        }
         for view in anew {
             tokio::spawn(Arc::clone(self).refill_view(view));
         }
@@ -177,21 +172,36 @@ impl Engine {
         }
     }
 
-    /// Puts writes that were durable but not part of the checkpoint into the first epoch. Returns it, if there are any.
-    fn replay(&self, log: Vec<(Epoch, ObjectId, Changes)>) -> Result<Option<Epoch>> {
-        let mut by_table: BTreeMap<ObjectId, Vec<Changes>> = BTreeMap::new();
-        for (_, table, changes) in log {
-            by_table.entry(table).or_default().push(changes);
+    /// Replays writes that were durable but not part of the checkpoint, about as many bytes an epoch as there were in the first place: what was
+    /// written in ten seconds may be more than one epoch, or one array, can hold. Nobody reads before it is complete.
+    async fn replay(&self, checkpoint: Epoch) -> Result<()> {
+        let mut part = Replayed::default();
+        for entry in self.store.read_log(checkpoint)? {
+            let (epoch, table, changes) = entry?;
+            // Between two epochs only: what was committed together stays together.
+            if part.bytes > EPOCH_BYTES && part.last != epoch {
+                self.replay_part(std::mem::take(&mut part)).await?;
+            }
+            part.add(epoch, table, changes);
         }
+        self.replay_part(part).await
+    }
+
+    async fn replay_part(&self, part: Replayed) -> Result<()> {
         let relations = self.relations.lock().clone();
-        let writes = by_table.into_iter().filter_map(|(table, parts)| {
+        let mut writes = Vec::new();
+        for (table, changes) in part.by_table {
             // A table that was dropped behind its last write has no relation any more.
-            let relation = Arc::clone(relations.get(&table)?);
-            let changes = Changes::concat(relation.schema(), &parts);
-            Some(Write { table, relation, changes, logged: true })
-        });
-        let writes: Vec<Write> = writes.collect();
-        if writes.is_empty() { Ok(None) } else { self.clock.commit(writes).map(Some) }
+            let Some(relation) = relations.get(&table) else { continue };
+            let pieces = Changes::regroup(relation.schema(), changes, usize::MAX, EPOCH_BYTES);
+            writes.extend(pieces.into_iter().map(|changes| Write { table, relation: Arc::clone(relation), changes, logged: true }));
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let epoch = self.clock.commit(writes)?;
+        self.ask(Request::Replayed)?;
+        self.clock.wait_complete(epoch).await
     }
 
     fn stored_relation(&self, object: &Object, shards: usize, checkpoint: Epoch, spread_by: Option<&[usize]>) -> Result<Relation> {
@@ -219,6 +229,23 @@ impl Engine {
         };
         let intake = self.intake(id, columns, connector.as_ref())?;
         Ok(Some(SourceRecipe { id, connector, intake }))
+    }
+}
+
+/// Consecutive entries of the log that are replayed in one epoch.
+#[derive(Default)]
+struct Replayed {
+    by_table: BTreeMap<ObjectId, Vec<Changes>>,
+    bytes: usize,
+    /// The newest epoch among them, as it was when they were written.
+    last: Epoch,
+}
+
+impl Replayed {
+    fn add(&mut self, epoch: Epoch, table: ObjectId, changes: Changes) {
+        self.bytes += changes.payload_bytes();
+        self.last = epoch;
+        self.by_table.entry(table).or_default().push(changes);
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use rocksdb::{DB, WriteBatch};
 
 use super::keyspace::{self, LogKey};
-use super::store::{Store, read_error};
+use super::store::{Open, Store, read_error};
 use super::{format, keyspace::LOG};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::{Changes, Epoch, ObjectId};
 
 /// What the log holds of one object.
@@ -40,19 +40,42 @@ impl Store {
         Ok(())
     }
 
-    /// What was logged for epochs after `after`: by epoch, and within one in the order of writing.
-    pub fn read_log(&self, after: Epoch) -> Result<Vec<(Epoch, ObjectId, Changes)>> {
-        let mut entries = Vec::new();
-        for pair in self.range(vec![LOG], vec![LOG + 1]) {
-            let (key, value) = pair?;
-            let key = keyspace::parse_log(&key)?;
-            if key.epoch > after {
-                entries.push((key, format::decode_changes(&value)?));
-            }
-        }
-        entries.sort_by_key(|(key, _)| (key.epoch, key.sequence));
-        Ok(entries.into_iter().map(|(key, changes)| (key.epoch, key.object, changes)).collect())
+    /// What was logged for epochs after `after`: by epoch, and within one in the order of writing. Entries are read one by one, since all of
+    /// them together may not fit into memory twice.
+    pub fn read_log(&self, after: Epoch) -> Result<impl Iterator<Item = Result<(Epoch, ObjectId, Changes)>> + '_> {
+        let mut keys = match &self.open {
+            None => Vec::new(),
+            Some(open) => log_keys(open, after)?,
+        };
+        keys.sort_by_key(|key| (key.epoch, key.sequence));
+        Ok(keys.into_iter().map(|key| {
+            let (epoch, object) = (key.epoch, key.object);
+            let value = self.get(&keyspace::log(key))?;
+            let value = value.ok_or_else(|| Error::external("the data directory is damaged", "an entry of the log is missing"))?;
+            Ok((epoch, object, format::decode_changes(&value)?))
+        }))
     }
+
+    /// The newest epoch that something was logged for; 0 if nothing was.
+    pub fn last_logged(&self) -> Epoch {
+        self.open.as_ref().and_then(|open| open.logged.lock().values().map(|logged| logged.last).max()).unwrap_or(0)
+    }
+}
+
+/// The keys of what was logged for epochs after `after`.
+fn log_keys(open: &Open, after: Epoch) -> Result<Vec<LogKey>> {
+    let mut keys = Vec::new();
+    let mut entries = open.db.raw_iterator();
+    entries.seek([LOG]);
+    while let Some(key) = entries.key().filter(|key| key.first() == Some(&LOG)) {
+        let key = keyspace::parse_log(key)?;
+        if key.epoch > after {
+            keys.push(key);
+        }
+        entries.next();
+    }
+    entries.status().map_err(|cause| read_error(&cause))?;
+    Ok(keys)
 }
 
 /// Adds to `batch` that log entries up to `epoch` go.
@@ -101,7 +124,7 @@ mod tests {
     }
 
     fn values(store: &Store, after: u64) -> Vec<(u64, u32, i64)> {
-        let read = store.read_log(after).unwrap().into_iter();
+        let read = store.read_log(after).unwrap().map(Result::unwrap);
         read.map(|(epoch, object, changes)| (epoch, object, changes.column(0).as_primitive::<Int64Type>().value(0))).collect()
     }
 
@@ -122,6 +145,6 @@ mod tests {
         assert_eq!(values(&store, 0), [(6, 20, 5)]);
         store.checkpoint(&CheckpointData { epoch: 6, workers: 1, ..CheckpointData::default() }).unwrap();
         assert_eq!(values(&store, 0), []);
-        assert_eq!(Store::in_memory().read_log(0).unwrap().len(), 0);
+        assert_eq!(Store::in_memory().read_log(0).unwrap().count(), 0);
     }
 }
