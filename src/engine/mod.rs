@@ -33,6 +33,8 @@ mod settings;
 mod show;
 mod source;
 mod system;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod transaction;
 mod view;

@@ -10,12 +10,13 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{Catalog, Column, ConnectorOptions, FIRST_USER_ID, Object, ObjectKind};
 use crate::config::Config;
-use crate::connect::{Connector, Poll, Positions, Reader};
+use crate::connect::{Connector, Poll, Positions, Reader, SourceColumn};
 use crate::dataflow::{RowErrorLog, Workers};
 use crate::engine::Engine;
 use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EPOCH_BYTES, EpochClock, Write};
 use crate::engine::coordinator::{Coordinator, Request, Setting};
+use crate::engine::intake::Intake;
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourcePosition, SourceRecipe};
 use crate::engine::system;
@@ -109,24 +110,33 @@ impl Engine {
     /// the same epoch. Views that cannot be restored are announced, and filled while the server works already.
     async fn recover(self: &Arc<Self>, objects: &[Object], checkpoint: Epoch) -> Result<()> {
         let mut anew: Vec<Arc<RunningView>> = Vec::new();
+        let mut failed: Vec<ObjectId> = Vec::new();
         for object in objects {
             match &object.kind {
                 ObjectKind::Schema | ObjectKind::View(_) | ObjectKind::Index(_) | ObjectKind::Function(_) => {}
                 ObjectKind::Table(table) => {
-                    let recipe = self.stored_recipe(object.id, &table.columns, table.connector.as_ref())?;
+                    let recipe = self.stored_recipe(object.id, &table.columns, table.connector.as_ref());
                     let relation = self.stored_relation(object, 1, checkpoint, None)?;
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, Some(relation))?;
                 }
                 ObjectKind::Source(source) => {
-                    let recipe = self.stored_recipe(object.id, &source.columns, Some(&source.connector))?;
+                    let recipe = self.stored_recipe(object.id, &source.columns, Some(&source.connector));
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, None)?;
                 }
                 ObjectKind::MaterializedView(definition) => {
                     let (engine, view) = (Arc::clone(self), definition.clone());
                     let plan = move || engine.plan_view(&view.query, &view, true, &engine.catalog());
-                    let plan = self.queries.plan(plan).await?.1.expect("asked for");
+                    let plan = match self.queries.plan(plan).await {
+                        Ok((_, plan)) => plan.expect("asked for"),
+                        Err(error) => {
+                            self.announce_failed(object, &error);
+                            failed.push(object.id);
+                            continue;
+                        }
+                    };
                     // The state of a view that reads one without state does not fit what it will read.
-                    let fresh = plan.root.imports().iter().any(|import| anew.iter().any(|view| view.id == *import));
+                    let without_state = |import: &ObjectId| failed.contains(import) || anew.iter().any(|view| view.id == *import);
+                    let fresh = plan.root.imports().iter().any(without_state);
                     let stored = self.store.offsets(object.id)?.is_some_and(|found| found == mark(&plan));
                     if fresh || !stored {
                         self.store.forget_state(object.id);
@@ -144,6 +154,18 @@ impl Engine {
             tokio::spawn(Arc::clone(self).refill_view(view));
         }
         Ok(())
+    }
+
+    /// A view whose query this version cannot plan has failed; the server has not, nor has anything that does not read it. Its state goes: it
+    /// would be of another epoch than everyone else's when a later version plans it again.
+    fn announce_failed(&self, object: &Object, error: &Error) {
+        self.store.forget_state(object.id);
+        let columns = object.columns().expect("a view has columns");
+        let view = self.announce_view(object, Plan::nothing(schema_of(columns)), true, None);
+        let cause = format!("its query cannot be planned any more: {error}");
+        tracing::error!(view = %view.name(), %cause, "a view has failed");
+        view.progress.fail(cause.clone());
+        view.set_status(ViewStatus::Failed(cause));
     }
 
     /// A view whose state is in the checkpoint goes on from there.
@@ -214,21 +236,20 @@ impl Engine {
         Relation::load(&self.store, object.id, schema_of(columns), key, append_only, shards, checkpoint, spread_by)
     }
 
-    /// A stored source's recipe. The outside world may be down at this moment: then the reader keeps trying.
-    fn stored_recipe(
-        self: &Arc<Self>,
-        id: ObjectId,
-        columns: &[Column],
-        options: Option<&ConnectorOptions>,
-    ) -> Result<Option<SourceRecipe>> {
-        let Some(options) = options else { return Ok(None) };
-        let spec = self.source_spec(columns, options)?;
-        let connector = match crate::connect::open(spec.clone()) {
-            Ok(connector) => connector,
-            Err(error) => Arc::new(Unreachable { columns: spec.columns.clone(), error }) as Arc<dyn Connector>,
-        };
-        let intake = self.intake(id, columns, connector.as_ref())?;
-        Ok(Some(SourceRecipe { id, connector, intake }))
+    /// A stored source's recipe. The outside world may be down at this moment: then the reader keeps trying. If it cannot be made any more, the
+    /// source has failed and nothing else.
+    fn stored_recipe(self: &Arc<Self>, id: ObjectId, columns: &[Column], options: Option<&ConnectorOptions>) -> Option<SourceRecipe> {
+        let options = options?;
+        let ready = self.source_spec(columns, options).and_then(|spec| {
+            let connector = crate::connect::open(spec)?;
+            let intake = self.intake(id, columns, connector.as_ref())?;
+            Ok(SourceRecipe { id, connector, intake })
+        });
+        Some(ready.unwrap_or_else(|error| {
+            let schema = schema_of(columns);
+            let intake = Arc::new(move || Intake::new(None, Arc::clone(&schema)));
+            SourceRecipe { id, connector: Arc::new(Unreadable(error)), intake }
+        }))
     }
 }
 
@@ -249,16 +270,13 @@ impl Replayed {
     }
 }
 
-/// A connector whose options are not valid any more: its readers say so, and nothing else stops.
+/// Stands in for a connector whose options, defaults or generated columns are not valid any more: its readers say so.
 #[derive(Clone)]
-struct Unreachable {
-    columns: Vec<crate::connect::SourceColumn>,
-    error: Error,
-}
+struct Unreadable(Error);
 
-impl Connector for Unreachable {
-    fn columns(&self) -> &[crate::connect::SourceColumn] {
-        &self.columns
+impl Connector for Unreadable {
+    fn columns(&self) -> &[SourceColumn] {
+        &[]
     }
 
     fn start(&self, _from: &Positions, _until: Option<&Positions>) -> Result<Box<dyn Reader>> {
@@ -266,9 +284,9 @@ impl Connector for Unreachable {
     }
 }
 
-impl Reader for Unreachable {
+impl Reader for Unreadable {
     fn poll(&mut self, _wait: Duration) -> Poll {
-        Poll::Failed(self.error.to_string())
+        Poll::Failed(self.0.to_string())
     }
 }
 

@@ -23,6 +23,14 @@ pub struct Plan {
     pub root: Node,
 }
 
+impl Plan {
+    /// What gives no rows, and never will: stands where a plan cannot be made.
+    pub fn nothing(schema: SchemaRef) -> Self {
+        let rows = RecordBatch::new_empty(Arc::clone(&schema));
+        Plan { root: Node { id: 0, kind: NodeKind::Constant { rows }, schema, properties: Properties::default() } }
+    }
+}
+
 /// One step of a plan.
 #[derive(Clone, Debug)]
 pub struct Node {

@@ -29,7 +29,7 @@ mod shard;
 mod snapshot;
 mod store;
 #[cfg(test)]
-mod test_directory;
+pub(crate) mod test_directory;
 
 pub use blocks::RelationDelta;
 pub use changes::{StateChanges, StateEntry};

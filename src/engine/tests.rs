@@ -1,0 +1,167 @@
+//! The engine as a whole, without the wire: what needs a hand in its insides, or in what it has stored.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
+
+use crate::catalog::{Object, ObjectKind};
+use crate::config::ServeOptions;
+use crate::engine::{Engine, Outcome, Startup};
+use crate::error::Result;
+use crate::state::Store;
+use crate::state::test_directory::TestDirectory;
+use crate::types::{STACK_BYTES, SystemClock};
+
+/// Long enough that a test sees only the checkpoints that it asks for.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// Runs a test on threads of the server's kind.
+fn play(test: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_stack_size(STACK_BYTES).enable_all().build();
+    let runtime = runtime.unwrap();
+    let played = runtime.block_on(runtime.spawn(test));
+    runtime.shutdown_background();
+    played.unwrap();
+}
+
+async fn open(directory: &Path) -> Arc<Engine> {
+    let options = ServeOptions { data_dir: Some(directory.to_owned()), workers: Some(2), ..ServeOptions::default() };
+    let mut config = options.resolve().unwrap();
+    config.checkpoint_interval = NEVER;
+    Engine::open(config, Arc::new(SystemClock)).await.unwrap()
+}
+
+/// Runs statements in a session of their own. Gives the rows of all, values separated by blanks.
+async fn run(engine: &Arc<Engine>, sql: &str) -> Result<Vec<String>> {
+    let startup = Startup { user: "test".to_owned(), database: String::new(), parameters: Vec::new(), peer: String::new() };
+    let mut session = engine.connect(startup)?;
+    let mut answer = Vec::new();
+    for statement in session.parse(sql).await? {
+        let outcome = session.execute(&statement, None, Vec::new()).await?;
+        let Outcome::Rows { rows, .. } = outcome else { continue };
+        for batch in rows.try_collect::<Vec<_>>().await? {
+            let options = FormatOptions::default().with_null("NULL");
+            let columns: Vec<_> = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+            answer.extend((0..batch.num_rows()).map(|row| {
+                let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+                values.join(" ")
+            }));
+        }
+    }
+    Ok(answer)
+}
+
+/// What the disk holds at this moment, as after a crash.
+fn copied(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            copied(&entry.path(), &target);
+        } else if entry.file_name() != "LOCK" {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn redefine(directory: &Path, name: &str, change: impl Fn(&mut ObjectKind)) {
+    let store = Store::open(directory).unwrap();
+    let stored = store.objects().unwrap().into_iter().map(|(_, bytes)| serde_json::from_slice::<Object>(&bytes).unwrap());
+    let mut object = stored.into_iter().find(|object| object.name == name).unwrap();
+    change(&mut object.kind);
+    store.put_objects(&[(object.id, serde_json::to_vec(&object).unwrap())], &[]).unwrap();
+}
+
+#[test]
+fn a_long_log_was_replayed_as_one_array() {
+    play(async {
+        let (first, second) = (TestDirectory::new("log_first"), TestDirectory::new("log_second"));
+        let engine = open(first.path()).await;
+        run(
+            &engine,
+            "CREATE TABLE t (a INT PRIMARY KEY, b TEXT); CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n, sum(length(b)) AS l FROM t",
+        )
+        .await
+        .unwrap();
+        // Several times what one epoch takes, in transactions that change each other's rows.
+        for round in 0..12 {
+            run(&engine, &format!("INSERT INTO t SELECT i, repeat('x', 100 + {round}) FROM generate_series({round}, {round} + 20) g (i)"))
+                .await
+                .unwrap();
+            run(&engine, &format!("DELETE FROM t WHERE a = {round}")).await.unwrap();
+        }
+        let expected = run(&engine, "SELECT * FROM v").await.unwrap();
+        copied(first.path(), second.path());
+        engine.stop().await;
+
+        let engine = open(second.path()).await;
+        assert_eq!(run(&engine, "SELECT * FROM v").await.unwrap(), expected);
+        assert_eq!(run(&engine, "SELECT count(*), sum(length(b)) FROM t").await.unwrap(), expected);
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn a_definition_that_cannot_be_planned_stopped_the_start() {
+    play(async {
+        let (first, second, third) = (TestDirectory::new("plan_1"), TestDirectory::new("plan_2"), TestDirectory::new("plan_3"));
+        let engine = open(first.path()).await;
+        let script = "CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (2);
+            CREATE MATERIALIZED VIEW broken AS SELECT sum(a) AS s FROM t;
+            CREATE MATERIALIZED VIEW above AS SELECT s + 1 AS s FROM broken;
+            CREATE MATERIALIZED VIEW other AS SELECT count(*) AS n FROM t;
+            CREATE SOURCE numbers (n INT DEFAULT 7) WITH (connector = 'datagen', datagen.rows.per.second = '1');
+            CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM numbers; FLUSH";
+        run(&engine, script).await.unwrap();
+        engine.stop().await;
+        copied(first.path(), second.path());
+
+        redefine(second.path(), "broken", |kind| {
+            if let ObjectKind::MaterializedView(view) = kind {
+                view.query = "SELECT no_such_function(a) AS s FROM t".to_owned();
+            }
+        });
+        redefine(second.path(), "numbers", |kind| {
+            if let ObjectKind::Source(source) = kind {
+                source.columns[0].default = Some("no_such_function()".to_owned());
+            }
+        });
+        let engine = open(second.path()).await;
+        run(&engine, "INSERT INTO t VALUES (3)").await.unwrap();
+        assert_eq!(run(&engine, "SELECT n FROM other").await.unwrap(), ["3"]);
+        let error = run(&engine, "SELECT s FROM broken").await.unwrap_err();
+        assert_eq!(error.message(), "materialized view \"broken\" has failed");
+        let detail = error.detail_text().unwrap();
+        assert!(detail.starts_with("its query cannot be planned any more: ") && detail.contains("no_such_function"), "{detail}");
+        let error = run(&engine, "SELECT s FROM above").await.unwrap_err();
+        assert_eq!(error.message(), "materialized view \"above\" has failed");
+        let shown = "SELECT name, status, failure LIKE '%no_such_function%' FROM tidemill.progress WHERE name = 'broken'";
+        assert_eq!(run(&engine, shown).await.unwrap(), ["broken failed true"]);
+        let status = "SELECT status LIKE 'failed: %no_such_function%' FROM tidemill.sources WHERE name = 'numbers'";
+        wait_for(&engine, status, "true").await;
+        engine.stop().await;
+        copied(second.path(), third.path());
+
+        // A version that can plan it again computes it anew: what was stored of it is of another epoch.
+        redefine(third.path(), "broken", |kind| {
+            if let ObjectKind::MaterializedView(view) = kind {
+                view.query = "SELECT sum(a) AS s FROM t".to_owned();
+            }
+        });
+        let engine = open(third.path()).await;
+        assert_eq!(run(&engine, "SELECT s FROM broken; SELECT s FROM above").await.unwrap(), ["6", "7"]);
+        engine.stop().await;
+    });
+}
+
+async fn wait_for(engine: &Arc<Engine>, sql: &str, answer: &str) {
+    let asked = async {
+        while run(engine, sql).await.unwrap() != [answer] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap_or_else(|_| panic!("{sql} does not become {answer}"));
+}
