@@ -248,6 +248,10 @@ impl Coordinator {
             Request::Build(build) => {
                 let BuildView { view, errors, imports, restore, reply } = *build;
                 let result = self.build(&view, errors, imports, restore);
+                if result.is_err() {
+                    // Some of its sources may have been started for it.
+                    self.remove(&[view.id]);
+                }
                 drop(reply.send(result));
             }
             Request::Drop { objects, reply } => {

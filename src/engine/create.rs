@@ -65,11 +65,15 @@ impl Session {
         let _creating = self.shield.raise();
         object.id = engine.new_id()?;
         engine.relations.lock().insert(object.id, Arc::clone(&relation));
-        // The rows before the definition: a crash in between leaves rows of a table that nobody knows.
-        let epoch = engine.clock.commit(vec![Write { table: object.id, relation, changes, logged: false }])?;
-        (engine.wake)();
-        engine.clock.wait_complete(epoch).await?;
-        engine.install(&[object])
+        let created = async {
+            // The rows before the definition: a crash in between leaves rows of a table that nobody knows.
+            let epoch = engine.clock.commit(vec![Write { table: object.id, relation, changes, logged: false }])?;
+            (engine.wake)();
+            engine.clock.wait_complete(epoch).await?;
+            engine.install(std::slice::from_ref(&object))
+        };
+        let created = created.await;
+        engine.whole(object.id, created).await
     }
 
     async fn define_table(&mut self, create: &CreateTable, parsed: &Parsed, source: bool) -> Result<()> {
@@ -116,8 +120,9 @@ impl Session {
             comments: BTreeMap::new(),
         };
         // The rows before the definition: whoever finds the one finds the other.
-        engine.start_table_or_source(&object, recipe, SourcePosition::default(), None)?;
-        engine.install(std::slice::from_ref(&object))
+        let started = engine.start_table_or_source(&object, recipe, SourcePosition::default(), None);
+        let created = started.and_then(|()| engine.install(std::slice::from_ref(&object)));
+        engine.whole(id, created).await
     }
 
     pub(crate) async fn create_view(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<()> {
@@ -314,14 +319,21 @@ impl Engine {
         let discard = matches!(&object.kind, ObjectKind::MaterializedView(view) if view.discard);
         // Announced before it is defined: whoever finds the definition can wait for the rows.
         let view = self.announce_view(object, plan, discard, None);
-        self.install(std::slice::from_ref(object))?;
-        if let Err(error) = self.build_view(&view, None).await {
-            self.uninstall(&[object.id])?;
-            self.views.write().remove(&object.id);
-            self.relations.lock().remove(&object.id);
-            return Err(error);
+        let built = match self.install(std::slice::from_ref(object)) {
+            Ok(()) => self.build_view(&view, None).await,
+            Err(error) => Err(error),
+        };
+        self.whole(object.id, built).await.map(|()| view)
+    }
+
+    /// An object whose creation has failed is not there, and nothing that was begun for it.
+    async fn whole(&self, object: ObjectId, created: Result<()>) -> Result<()> {
+        if created.is_err()
+            && let Err(error) = self.drop_all(&[object]).await
+        {
+            tracing::error!(object, %error, "what was begun of an object could not be taken back");
         }
-        Ok(view)
+        created
     }
 
     /// Makes a view known: whoever queries it waits until it has been built. `stored`: the rows it has already, after a restart.

@@ -9,8 +9,9 @@ use futures::TryStreamExt;
 
 use crate::catalog::{Object, ObjectKind};
 use crate::config::ServeOptions;
+use crate::connect::{Connector, Positions, Reader, SourceColumn};
 use crate::engine::{Engine, Outcome, Startup};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::Store;
 use crate::state::test_directory::TestDirectory;
 use crate::types::{STACK_BYTES, SystemClock};
@@ -164,4 +165,35 @@ async fn wait_for(engine: &Arc<Engine>, sql: &str, answer: &str) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap_or_else(|_| panic!("{sql} does not become {answer}"));
+}
+
+/// Cannot be read.
+struct Refuses;
+
+impl Connector for Refuses {
+    fn columns(&self) -> &[SourceColumn] {
+        &[]
+    }
+
+    fn start(&self, _from: &Positions, _until: Option<&Positions>) -> Result<Box<dyn Reader>> {
+        Err(Error::internal("not today"))
+    }
+}
+
+#[test]
+fn a_view_that_could_not_be_created_left_a_source_running() {
+    play(async {
+        let directory = TestDirectory::new("refused");
+        let engine = open(directory.path()).await;
+        let options = "WITH (connector = 'datagen', datagen.rows.per.second = '1')";
+        run(&engine, &format!("CREATE SOURCE a (n INT) {options}; CREATE SOURCE b (n INT) {options}")).await.unwrap();
+        let id = engine.catalog().find_in("public", "b").unwrap().id;
+        engine.sources.write().get_mut(&id).unwrap().recipe.connector = Arc::new(Refuses);
+        let error = run(&engine, "CREATE MATERIALIZED VIEW v AS SELECT n FROM a UNION ALL SELECT n FROM b").await.unwrap_err();
+        assert_eq!(error.message(), "not today");
+        assert_eq!(run(&engine, "SELECT name, status FROM tidemill.sources ORDER BY name").await.unwrap(), ["a idle", "b idle"]);
+        assert_eq!(run(&engine, "SELECT count(*) FROM tidemill.progress").await.unwrap(), ["0"]);
+        assert!(engine.relations.lock().is_empty() && engine.views.read().is_empty());
+        engine.stop().await;
+    });
 }
