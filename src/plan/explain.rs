@@ -1,7 +1,6 @@
 //! The incremental plan as text: an indented tree, each node with what it does, what is known of its rows, and what it keeps and why.
 
 use std::fmt::Write;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -12,7 +11,7 @@ use super::expressions::moved;
 use super::node::{
     AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Node, NodeKind, OrderColumn, Plan, Properties, Scalar, WindowMethod,
 };
-use crate::types::ObjectId;
+use crate::types::{ObjectId, hash_bytes};
 
 /// One line per node, inputs below and two blanks further in.
 pub fn explain(plan: &Plan) -> String {
@@ -23,13 +22,13 @@ pub fn explain(plan: &Plan) -> String {
 
 impl Plan {
     /// Tells plans apart whose operators would not understand each other's state: those that differ in what nodes do, in their numbers or in
-    /// types. Equal for equal plans under one build; another build may give another number for the same plan.
+    /// types. Equal for equal plans, whatever compiler built the program: it is stored, and a view whose number changes is computed anew.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
         let mut root = self.root.clone();
         nameless(&mut root);
-        hash_node(&root, &mut hasher);
-        hasher.finish()
+        let mut text = String::new();
+        write_identity(&root, &mut text);
+        hash_bytes(text.as_bytes())
     }
 
     /// The plan as it is when the columns of `object` stand elsewhere: `place` gives their new positions. `None` if one that it reads is gone.
@@ -96,12 +95,14 @@ pub(super) fn positions(expression: &Arc<dyn PhysicalExpr>) -> String {
     moved(expression, &|index| Arc::new(PhysicalColumn::new("", index))).to_string()
 }
 
-fn hash_node(node: &Node, hasher: &mut DefaultHasher) {
-    (node.id, describe(node), state(node), &node.properties.partitioning, node.properties.append_only).hash(hasher);
-    node.schema.fields().iter().for_each(|field| field.data_type().hash(hasher));
+/// All that tells a node's state from another's.
+fn write_identity(node: &Node, text: &mut String) {
+    let types: Vec<String> = node.schema.fields().iter().map(|field| field.data_type().to_string()).collect();
+    let known = (&node.properties.partitioning, node.properties.append_only);
     let inputs = node.inputs();
-    inputs.len().hash(hasher);
-    inputs.into_iter().for_each(|input| hash_node(input, hasher));
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{} {} {} {known:?} {types:?} {}", node.id, describe(node), state(node), inputs.len());
+    inputs.into_iter().for_each(|input| write_identity(input, text));
 }
 
 /// What a user should know before a view is built, and what to do about it: joins that cannot be spread over the workers.
