@@ -8,7 +8,7 @@
 //! One key space means one write-ahead log, so any set of keys changes atomically. Catalog, log and checkpoint writes are synced before the
 //! call returns. Checksums: RocksDB keeps one per block of each file and one per record of its log, and checks them whenever it reads.
 //!
-//! A write or sync that fails ends the process with code 74 and is never tried again: after a failed fsync the kernel may have dropped the
+//! A write or sync that fails ends the process by SIGABRT and is never tried again: after a failed fsync the kernel may have dropped the
 //! pages, so a second try that succeeds would be a lie. What is on disk is sound, and a restart goes on from there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,9 +31,6 @@ use arrow::array::RecordBatch;
 
 /// Goes up when the meaning of a key or value changes.
 const FORMAT_VERSION: u32 = 1;
-
-/// What EX_IOERR is in sysexits.h: an error while doing I/O.
-const EXIT_IO_ERROR: i32 = 74;
 
 /// Of one memtable: a checkpoint larger than this goes to disk while it is written.
 const MEMTABLE_BYTES: usize = 32 << 20;
@@ -289,10 +286,11 @@ pub(super) fn write_unsynced(db: &DB, batch: WriteBatch) {
     }
 }
 
-/// Says why and ends the process with code 74. For failed writes only: nothing after them can be trusted to be durable.
+/// Says why and ends the process at once, by SIGABRT. For failed writes and for what nothing can go on after: what is on disk is sound. No exit
+/// handler runs: those of RocksDB would take down what its own threads, and ours, still use.
 pub fn fatal(what: &str, cause: &dyn Display) -> ! {
     tracing::error!("{what}: {cause}; the process ends, a restart goes on from what is on disk");
-    std::process::exit(EXIT_IO_ERROR)
+    std::process::abort()
 }
 
 /// A read that failed: damaged or missing files.
