@@ -137,6 +137,9 @@ impl Engine {
         let mut columns = before.to_vec();
         columns.push(column.clone());
         self.check_expressions(&columns)?;
+        if self.sources.read().contains_key(&object.id) {
+            self.refuse_changing_defaults(&columns)?;
+        }
         let mut filling: Vec<Filling> = (0..before.len()).map(Filling::Old).collect();
         filling.push(match (&column.generated, &column.default) {
             (Some(_), _) => {

@@ -103,6 +103,9 @@ impl Session {
         let key = key_positions(create, &columns)?;
         let columns = with_key_not_null(columns, &key);
         engine.check_expressions(&columns)?;
+        if options.is_some() {
+            engine.refuse_changing_defaults(&columns)?;
+        }
         let kind = if source {
             ObjectKind::Source(Source { columns, connector: options.expect("checked above") })
         } else {
@@ -389,6 +392,22 @@ impl Engine {
         if columns.iter().any(|column| column.generated.is_some()) {
             let plain: Vec<Column> = columns.iter().filter(|column| column.generated.is_none()).cloned().collect();
             self.generated_projection(&plain, columns)?;
+        }
+        Ok(())
+    }
+
+    /// What a record lacks is filled in whenever it is read: each view reads a source for itself, and a restart reads it again. So it must be the
+    /// same each time.
+    pub(crate) fn refuse_changing_defaults(&self, columns: &[Column]) -> Result<()> {
+        let catalog = self.catalog();
+        let scope = Scope { catalog: &catalog, search_path: &[], relations: &NoSystemRelations, text: "" };
+        for column in columns {
+            let Some(default) = &column.default else { continue };
+            if let Some(function) = self.planner.changing_function(default, &scope)? {
+                let message = format!("DEFAULT of column \"{}\" calls {function}(): rows from a connector may be read again", column.name);
+                return Err(Error::not_supported(message)
+                    .hint("Give it a constant. For the time at which a record was written, Kafka has INCLUDE TIMESTAMP AS ...."));
+            }
         }
         Ok(())
     }

@@ -54,6 +54,11 @@ impl Planner {
         self.table_expression(&text::expression(sql)?, columns, target, &Scope { text: sql, ..*scope })
     }
 
+    /// The name of a function in an expression without columns whose value is not always the same, if it calls one.
+    pub fn changing_function(&self, sql: &str, scope: &Scope<'_>) -> Result<Option<String>> {
+        Ok(volatile_function(&self.logical_expression(&text::expression(sql)?, &DFSchema::empty(), scope)?))
+    }
+
     /// The value of an expression without columns, cast to `target` as an assignment is: an array of length 1.
     /// `now_micros`: what `now()` means.
     pub fn constant(&self, expr: &ast::Expr, target: &SqlType, scope: &Scope<'_>, now_micros: i64) -> Result<ArrayRef> {
@@ -204,8 +209,8 @@ pub(super) fn expression_text(expr: &Expr) -> String {
     clean
 }
 
-/// Refuses functions whose value does not depend on their arguments alone: a stored value could never be computed again.
-pub(super) fn refuse_volatile(expr: &Expr) -> Result<()> {
+/// A function whose value does not depend on its arguments alone.
+fn volatile_function(expr: &Expr) -> Option<String> {
     let mut found = None;
     let _ = expr.apply(|inner| {
         if let Expr::ScalarFunction(call) = inner
@@ -217,7 +222,12 @@ pub(super) fn refuse_volatile(expr: &Expr) -> Result<()> {
         }
         Ok(TreeNodeRecursion::Continue)
     });
-    match found {
+    found
+}
+
+/// Refuses functions whose value does not depend on their arguments alone: a stored value could never be computed again.
+pub(super) fn refuse_volatile(expr: &Expr) -> Result<()> {
+    match volatile_function(expr) {
         None => Ok(()),
         Some(name) => {
             let error =
