@@ -23,6 +23,7 @@ mod function;
 mod index;
 mod intake;
 mod interrupt;
+mod metrics;
 mod outcome;
 mod query;
 mod recover;
@@ -108,25 +109,6 @@ impl Engine {
         views.values().filter(|view| matches!(view.status(), ViewStatus::Failed(_))).map(|view| view.name().to_string()).collect()
     }
 
-    /// Sets the gauges that are computed when somebody asks.
-    pub fn record_metrics(&self) {
-        let rows = |count: usize| u32::try_from(count).map_or(f64::MAX, f64::from);
-        metrics::gauge!("tidemill_connections").set(rows(self.registry.connections()));
-        metrics::gauge!("tidemill_epoch").set(self.clock.complete() as f64);
-        for (id, relation) in self.relations.lock().iter() {
-            let name = self.object_name(*id);
-            metrics::gauge!("tidemill_relation_rows", "relation" => name.clone()).set(relation.live_rows() as f64);
-            metrics::gauge!("tidemill_relation_bytes", "relation" => name).set(relation.memory_bytes() as f64);
-        }
-        for (id, source) in self.sources.read().iter() {
-            let report = source.report.lock();
-            let name = self.object_name(*id);
-            metrics::counter!("tidemill_source_rows_total", "source" => name.clone()).absolute(report.position.rows);
-            metrics::counter!("tidemill_dead_letters_total", "source" => name.clone()).absolute(report.position.dead_letters);
-            metrics::gauge!("tidemill_source_lag", "source" => name).set(report.lag.unwrap_or(0) as f64);
-        }
-    }
-
     /// Makes a last checkpoint and ends the workers.
     pub async fn stop(&self) {
         if self.stopping.swap(true, Ordering::SeqCst) {
@@ -148,10 +130,6 @@ impl Engine {
 
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         Arc::clone(&self.catalog.read())
-    }
-
-    fn object_name(&self, id: ObjectId) -> String {
-        self.catalog().get(id).map_or_else(|| id.to_string(), |object| object.name.clone())
     }
 
     fn ask(&self, request: Request) -> Result<()> {

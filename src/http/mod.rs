@@ -23,6 +23,18 @@ struct Shared {
     render: RenderMetrics,
 }
 
+impl Shared {
+    /// All metrics: what the recorder has collected, and what belongs to single objects.
+    fn text(&self) -> String {
+        self.engine.record_metrics();
+        let mut text = (self.render)();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text + &self.engine.object_metrics()
+    }
+}
+
 /// Answers requests until `shutdown`.
 pub async fn serve(listener: TcpListener, engine: Arc<Engine>, render: RenderMetrics, shutdown: CancellationToken) -> Result<()> {
     let router = Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).with_state(Shared { engine, render });
@@ -42,6 +54,5 @@ async fn healthz(State(shared): State<Shared>) -> Response {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    shared.engine.record_metrics();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (shared.render)()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], shared.text()).into_response()
 }

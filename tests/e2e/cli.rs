@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{run, value};
 use crate::server::{BINARY, Server, new_directory};
-use crate::{Outcome, Test};
+use crate::{Failure, Outcome, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -90,14 +90,31 @@ async fn one_server_per_directory() -> Outcome {
     run(&client, "CREATE TABLE t (a INT)").await
 }
 
-/// The console's port answers, and counts something.
+/// The console's port answers and counts something: of each object as long as it is there.
 async fn http() -> Outcome {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE kept (a INT); CREATE TABLE \"go\"\"ne\" (a INT); INSERT INTO kept VALUES (1), (2)").await?;
+    let before = metrics(&server).await?;
+    let lines = [
+        "# TYPE tidemill_relation_rows gauge",
+        "tidemill_relation_rows{schema=\"public\",relation=\"kept\"} 2",
+        "tidemill_relation_rows{schema=\"public\",relation=\"go\\\"ne\"} 0",
+    ];
+    if !before.starts_with("HTTP/1.1 200") || lines.iter().any(|line| !before.lines().any(|found| found == *line)) {
+        return Err(before.into());
+    }
+    run(&client, "DROP TABLE \"go\"\"ne\"").await?;
+    let after = metrics(&server).await?;
+    if after.contains("go\\\"ne") || !after.contains(lines[1]) { Err(after.into()) } else { Ok(()) }
+}
+
+async fn metrics(server: &Server) -> Result<String, Failure> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let port = server.http_port().ok_or_else(|| server.with_log("the banner names no http address"))?;
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    if answer.starts_with("HTTP/1.1 200") && answer.contains("tidemill_") { Ok(()) } else { Err(answer.into()) }
+    Ok(answer)
 }
