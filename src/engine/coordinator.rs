@@ -298,6 +298,7 @@ impl Coordinator {
         // In this order: a view that fails after its frontier was read holds its epoch back.
         let frontiers: Vec<Epoch> = self.views.values().map(|view| view.progress.frontier()).collect();
         self.note_failures();
+        self.note_rates();
         let mut complete = self.ticked;
         for (view, frontier) in self.views.values().zip(&frontiers) {
             match view.status() {
@@ -316,6 +317,12 @@ impl Coordinator {
                 ViewStatus::Hydrating if here => view.set_status(ViewStatus::Joining),
                 _ => {}
             }
+        }
+    }
+
+    fn note_rates(&self) {
+        for view in self.views.values().filter(|view| view.progress.is_hydrating()) {
+            view.note_rate(self.setting.wall.now_micros());
         }
     }
 

@@ -20,7 +20,7 @@ use crate::dataflow::{Feed, FeedStep, Wake};
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::error::{Error, Kind, Result};
 use crate::state::{Store, fatal};
-use crate::types::ObjectId;
+use crate::types::{ObjectId, Rate};
 
 /// Batches that wait between a reader and the clock. Enough to keep both busy; when it is full, reading pauses.
 const QUEUE_BATCHES: usize = 8;
@@ -85,6 +85,8 @@ pub(crate) struct SourceReport {
     pub(crate) position: SourcePosition,
     /// `running`, `degraded: why`, `finished`, `failed: why`.
     pub(crate) status: String,
+    /// Of the rows in `position`.
+    pub(crate) rate: Rate,
     /// Records behind the position, by partition, where known.
     pub(crate) lag: Option<i64>,
     /// The newest dead letters since the server started, with the time (microseconds since 1970) they were seen.
@@ -180,7 +182,10 @@ impl RunningSource {
         if let Some(fingerprint) = batch.fingerprint {
             report.position.fingerprints.insert(batch.partition, fingerprint);
         }
+        let rows = report.position.rows;
         report.position.rows += batch.changes.len() as u64;
+        let (from, to) = (rows, report.position.rows);
+        report.rate.note(now_micros, from, to);
         report.position.dead_letters += batch.dead_letters.len() as u64;
         if batch.lag.is_some() {
             report.lag = batch.lag;

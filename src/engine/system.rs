@@ -123,6 +123,7 @@ pub(crate) fn register_functions(planner: &mut Planner) -> Result<()> {
 impl Engine {
     /// What there is to tell, apart from what belongs to one session.
     fn facts(&self) -> Facts {
+        let now_micros = self.wall.now_micros();
         let relations = self.relations.lock();
         let relations = relations.iter().map(|(id, relation)| RelationFacts {
             id: *id,
@@ -147,8 +148,8 @@ impl Engine {
                     active: client.active,
                 })
                 .collect(),
-            sources: self.sources.read().iter().map(|(id, source)| source_facts(*id, source)).collect(),
-            views: self.views.read().values().map(|view| view_facts(view)).collect(),
+            sources: self.sources.read().iter().map(|(id, source)| source_facts(*id, source, now_micros)).collect(),
+            views: self.views.read().values().map(|view| view_facts(view, now_micros)).collect(),
             relations,
             row_errors: self
                 .row_errors
@@ -162,14 +163,14 @@ impl Engine {
                 .collect(),
             epochs: EpochFacts { durable: self.clock.durable(), complete: self.clock.complete(), checkpoint },
             started_micros: self.started_micros,
-            now_micros: self.wall.now_micros(),
+            now_micros,
             server_version: SERVER_VERSION,
             ..Facts::default()
         }
     }
 }
 
-fn source_facts(id: ObjectId, source: &KnownSource) -> SourceFacts {
+fn source_facts(id: ObjectId, source: &KnownSource, now_micros: i64) -> SourceFacts {
     let report = source.report.lock();
     let letters = report.dead_letters.iter().map(|(time_micros, letter)| DeadLetterFacts {
         partition: letter.partition,
@@ -183,6 +184,7 @@ fn source_facts(id: ObjectId, source: &KnownSource) -> SourceFacts {
         // Nobody has started to read it: it is created, and no view needs it yet.
         status: if report.status.is_empty() { "idle".to_owned() } else { report.status.clone() },
         rows: report.position.rows,
+        rate: report.rate.per_second(now_micros, report.position.rows),
         dead_letters: report.position.dead_letters,
         lag: report.lag,
         positions: report.position.positions.iter().map(|(partition, offset)| (*partition, *offset)).collect(),
@@ -190,7 +192,7 @@ fn source_facts(id: ObjectId, source: &KnownSource) -> SourceFacts {
     }
 }
 
-fn view_facts(view: &RunningView) -> ViewFacts {
+fn view_facts(view: &RunningView, now_micros: i64) -> ViewFacts {
     let (status, failure) = match view.status() {
         ViewStatus::Hydrating | ViewStatus::Joining => ("hydrating", None),
         ViewStatus::Ready => ("running", None),
@@ -205,6 +207,7 @@ fn view_facts(view: &RunningView) -> ViewFacts {
         failure,
         rows_done,
         rows_total,
+        rate: view.rate(now_micros),
         rows_out: view.progress.rows_out(),
         frontier: view.progress.frontier(),
         state: sizes.map(|(node, name, size)| (node, name, size.rows as u64, size.bytes as u64)).collect(),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::dataflow::DataflowProgress;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::state::Relation;
-use crate::types::{Epoch, ObjectId};
+use crate::types::{Epoch, ObjectId, Rate};
 
 /// A materialised view's run-time side.
 pub(crate) struct RunningView {
@@ -23,6 +23,8 @@ pub(crate) struct RunningView {
     /// The first epoch at which it has rows: set when it is built.
     valid_from: AtomicU64,
     status: watch::Sender<ViewStatus>,
+    /// Of the rows read of what was there before it.
+    rate: Mutex<Rate>,
 }
 
 /// Says in a checkpoint that the state of a view with this plan is part of it. Another plan for the same SQL, as a later version may make
@@ -55,6 +57,7 @@ impl RunningView {
             progress,
             valid_from: AtomicU64::new(Epoch::MAX),
             status: watch::Sender::new(ViewStatus::Hydrating),
+            rate: Mutex::default(),
         }
     }
 
@@ -90,6 +93,16 @@ impl RunningView {
 
     pub(crate) fn set_valid_from(&self, epoch: Epoch) {
         self.valid_from.store(epoch, Ordering::Release);
+    }
+
+    /// Notes how many rows it has read of what was there before it.
+    pub(crate) fn note_rate(&self, now_micros: i64) {
+        self.rate.lock().note(now_micros, 0, self.progress.hydration().0);
+    }
+
+    /// Rows per second that it reads of what was there before it.
+    pub(crate) fn rate(&self, now_micros: i64) -> f64 {
+        self.rate.lock().per_second(now_micros, self.progress.hydration().0)
     }
 
     pub(crate) fn status(&self) -> ViewStatus {

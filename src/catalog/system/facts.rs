@@ -68,6 +68,8 @@ pub struct SourceFacts {
     pub status: String,
     /// Rows read since it was created.
     pub rows: u64,
+    /// Rows per second, over the last few seconds.
+    pub rate: f64,
     /// Dead letters since it was created.
     pub dead_letters: u64,
     /// Records behind the position, where known.
@@ -106,6 +108,8 @@ pub struct ViewFacts {
     pub rows_done: u64,
     /// See `rows_done`.
     pub rows_total: Option<u64>,
+    /// `rows_done` per second, over the last few seconds.
+    pub rate: f64,
     /// Rows that changed in its answer since it was started.
     pub rows_out: u64,
     /// The first epoch that it has not finished.

@@ -13,7 +13,7 @@ pub(super) const RELATIONS: &[Declared] = &[
     view(
         13_600,
         "sources",
-        "schema name!, name name!, connector text, kind text!, status text!, rows int8!, dead_letters int8!, lag int8, position text!",
+        "schema name!, name name!, connector text, kind text!, status text!, rows int8!, rate float8!, dead_letters int8!, lag int8, position text!",
         sources,
     ),
     view(
@@ -25,7 +25,7 @@ pub(super) const RELATIONS: &[Declared] = &[
     view(
         13_602,
         "progress",
-        "name name!, status text!, rows_done int8!, rows_total int8, percent float8, rows_out int8!, epoch int8!, failure text",
+        "name name!, status text!, rows_done int8!, rows_total int8, percent float8, rate float8!, rows_out int8!, epoch int8!, failure text",
         progress,
     ),
     view(13_603, "state", "name name!, node int4!, operator text!, rows int8!, bytes int8!", state),
@@ -61,6 +61,7 @@ fn sources(facts: &Facts, rows: &mut Rows) {
             ("kind", object.kind_name().into()),
             ("status", source.status.as_str().into()),
             ("rows", source.rows.into()),
+            ("rate", source.rate.into()),
             ("dead_letters", source.dead_letters.into()),
             ("lag", source.lag.into()),
             ("position", positions.join(" ").into()),
@@ -98,6 +99,7 @@ fn progress(facts: &Facts, rows: &mut Rows) {
             ("rows_done", view.rows_done.into()),
             ("rows_total", view.rows_total.into()),
             ("percent", percent.into()),
+            ("rate", view.rate.into()),
             ("rows_out", view.rows_out.into()),
             ("epoch", view.frontier.saturating_sub(1).into()),
             ("failure", view.failure.as_deref().into()),
