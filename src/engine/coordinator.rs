@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 
 use crate::dataflow::{Command, Dataflow, DataflowProgress, Feed, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
+use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::clock::{EpochClock, Write};
 use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::{RunningView, ViewStatus};
@@ -147,6 +148,7 @@ impl FilledTable {
 pub(crate) struct Coordinator {
     setting: Setting,
     workers: Workers,
+    writer: CheckpointWriter,
     /// Between the start and `Request::Recovered`.
     recovering: bool,
     requests: Receiver<Request>,
@@ -182,6 +184,7 @@ impl Coordinator {
         let ticked = setting.clock.complete();
         let next_checkpoint = Instant::now() + setting.checkpoint_interval;
         let coordinator = Coordinator {
+            writer: CheckpointWriter::new(Arc::clone(&setting.store)),
             setting,
             workers,
             recovering: true,
@@ -276,7 +279,9 @@ impl Coordinator {
                 self.tick();
             }
             Request::Checkpoint { reply } => {
+                self.writer.settled();
                 self.checkpoint();
+                self.writer.settled();
                 answer(reply);
             }
             Request::Stop { reply } => {
@@ -284,7 +289,9 @@ impl Coordinator {
                 if self.has_input() {
                     self.tick_written();
                 }
+                self.writer.settled();
                 self.checkpoint();
+                self.writer.settled();
                 self.workers.stop();
                 answer(reply);
                 return false;
@@ -421,7 +428,7 @@ impl Coordinator {
         for (id, source) in &self.sources {
             let mut rows = 0;
             while rows < SOURCE_EPOCH_ROWS {
-                let Some(mut batch) = source.next(&self.setting.store) else { break };
+                let Some(mut batch) = source.next(&mut self.writer) else { break };
                 rows += batch.changes.len();
                 source.note(&mut batch, now);
                 drained.push((*id, batch.changes));
@@ -439,7 +446,7 @@ impl Coordinator {
         for (id, table) in &mut self.tables {
             let mut rows = 0;
             while rows < SOURCE_EPOCH_ROWS {
-                let Some(mut batch) = table.source.next(&self.setting.store) else { break };
+                let Some(mut batch) = table.source.next(&mut self.writer) else { break };
                 rows += batch.changes.len();
                 match table.enter(epoch, &batch.changes) {
                     Ok(changes) => {
@@ -561,10 +568,11 @@ impl Coordinator {
         });
     }
 
-    /// Cuts a checkpoint at the last epoch: operators' state, relations and source positions in one atomic write.
+    /// Cuts a checkpoint at the last epoch: operators' state, relations and source positions, to be stored in one atomic write. Leaves it to the
+    /// next interval while one is being written.
     fn checkpoint(&mut self) {
         self.next_checkpoint = Instant::now() + self.setting.checkpoint_interval;
-        if self.recovering || !self.setting.store.is_durable() || self.ticked == self.checkpointed {
+        if self.recovering || !self.setting.store.is_durable() || self.ticked == self.checkpointed || self.writer.is_busy() {
             return;
         }
         self.cut(Vec::new(), Vec::new());
@@ -583,14 +591,9 @@ impl Coordinator {
         let sound = |id: &ObjectId| self.views.get(id).is_some_and(|view| view.progress.failure().is_none());
         let ready: Vec<ObjectId> = ready.into_iter().filter(sound).collect();
         parts.iter_mut().for_each(|part| part.operators.retain(|(operator, _)| ready.contains(&operator.object)));
-        let cut = started.elapsed();
         let data = CheckpointData { definitions, dropped, ..self.checkpoint_data(epoch, &ready, parts) };
-        if let Err(error) = self.setting.store.checkpoint(&data) {
-            fatal("the checkpoint could not be written", &error);
-        }
+        self.writer.write(data, started);
         self.checkpointed = epoch;
-        metrics::histogram!("tidemill_checkpoint_seconds").record(started.elapsed().as_secs_f64());
-        tracing::debug!(epoch, cut_ms = cut.as_millis(), total_ms = started.elapsed().as_millis(), "checkpoint");
     }
 
     fn checkpoint_data(&self, epoch: Epoch, ready: &[ObjectId], parts: Vec<WorkerCheckpoint>) -> CheckpointData {
@@ -641,6 +644,7 @@ impl Coordinator {
         show();
         if self.setting.store.is_durable() {
             self.cut(definitions, gone);
+            self.writer.settled();
         }
         reply.send(Ok(())).unwrap_or_default();
     }

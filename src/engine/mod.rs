@@ -7,6 +7,7 @@ mod access;
 mod alter;
 mod alter_columns;
 mod catalog_change;
+mod checkpoint_writer;
 mod clock;
 mod comment;
 mod coordinator;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::{Connector, DeadLetter, Fingerprints, Poll, Positions, Reader, SourceBatch};
 use crate::dataflow::{Feed, FeedStep, Wake};
+use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::error::{Error, Kind, Result};
 use crate::state::{Store, fatal};
@@ -139,12 +140,13 @@ impl RunningSource {
         !self.queue.is_empty()
     }
 
-    /// The next batch, if one waits. Where partitions begin is stored on the way.
-    pub(crate) fn next(&self, store: &Store) -> Option<SourceBatch> {
+    /// The next batch, if one waits. Where partitions begin is stored on the way, behind the checkpoint that is being written: it has been cut
+    /// without that, and would replace it.
+    pub(crate) fn next(&self, writer: &mut CheckpointWriter) -> Option<SourceBatch> {
         loop {
             match self.queue.try_recv().ok()? {
                 Delivery::Batch(batch) => return Some(batch),
-                Delivery::Started(starts) => self.begin(store, &starts),
+                Delivery::Started(starts) => self.begin(writer.settled(), &starts),
             }
         }
     }
@@ -391,6 +393,7 @@ mod tests {
     use super::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
     use crate::connect::{Connector, Poll, Positions, Reader, SourceBatch, SourceColumn};
     use crate::dataflow::{Feed, FeedStep};
+    use crate::engine::checkpoint_writer::CheckpointWriter;
     use crate::engine::intake::Intake;
     use crate::error::Result;
     use crate::state::Store;
@@ -493,13 +496,13 @@ mod tests {
 
     #[test]
     fn a_start_is_stored_before_its_rows_are_seen() {
-        let store = Store::in_memory();
+        let mut writer = CheckpointWriter::new(Arc::new(Store::in_memory()));
         let (source, wait_for) = start("sbw");
         wait_for("running");
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut batch = loop {
             assert!(Instant::now() < deadline, "no batch");
-            if let Some(batch) = source.next(&store) {
+            if let Some(batch) = source.next(&mut writer) {
                 break batch;
             }
         };
