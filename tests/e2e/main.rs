@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod compare;
 mod definitions;
+mod files;
 mod interrupt;
 mod kafka;
 mod kill;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         kafka::tests(),
         kill::tests(),
         definitions::tests(),
+        files::tests(),
         oracle::tests(),
         tpch::tests(),
     ]

@@ -179,7 +179,13 @@ impl Reader for FileReader {
 }
 
 impl OpenFile {
-    fn new(path: PathBuf, format: &Format, next_offset: i64, until: Option<i64>, seen: Option<(i64, NonZero<u64>)>) -> Result<Self, String> {
+    fn new(
+        path: PathBuf,
+        format: &Format,
+        next_offset: i64,
+        until: Option<i64>,
+        seen: Option<(i64, NonZero<u64>)>,
+    ) -> Result<Self, String> {
         let failed = |cause: io::Error| format!("cannot read \"{}\": {cause}", path.display());
         let file = File::open(&path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
