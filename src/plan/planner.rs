@@ -190,6 +190,7 @@ impl Planner {
         parameters: &[Option<SqlType>],
         assigned: bool,
     ) -> Result<Planned> {
+        super::size::check_text(query)?;
         let mut expanded = query.clone();
         crate::sql::expand_windows(&mut expanded)?;
         crate::sql::prepare_recursion(&mut expanded)?;

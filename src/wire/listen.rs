@@ -22,7 +22,7 @@ const SOCKETS_MAX: usize = 4_096;
 const DRAIN_MAX: Duration = Duration::from_millis(1_500);
 
 /// How long clients whose statements were ended may take to read that.
-const FAREWELL_MAX: Duration = Duration::from_millis(500);
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// How long to wait after a failed accept: usually all file descriptors are taken, and trying at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

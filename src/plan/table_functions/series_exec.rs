@@ -20,6 +20,7 @@ use datafusion::common::NullHandling;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::equivalence::ProjectionMapping;
 use datafusion::physical_expr::expressions::Column;
@@ -80,9 +81,7 @@ impl SeriesExec {
             Some((source, vec![(target, to)].into()))
         });
         let mapping: ProjectionMapping = repeated.collect();
-        let equivalences = input.equivalence_properties().project(&mapping, Arc::clone(&shape.schema));
-        // A row comes out several times: it has no keys any more.
-        let equivalences = equivalences.with_constraints(Default::default());
+        let equivalences = EquivalenceProperties::new(Arc::clone(&shape.schema));
         let partitioning = input.output_partitioning().project(&mapping, &equivalences);
         let properties = PlanProperties::new(equivalences, partitioning, input.pipeline_behavior(), input.boundedness());
         SeriesExec { input, shape, properties: Arc::new(properties) }
@@ -110,8 +109,9 @@ impl ExecutionPlan for SeriesExec {
         &self.properties
     }
 
+    /// It does, but DataFusion takes that for leave to sort the input instead of the output, by columns that the input does not have.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![false]
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
