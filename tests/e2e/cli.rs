@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::client::{run, value};
-use crate::server::{BINARY, Server, new_directory};
+use crate::server::{Server, binary, new_directory};
 use crate::{Failure, Outcome, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -18,23 +18,23 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 async fn help() -> Outcome {
-    let output = Command::new(BINARY).arg("--help").output()?;
+    let output = Command::new(binary()).arg("--help").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() || !text.contains("serve") {
         return Err(format!("--help gave {}: {text}", output.status).into());
     }
-    let output = Command::new(BINARY).arg("--version").output()?;
+    let output = Command::new(binary()).arg("--version").output()?;
     if !String::from_utf8_lossy(&output.stdout).contains(env!("CARGO_PKG_VERSION")) {
         return Err("--version does not tell the version".into());
     }
-    let status = Command::new(BINARY).args(["serve", "--no-such-option"]).output()?.status;
+    let status = Command::new(binary()).args(["serve", "--no-such-option"]).output()?.status;
     if status.code() == Some(2) { Ok(()) } else { Err(format!("an unknown option gave {status}").into()) }
 }
 
 async fn generate() -> Outcome {
     let directory = new_directory()?;
     let file = directory.join("bids.jsonl");
-    let output = Command::new(BINARY).args(["generate", "nexmark", "--table", "bid", "--events", "1000", "--to"]).arg(&file).output()?;
+    let output = Command::new(binary()).args(["generate", "nexmark", "--table", "bid", "--events", "1000", "--to"]).arg(&file).output()?;
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     std::fs::remove_dir_all(&directory)?;
     let lines: Vec<&str> = text.lines().collect();
@@ -68,7 +68,7 @@ async fn terminate() -> Outcome {
 /// A second server on the same directory says so and leaves the first alone.
 async fn one_server_per_directory() -> Outcome {
     let server = Server::start(1).await?;
-    let mut second = Command::new(BINARY);
+    let mut second = Command::new(binary());
     second.arg("serve").arg("--data-dir").arg(server.data_directory());
     let mut child =
         second.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;

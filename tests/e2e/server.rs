@@ -1,5 +1,6 @@
 //! One `tidemill serve`, on a data directory of its own: started, killed, started again.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::{Failure, lock};
 
-/// The binary under test.
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidemill");
+/// The binary under test: cargo's, or what `TIDEMILL_BIN` names, such as a release build.
+pub(crate) fn binary() -> OsString {
+    std::env::var_os("TIDEMILL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tidemill").into())
+}
 
 /// A server with an empty directory is up in a fraction of a second; recovery on a loaded machine may take longer.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -189,7 +192,7 @@ struct Ports {
 
 async fn spawn(directory: &Path, workers: usize, options: &[String]) -> Result<(Child, Ports), Failure> {
     let log = OpenOptions::new().create(true).append(true).open(directory.join("server.log"))?;
-    let mut child = Command::new(BINARY)
+    let mut child = Command::new(binary())
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.join("data"))

@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 
 use crate::client::run;
 use crate::compare::View;
-use crate::server::{BINARY, Server, new_directory};
+use crate::server::{Server, binary, new_directory};
 use crate::{Failure, Outcome, Test, setting};
 
 const TABLES: [&str; 8] = ["region", "nation", "supplier", "part", "partsupp", "customer", "orders", "lineitem"];
@@ -42,7 +42,7 @@ pub(crate) fn tests() -> Vec<Test> {
 async fn all_queries() -> Outcome {
     let files = new_directory()?;
     let scale: f64 = setting("TPCH_SCALE", 0.002);
-    let made = Command::new(BINARY).args(["generate", "tpch", "--scale", &scale.to_string(), "--to"]).arg(&files).output()?;
+    let made = Command::new(binary()).args(["generate", "tpch", "--scale", &scale.to_string(), "--to"]).arg(&files).output()?;
     if !made.status.success() {
         return Err(format!("generate tpch gave {}: {}", made.status, String::from_utf8_lossy(&made.stderr)).into());
     }
