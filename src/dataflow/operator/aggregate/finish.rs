@@ -39,14 +39,14 @@ pub(super) enum Finish {
 }
 
 impl Finish {
-    /// How many results are NULL because the result's type does not hold them.
-    pub(super) fn overflowed(&self, results: &ArrayRef, counts: &Int64Array) -> usize {
-        match self {
-            Finish::DecimalSum(_) | Finish::DecimalAverage { .. } => {
-                let empty = counts.values().iter().filter(|count| **count == 0).count();
-                results.null_count().saturating_sub(empty)
+    /// Which results are NULL because the result's type does not hold them.
+    pub(super) fn overflowed(&self, results: &ArrayRef, counts: &Int64Array) -> Vec<usize> {
+        match (self, results.nulls()) {
+            (Finish::DecimalSum(_) | Finish::DecimalAverage { .. }, Some(nulls)) => {
+                let counted = nulls.iter().zip(counts.values()).enumerate();
+                counted.filter(|(_, (valid, count))| !valid && **count != 0).map(|(place, _)| place).collect()
             }
-            _ => 0,
+            _ => Vec::new(),
         }
     }
 

@@ -43,6 +43,7 @@ mod unpack;
 pub(super) mod value;
 mod xors;
 
+use std::collections::HashSet;
 use std::mem::take;
 use std::slice;
 use std::sync::Arc;
@@ -94,8 +95,23 @@ pub struct Aggregate {
 #[derive(Default)]
 struct Open {
     touched: Touched,
-    /// The results of `touched.existing` before the epoch, in pieces: how many slots, and their columns.
-    old: Vec<(usize, Vec<ArrayRef>)>,
+    /// The results of `touched.existing` before the epoch, a batch of groups each.
+    old: Vec<(usize, Results)>,
+}
+
+/// What the functions say of some groups.
+struct Results {
+    columns: Vec<ArrayRef>,
+    failures: Vec<Failure>,
+}
+
+/// A function that has no result for a group.
+struct Failure {
+    /// The function's place among the outputs.
+    output: usize,
+    /// The group's place among those that were asked for.
+    place: usize,
+    error: RowError,
 }
 
 /// The one group of an aggregate without keys.
@@ -245,8 +261,8 @@ impl Aggregate {
             batches.push((changes, slots));
         }
         let existing = &touched.existing[known..];
-        if !existing.is_empty() {
-            old.push((existing.len(), self.evaluate(existing, None)?));
+        for slots in existing.chunks(GROUPS_PER_BATCH) {
+            old.push((slots.len(), self.evaluate(slots)?));
         }
         for (changes, slots) in batches {
             self.update(&changes, &slots)?;
@@ -303,14 +319,18 @@ impl Aggregate {
         Ok(counts.as_primitive::<Int64Type>().clone())
     }
 
-    /// The result columns of groups, without their keys. `errors`: where failures are reported; not those of old rows.
-    fn evaluate(&self, slots: &[u32], errors: Option<&RowErrorSink>) -> Result<Vec<ArrayRef>> {
+    /// The results of groups, without their keys.
+    fn evaluate(&self, slots: &[u32]) -> Result<Results> {
         let mut counts: Vec<(Option<usize>, Int64Array)> = Vec::new();
         let mut columns = Vec::with_capacity(self.layout.outputs.len());
-        for output in &self.layout.outputs {
+        let mut failures = Vec::new();
+        for (number, output) in self.layout.outputs.iter().enumerate() {
+            let mut failed = |place, error, row| failures.push(Failure { output: number, place, error: RowError { error, row } });
             if let (Finish::Recompute(general, result), Some(state)) = (&output.finish, output.state) {
                 let rows = self.layout.accumulators[state].state.as_ref();
-                columns.push(recompute(general, rows, slots, result, errors)?);
+                let (results, failures) = recompute(general, rows, slots, result)?;
+                columns.push(results);
+                failures.into_iter().for_each(|(place, error)| failed(place, error, format!("{{{general:?}}}")));
                 continue;
             }
             let partial = output.state.map(|state| self.layout.accumulators[state].state.values(slots, output.end)).transpose()?;
@@ -326,14 +346,24 @@ impl Aggregate {
                 }
             };
             let results = output.finish.apply(partial, &counts[place].1)?;
-            let overflowed = output.finish.overflowed(&results, &counts[place].1);
-            if let Some(errors) = errors.filter(|_| overflowed > 0) {
+            for place in output.finish.overflowed(&results, &counts[place].1) {
                 let error = Error::new(Kind::NumericOutOfRange, "value overflows numeric format");
-                errors.record(overflowed as u64, vec![RowError { error: error.to_string(), row: String::new() }]);
+                failed(place, error.to_string(), String::new());
             }
             columns.push(results);
         }
-        Ok(columns)
+        Ok(Results { columns, failures })
+    }
+
+    /// Reports which of `new` failed; not those that failed before as well, which were told then.
+    fn report(&self, old: &[Failure], new: Vec<Failure>) {
+        let Some(errors) = self.errors.as_ref().filter(|_| !new.is_empty()) else { return };
+        let known: HashSet<(usize, usize)> = old.iter().map(|failure| (failure.output, failure.place)).collect();
+        let fresh = new.into_iter().filter(|failure| !known.contains(&(failure.output, failure.place)));
+        let fresh: Vec<RowError> = fresh.map(|failure| failure.error).collect();
+        if !fresh.is_empty() {
+            errors.record(fresh.len() as u64, fresh);
+        }
     }
 
     fn is_live(&self, slot: u32) -> bool {
@@ -341,8 +371,10 @@ impl Aggregate {
     }
 
     /// Retracts the old rows and inserts the new ones of groups that had a row before, where they differ.
-    fn emit_existing(&self, slots: &[u32], old: &[ArrayRef], output: &mut Vec<Changes>) -> Result<()> {
-        let new = self.evaluate(slots, self.errors.as_ref())?;
+    fn emit_existing(&self, slots: &[u32], old: &Results, output: &mut Vec<Changes>) -> Result<()> {
+        let Results { columns: new, failures } = self.evaluate(slots)?;
+        self.report(&old.failures, failures);
+        let old = &old.columns;
         let differ = differences(old, &new, slots.len())?;
         let gone = |place: &u32| !self.is_live(slots[*place as usize]);
         let places = 0..slots.len() as u32;
@@ -371,7 +403,9 @@ impl Aggregate {
             return Ok(());
         }
         let mut columns = self.groups.table.columns(&slots)?;
-        columns.extend(self.evaluate(&slots, self.errors.as_ref())?);
+        let results = self.evaluate(&slots)?;
+        self.report(&[], results.failures);
+        columns.extend(results.columns);
         output.push(Changes::insertions(self.batch(columns, slots.len())?));
         Ok(())
     }
@@ -416,10 +450,7 @@ impl Operator for Aggregate {
         let mut existing = &touched.existing[..];
         for (count, old) in old {
             let (these, others) = existing.split_at(count);
-            for (batch, slots) in these.chunks(GROUPS_PER_BATCH).enumerate() {
-                let old: Vec<ArrayRef> = old.iter().map(|column| column.slice(batch * GROUPS_PER_BATCH, slots.len())).collect();
-                self.emit_existing(slots, &old, output)?;
-            }
+            self.emit_existing(these, &old, output)?;
             existing = others;
         }
         for slots in touched.fresh.chunks(GROUPS_PER_BATCH) {
