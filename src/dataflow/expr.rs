@@ -18,6 +18,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use crate::dataflow::row_errors::{RowError, RowErrorSink, SAMPLES_MAX};
 use crate::error::{Error, Result};
 use crate::plan::Scalar;
+use crate::types::one_zero;
 
 /// The longest text of a sampled row, in bytes: samples are read by people.
 const SAMPLE_BYTES_MAX: usize = 1_000;
@@ -66,10 +67,10 @@ impl Evaluator {
     fn compute(&self, rows: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
         let values = self.expression.evaluate(rows)?.into_array(rows.num_rows())?;
         if *values.data_type() == self.result {
-            return Ok(values);
+            return Ok(one_zero(values));
         }
         let options = CastOptions { safe: false, format_options: FormatOptions::default() };
-        Ok(cast_with_options(&values, &self.result, &options)?)
+        Ok(one_zero(cast_with_options(&values, &self.result, &options)?))
     }
 
     #[cold]

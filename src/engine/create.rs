@@ -61,7 +61,7 @@ impl Session {
         let mut object =
             Object { id: 0, schema, name, sql, depends_on: Vec::new(), kind: ObjectKind::Table(table.clone()), comments: BTreeMap::new() };
         let relation = Arc::new(new_table_relation(&table));
-        let changes = first_rows(&object, &table, &relation, &rows)?;
+        let changes = first_rows(&object, &table, &relation, &rows)?.one_zero();
         let _creating = self.shield.raise();
         object.id = engine.new_id()?;
         engine.relations.lock().insert(object.id, Arc::clone(&relation));

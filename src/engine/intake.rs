@@ -51,7 +51,8 @@ impl Intake {
         let (rows, weights) = changes.into_parts();
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         batch.changes =
-            Changes::new(RecordBatch::try_new_with_options(Arc::clone(&self.schema), rows.columns().to_vec(), &options)?, weights);
+            Changes::new(RecordBatch::try_new_with_options(Arc::clone(&self.schema), rows.columns().to_vec(), &options)?, weights)
+                .one_zero();
         Ok(batch)
     }
 

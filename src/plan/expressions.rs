@@ -33,6 +33,7 @@ use super::strict::{as_operator, strict_expression};
 use super::table_functions::makes_rows;
 use super::text;
 use super::text_input::text_input;
+use super::zeros::without_zero;
 use crate::catalog::Column as TableColumn;
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
@@ -188,6 +189,10 @@ pub(super) fn expression_text(expr: &Expr) -> String {
             Expr::ScalarFunction(call) => match as_operator(&call) {
                 Some(operator) => Transformed::yes(operator),
                 None => Transformed::no(Expr::ScalarFunction(call)),
+            },
+            Expr::BinaryExpr(added) => match without_zero(&added) {
+                Some(expr) => Transformed::yes(expr.clone()),
+                None => Transformed::no(Expr::BinaryExpr(added)),
             },
             Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(visible(&column.name)))),
             other => Transformed::no(other),

@@ -51,10 +51,10 @@ use super::text;
 use super::unnest::unnested;
 use super::values;
 use super::with_ties::without_ties;
-use super::zeros::one_zero;
+use super::zeros::order_with_one_zero;
 use crate::catalog::View;
 use crate::error::{Error, Kind, Result};
-use crate::types::{ObjectId, SqlType, sql_type_of};
+use crate::types::{ObjectId, SqlType, one_zero, sql_type_of};
 
 /// What a planner is built with.
 #[derive(Clone, Debug)]
@@ -250,7 +250,7 @@ impl Planner {
     pub fn optimize(&self, plan: LogicalPlan, now_micros: i64) -> Result<LogicalPlan> {
         let now = DateTime::<Utc>::from_timestamp_micros(now_micros).unwrap_or_default();
         let context = OptimizerContext::new_with_config_options(Arc::clone(&self.query_options)).with_query_execution_start_time(now);
-        let plan = one_zero(plan).map_err(|error| from_datafusion(error, ""))?;
+        let plan = order_with_one_zero(plan).map_err(|error| from_datafusion(error, ""))?;
         self.state.optimizer().optimize(plan, &context, |_, _| {}).map_err(|error| from_datafusion(error, ""))
     }
 
@@ -309,10 +309,9 @@ impl Bound {
         if values.len() < self.parameters.len() {
             return Err(Error::new(Kind::UndefinedParameter, format!("there is no parameter ${}", values.len() + 1)));
         }
-        let scalars = values
-            .iter()
-            .zip(&self.parameters)
-            .map(|(value, sql_type)| ScalarValue::try_from_array(value, 0).and_then(|scalar| scalar.cast_to(&sql_type.arrow())));
+        let scalars = values.iter().zip(&self.parameters).map(|(value, sql_type)| {
+            ScalarValue::try_from_array(&one_zero(Arc::clone(value)), 0).and_then(|scalar| scalar.cast_to(&sql_type.arrow()))
+        });
         let scalars = scalars.collect::<Result<Vec<_>, _>>().map_err(|error| from_datafusion(error, ""))?;
         plan.replace_params_with_values(&ParamValues::from(scalars)).map_err(|error| from_datafusion(error, ""))
     }

@@ -2,7 +2,8 @@
 //! that is cast to a type whose values DataFusion keeps as any text or bytes.
 //!
 //! Runs over analysed expressions, where operands have one type. `+`, `-` and `*` of integers become calls of functions that check; a cast of text
-//! to uuid, json, jsonb, bytea, an array or a struct reads the text by the type's rules, and an array or struct is written by those. Names and types of columns stay as they were. What
+//! to uuid, json, jsonb, bytea, an array or a struct reads the text by the type's rules, and an array or struct is written by those. Floats have
+//! [one zero](super::zeros). Names and types of columns stay as they were. What
 //! fails is an error for the row: constant folding leaves such a call alone, a query ends with it, a view has NULL and a row error.
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::arrays::nested_as_text;
 use super::functions::type_name;
 use super::scalar;
 use super::text_input::text_input;
+use super::zeros::with_one_zero;
 use crate::error::{Error, Kind};
 use crate::types::{NUMERIC_DEFAULT, SqlType, sql_type_of};
 
@@ -40,7 +42,7 @@ pub(super) fn strict_plan(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
-            Ok(expr.transform_up(|inner| strict(inner, &schema))?.update_data(|expr| name.restore(expr)))
+            Ok(strict_within(expr, &schema)?.update_data(|expr| name.restore(expr)))
         })
     });
     strict.map(|done| done.data)
@@ -48,7 +50,11 @@ pub(super) fn strict_plan(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
 
 /// A strict expression over columns of `schema`.
 pub(super) fn strict_expression(expr: Expr, schema: &DFSchema) -> DataFusionResult<Expr> {
-    expr.transform_up(|inner| strict(inner, schema)).map(|done| done.data)
+    strict_within(expr, schema).map(|done| done.data)
+}
+
+fn strict_within(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+    expr.transform_up(|inner| strict(inner, schema)?.transform_data(|expr| with_one_zero(expr, schema)))
 }
 
 /// The operator, if `call` is one that checks: for showing it as the user wrote it.

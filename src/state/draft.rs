@@ -65,6 +65,7 @@ impl Draft {
         if changes.is_empty() {
             return Ok(());
         }
+        let changes = changes.one_zero();
         if let Some(near) = &self.near {
             near.apply(&self.base, &changes)?;
         }

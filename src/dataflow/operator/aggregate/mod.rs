@@ -65,7 +65,7 @@ use crate::dataflow::row_errors::{RowError, RowErrorSink};
 use crate::error::{Error, Kind, Result};
 use crate::plan::AggregateCall;
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, Epoch, rows_equal};
+use crate::types::{Changes, Epoch, one_zero, rows_equal};
 
 /// Groups per output batch: large enough to amortise a batch's cost, small enough that its columns stay in the second-level cache.
 const GROUPS_PER_BATCH: usize = 16_384;
@@ -329,7 +329,7 @@ impl Aggregate {
             if let (Finish::Recompute(general, result), Some(state)) = (&output.finish, output.state) {
                 let rows = self.layout.accumulators[state].state.as_ref();
                 let (results, failures) = recompute(general, rows, slots, result)?;
-                columns.push(results);
+                columns.push(one_zero(results));
                 failures.into_iter().for_each(|(place, error)| failed(place, error, format!("{{{general:?}}}")));
                 continue;
             }
@@ -350,7 +350,7 @@ impl Aggregate {
                 let error = Error::new(Kind::NumericOutOfRange, "value overflows numeric format");
                 failed(place, error.to_string(), String::new());
             }
-            columns.push(results);
+            columns.push(one_zero(results));
         }
         Ok(Results { columns, failures })
     }
