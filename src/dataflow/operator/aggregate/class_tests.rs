@@ -414,9 +414,10 @@ fn a_group_that_fails_is_told_once_while_it_does() {
 fn a_digest_says_the_same_of_the_same_rows() {
     let mut random = Random(7);
     let mut row = |key: i64| -> Row { (Some(key), Some((random.below(1_000_003) as f64 * 0.37).to_bits()), None, Some(1), None) };
-    let calls = "approx_percentile_cont(0.37) WITHIN GROUP (ORDER BY x), approx_median(x)";
+    let calls =
+        "approx_percentile_cont(0.01) WITHIN GROUP (ORDER BY x), approx_percentile_cont(0.37) WITHIN GROUP (ORDER BY x), approx_median(x)";
     let mut view = View::new(&format!("SELECT k, {calls} FROM t GROUP BY k"), false);
-    let all: Vec<Row> = (0..12_000).map(|number| row(number / 4_000)).collect();
+    let all: Vec<Row> = (0..18_000).map(|number| row(number / 6_000)).collect();
     view.step(Changes::insertions(batch(&all)));
     for key in [2, 1, 0, 2] {
         view.step(Changes::insertions(batch(&[row(key)])));
