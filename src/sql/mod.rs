@@ -4,6 +4,7 @@
 //! statements), and leaves expressions, types and queries to sqlparser. `expand_windows` writes TUMBLE and HOP as plain SQL.
 
 mod alter;
+mod clauses;
 mod comment;
 mod copy;
 mod create;

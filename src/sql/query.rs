@@ -5,10 +5,11 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, VisitorMut};
+use sqlparser::ast::{Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, TableFactor, VisitorMut};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
+use super::clauses::{check_query, check_select, check_table};
 use super::reader::{name_of, position_of};
 use crate::error::{Error, Kind, Result};
 
@@ -38,7 +39,7 @@ impl VisitorMut for Normalize<'_> {
         if let Some(lock) = query.locks.first() {
             return refuse(&format!("FOR {}", lock.lock_type), "A query sees one consistent epoch and needs no locks.");
         }
-        if let Err(error) = fetch_as_limit(query) {
+        if let Err(error) = check_query(query, self.text).and_then(|()| fetch_as_limit(query)) {
             return ControlFlow::Break(error);
         }
         let mut body = query.body.as_ref();
@@ -58,7 +59,17 @@ impl VisitorMut for Normalize<'_> {
         if select.into.is_some() {
             refuse("SELECT INTO", "Use CREATE TABLE … AS SELECT ….")?
         }
-        ControlFlow::Continue(())
+        match check_select(select, self.text) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        match check_table(factor, self.text) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<Error> {
