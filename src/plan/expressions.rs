@@ -276,11 +276,12 @@ pub(super) fn assignment_cast(expr: Expr, schema: &DFSchema, target: &SqlType, a
         return Ok(text_input(expr, target));
     }
     let expr = if is_integer(&to) && rounds(&from) { round(expr) } else { expr };
-    let cast = Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::new(target.field("", true))));
+    let cast = |target: &SqlType| Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::new(target.field("", true))));
+    // As text first: a cast to a type with a length would cut.
     Ok(match target {
-        SqlType::Varchar(Some(length)) => fit_text(cast, *length, false),
-        SqlType::Char(length) => fit_text(cast, *length, true),
-        _ => cast,
+        SqlType::Varchar(Some(length)) => fit_text(cast(&SqlType::Text), *length, false),
+        SqlType::Char(length) => fit_text(cast(&SqlType::Text), *length, true),
+        _ => cast(target),
     })
 }
 

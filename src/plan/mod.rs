@@ -3,6 +3,7 @@
 mod aggregates;
 mod arrays;
 mod copies;
+mod cut_text;
 mod data_type;
 mod distinct_on;
 mod dml;

@@ -24,6 +24,7 @@ use datafusion::logical_expr::{
 };
 
 use super::arrays::nested_as_text;
+use super::cut_text::{cut_text, has_length};
 use super::functions::type_name;
 use super::scalar;
 use super::text_input::text_input;
@@ -91,6 +92,11 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
                 return Ok(Transformed::yes(nested_as_text(*value, &from)));
             }
             let from = sql_type_of(&from);
+            if has_length(&target) && from != target {
+                let text = Arc::new(SqlType::Text.field("", true));
+                let text = strict(Expr::Cast(Cast { expr: value, field: text }), schema)?.data;
+                return Ok(Transformed::yes(cut_text(text, &target)));
+            }
             let value = match (&from, &target) {
                 // What is in a jsonb is a number or a truth value, written as text.
                 (SqlType::Jsonb, SqlType::Int2 | SqlType::Int4 | SqlType::Int8) => {
