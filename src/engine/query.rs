@@ -61,7 +61,7 @@ impl Session {
     /// Analyses a query, or finds it analysed. `text`: what its positions refer to and what it is remembered by.
     pub(crate) async fn plan(&mut self, query: &ast::Query, text: &str, declared: &[Option<SqlType>]) -> Result<Arc<PlannedQuery>> {
         let catalog = self.engine.catalog();
-        let key = format!("{}\0{declared:?}\0{text}", self.settings.known("search_path"));
+        let key = format!("{}\0{}\0{declared:?}\0{text}", self.settings.known("search_path"), self.settings.known("timezone"));
         if self.plans.generation != catalog.generation() {
             self.plans = PlanCache { generation: catalog.generation(), plans: BTreeMap::new() };
         }

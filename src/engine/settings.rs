@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono_tz::Tz;
+
 use crate::catalog::nearest;
 use crate::error::{Error, Kind, Result};
 
@@ -184,6 +186,11 @@ impl Settings {
     pub(crate) fn search_path(&self) -> Vec<String> {
         let path = self.known("search_path").split(',').map(|name| name.trim().trim_matches('"').to_owned());
         path.filter(|name| !name.is_empty() && name != "$user").collect()
+    }
+
+    /// The zone in which local time is meant.
+    pub(crate) fn time_zone(&self) -> Tz {
+        self.known("timezone").parse().unwrap_or(Tz::UTC)
     }
 
     /// A setting that is a duration, in milliseconds: a number of them, or with a unit.

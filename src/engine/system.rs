@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{DataType, FieldRef};
 use async_trait::async_trait;
+use chrono_tz::Tz;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
@@ -86,6 +87,10 @@ impl RelationSource for SystemRelations {
         let batch = declared.batch(&self.facts()).ok()?;
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).ok()?;
         Some(Arc::new(table))
+    }
+
+    fn time_zone(&self) -> Tz {
+        self.settings.time_zone()
     }
 
     fn function(&self, name: &str) -> Option<Arc<ScalarUDF>> {

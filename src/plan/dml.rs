@@ -19,6 +19,7 @@ use super::parameters;
 use super::planner::{Bound, Planned, Planner};
 use super::resolve::{Scope, schema_of};
 use super::text;
+use super::zones::expression_in_utc;
 use crate::catalog::{Column, Object, ObjectKind, Table, nearest};
 use crate::error::{Error, Kind, Result};
 use crate::sql::{Insert, InsertConflict, Name, is_default};
@@ -189,7 +190,7 @@ impl Planner {
         let scalar = |expr: Expr| {
             refuse_volatile(&expr)?;
             let text = expression_text(&expr);
-            Ok(Scalar { expression: self.physical_expression(expr, &both, None, scope.text)?, text })
+            Ok(Scalar { expression: self.physical_expression(expr, &both, None, scope)?, text })
         };
         let mut values: Vec<Expr> =
             (0..table.columns.len()).map(|position| Expr::Column(ColumnRef::from(both.qualified_field(position)))).collect();
@@ -228,7 +229,7 @@ impl Planner {
 
     fn change_rows(&self, planned: Planned, types: Vec<Option<SqlType>>, schema: SchemaRef, scope: &Scope<'_>) -> Result<Bound> {
         let types = types.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect();
-        let bound = self.bind(planned, types, scope.text)?;
+        let bound = self.bind(planned, types, scope)?;
         Ok(Bound { schema, ..bound })
     }
 
@@ -242,7 +243,8 @@ impl Planner {
                     let parsed = text::expression(sql)?;
                     let expr = self.logical_expression(&parsed, plan.schema(), &Scope { text: sql, ..*scope })?;
                     let assignment = Assignment { column: &column.name, literal: is_literal(&parsed) };
-                    assignment_cast(expr, plan.schema(), &column.sql_type, &assignment)?.alias(column.name.clone())
+                    let value = assignment_cast(expr, plan.schema(), &column.sql_type, &assignment)?;
+                    expression_in_utc(value).alias(column.name.clone())
                 }
             };
             values.push(value);

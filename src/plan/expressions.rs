@@ -26,7 +26,7 @@ use super::integers;
 use super::names::{hidden, visible};
 use super::node::Scalar;
 use super::planner::{Planner, planner_context};
-use super::resolve::{Names, Scope, schema_of};
+use super::resolve::{Names, NoSystemRelations, Scope, schema_of};
 use super::scalar;
 use super::spelling;
 use super::strict::{as_operator, strict_expression};
@@ -34,6 +34,7 @@ use super::table_functions::makes_rows;
 use super::text;
 use super::text_input::text_input;
 use super::zeros::without_zero;
+use super::zones::expression_in_zone;
 use crate::catalog::Column as TableColumn;
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
@@ -47,7 +48,9 @@ impl Planner {
         refuse_volatile(&logical)?;
         let logical = assignment_cast(logical, &schema, target, &Assignment { column: "", literal: is_literal(expr) })?;
         let text = expression_text(&logical);
-        Ok(Scalar { expression: self.physical_expression(logical, &schema, None, scope.text)?, text })
+        // What is stored is the same for every session.
+        let utc = Scope { relations: &NoSystemRelations, ..*scope };
+        Ok(Scalar { expression: self.physical_expression(logical, &schema, None, &utc)?, text })
     }
 
     /// As `table_expression`, from the text that the catalog keeps.
@@ -66,7 +69,7 @@ impl Planner {
         let schema = DFSchema::empty();
         let logical = self.logical_expression(expr, &schema, scope)?;
         let logical = assignment_cast(logical, &schema, target, &Assignment { column: "", literal: is_literal(expr) })?;
-        let physical = self.physical_expression(logical, &schema, Some(now_micros), scope.text)?;
+        let physical = self.physical_expression(logical, &schema, Some(now_micros), scope)?;
         let one_row =
             RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &RecordBatchOptions::new().with_row_count(Some(1)))?;
         physical.evaluate(&one_row).and_then(|value| value.into_array(1)).map_err(|error| from_datafusion(error, scope.text))
@@ -128,7 +131,7 @@ impl Planner {
         expr: Expr,
         schema: &DFSchema,
         now_micros: Option<i64>,
-        text: &str,
+        scope: &Scope<'_>,
     ) -> Result<Arc<dyn PhysicalExpr>> {
         let now = now_micros.and_then(DateTime::<Utc>::from_timestamp_micros);
         let context = SimplifyContext::builder()
@@ -138,8 +141,9 @@ impl Planner {
             .build();
         let simplifier = ExprSimplifier::new(context);
         let expr = simplifier.coerce(expr, schema).and_then(|expr| strict_expression(expr, schema));
-        let expr = expr.and_then(|expr| simplifier.simplify(expr)).map_err(|error| from_datafusion(error, text))?;
-        physical(&expr, schema).map_err(|error| from_datafusion(error, text))
+        let expr = expr.and_then(|expr| expression_in_zone(expr, schema, scope.relations.time_zone()));
+        let expr = expr.and_then(|expr| simplifier.simplify(expr)).map_err(|error| from_datafusion(error, scope.text))?;
+        physical(&expr, schema).map_err(|error| from_datafusion(error, scope.text))
     }
 }
 

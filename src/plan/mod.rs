@@ -44,6 +44,7 @@ mod unnest;
 mod values;
 mod with_ties;
 mod zeros;
+mod zones;
 
 pub use aggregates::moments::MomentTotals;
 pub use data_type::sql_type;

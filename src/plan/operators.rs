@@ -12,6 +12,7 @@ use sqlparser::ast::BinaryOperator as Op;
 
 use super::integers;
 use super::scalar::call;
+use super::text_input::text_input;
 use crate::error::Error;
 use crate::types::{NUMERIC_DEFAULT, SqlType, parse_value, sql_type_of};
 
@@ -223,6 +224,10 @@ fn fraction_digits(text: &str) -> i8 {
 /// A quoted string as a value of a type.
 fn typed(expr: &Expr, sql_type: SqlType) -> DataFusionResult<(Expr, Side)> {
     let external = |error: Error| DataFusionError::External(Box::new(error));
+    if sql_type == SqlType::Timestamptz {
+        // What it means is known when the session's zone is.
+        return Ok((text_input(expr.clone(), &sql_type), Side { sql_type: Some(sql_type), open: false }));
+    }
     let value = parse_value(&sql_type, literal_text(expr)).map_err(external)?;
     let literal = Expr::Literal(ScalarValue::try_from_array(&value, 0)?, None);
     Ok((literal, Side { sql_type: Some(sql_type), open: false }))

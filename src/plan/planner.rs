@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use datafusion::catalog::TableProvider;
 use datafusion::common::config::{ConfigOptions, Dialect};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -52,6 +53,7 @@ use super::unnest::unnested;
 use super::values;
 use super::with_ties::without_ties;
 use super::zeros::order_with_one_zero;
+use super::zones::{in_utc, in_zone};
 use crate::catalog::View;
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, SqlType, one_zero, sql_type_of};
@@ -159,11 +161,12 @@ impl Planner {
         let mut types = parameters.to_vec();
         let planned = self.plan_typed(query, scope, &mut types, false)?;
         let types = types.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect();
-        self.bind(planned, types, scope.text)
+        self.bind(planned, types, scope)
     }
 
     /// Analyses a plan and tells what there is to know of it.
-    pub(super) fn bind(&self, planned: Planned, parameters: Vec<SqlType>, text: &str) -> Result<Bound> {
+    pub(super) fn bind(&self, planned: Planned, parameters: Vec<SqlType>, scope: &Scope<'_>) -> Result<Bound> {
+        let text = scope.text;
         let (plan, views, reads_system) = planned;
         super::size::check(&plan)?;
         refuse_merged_columns(&plan)?;
@@ -173,6 +176,7 @@ impl Planner {
         let plan = correlated_to_one_value(plan).and_then(unnested).and_then(numeric_to_float);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         let plan = plan.and_then(strict_plan).and_then(exact_frames).map_err(|error| from_datafusion(error, text))?;
+        let plan = in_zone(plan, scope.relations.time_zone()).map_err(|error| from_datafusion(error, text))?;
         let plan = without_ties(without_distinct_on(plan)?)?;
         let plan = arrays::maps_as_text(plan).map_err(|error| from_datafusion(error, text))?;
         let schema = output_schema(&plan);
@@ -242,6 +246,7 @@ impl Planner {
         let plan = LogicalPlanBuilder::from(plan)
             .project(named)
             .and_then(LogicalPlanBuilder::build)
+            .and_then(|plan| if scope.relations.time_zone() == Tz::UTC { Ok(plan) } else { in_utc(plan) })
             .map_err(|error| from_datafusion(error, scope.text))?;
         Ok((plan, views, system))
     }

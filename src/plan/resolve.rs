@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use chrono_tz::Tz;
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
@@ -26,6 +27,7 @@ use super::integers;
 use super::planner::Planner;
 use super::strict::strict_expression;
 use super::table_functions;
+use super::zones::expression_in_zone;
 use crate::catalog::{Catalog, Column, Object, ObjectKind, View, nearest};
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, SqlType};
@@ -37,6 +39,11 @@ const VIEW_DEPTH_MAX: usize = 32;
 pub trait RelationSource: Send + Sync {
     /// The system relation of this name in `pg_catalog`, `information_schema` or `tidemill`.
     fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>>;
+
+    /// The zone in which local time is meant.
+    fn time_zone(&self) -> Tz {
+        Tz::UTC
+    }
 
     /// A function that depends on the session, such as `current_user`; asked before all others.
     fn function(&self, _name: &str) -> Option<Arc<ScalarUDF>> {
@@ -204,7 +211,7 @@ impl<'a> Names<'a> {
         let mut computed = Vec::with_capacity(arguments.len());
         for argument in arguments {
             let argument = simplifier.coerce(integers::unmark_expression(argument)?, &schema)?;
-            let argument = simplifier.simplify(strict_expression(argument, &schema)?)?;
+            let argument = simplifier.simplify(expression_in_zone(strict_expression(argument, &schema)?, &schema, self.time_zone())?)?;
             let small = matches!(argument, Expr::Literal(ScalarValue::Int32(_), _));
             int4 &= small;
             computed.push(match argument {
@@ -234,6 +241,11 @@ impl<'a> Names<'a> {
                     | "session_user"
                     | "current_catalog"
             )
+    }
+
+    /// The session's, but views mean UTC.
+    fn time_zone(&self) -> Tz {
+        if self.depth == 0 { self.scope.relations.time_zone() } else { Tz::UTC }
     }
 
     fn unknown_function(&self, name: &str) -> Arc<ScalarUDF> {

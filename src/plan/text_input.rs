@@ -5,22 +5,44 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef};
+use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-use crate::types::{SqlType, parse_column};
+use crate::types::{SqlType, parse_column_in};
 
 /// `text`, an expression of type text, read as a value of `target`: `22P02`, `22003` and their kin for what is not one.
 pub(super) fn text_input(text: Expr, target: &SqlType) -> Expr {
-    let function = TextInput { target: target.clone(), signature: Signature::any(1, Volatility::Immutable) };
+    text_input_in(text, target, Tz::UTC)
+}
+
+/// As `text_input`; an instant without an offset is local time of `zone`.
+fn text_input_in(text: Expr, target: &SqlType, zone: Tz) -> Expr {
+    let function = TextInput { target: target.clone(), zone, signature: Signature::any(1, Volatility::Immutable) };
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(function)), vec![text]))
+}
+
+/// The same call, if it is one of `text_input` that reads instants, with local time of `zone`.
+pub(super) fn text_input_with(call: &ScalarFunction, zone: Tz) -> Option<Expr> {
+    let function = call.func.inner().downcast_ref::<TextInput>()?;
+    has_instants(&function.target).then(|| text_input_in(call.args[0].clone(), &function.target, zone))
+}
+
+fn has_instants(sql_type: &SqlType) -> bool {
+    match sql_type {
+        SqlType::Timestamptz => true,
+        SqlType::Array(element) => has_instants(element),
+        SqlType::Struct(fields) => fields.iter().any(|(_, field)| has_instants(field)),
+        _ => false,
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TextInput {
     target: SqlType,
+    zone: Tz,
     signature: Signature,
 }
 
@@ -53,7 +75,7 @@ impl ScalarUDFImpl for TextInput {
         let text = cast(&text, &DataType::Utf8)?;
         let values = text.as_string::<i32>();
         let texts = (0..values.len()).map(|row| (!values.is_null(row)).then(|| values.value(row)));
-        let parsed = parse_column(&self.target, texts).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let parsed = parse_column_in(&self.target, texts, self.zone).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(if scalar { ColumnarValue::Scalar(ScalarValue::try_from_array(&parsed, 0)?) } else { ColumnarValue::Array(parsed) })
     }
 }

@@ -1,7 +1,7 @@
 //! Text → values, as PostgreSQL's input functions read it (and with its error messages).
 //!
 //! In: the text form of any type: parameters in text format, COPY lines, CSV fields, strings in JSON. Out: `Value`s, or a column.
-//! What needs a clock or a session is left out: `now`, `today`; a timestamptz without an offset is read as UTC; infinity is refused.
+//! What needs a clock is left out: `now`, `today`; a timestamptz without an offset is read as UTC, or in a session's zone; infinity is refused.
 
 mod datetime;
 mod interval;
@@ -11,6 +11,7 @@ mod number;
 use std::borrow::Cow;
 
 use arrow::array::ArrayRef;
+use chrono_tz::Tz;
 
 use super::SqlType;
 use super::json_scan::{JsonError, JsonScanner};
@@ -23,9 +24,14 @@ pub use number::{decimal_from_text, integer_from_text};
 /// A column of `sql_type` from the text forms of its values; `None` is NULL. The first value that is none of the type is an error:
 /// `22P02`, `22003`, `22001`, `22007` or `22008`, worded as PostgreSQL does.
 pub fn parse_column<'a>(sql_type: &SqlType, values: impl IntoIterator<Item = Option<&'a str>>) -> Result<ArrayRef> {
+    parse_column_in(sql_type, values, Tz::UTC)
+}
+
+/// As `parse_column`; a timestamptz without an offset is local time of `zone`.
+pub fn parse_column_in<'a>(sql_type: &SqlType, values: impl IntoIterator<Item = Option<&'a str>>, zone: Tz) -> Result<ArrayRef> {
     let mut column = ColumnBuilder::new(sql_type);
     for value in values {
-        column.append(&value.map_or(Ok(Value::Null), |text| value_from_text(sql_type, text))?);
+        column.append(&value.map_or(Ok(Value::Null), |text| value_in_zone(sql_type, text, zone))?);
     }
     Ok(column.finish())
 }
@@ -37,6 +43,10 @@ pub fn parse_value(sql_type: &SqlType, value: Option<&str>) -> Result<ArrayRef> 
 
 /// The value that `text` is the text form of. Borrows from `text` where it can.
 pub fn value_from_text<'a>(sql_type: &SqlType, text: &'a str) -> Result<Value<'a>> {
+    value_in_zone(sql_type, text, Tz::UTC)
+}
+
+fn value_in_zone<'a>(sql_type: &SqlType, text: &'a str, zone: Tz) -> Result<Value<'a>> {
     Ok(match sql_type {
         SqlType::Bool => Value::Bool(boolean(text)?),
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Oid => Value::Int(integer_from_text(sql_type, text)?),
@@ -50,13 +60,13 @@ pub fn value_from_text<'a>(sql_type: &SqlType, text: &'a str) -> Result<Value<'a
         SqlType::Date => Value::Int(datetime::date(text)?),
         SqlType::Time => Value::Int(datetime::time(text)?),
         SqlType::Timestamp => Value::Int(datetime::timestamp(text)?),
-        SqlType::Timestamptz => Value::Int(datetime::timestamptz(text)?),
+        SqlType::Timestamptz => Value::Int(datetime::timestamptz(text, zone)?),
         SqlType::Interval => Value::Interval(interval::interval(text)?),
         SqlType::Uuid => Value::Text(uuid(text)?.into()),
         SqlType::Json => Value::Text(json(text)?.into()),
         SqlType::Jsonb => Value::Text(canonical_jsonb(text)?.into()),
-        SqlType::Array(element) => nested::array(sql_type, element, text)?,
-        SqlType::Struct(fields) => nested::row(fields, text)?,
+        SqlType::Array(element) => nested::array(sql_type, element, text, zone)?,
+        SqlType::Struct(fields) => nested::row(fields, text, zone)?,
     })
 }
 

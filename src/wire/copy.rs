@@ -32,7 +32,7 @@ impl Connection {
         self.channel.put(&CopyInResponse::new(code as i8, count as i16, vec![code; count]));
         self.channel.flush().await?;
         let interrupt = self.session.interrupt();
-        let mut received = self.receive(CopyDecoder::new(columns, format), &target, &interrupt).await;
+        let mut received = self.receive(CopyDecoder::new(columns, format, self.style.time_zone), &target, &interrupt).await;
         if received.is_ok() {
             let finished = self.session.copy_end(&target).await;
             received = received.and_then(|rows| Ok(finished.map(|()| rows)?));

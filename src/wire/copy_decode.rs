@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use chrono_tz::Tz;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{CopyFormat, CopyKind, SqlType, parse_column, sql_type_of};
+use crate::types::{CopyFormat, CopyKind, SqlType, parse_column_in, sql_type_of};
 use crate::wire::copy_encode::SIGNATURE;
 use crate::wire::decode::{binary_column, text};
 use crate::wire::message::Fields;
@@ -29,6 +30,8 @@ pub(super) struct CopyDecoder {
     /// With every column nullable: whether NULL is allowed is for the table to say.
     schema: SchemaRef,
     columns: Vec<Cells>,
+    /// Where instants are that do not say.
+    zone: Tz,
     /// The line on which each row of the batch began.
     lines: Vec<u64>,
     line: u64,
@@ -106,7 +109,7 @@ impl Scan {
 
 impl CopyDecoder {
     /// For lines with these columns.
-    pub(super) fn new(columns: &SchemaRef, format: CopyFormat) -> Self {
+    pub(super) fn new(columns: &SchemaRef, format: CopyFormat, zone: Tz) -> Self {
         let fields = columns.fields().iter().map(|field| Field::clone(field).with_nullable(true)).collect::<Vec<_>>();
         let cells = |field: &Field| Cells { sql_type: sql_type_of(field), bytes: Vec::new(), ends: Vec::new(), present: Vec::new() };
         CopyDecoder {
@@ -114,6 +117,7 @@ impl CopyDecoder {
             schema: Arc::new(Schema::new(fields)),
             started: !format.header && format.kind != CopyKind::Binary,
             format,
+            zone,
             lines: Vec::new(),
             line: 1,
             bytes: 0,
@@ -337,7 +341,7 @@ impl CopyDecoder {
             let as_text = |value: &[u8]| std::str::from_utf8(value).map(str::to_owned);
             let texts = values.iter().map(|value| value.map(as_text).transpose()).collect::<Result<Vec<_>, _>>();
             let texts = texts.map_err(|_| Error::internal("a checked text is not UTF-8"))?;
-            parse_column(&cells.sql_type, texts.iter().map(Option::as_deref))
+            parse_column_in(&cells.sql_type, texts.iter().map(Option::as_deref), self.zone)
         };
         let values = cells.values().collect::<Vec<_>>();
         parse(&values).map_err(|error| {

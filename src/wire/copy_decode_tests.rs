@@ -22,7 +22,7 @@ type Line = (Option<i32>, Option<String>);
 
 fn decode(format: &CopyFormat, data: &[u8], piece: usize) -> Result<Vec<Line>, Error> {
     let schema = Arc::new(Schema::new(vec![SqlType::Int4.field("n", false), SqlType::Text.field("t", true)]));
-    let mut decoder = CopyDecoder::new(&schema, format.clone());
+    let mut decoder = CopyDecoder::new(&schema, format.clone(), chrono_tz::Tz::UTC);
     let mut ready = Vec::new();
     for piece in data.chunks(piece) {
         decoder.feed(piece, &mut ready)?;

@@ -10,10 +10,11 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, List
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Fields, IntervalMonthDayNano};
+use chrono_tz::Tz;
 use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{SqlType, parse_column};
+use crate::types::{SqlType, parse_column, parse_column_in};
 use crate::wire::encode::Format;
 use crate::wire::encode_binary::{EPOCH_DAYS, EPOCH_US, JSONB_VERSION};
 use crate::wire::message::Fields as Bytes;
@@ -21,13 +22,20 @@ use crate::wire::numeric::numeric_text;
 use crate::wire::type_oid::oid_of;
 
 /// One parameter's value as an array of length 1 of the described type.
+/// `zone`: where an instant in text is, if it does not say.
 ///
 /// The bytes are of the type that the client declared, if it did (`int2` where `bigint` is expected): decoded as that, then cast.
-pub(super) fn parameter(declared: Option<&SqlType>, described: &SqlType, format: Format, value: Option<&[u8]>) -> Result<ArrayRef> {
+pub(super) fn parameter(
+    declared: Option<&SqlType>,
+    described: &SqlType,
+    format: Format,
+    value: Option<&[u8]>,
+    zone: Tz,
+) -> Result<ArrayRef> {
     // The same type by number: the described one also knows its length or scale.
     let sent = declared.filter(|declared| oid_of(declared) != oid_of(described)).unwrap_or(described);
     let array = match format {
-        Format::Text => parse_column(sent, std::iter::once(value.map(text).transpose()?))?,
+        Format::Text => parse_column_in(sent, std::iter::once(value.map(text).transpose()?), zone)?,
         Format::Binary => binary_column(sent, &[value])?,
     };
     let wanted = described.arrow();

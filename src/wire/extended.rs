@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use pgwire::messages::data::ParameterDescription;
 
 use crate::engine::{Description, Outcome, Parameter};
@@ -104,7 +105,7 @@ impl Connection {
                 return Err(Error::new(Kind::LimitExceeded, format!("more than {PORTALS_MAX} open portals")).into());
             }
         }
-        let parameters = decode_parameters(&prepared, &message)?;
+        let parameters = decode_parameters(&prepared, &message, self.style.time_zone)?;
         let formats = result_formats(&prepared, &message)?;
         self.portals.insert(message.portal, Portal { prepared, formats, state: PortalState::Bound(parameters) });
         self.channel.put_bare(b'2');
@@ -268,7 +269,7 @@ fn undefined_portal(name: &str) -> Error {
     Error::new(Kind::UndefinedCursor, format!("portal \"{name}\" does not exist"))
 }
 
-fn decode_parameters(prepared: &Prepared, message: &Bind<'_>) -> Result<Vec<Parameter>> {
+fn decode_parameters(prepared: &Prepared, message: &Bind<'_>, zone: Tz) -> Result<Vec<Parameter>> {
     let types = &prepared.description.parameters;
     if message.values.len() != types.len() {
         let text = format!(
@@ -281,7 +282,7 @@ fn decode_parameters(prepared: &Prepared, message: &Bind<'_>) -> Result<Vec<Para
     }
     let decode = |(index, (value, described)): (usize, (&Option<&[u8]>, &SqlType))| {
         let declared = prepared.declared.get(index).and_then(Option::as_ref);
-        parameter(declared, described, message.formats.get(index)?, *value)
+        parameter(declared, described, message.formats.get(index)?, *value, zone)
     };
     message.values.iter().zip(types).enumerate().map(decode).collect()
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use arrow::datatypes::IntervalMonthDayNano;
 use chrono::{DateTime, LocalResult, Offset, TimeDelta, TimeZone};
-use chrono_tz::Tz;
+use chrono_tz::{OffsetName, Tz};
 
 use crate::error::{Error, Kind, Result};
 use crate::types::civil;
@@ -176,6 +176,11 @@ impl Zone {
     pub(super) fn named(name: &str) -> Result<Zone> {
         let unknown = || Error::new(Kind::InvalidParameter, format!("time zone \"{name}\" not recognized"));
         let trimmed = name.trim();
+        // A colon before it, as in POSIX's TZ, says that it is a name and no abbreviation: the zone CET has a summer.
+        let trimmed = match trimmed.strip_prefix(':') {
+            Some(full) => return Tz::from_str(full).map(Zone::Named).map_err(|_| unknown()),
+            None => trimmed,
+        };
         if let Some((_, hours)) = ABBREVIATIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(trimmed)) {
             return Ok(Zone::Fixed(hours * HOUR));
         }
@@ -204,6 +209,16 @@ impl Zone {
                 let instant = DateTime::from_timestamp_micros(micros);
                 instant.map_or(0, |instant| i64::from(zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()) * SECOND)
             }
+        }
+    }
+
+    /// What the zone is called at an instant, such as `CEST`; an offset has no name.
+    pub(super) fn abbreviation(&self, micros: i64) -> String {
+        match (self, DateTime::from_timestamp_micros(micros)) {
+            (Zone::Named(zone), Some(instant)) => {
+                zone.offset_from_utc_datetime(&instant.naive_utc()).abbreviation().unwrap_or("").to_owned()
+            }
+            _ => String::new(),
         }
     }
 

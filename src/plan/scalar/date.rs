@@ -29,6 +29,7 @@ pub(super) fn functions() -> Vec<Function> {
         function("extract", "a field: century, day, decade, dow, doy, epoch, hour, isodow, isoyear, julian, microseconds, millennium, milliseconds, minute, month, quarter, second, timezone, timezone_hour, timezone_minute, week, year", "extract(year FROM TIMESTAMP '2001-02-16 20:38:40')", "2001")
             .form_of("text, timestamp -> numeric", field_type, |call| map2::<Text, Timestamp, _>(call, |field, value| of_timestamp(field, value, None)))
             .form_of("text, timestamptz -> numeric", field_type, |call| map2::<Text, Timestamp, _>(call, |field, value| of_timestamp(field, value, Some(0))))
+            .form_of("text, timestamptz, text -> numeric", field_type, |call| map3::<Text, Timestamp, Text, _>(call, of_instant))
             .form_of("text, date -> numeric", field_type, |call| map2::<Text, Date, _>(call, of_date))
             .form_of("text, time -> numeric", field_type, |call| map2::<Text, Time, _>(call, of_time))
             .form_of("text, interval -> numeric", field_type, |call| map2::<Text, Interval, _>(call, of_interval))
@@ -37,6 +38,7 @@ pub(super) fn functions() -> Vec<Function> {
         function("date_part", "the same as `extract`, as a double", "date_part('hour', TIMESTAMP '2001-02-16 20:38:40')", "20")
             .form("text, timestamp -> double precision", |call| part::<Timestamp>(call, |field, value| of_timestamp(field, value, None)))
             .form("text, timestamptz -> double precision", |call| part::<Timestamp>(call, |field, value| of_timestamp(field, value, Some(0))))
+            .form("text, timestamptz, text -> double precision", part_in_zone)
             .form("text, date -> double precision", |call| part::<Timestamp>(&as_timestamps(call, 1)?.borrow(call), |field, value| of_timestamp(field, value, None)))
             .form("text, time -> double precision", |call| part::<Time>(call, of_time))
             .form("text, interval -> double precision", |call| part::<Interval>(call, of_interval)),
@@ -80,11 +82,13 @@ pub(super) fn functions() -> Vec<Function> {
         function("timestamp_add", "behind the operator `+` of dates, timestamps and times with intervals", "TIME '01:00' + INTERVAL '3 hours'", "04:00:00").operator("+")
             .form("timestamp, interval -> timestamp", |call| map2::<Timestamp, Interval, _>(call, shifted))
             .form("timestamptz, interval -> timestamptz", |call| map2::<Timestamp, Interval, _>(call, shifted))
+            .form("timestamptz, interval, text -> timestamptz", |call| map3::<Timestamp, Interval, Text, _>(call, shifted_in))
             .form("time, interval -> time", |call| map2::<Time, Interval, _>(call, |time, interval| Ok(time_later(time, interval.nanoseconds / 1_000))))
             .example("DATE '2001-09-28' + INTERVAL '1 hour'", "2001-09-28 01:00:00"),
         function("timestamp_minus", "behind the operator `-` of dates, timestamps and times with intervals", "TIME '05:00' - INTERVAL '2 hours'", "03:00:00").operator("-")
             .form("timestamp, interval -> timestamp", |call| map2::<Timestamp, Interval, _>(call, |value, interval| shifted(value, negated(interval)?)))
             .form("timestamptz, interval -> timestamptz", |call| map2::<Timestamp, Interval, _>(call, |value, interval| shifted(value, negated(interval)?)))
+            .form("timestamptz, interval, text -> timestamptz", |call| map3::<Timestamp, Interval, Text, _>(call, |value, interval, zone| shifted_in(value, negated(interval)?, zone)))
             .form("time, interval -> time", |call| map2::<Time, Interval, _>(call, |time, interval| Ok(time_later(time, -(interval.nanoseconds / 1_000))))),
         function("time_subtract", "behind the operator `-` of times", "TIME '05:00' - TIME '03:00'", "02:00:00").operator("-")
             .form("time, time -> interval", |call| map2::<Time, Time, _>(call, |a, b| interval_of(0, 0, a - b))),
@@ -128,9 +132,28 @@ fn part<A: Input>(call: &Call<'_>, field: impl for<'a> Fn(&'a str, A::Value<'a>)
     for row in 0..call.rows {
         let present = call.arguments.iter().all(|array| array.is_valid(row));
         let found = if present { field(Text::value(&names, row), A::value(&values, row))? } else { None };
-        parts.push(found.map(|found| found.units.to_i128().unwrap_or(0) as f64 / 10_f64.powi(found.scale.into())));
+        parts.push(found.map(as_double));
     }
     Ok(Arc::new(Float64Array::from(parts)))
+}
+
+/// `date_part` of an instant's local time in a zone.
+fn part_in_zone(call: &Call<'_>) -> Result<ArrayRef> {
+    let zones = Text::column(&call.arguments[2]);
+    let names = Text::column(&call.arguments[0]);
+    let values = Timestamp::column(&call.arguments[1]);
+    let mut parts = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let present = call.arguments.iter().all(|array| array.is_valid(row));
+        let found =
+            if present { of_instant(Text::value(&names, row), Timestamp::value(&values, row), Text::value(&zones, row))? } else { None };
+        parts.push(found.map(as_double));
+    }
+    Ok(Arc::new(Float64Array::from(parts)))
+}
+
+fn as_double(value: Decimal) -> f64 {
+    value.units.to_i128().unwrap_or(0) as f64 / 10_f64.powi(value.scale.into())
 }
 
 /// Digits behind the point of a field.
@@ -237,6 +260,21 @@ fn of_timestamp(field: &str, micros: i64, offset: Option<i64>) -> Result<Option<
         (Some("timezone_minute"), Some(seconds)) => exact(seconds / 60 % 60, 0),
         _ => return Err(no_unit(field, type_name)),
     })
+}
+
+/// The field of an instant's local time in a zone.
+fn of_instant(field: &str, micros: i64, zone: &str) -> Result<Option<Decimal>> {
+    let zone = Zone::named(zone)?;
+    let local = if unit(field) == Some("epoch") { micros } else { zone.local(micros)? };
+    of_timestamp(field, local, Some(zone.offset(micros) / SECOND))
+}
+
+/// Months and days later in a zone's local time, then so much time.
+fn shifted_in(micros: i64, interval: IntervalMonthDayNano, zone: &str) -> Result<i64> {
+    let days = IntervalMonthDayNano::new(interval.months, interval.days, 0);
+    let zone = Zone::named(zone)?;
+    let moved = if interval.months == 0 && interval.days == 0 { micros } else { zone.instant(shifted(zone.local(micros)?, days)?)? };
+    moved.checked_add(interval.nanoseconds / 1_000).ok_or_else(timestamp_range)
 }
 
 /// Days and their fraction with 20 digits.

@@ -6,10 +6,10 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::IntervalMonthDayNano;
 
 use super::calendar::{
-    DAY, HOUR, JULIAN_EPOCH, MINUTE, MONTHS, Moment, SECOND, WEEKDAYS, days_in_month, days_of, iso_week, iso_year_start, weekday,
+    DAY, HOUR, JULIAN_EPOCH, MINUTE, MONTHS, Moment, SECOND, WEEKDAYS, Zone, days_in_month, days_of, iso_week, iso_year_start, weekday,
 };
 use super::call::Call;
-use super::column::{Interval, Text, Timestamp, map2};
+use super::column::{Interval, Text, Timestamp, map2, map3};
 use super::{Family, Function};
 use crate::error::{Error, Kind, Result};
 
@@ -17,8 +17,9 @@ use crate::error::{Error, Kind, Result};
 pub(super) fn functions() -> Vec<Function> {
     vec![
         super::function(Family::Date, "to_char", "a timestamp, interval or number as text. Times: `HH`, `HH12`, `HH24`, `MI`, `SS`, `MS`, `US`, `FF1`–`FF6`, `SSSS`, `AM`, `Y,YYY`, `YYYY`, `YYY`, `YY`, `Y`, `IYYY`, `BC`, `MONTH`, `Month`, `MON`, `MM`, `DAY`, `DY`, `DDD`, `DD`, `D`, `IDDD`, `ID`, `W`, `WW`, `IW`, `CC`, `J`, `Q`, `RM`, `TZ`, `TZH`, `TZM`, `OF`; `FM` before one leaves blanks and zeros out, `TH` behind one adds an ending. Numbers: `9`, `0`, `.`, `D`, `,`, `G`, `PR`, `S`, `L`, `MI`, `PL`, `SG`, `RN`, `TH`, `V`, `EEEE`, `FM`. Texts in double quotes stay", "to_char(TIMESTAMP '2002-04-20 17:31:12.66', 'FMDay, DD Mon YYYY HH12:MI:SS AM')", "Saturday, 20 Apr 2002 05:31:12 PM")
-            .form("timestamp, text -> text", |call| map2::<Timestamp, Text, _>(call, |value, format| write(&Fields::of_timestamp(value, false), format)))
-            .form("timestamptz, text -> text", |call| map2::<Timestamp, Text, _>(call, |value, format| write(&Fields::of_timestamp(value, true), format)))
+            .form("timestamp, text -> text", |call| map2::<Timestamp, Text, _>(call, |value, format| write(&Fields::of_timestamp(value, None), format)))
+            .form("timestamptz, text -> text", |call| map2::<Timestamp, Text, _>(call, |value, format| write(&Fields::of_timestamp(value, Some(("UTC".to_owned(), 0))), format)))
+            .form("timestamptz, text, text -> text", |call| map3::<Timestamp, Text, Text, _>(call, |value, format, zone| write(&Fields::in_zone(value, zone)?, format)))
             .form("interval, text -> text", |call| map2::<Interval, Text, _>(call, |value, format| write(&Fields::of_interval(value), format)))
             .form("numeric, text -> text", super::number_format::numeric)
             .form("double precision, text -> text", super::number_format::float)
@@ -39,6 +40,17 @@ pub(super) fn to_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
         let found = Reader::read(text, format)?;
         let zone = found.zone.unwrap_or(0);
         found.micros()?.checked_sub(zone).ok_or_else(super::calendar::timestamp_range)
+    })
+}
+
+/// Local time of a zone, if the text tells no other.
+pub(super) fn to_timestamp_in(call: &Call<'_>) -> Result<ArrayRef> {
+    map3::<Text, Text, Text, _>(call, |text, format, zone| {
+        let found = Reader::read(text, format)?;
+        match found.zone {
+            Some(offset) => found.micros()?.checked_sub(offset).ok_or_else(super::calendar::timestamp_range),
+            None => Zone::named(zone)?.instant(found.micros()?),
+        }
     })
 }
 
@@ -272,12 +284,12 @@ struct Fields {
     second: i64,
     micros: i64,
     interval: bool,
-    /// Whether there is a zone; it is UTC.
-    zoned: bool,
+    /// The zone's name at this moment, and how many minutes it is ahead.
+    zone: Option<(String, i64)>,
 }
 
 impl Fields {
-    fn of_timestamp(value: i64, zoned: bool) -> Fields {
+    fn of_timestamp(value: i64, zone: Option<(String, i64)>) -> Fields {
         let moment = Moment::of(value);
         Fields {
             year: moment.year,
@@ -288,8 +300,22 @@ impl Fields {
             second: moment.second(),
             micros: moment.micros(),
             interval: false,
-            zoned,
+            zone,
         }
+    }
+
+    /// An instant in a zone's local time.
+    fn in_zone(value: i64, zone: &str) -> Result<Fields> {
+        let zone = Zone::named(zone)?;
+        let shown = (zone.abbreviation(value), zone.offset(value) / MINUTE);
+        Ok(Fields::of_timestamp(zone.local(value)?, Some(shown)))
+    }
+
+    /// `+05`, or `+05:30` if `minutes` are wanted and there are any.
+    fn offset(&self, minutes: bool) -> String {
+        let ahead = self.zone.as_ref().map_or(0, |(_, minutes)| *minutes);
+        let (sign, size) = (if ahead < 0 { '-' } else { '+' }, ahead.abs());
+        if minutes && size % 60 != 0 { format!("{sign}{:02}:{:02}", size / 60, size % 60) } else { format!("{sign}{:02}", size / 60) }
     }
 
     fn of_interval(value: IntervalMonthDayNano) -> Fields {
@@ -303,7 +329,7 @@ impl Fields {
             second: micros / SECOND % 60,
             micros: micros % SECOND,
             interval: true,
-            zoned: false,
+            zone: None,
         }
     }
 
@@ -383,6 +409,7 @@ const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX
 impl Fields {
     /// Writes a field that is a word; tells whether it is one.
     fn named(&self, field: Field, case: Case, fill: bool, text: &str, out: &mut String) -> bool {
+        let offset;
         let (word, width) = match field {
             Field::Meridiem(dots) => (
                 if self.hour.rem_euclid(24) >= 12 {
@@ -421,9 +448,15 @@ impl Fields {
                 };
                 (ROMAN[usize::try_from(month - 1).unwrap_or(0).min(11)], 4)
             }
-            Field::ZoneName => (if self.zoned { "UTC" } else { "" }, 0),
-            Field::ZoneHours | Field::Offset => ("+00", 0),
-            Field::ZoneMinutes => ("00", 0),
+            Field::ZoneName => (self.zone.as_ref().map_or("", |(name, _)| name.as_str()), 0),
+            Field::ZoneHours | Field::Offset => {
+                offset = self.offset(field == Field::Offset);
+                (offset.as_str(), 0)
+            }
+            Field::ZoneMinutes => {
+                offset = format!("{:02}", self.zone.as_ref().map_or(0, |(_, minutes)| minutes.abs() % 60));
+                (offset.as_str(), 0)
+            }
             _ => return false,
         };
         let lower = text.starts_with(|first: char| first.is_ascii_lowercase());

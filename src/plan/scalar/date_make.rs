@@ -74,6 +74,7 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .form("double precision -> timestamptz", |call| map1::<Float, _>(call, instant))
         .form("text, text -> timestamptz", super::date_format::to_timestamp)
+        .form("text, text, text -> timestamptz", super::date_format::to_timestamp_in)
         .example("to_timestamp('05 Dec 2000 10:30', 'DD Mon YYYY HH24:MI')", "2000-12-05 10:30:00+00"),
     ]
 }

@@ -1,13 +1,15 @@
 //! Functions of values of any type, and how they become text.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int32Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray};
 use arrow::datatypes::Field;
+use chrono_tz::Tz;
 
 use super::call::Call;
 use super::{Family, Function};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, TextColumn, TextStyle, canonical, sql_type_of};
 
 fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
@@ -25,14 +27,14 @@ pub(super) fn functions() -> Vec<Function> {
             .form("any… -> integer", |call| Ok(nulls(call, true))),
         function("num_nonnulls", "how many arguments are not NULL", "num_nonnulls(1, NULL, 2)", "2")
             .form("any… -> integer", |call| Ok(nulls(call, false))),
-        function("text_output", "behind casts to text", "1e20::double precision::text", "1e+20").operator("::text").form(
-            "any -> text",
-            |call| {
+        function("text_output", "behind casts to text", "1e20::double precision::text", "1e+20")
+            .operator("::text")
+            .form("any -> text", |call| {
                 let column = Printed::new(&call.arguments[0], &call.fields[0])?;
                 let text = |row| (!column.is_null(row)).then(|| column.text(row));
                 Ok(Arc::new((0..call.rows).map(text).collect::<StringArray>()))
-            },
-        ),
+            })
+            .form("timestamptz, text -> text", output_in_zone),
         function("pg_typeof", "the name of an argument's type", "pg_typeof(1.5)", "numeric").form("any -> text", type_of),
         function("gen_random_uuid", "another UUID each time; not in a view", "length(gen_random_uuid()::text)", "36")
             .form("-> uuid", |call| Ok(Arc::new(StringArray::from_iter_values((0..call.rows).map(|_| uuid::Uuid::new_v4().to_string())))))
@@ -49,6 +51,25 @@ pub(super) fn functions() -> Vec<Function> {
         })
         .volatile(),
     ]
+}
+
+/// An instant's text in a zone, which is the same for all rows.
+fn output_in_zone(call: &Call<'_>) -> Result<ArrayRef> {
+    let zones = call.arguments[1].as_string::<i32>();
+    let name = zones.iter().flatten().next().unwrap_or("UTC");
+    let time_zone = Tz::from_str(name.trim_start_matches(':'))
+        .map_err(|_| Error::new(Kind::InvalidParameter, format!("time zone \"{name}\" not recognized")))?;
+    let style = TextStyle { time_zone, ..TextStyle::default() };
+    let column = TextColumn::new(&call.arguments[0], &SqlType::Timestamptz)?;
+    let text = |row| {
+        let present = call.arguments[0].is_valid(row) && zones.is_valid(row);
+        present.then(|| {
+            let mut text = String::new();
+            column.write(row, &style, &mut text);
+            text
+        })
+    };
+    Ok(Arc::new((0..call.rows).map(text).collect::<StringArray>()))
 }
 
 fn nulls(call: &Call<'_>, wanted: bool) -> ArrayRef {

@@ -33,13 +33,14 @@ pub(super) fn timestamp(text: &str) -> Result<i64> {
     Ok(Parser::new("timestamp", text).timestamp()?.0)
 }
 
-/// Microseconds since 1970-01-01 00:00 UTC. Without an offset the text is UTC.
-pub(super) fn timestamptz(text: &str) -> Result<i64> {
+/// Microseconds since 1970-01-01 00:00 UTC. Without an offset the text is local time of `zone`.
+pub(super) fn timestamptz(text: &str, zone: chrono_tz::Tz) -> Result<i64> {
     let parser = Parser::new("timestamp with time zone", text);
     let out_of_range = parser.out_of_range();
-    let (local, zone) = parser.timestamp()?;
-    let offset_seconds = match zone {
-        None => 0,
+    let (local, named) = parser.timestamp()?;
+    let offset_seconds = match named {
+        None if zone == chrono_tz::Tz::UTC => 0,
+        None => zone_offset(zone, local).ok_or_else(|| out_of_range.clone())?,
         Some(Zone::Offset(seconds)) => seconds,
         Some(Zone::Named(zone)) => zone_offset(zone, local).ok_or_else(|| out_of_range.clone())?,
     };
@@ -54,12 +55,13 @@ enum Zone {
     Named(Tz),
 }
 
-/// The zone's offset at a local time. A time that a change of clocks repeats or skips is read with the offset before the change, as PostgreSQL does.
-fn zone_offset(zone: Tz, local_micros: i64) -> Option<i64> {
+/// The zone's offset at a local time. One that a change of clocks skips is read with the offset before the change, one that it repeats is the
+/// later, as in PostgreSQL.
+fn zone_offset<Z: TimeZone>(zone: Z, local_micros: i64) -> Option<i64> {
     let local: NaiveDateTime = DateTime::from_timestamp_micros(local_micros)?.naive_utc();
     let offset = match zone.offset_from_local_datetime(&local) {
         chrono::LocalResult::Single(offset) => offset,
-        chrono::LocalResult::Ambiguous(first, _) => first,
+        chrono::LocalResult::Ambiguous(_, later) => later,
         chrono::LocalResult::None => zone.offset_from_utc_datetime(&local.checked_sub_signed(chrono::TimeDelta::days(1))?),
     };
     Some(offset.fix().local_minus_utc().into())
@@ -131,7 +133,7 @@ impl<'a> Parser<'a> {
     /// Local microseconds since 1970, and the zone if one is named.
     fn timestamp(mut self) -> Result<(i64, Option<Zone>)> {
         if let Some(special) = self.special_word()? {
-            return Ok((special, None));
+            return Ok((special, Some(Zone::Offset(0))));
         }
         let (mut year, month, day) = self.date()?;
         let mut micros = 0;
@@ -335,7 +337,11 @@ impl<'a> Parser<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{date, time, timestamp, timestamptz};
+    use super::{date, time, timestamp};
+
+    fn timestamptz(text: &str) -> crate::error::Result<i64> {
+        super::timestamptz(text, chrono_tz::Tz::UTC)
+    }
 
     /// 2024-02-29 12:34:56 in microseconds.
     const LEAP: i64 = 1_709_210_096_000_000;
@@ -367,6 +373,17 @@ mod tests {
         assert_eq!(timestamp("2024-02-29 12:34:56.7890125").unwrap(), LEAP + 789_013);
         assert_eq!(timestamp("2024-02-29 24:00").unwrap(), timestamp("2024-03-01").unwrap());
         assert_eq!(timestamp("1969-12-31 23:59:59.5").unwrap(), -500_000);
+    }
+
+    #[test]
+    fn a_zone_reads_what_has_no_offset() {
+        let berlin = |text: &str| super::timestamptz(text, chrono_tz::Europe::Berlin).unwrap();
+        assert_eq!(berlin("2024-02-29 13:34:56"), LEAP);
+        assert_eq!(berlin("2024-02-29 12:34:56+00"), LEAP);
+        assert_eq!(berlin("epoch"), 0);
+        // Skipped in spring: with the offset before; repeated in autumn: the later.
+        assert_eq!(berlin("2024-03-31 02:30"), berlin("2024-03-31 01:30+00"));
+        assert_eq!(berlin("2024-10-27 02:30"), berlin("2024-10-27 01:30+00"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Arrays `{a,"b c",NULL}` and rows `(a,"b c",)` from text.
 
-use super::value_from_text;
+use chrono_tz::Tz;
+
+use super::value_in_zone;
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, Value};
 
@@ -8,7 +10,7 @@ use crate::types::{SqlType, Value};
 const DEPTH_MAX: usize = 32;
 
 /// An array whose elements have the text forms of `element`. Braces within braces are elements only if `element` is an array type.
-pub(super) fn array<'a>(sql_type: &SqlType, element: &SqlType, text: &str) -> Result<Value<'a>> {
+pub(super) fn array<'a>(sql_type: &SqlType, element: &SqlType, text: &str, zone: Tz) -> Result<Value<'a>> {
     let malformed =
         |detail: &str| Error::new(Kind::InvalidText, format!("malformed array literal: \"{}\"", super::shortened(text))).detail(detail);
     let trimmed = text.trim_ascii();
@@ -22,20 +24,20 @@ pub(super) fn array<'a>(sql_type: &SqlType, element: &SqlType, text: &str) -> Re
     let mut elements = Vec::new();
     for part in split(inner, true).ok_or_else(|| malformed("Unexpected array element."))? {
         elements.push(match part {
-            Part::Quoted(value) => value_from_text(element, &value).map(Value::into_owned)?,
+            Part::Quoted(value) => value_in_zone(element, &value, zone).map(Value::into_owned)?,
             Part::Plain(value) if value.eq_ignore_ascii_case("null") => Value::Null,
             Part::Plain(value) if value.is_empty() => return Err(malformed("Unexpected \",\" character.")),
             Part::Plain(value) if value.starts_with('{') && !matches!(element, SqlType::Array(_)) => {
                 return Err(Error::not_supported(format!("arrays of more than one dimension as {sql_type}")));
             }
-            Part::Plain(value) => value_from_text(element, &value).map(Value::into_owned)?,
+            Part::Plain(value) => value_in_zone(element, &value, zone).map(Value::into_owned)?,
         });
     }
     Ok(Value::List(elements))
 }
 
 /// A row of these fields; nothing between two commas is NULL.
-pub(super) fn row<'a>(fields: &[(String, SqlType)], text: &str) -> Result<Value<'a>> {
+pub(super) fn row<'a>(fields: &[(String, SqlType)], text: &str, zone: Tz) -> Result<Value<'a>> {
     let malformed =
         |detail: &str| Error::new(Kind::InvalidText, format!("malformed record literal: \"{}\"", super::shortened(text))).detail(detail);
     let inner = text
@@ -51,7 +53,7 @@ pub(super) fn row<'a>(fields: &[(String, SqlType)], text: &str) -> Result<Value<
     }
     let values = fields.iter().zip(parts).map(|((_, field), part)| match part {
         Part::Plain(value) if value.is_empty() => Ok(Value::Null),
-        Part::Plain(value) | Part::Quoted(value) => value_from_text(field, &value).map(Value::into_owned),
+        Part::Plain(value) | Part::Quoted(value) => value_in_zone(field, &value, zone).map(Value::into_owned),
     });
     Ok(Value::Row(values.collect::<Result<_>>()?))
 }
