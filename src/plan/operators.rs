@@ -258,6 +258,8 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
         Op::Plus if interval(left) && moment(right) => {
             Some(call("timestamp_add", vec![as_moment(right_expr, date(right)), left_expr.clone()]))
         }
+        Op::Plus | Op::Minus if date(left) && is_whole(right) => days_added(left_expr, op, right_expr),
+        Op::Plus if is_whole(left) && date(right) => days_added(right_expr, op, left_expr),
         Op::Minus if moment(left) && interval(right) => {
             Some(call("timestamp_minus", vec![as_moment(left_expr, date(left)), right_expr.clone()]))
         }
@@ -283,6 +285,18 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
 /// A date is the timestamp of its beginning.
 fn as_moment(expr: &Expr, date: bool) -> Expr {
     if date { Expr::Cast(Cast::new(Box::new(expr.clone()), SqlType::Timestamp.arrow())) } else { expr.clone() }
+}
+
+/// A date some days before or behind another.
+fn days_added(date: &Expr, op: &Op, days: &Expr) -> Option<Expr> {
+    let op = if *op == Op::Plus { Operator::Plus } else { Operator::Minus };
+    let as_days = |expr: &Expr| Box::new(Expr::Cast(Cast::new(Box::new(expr.clone()), SqlType::Int4.arrow())));
+    let sum = Expr::BinaryExpr(BinaryExpr { left: as_days(date), op, right: as_days(days) });
+    Some(Expr::Cast(Cast::new(Box::new(sum), SqlType::Date.arrow())))
+}
+
+fn is_whole(side: &Side) -> bool {
+    side.is(|sql_type| matches!(sql_type, SqlType::Int2 | SqlType::Int4 | SqlType::Int8))
 }
 
 fn is_numeric(side: &Side) -> bool {

@@ -44,6 +44,10 @@ impl VisitorMut for Spelling {
                 let ones = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(Expr::value(Value::Number("1".to_owned(), false))) };
                 Expr::Nested(Box::new(Expr::BinaryOp { left: expr.clone(), op: BinaryOperator::PGBitwiseXor, right: Box::new(ones) }))
             }
+            // DataFusion would put the minus before the text, where it is that of the first field alone.
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(**expr, Expr::Interval(_)) => {
+                Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(Expr::Nested(expr.clone())) }
+            }
             Expr::Interval(interval) => match interval_text(interval) {
                 Some(text) => cast_to(text, DataType::Interval { fields: None, precision: None }),
                 None => return ControlFlow::Continue(()),

@@ -60,6 +60,9 @@ fn strict_within(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<
 
 /// The operator, if `call` is one that checks: for showing it as the user wrote it.
 pub(super) fn as_operator(call: &ScalarFunction) -> Option<Expr> {
+    if call.func.name() == "numeric_to_float" {
+        return Some(Expr::Cast(Cast::new(Box::new(call.args.first()?.clone()), DataType::Float64)));
+    }
     let operation = call.func.inner().downcast_ref::<Checked>()?.operation;
     Some(match (operation.operator(), call.args.as_slice()) {
         (Some(operator), [left, right]) => Expr::BinaryExpr(BinaryExpr::new(Box::new(left.clone()), operator, Box::new(right.clone()))),
@@ -105,6 +108,7 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
                 (SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(..), SqlType::Int2 | SqlType::Int4 | SqlType::Int8) => {
                     scalar::call("round", vec![*value])
                 }
+                (SqlType::Numeric(..), SqlType::Float4 | SqlType::Float8) => scalar::call("numeric_to_float", vec![*value]),
                 (from, SqlType::Text | SqlType::Varchar(_)) if has_own_text(from) => scalar::call("text_output", vec![*value]),
                 _ => return Ok(Transformed::no(Expr::Cast(Cast { expr: value, field }))),
             };

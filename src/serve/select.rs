@@ -68,7 +68,9 @@ fn stream_aside(
     let mut task = tokio::task::JoinSet::new();
     let work = async move {
         while let Some(batch) = rows.next().await {
-            if sender.send(batch).await.is_err() {
+            // Behind an error there is nothing: operators need not bear to be asked again.
+            let failed = batch.is_err();
+            if sender.send(batch).await.is_err() || failed {
                 return;
             }
         }

@@ -8,7 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use super::Function;
 use super::form::{Form, Kind};
@@ -103,6 +103,14 @@ impl ScalarUDFImpl for Scalar {
         let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
         let (form, _) = self.choose(&types)?;
         Ok(Arc::new(form.field(self.function.name, args.arg_fields, args.scalar_arguments)))
+    }
+
+    /// A cast has the name of what is cast, as DataFusion's own.
+    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
+        match args {
+            [only] if self.function.operator == Some("::") => Ok(only.schema_name().to_string()),
+            _ => Ok(format!("{}({})", self.name(), args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>().join(","))),
+        }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

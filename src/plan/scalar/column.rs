@@ -15,7 +15,7 @@ use arrow::datatypes::{
 };
 
 use super::call::Call;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// A type of argument.
 pub(super) trait Input {
@@ -182,12 +182,25 @@ impl<T: Output> Output for Option<T> {
 
 impl Output for String {
     fn array(values: Vec<Option<Self>>, _result: &Field) -> Result<ArrayRef> {
+        check_bytes(values.iter().flatten().map(String::len))?;
         Ok(Arc::new(StringArray::from_iter(values)))
     }
 }
 
+/// All values of a batch are in one array, whose places are of 31 bits.
+fn check_bytes(mut lengths: impl Iterator<Item = usize>) -> Result<()> {
+    let fits = lengths.try_fold(0_usize, |sum, length| sum.checked_add(length).filter(|sum| *sum <= i32::MAX as usize));
+    fits.map(|_| ()).ok_or_else(too_long)
+}
+
+/// `54000`: a text that is longer than texts can be, or texts of one batch that are together.
+pub(super) fn too_long() -> Error {
+    Error::new(Kind::LimitExceeded, "requested length too large")
+}
+
 impl Output for Vec<u8> {
     fn array(values: Vec<Option<Self>>, _result: &Field) -> Result<ArrayRef> {
+        check_bytes(values.iter().flatten().map(Vec::len))?;
         Ok(Arc::new(BinaryArray::from_iter(values)))
     }
 }

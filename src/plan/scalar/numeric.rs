@@ -63,7 +63,22 @@ pub(super) fn functions() -> Vec<Function> {
             |_, _| SqlType::Numeric(NARROW, QUOTIENT_SCALE),
             |call| map2::<Numeric, Numeric, _>(call, |a, b| a.divide(b, QUOTIENT_SCALE)),
         ),
+        function("numeric_to_float", "behind the cast of a numeric: the nearest number", "1e15::double precision", "1e+15")
+            .operator("::")
+            .form("numeric -> double precision", |call| map1::<Numeric, _>(call, |value| Ok(nearest(value)))),
     ]
+}
+
+/// Units below this are exact in a float, and so are powers of ten up to the 22nd: then the quotient is rounded once.
+const EXACT_UNITS: u128 = 1 << 53;
+
+fn nearest(value: Decimal) -> f64 {
+    match value.units.to_i128() {
+        Some(units) if units.unsigned_abs() < EXACT_UNITS && (0..=22).contains(&value.scale) => {
+            units as f64 / 10_f64.powi(i32::from(value.scale))
+        }
+        _ => format!("{}e{}", value.units, -i32::from(value.scale)).parse().unwrap_or(f64::NAN),
+    }
 }
 
 /// A numeric without digits behind the point.

@@ -13,7 +13,8 @@ use arrow::array::ArrayRef;
 use datafusion::functions::regex::compile_regex;
 
 use super::call::Call;
-use super::column::{Boolean, Integer, Output, Text, map2, map3, map4};
+use super::column::{Boolean, Integer, Output, Text, map2, map3, map4, too_long};
+use super::text::TEXT_BYTES_MAX;
 use super::{Family, Function};
 use crate::error::{Error, Kind, Result};
 
@@ -434,6 +435,9 @@ fn replace(text: &str, pattern: &str, new: &str, flags: &str, start: i64, which:
         out.push_str(&text[copied..range.start]);
         substitute(new, text, &groups, &mut out);
         copied = range.end;
+        if out.len() > TEXT_BYTES_MAX {
+            return Err(too_long());
+        }
     }
     out.push_str(&text[copied..]);
     Ok(out)

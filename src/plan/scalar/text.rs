@@ -6,13 +6,13 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use std::sync::Arc;
 
 use super::call::Call;
-use super::column::{Integer, Text, map1, map2, map3, map4};
+use super::column::{Integer, Text, map1, map2, map3, map4, too_long};
 use super::misc::Printed;
 use super::{Family, Function};
 use crate::error::{Error, Kind, Result};
 
 /// The longest text that a function makes: enough for any document, and far from what a batch of rows can hold.
-const TEXT_BYTES_MAX: usize = 1 << 26;
+pub(super) const TEXT_BYTES_MAX: usize = 1 << 26;
 
 fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
     super::function(Family::Text, name, doc, example, result)
@@ -192,7 +192,7 @@ fn right(text: &str, n: i64) -> &str {
 
 /// Refuses what would not fit into memory many times over.
 fn within(bytes: Option<usize>) -> Result<usize> {
-    bytes.filter(|bytes| *bytes <= TEXT_BYTES_MAX).ok_or_else(|| Error::new(Kind::LimitExceeded, "requested length too large"))
+    bytes.filter(|bytes| *bytes <= TEXT_BYTES_MAX).ok_or_else(too_long)
 }
 
 fn pad(text: &str, length: i64, fill: &str, at_start: bool) -> Result<String> {

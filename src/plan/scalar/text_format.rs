@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 
 use super::call::Call;
-use super::column::{Integer, Text, map1};
+use super::column::{Integer, Text, map1, too_long};
 use super::misc::Printed;
 use super::{Family, Function};
 use crate::error::{Error, Kind, Result};
@@ -122,7 +122,7 @@ impl Formatter<'_> {
             (found.to_left, found.width) = (true, -found.width);
         }
         if found.width > WIDTH_MAX {
-            return Err(Error::new(Kind::LimitExceeded, "requested length too large"));
+            return Err(too_long());
         }
         let Some(letter) = rest.chars().next() else {
             return Err(Error::new(Kind::InvalidParameter, "unterminated format() type specifier").hint("For a single \"%\" use \"%%\"."));
