@@ -58,6 +58,11 @@ fn strict_within(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<
     expr.transform_up(|inner| strict(inner, schema)?.transform_data(|expr| with_one_zero(expr, schema)))
 }
 
+/// Whether a call is of an operator that checks, of integers.
+pub(super) fn is_checked(call: &ScalarFunction) -> bool {
+    call.func.inner().downcast_ref::<Checked>().is_some()
+}
+
 /// The operator, if `call` is one that checks: for showing it as the user wrote it.
 pub(super) fn as_operator(call: &ScalarFunction) -> Option<Expr> {
     if call.func.name() == "numeric_to_float" {
@@ -147,7 +152,7 @@ fn is_zero(expr: &Expr) -> bool {
 fn type_of(expr: &Expr, schema: &DFSchema) -> DataFusionResult<DataType> {
     let mut expr = expr;
     while let Expr::ScalarFunction(call) = expr
-        && call.func.inner().downcast_ref::<Checked>().is_some()
+        && is_checked(call)
     {
         expr = &call.args[0];
     }

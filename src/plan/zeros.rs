@@ -15,6 +15,8 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
+use super::strict::is_checked;
+
 /// Functions of floats that give -0.0 only if they are given it.
 const KEEPING: [&str; 12] =
     ["abs", "array_element", "coalesce", "exp", "get_field", "greatest", "ifnull", "least", "nullif", "nvl", "nvl2", "random"];
@@ -34,6 +36,8 @@ pub(super) fn with_one_zero(mut expr: Expr, schema: &DFSchema) -> DataFusionResu
         }
         // What is too small for a shorter float.
         Expr::Cast(cast) => *cast.field.data_type() == DataType::Float32 && float_type(&cast.expr, schema)? == Some(DataType::Float64),
+        // Known without asking for its type, of which there may be thousands within each other.
+        Expr::ScalarFunction(call) if is_checked(call) => false,
         Expr::ScalarFunction(call) => !KEEPING.contains(&call.func.name()) && float_type(&expr, schema)?.is_some(),
         _ => false,
     };
