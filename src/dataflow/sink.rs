@@ -89,12 +89,12 @@ struct Writer {
 impl Writer {
     /// Writes what has arrived of an epoch.
     fn write(&self, epoch: Epoch, gathered: &mut Gathered) -> Result<()> {
-        for changes in Changes::regroup(&self.spec.plan.root.schema, gathered.take(), WRITE_ROWS, WRITE_BYTES) {
-            self.spec.progress.count_out(changes.len());
-            if let Some(relation) = &self.spec.target {
-                gathered.missing.extend(relation.apply_part(self.worker, epoch, &changes)?);
-                self.finished.borrow_mut().push((epoch, changes));
-            }
+        self.spec.progress.count_out(gathered.rows);
+        let arrived = gathered.take();
+        let Some(relation) = &self.spec.target else { return Ok(()) };
+        for changes in Changes::regroup(&self.spec.plan.root.schema, arrived, WRITE_ROWS, WRITE_BYTES) {
+            gathered.missing.extend(relation.apply_part(self.worker, epoch, &changes)?);
+            self.finished.borrow_mut().push((epoch, changes));
         }
         Ok(())
     }
