@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use crate::dataflow::feed::Feed;
+use crate::dataflow::feed::{Feed, SnapshotFeed};
 use crate::dataflow::progress::DataflowProgress;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::plan::Plan;
@@ -26,6 +26,8 @@ pub enum Command {
         object: ObjectId,
         /// Those that a dataflow reads are still there.
         places: Arc<[Option<usize>]>,
+        /// The rows with the new columns, of an object that keeps rows.
+        relation: Option<Arc<Relation>>,
     },
     /// Everything that enters in this epoch has been handed in, here; nothing else will.
     Tick(Arc<Tick>),
@@ -65,6 +67,10 @@ pub struct Dataflow {
     pub last: Epoch,
     /// For each import node, by its number, what was there before, unless state is restored.
     pub feeds: BTreeMap<u32, Arc<dyn Feed>>,
+    /// Import nodes whose changes wait until another one has read all that was there before, by its feed: they have nothing to read themselves.
+    pub followers: BTreeMap<u32, Arc<SnapshotFeed>>,
+    /// The rows of tables and views that its joins look into.
+    pub kept: BTreeMap<ObjectId, Arc<Relation>>,
     /// Where to read operators' state back from, after a restart.
     pub restore: Option<Arc<Store>>,
     /// Where rows whose expressions fail are told.

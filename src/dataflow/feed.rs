@@ -34,6 +34,11 @@ impl SnapshotFeed {
     pub fn new(snapshot: Snapshot) -> Self {
         SnapshotFeed { snapshot, next: AtomicUsize::new(0) }
     }
+
+    /// Whether all of it has been handed out.
+    pub fn is_done(&self) -> bool {
+        self.next.load(Ordering::Relaxed) >= self.snapshot.chunks()
+    }
 }
 
 impl Feed for SnapshotFeed {

@@ -7,7 +7,7 @@ use timely::container::NoopBuilder;
 use timely::dataflow::InputHandle;
 
 use crate::dataflow::command::Dataflow;
-use crate::dataflow::feed::{Feed, FeedStep};
+use crate::dataflow::feed::{Feed, FeedStep, SnapshotFeed};
 use crate::dataflow::packet::Packet;
 use crate::dataflow::progress::DataflowProgress;
 use crate::types::{Changes, Epoch, ObjectId};
@@ -36,6 +36,8 @@ pub(crate) struct Import {
     handle: Handle,
     /// What was there before, until it is read.
     feed: Option<Arc<dyn Feed>>,
+    /// What another import reads that was there before, until it has.
+    leader: Option<Arc<SnapshotFeed>>,
     /// The epochs that hydration may use.
     first: Epoch,
     last: Epoch,
@@ -52,15 +54,15 @@ impl Import {
     /// The input of import node `node`: reads the dataflow's feed for it, if there is one, and then follows the changes.
     pub(crate) fn new(node: u32, object: ObjectId, columns: Vec<usize>, mut handle: Handle, dataflow: &Dataflow) -> Self {
         let (first, last) = (dataflow.first, dataflow.last);
-        let feed = dataflow.feeds.get(&node).cloned();
+        let (feed, leader) = (dataflow.feeds.get(&node).cloned(), dataflow.followers.get(&node).cloned());
         let progress = Arc::clone(&dataflow.progress);
         handle.advance_to(if feed.is_some() { first } else { last + 1 });
-        Import { object, columns, handle, feed, first, last, gathered: (0, 0), waiting: VecDeque::new(), open: last + 1, progress }
+        Import { object, columns, handle, feed, leader, first, last, gathered: (0, 0), waiting: VecDeque::new(), open: last + 1, progress }
     }
 
     /// Whether what was there before, or what has waited for it, is still being read.
     pub(crate) fn is_hydrating(&self) -> bool {
-        self.feed.is_some() || !self.waiting.is_empty()
+        self.feed.is_some() || self.leader.is_some() || !self.waiting.is_empty()
     }
 
     /// The object's columns stand elsewhere from now on.
@@ -101,6 +103,14 @@ impl Import {
     /// Reads a little of what was there before, then of what has waited for that; `frontier`: the first epoch that the dataflow has not
     /// finished. Returns the rows read, or `None` when there is nothing to read or the dataflow is too far behind at this moment.
     pub(crate) fn hydrate(&mut self, frontier: Epoch) -> Option<usize> {
+        if let Some(leader) = &self.leader {
+            if !leader.is_done() {
+                return None;
+            }
+            self.leader = None;
+            self.advance();
+            return Some(0);
+        }
         let Some(feed) = self.feed.clone() else { return self.catch_up(frontier) };
         let epoch = *self.handle.time();
         if epoch > frontier.saturating_add(EPOCHS_AHEAD) {

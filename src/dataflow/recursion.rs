@@ -65,6 +65,7 @@ impl<'scope> Renderer<'scope, Epoch> {
                 workers: self.workers,
                 imports: Vec::new(),
                 operators: Vec::new(),
+                kept: Vec::new(),
                 entered,
             };
             renderer.node(term).connect_loop(handle);

@@ -15,6 +15,7 @@ use crate::dataflow::driver::{Flow, SharedOperator, Stage, exchange, stateful, s
 use crate::dataflow::import::{Handle, Import};
 use crate::dataflow::operator::aggregate::Aggregate;
 use crate::dataflow::operator::aggregate::combine::Combine;
+use crate::dataflow::operator::delta_join::{DeltaJoin, Kept, SharedKept};
 use crate::dataflow::operator::expand::Expand;
 use crate::dataflow::operator::hop::Hop;
 use crate::dataflow::operator::join::{Join, JoinSpec};
@@ -38,6 +39,8 @@ pub(crate) struct Rendered<'scope> {
     pub(crate) imports: Vec<Import>,
     /// Its stateful operators.
     pub(crate) operators: Vec<(OperatorId, &'static str, SharedOperator)>,
+    /// The rows that its joins look into.
+    pub(crate) kept: Vec<SharedKept>,
 }
 
 /// Builds the operators of a dataflow in `scope`.
@@ -51,10 +54,11 @@ pub(crate) fn render<'scope>(scope: Scope<'scope, Epoch>, dataflow: &Arc<Dataflo
         workers,
         imports: Vec::new(),
         operators: Vec::new(),
+        kept: Vec::new(),
         entered: BTreeMap::new(),
     };
     let output = renderer.node(&dataflow.plan.root);
-    Rendered { output, imports: renderer.imports, operators: renderer.operators }
+    Rendered { output, imports: renderer.imports, operators: renderer.operators, kept: renderer.kept }
 }
 
 /// Renders the nodes of one scope: the dataflow itself, or a loop within it.
@@ -65,6 +69,7 @@ pub(super) struct Renderer<'scope, T: Time> {
     pub(super) workers: usize,
     pub(super) imports: Vec<Import>,
     pub(super) operators: Vec<(OperatorId, &'static str, SharedOperator)>,
+    pub(super) kept: Vec<SharedKept>,
     /// In a loop: nodes that have been rendered outside, and the working table, by number.
     pub(super) entered: BTreeMap<u32, Flow<'scope, T>>,
 }
@@ -155,6 +160,7 @@ impl<'scope, T: Place> Renderer<'scope, T> {
                 let join = Join::new(spec, self.dataflow.errors.clone());
                 self.stateful(&[left, right], node.id, "join", join, None)
             }
+            NodeKind::DeltaJoin { inputs, .. } => self.delta_join(node, &inputs.iter().collect::<Vec<_>>()),
             NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
             NodeKind::TopN { input, .. } => self.stateful(&[input], node.id, "top_n", top_n(node), None),
             NodeKind::Window { input, .. } => {
@@ -165,6 +171,25 @@ impl<'scope, T: Place> Renderer<'scope, T> {
                 let flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
                 self.scope.concatenate(flows)
             }
+        }
+    }
+
+    fn delta_join(&mut self, node: &Node, inputs: &[&Node]) -> Flow<'scope, T> {
+        let kept: Vec<SharedKept> = inputs.iter().filter_map(|input| self.kept_of(input)).collect();
+        self.kept.extend(kept.iter().cloned());
+        let join = DeltaJoin::new(node, kept, &self.dataflow.errors);
+        self.stateful(inputs, node.id, "delta_join", join, None)
+    }
+
+    /// Where the rows are that a node imports.
+    fn kept_of(&self, node: &Node) -> Option<SharedKept> {
+        match &node.kind {
+            NodeKind::Import { object, columns, .. } => {
+                let relation = Arc::clone(self.dataflow.kept.get(object)?);
+                Some(Rc::new(RefCell::new(Kept { object: *object, columns: columns.clone(), relation })))
+            }
+            NodeKind::Map { input, .. } => self.kept_of(input),
+            _ => None,
         }
     }
 

@@ -12,9 +12,10 @@ use timely::worker::Worker as Timely;
 use crate::dataflow::command::{Command, Dataflow, Tick, WorkerCheckpoint};
 use crate::dataflow::driver::{SharedOperator, guard};
 use crate::dataflow::import::Import;
+use crate::dataflow::operator::delta_join::SharedKept;
 use crate::dataflow::render::{Rendered, render};
 use crate::dataflow::sink::{Finished, sink};
-use crate::state::StateChanges;
+use crate::state::{Relation, StateChanges};
 use crate::types::{Epoch, ObjectId, OperatorId};
 
 /// Batches of what was there before that a hydrating input reads before others get a turn.
@@ -56,6 +57,8 @@ struct Running {
     index: usize,
     imports: Vec<Import>,
     operators: Vec<(OperatorId, &'static str, SharedOperator)>,
+    /// The rows that its joins look into.
+    kept: Vec<SharedKept>,
     /// What the sink has written and nobody has taken yet.
     finished: Finished,
     /// The first epoch that the sink has not finished here.
@@ -79,10 +82,7 @@ impl Worker {
         match command {
             Command::Build(dataflow) => self.build(timely, dataflow),
             Command::Drop(object) => self.remove(timely, object),
-            Command::MoveColumns { object, places } => {
-                let imports = self.dataflows.values_mut().flat_map(|running| &mut running.imports);
-                imports.filter(|import| import.object == object).for_each(|import| import.move_columns(&places));
-            }
+            Command::MoveColumns { object, places, relation } => self.move_columns(object, &places, relation.as_ref()),
             Command::Tick(tick) => self.tick(&tick),
             Command::Checkpoint { views, reply } => {
                 // The coordinator has gone if nobody listens: then there is no checkpoint to make.
@@ -98,10 +98,10 @@ impl Worker {
         let frontier = Rc::new(Cell::new(0));
         let index = timely.next_dataflow_index();
         let (worker, workers) = (self.index, self.workers);
-        let (mut imports, operators) = timely.dataflow::<Epoch, _, _>(|scope| {
-            let Rendered { output, imports, operators } = render(scope, &spec, worker, workers);
+        let (mut imports, operators, kept) = timely.dataflow::<Epoch, _, _>(|scope| {
+            let Rendered { output, imports, operators, kept } = render(scope, &spec, worker, workers);
             sink(output, &spec, worker, Rc::clone(&finished), Rc::clone(&frontier));
-            (imports, operators)
+            (imports, operators, kept)
         });
         for import in &mut imports {
             // What a view here has finished is in the snapshot or never comes; a view of constants will not say so again.
@@ -114,8 +114,21 @@ impl Worker {
             }
         }
         let object = spec.object;
-        let running = Running { spec, index, imports, operators, finished, frontier, told: 0, hydrating: true };
+        let running = Running { spec, index, imports, operators, kept, finished, frontier, told: 0, hydrating: true };
         self.dataflows.insert(object, running);
+    }
+
+    fn move_columns(&mut self, object: ObjectId, places: &[Option<usize>], relation: Option<&Arc<Relation>>) {
+        for running in self.dataflows.values_mut() {
+            running.imports.iter_mut().filter(|import| import.object == object).for_each(|import| import.move_columns(places));
+            for kept in running.kept.iter().filter(|kept| kept.borrow().object == object) {
+                let mut kept = kept.borrow_mut();
+                for column in &mut kept.columns {
+                    *column = places[*column].expect("a column that a plan reads is not dropped");
+                }
+                relation.iter().for_each(|relation| kept.relation = Arc::clone(relation));
+            }
+        }
     }
 
     fn remove(&mut self, timely: &mut Timely, object: ObjectId) {

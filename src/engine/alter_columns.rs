@@ -277,7 +277,7 @@ impl Engine {
             None => {
                 let ObjectKind::View(view) = &dependant.kind else { return true };
                 let read = self
-                    .plan_view(&view.query, view, false, &self.catalog())
+                    .plan_view(&view.query, view, None, &self.catalog())
                     .and_then(|(bound, _)| self.planner.columns_read(&bound, object));
                 read.is_ok_and(|read| read.iter().all(|column| places.get(*column).is_some_and(Option::is_some)))
             }

@@ -18,7 +18,7 @@ use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRec
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::state::{CheckpointData, Leases, Relation, Store, fatal};
+use crate::state::{CheckpointData, Lease, Leases, Relation, Store, fatal};
 use crate::types::{Changes, Clock, Epoch, ObjectId, OnConflict};
 
 /// Epochs that may be ticked but not complete. Two keep the workers busy while the next one is being gathered; more would only
@@ -156,6 +156,8 @@ pub(crate) struct Coordinator {
     deferred: VecDeque<Request>,
     wake: crate::dataflow::Wake,
     views: BTreeMap<ObjectId, Arc<RunningView>>,
+    /// What views need to look into that cannot be read yet.
+    held: BTreeMap<ObjectId, Lease>,
     sources: BTreeMap<ObjectId, RunningSource>,
     tables: BTreeMap<ObjectId, FilledTable>,
     /// The newest epoch that was ticked.
@@ -192,6 +194,7 @@ impl Coordinator {
             deferred: VecDeque::new(),
             wake,
             views: BTreeMap::new(),
+            held: BTreeMap::new(),
             sources: BTreeMap::new(),
             tables: BTreeMap::new(),
             ticked,
@@ -320,6 +323,7 @@ impl Coordinator {
             match view.status() {
                 ViewStatus::Hydrating | ViewStatus::Joining if here && *frontier > complete && complete >= view.valid_from() => {
                     view.set_status(ViewStatus::Ready);
+                    self.held.remove(&view.id);
                 }
                 ViewStatus::Hydrating if here => view.set_status(ViewStatus::Joining),
                 _ => {}
@@ -498,17 +502,22 @@ impl Coordinator {
         };
         let before = self.ticked;
         let mut feeds: BTreeMap<u32, Arc<dyn Feed>> = BTreeMap::new();
+        let (mut snapshots, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        let following: BTreeMap<u32, u32> = view.plan().root.followers().into_iter().collect();
         for (object, from) in imports {
             let nodes: Vec<u32> =
                 view.plan().root.import_nodes().into_iter().filter(|(_, read)| *read == object).map(|(node, _)| node).collect();
             match from {
-                ImportFrom::Relation(relation) if restore.is_none() => {
-                    for node in nodes {
+                ImportFrom::Relation(relation) => {
+                    let reading = nodes.into_iter().filter(|node| restore.is_none() && !following.contains_key(node));
+                    for node in reading {
                         view.progress.expect_rows(relation.live_rows() as u64);
-                        feeds.insert(node, Arc::new(SnapshotFeed::new(relation.snapshot(before))));
+                        let feed = Arc::new(SnapshotFeed::new(relation.snapshot(before)));
+                        snapshots.insert(node, Arc::clone(&feed));
+                        feeds.insert(node, feed);
                     }
+                    kept.insert(object, relation);
                 }
-                ImportFrom::Relation(_) => {}
                 ImportFrom::Source { recipe, report, from } => {
                     let read = self.import_source(&recipe, report, from)?;
                     if restore.is_none() && read.positions != read.starts {
@@ -519,6 +528,11 @@ impl Coordinator {
                 }
             }
         }
+        let followers = following.iter().filter_map(|(node, leader)| Some((*node, Arc::clone(snapshots.get(leader)?)))).collect();
+        if !following.is_empty() {
+            // Until it has caught up, its joins look into relations as they were.
+            self.held.insert(view.id, self.setting.leases.acquire(before));
+        }
         let dataflow = Dataflow {
             object: view.id,
             plan: Plan::clone(&view.plan()),
@@ -526,6 +540,8 @@ impl Coordinator {
             first,
             last,
             feeds,
+            followers,
+            kept,
             restore: restore.map(|_| Arc::clone(&self.setting.store)),
             errors,
             progress: Arc::clone(&view.progress),
@@ -551,6 +567,7 @@ impl Coordinator {
 
     fn remove(&mut self, objects: &[ObjectId]) {
         for object in objects {
+            self.held.remove(object);
             if self.views.remove(object).is_some() {
                 self.workers.broadcast(&Command::Drop(*object));
             }
@@ -632,7 +649,7 @@ impl Coordinator {
                 relations.insert(object, Arc::clone(relation));
             }
         }
-        self.workers.broadcast(&Command::MoveColumns { object, places });
+        self.workers.broadcast(&Command::MoveColumns { object, places, relation: rewritten.clone() });
         for (view, plan) in plans {
             if let Some(view) = self.views.get(&view) {
                 view.move_plan(plan);

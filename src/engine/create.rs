@@ -13,6 +13,7 @@ use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
 use crate::engine::clock::Write;
 use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
+use crate::engine::dependants::depends_on;
 use crate::engine::dml::{check_not_null, collected, schema_of_nullable};
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::session::Session;
@@ -20,7 +21,7 @@ use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::RunningView;
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, ITERATIONS_MAX, NoSystemRelations, Plan, Scalar, Scope, schema_of, sql_type};
+use crate::plan::{Bound, NoSystemRelations, Plan, Scalar, Scope, ViewSettings, schema_of, sql_type};
 use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed};
 use crate::state::Relation;
 use crate::types::{Changes, Epoch, ObjectId, OnConflict, sql_type_of};
@@ -208,7 +209,7 @@ impl Session {
             schema,
             name: create.name.name.clone(),
             sql: parsed.text.clone(),
-            depends_on: bound.depends_on.clone(),
+            depends_on: depends_on(&bound, plan.as_ref()),
             kind,
             comments: BTreeMap::new(),
         };
@@ -421,10 +422,10 @@ fn view_plan(
     create: &CreateView,
     materialized: bool,
 ) -> Result<(Bound, Option<Plan>)> {
-    let iterations_max = options(create)?.iterations_max.unwrap_or(ITERATIONS_MAX);
+    let settings = ViewSettings::new(options(create)?.iterations_max);
     let scope = Scope { catalog, search_path, relations: &NoSystemRelations, text: &create.query_text };
     let plan = engine.planner.query(&create.query, &scope, &[]).and_then(|bound| {
-        let plan = materialized.then(|| engine.planner.view_within(&bound, catalog, iterations_max)).transpose()?;
+        let plan = materialized.then(|| engine.planner.view_with(&bound, catalog, settings)).transpose()?;
         Ok((bound, plan))
     });
     plan.map_err(|error| error.shifted(create.query_offset))

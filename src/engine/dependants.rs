@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::engine::definition::statement_of;
 use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, ITERATIONS_MAX, NoSystemRelations, Plan, Scope};
+use crate::plan::{Bound, NoSystemRelations, Plan, Scope, ViewSettings};
 use crate::sql::{Respelling, may_see_column, respell};
 use crate::types::{ObjectId, sql_type_of};
 
@@ -48,22 +48,28 @@ impl Changed {
 }
 
 impl Engine {
-    /// A view's query over `catalog`, and the plan if it is to be maintained.
-    pub(crate) fn plan_view(&self, query: &str, view: &View, materialized: bool, catalog: &Catalog) -> Result<(Bound, Option<Plan>)> {
+    /// A view's query over `catalog`, and the plan of a materialised one, whose number is `maintained`.
+    pub(crate) fn plan_view(
+        &self,
+        query: &str,
+        view: &View,
+        maintained: Option<ObjectId>,
+        catalog: &Catalog,
+    ) -> Result<(Bound, Option<Plan>)> {
         let parsed = crate::plan::parse_query(query)?;
         let scope = Scope { catalog, search_path: &view.search_path, relations: &NoSystemRelations, text: query };
         let bound = self.planner.query(&parsed, &scope, &[])?;
-        let iterations_max = view.iterations_max.unwrap_or(ITERATIONS_MAX);
-        let plan = if materialized { Some(self.planner.view_within(&bound, catalog, iterations_max)?) } else { None };
+        let settings = maintained.map(|number| ViewSettings::of(number, view.iterations_max));
+        let plan = settings.map(|settings| self.planner.view_with(&bound, catalog, settings)).transpose()?;
         Ok((bound, plan))
     }
 
     /// A view as it is over `after`, where objects are `changed` since `before`: with the same columns. `None` if the object is no view.
     pub(crate) fn follow(&self, dependant: &Object, before: &Catalog, after: &Catalog, changed: &Changed) -> Result<Option<Anew>> {
-        let materialized = matches!(dependant.kind, ObjectKind::MaterializedView(_));
+        let maintained = matches!(dependant.kind, ObjectKind::MaterializedView(_)).then_some(dependant.id);
         let (ObjectKind::View(view) | ObjectKind::MaterializedView(view)) = &dependant.kind else { return Ok(None) };
         let query = respelled(view, before, after, changed)?;
-        let (bound, plan) = self.plan_view(&query, view, materialized, after)?;
+        let (bound, plan) = self.plan_view(&query, view, maintained, after)?;
         let fields = bound.schema.fields();
         let same = fields.len() == view.columns.len()
             && fields.iter().zip(&view.columns).all(|(field, column)| sql_type_of(field) == column.sql_type);
@@ -71,7 +77,7 @@ impl Engine {
             return Err(Error::new(Kind::DatatypeMismatch, "its columns would change"));
         }
         let mut object = dependant.clone();
-        object.depends_on = bound.depends_on;
+        object.depends_on = depends_on(&bound, plan.as_ref());
         if let ObjectKind::View(new) | ObjectKind::MaterializedView(new) = &mut object.kind
             && new.query != query
         {
@@ -92,6 +98,13 @@ impl Engine {
         let running = self.views.read().get(&view).cloned();
         running.is_some_and(|view| !matches!(view.status(), ViewStatus::Failed(_)) && view.plan().fingerprint() == plan.fingerprint())
     }
+}
+
+/// What a view cannot be without: what its query names, and the indexes by which its plan finds rows.
+pub(crate) fn depends_on(bound: &Bound, plan: Option<&Plan>) -> Vec<ObjectId> {
+    let mut all = bound.depends_on.clone();
+    all.extend(plan.iter().flat_map(|plan| plan.root.indexes()));
+    all
 }
 
 /// The text of a view's query with the new names of what has changed.

@@ -7,12 +7,11 @@ use arrow::datatypes::{Schema, SchemaRef};
 use sqlparser::ast;
 
 use crate::engine::create::options;
-use crate::engine::index::indexes_of;
 use crate::engine::outcome::Outcome;
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::plan::{ITERATIONS_MAX, Planner, Scope, schema_of};
+use crate::plan::{Planner, Scope, ViewSettings, schema_of};
 use crate::serve::{UsedIndexes, empty_provider, explain_physical};
 use crate::sql::{ExplainKind, Parsed, Statement};
 use crate::types::SqlType;
@@ -49,14 +48,14 @@ impl Session {
                 return Ok(planner.optimize(bound.plan, now)?.display_indent().to_string());
             }
             if kind == ExplainKind::Incremental {
-                let plan = planner.view_within(&bound, scope.catalog, iterations_max.unwrap_or(ITERATIONS_MAX))?;
+                let plan = planner.view_with(&bound, scope.catalog, ViewSettings::new(iterations_max))?;
                 return Ok(crate::plan::explain(&plan));
             }
             let used = UsedIndexes::default();
             let provider = |id, _: &SchemaRef| {
                 let columns = scope.catalog.get(id).and_then(|object| object.columns().map(schema_of));
                 let columns = columns.ok_or_else(|| Error::internal(format!("relation {id} has no columns")))?;
-                Ok(empty_provider(columns, indexes_of(scope.catalog, id), &used))
+                Ok(empty_provider(columns, scope.catalog.indexes_of(id), &used))
             };
             let plan = explain_physical(planner, &bound, &provider, now, &threads)?;
             let indexes = used.lock().iter().map(|index| format!("Index: {index}\n")).collect::<String>();

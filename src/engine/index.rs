@@ -10,9 +10,7 @@ use crate::engine::Engine;
 use crate::engine::alter::undefined_column;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
-use crate::serve::IndexOf;
 use crate::sql::{CreateIndex, Name, Parsed, quote_ident};
-use crate::types::ObjectId;
 
 /// PostgreSQL's limit of columns in an index.
 const COLUMNS_MAX: usize = 32;
@@ -102,24 +100,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// By which equalities the rows of a relation can be found: its key first.
-pub(crate) fn indexes_of(catalog: &Catalog, relation: ObjectId) -> Vec<IndexOf> {
-    let Some(object) = catalog.get(relation) else { return Vec::new() };
-    let key = match &object.kind {
-        ObjectKind::Table(table) => table.key.clone(),
-        ObjectKind::MaterializedView(view) => view.key.clone().unwrap_or_default(),
-        _ => Vec::new(),
-    };
-    let key = (!key.is_empty()).then(|| IndexOf { name: format!("{}_pkey", object.name), number: None, columns: key });
-    let others = catalog.dependants(relation).filter_map(|dependant| match &dependant.kind {
-        ObjectKind::Index(index) => {
-            Some(IndexOf { name: dependant.name.clone(), number: Some(dependant.id), columns: index.columns.clone() })
-        }
-        _ => None,
-    });
-    key.into_iter().chain(others).collect()
 }
 
 /// The statement that would make an index.

@@ -9,7 +9,6 @@ use futures::StreamExt;
 use sqlparser::ast;
 
 use crate::catalog::{Catalog, ObjectKind};
-use crate::engine::index::indexes_of;
 use crate::engine::outcome::RowStream;
 use crate::engine::session::Session;
 use crate::engine::system::SystemRelations;
@@ -72,7 +71,7 @@ impl Session {
         let analyse = move |planner: &Planner, scope: &Scope<'_>| {
             crate::plan::prepare_catalog_query(&mut query);
             let bound = planner.query(&query, scope, &declared)?;
-            Ok((point_query(&bound, &|relation| indexes_of(&definitions, relation)), bound))
+            Ok((point_query(&bound, &|relation| definitions.indexes_of(relation)), bound))
         };
         let ((point, bound), asked) = self.planned(&catalog, text, analyse).await?;
         let keep = !bound.reads_system && !asked;
@@ -136,7 +135,7 @@ impl Session {
             if self.transaction.as_ref().is_some_and(|transaction| transaction.holds(*id)) {
                 providers.snapshot(*id, snapshot);
             } else {
-                providers.relation(*id, self.engine.relation(catalog, *id)?, snapshot, indexes_of(catalog, *id));
+                providers.relation(*id, self.engine.relation(catalog, *id)?, snapshot, catalog.indexes_of(*id));
             }
         }
         let now = self.engine.wall.now_micros();

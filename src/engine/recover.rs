@@ -124,8 +124,8 @@ impl Engine {
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, None)?;
                 }
                 ObjectKind::MaterializedView(definition) => {
-                    let (engine, view) = (Arc::clone(self), definition.clone());
-                    let plan = move || engine.plan_view(&view.query, &view, true, &engine.catalog());
+                    let (engine, id, view) = (Arc::clone(self), object.id, definition.clone());
+                    let plan = move || engine.plan_view(&view.query, &view, Some(id), &engine.catalog());
                     let plan = match self.queries.plan(plan).await {
                         Ok((_, plan)) => plan.expect("asked for"),
                         Err(error) => {

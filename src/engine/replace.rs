@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, Column, Index, Object, ObjectKind};
 use crate::engine::Engine;
 use crate::engine::coordinator::Request;
-use crate::engine::dependants::{Anew, Changed, dependants_upwards, described, hidden_columns};
+use crate::engine::dependants::{Anew, Changed, dependants_upwards, depends_on, described, hidden_columns};
 use crate::engine::session::Session;
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::error::{Error, Kind, Result};
@@ -174,6 +174,7 @@ impl Engine {
             && !(self.runs_by(old.id, &plan) && discards(old) == discards(&object))
         {
             object.id = self.new_id()?;
+            let plan = self.plan_under_number(&mut object, after)?;
             replacement.gone.push(old.id);
             replacement.build.push((object.clone(), plan));
         }
@@ -181,6 +182,14 @@ impl Engine {
         after.insert(object.clone());
         replacement.puts.push(object.clone());
         Ok(object)
+    }
+
+    /// The plan of a view as a restart will make it: by the indexes that are there when it gets its number.
+    fn plan_under_number(&self, object: &mut Object, catalog: &Catalog) -> Result<Plan> {
+        let ObjectKind::MaterializedView(view) = &object.kind else { return Err(Error::internal("only materialized views have plans")) };
+        let (bound, plan) = self.plan_view(&view.query, view, Some(object.id), catalog)?;
+        object.depends_on = depends_on(&bound, plan.as_ref());
+        plan.ok_or_else(|| Error::internal("a materialized view has a plan"))
     }
 
     /// Has the new views filled, and waits until they can be read.

@@ -9,7 +9,8 @@ use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 
 use super::expressions::moved;
 use super::node::{
-    AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Node, NodeKind, OrderColumn, Plan, Properties, Scalar, WindowMethod,
+    AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Lookup, Node, NodeKind, OrderColumn, Plan, Properties, Scalar,
+    WindowMethod,
 };
 use crate::types::{ObjectId, hash_bytes};
 
@@ -56,6 +57,10 @@ fn nameless(node: &mut Node) {
         NodeKind::Import { object, name, columns } => *name = format!("{object} {columns:?}"),
         NodeKind::Map { predicate, projection, .. } => predicate.iter_mut().chain(projection).for_each(positional),
         NodeKind::Join { condition, .. } => condition.iter_mut().for_each(positional),
+        NodeKind::DeltaJoin { conditions, paths, .. } => {
+            conditions.iter_mut().for_each(positional);
+            paths.iter_mut().flatten().for_each(|lookup| lookup.name = format!("{:?}", lookup.index));
+        }
         NodeKind::Unnest { lists, .. } => lists.iter_mut().for_each(positional),
         NodeKind::Recursion { name, .. } | NodeKind::Recurrence { name, .. } => name.clear(),
         NodeKind::Combine { aggregates, .. } | NodeKind::Aggregate { aggregates, .. } => {
@@ -178,6 +183,7 @@ fn describe(node: &Node) -> String {
         }
         NodeKind::Aggregate { input, keys, aggregates, .. } => grouped("Aggregate", input, keys, aggregates),
         NodeKind::Join { .. } => describe_join(node),
+        NodeKind::DeltaJoin { .. } => describe_delta_join(node),
         NodeKind::TopN { .. } => first_rows(node),
         NodeKind::Window { input, keys, order, calls } => {
             let group = if keys.is_empty() { String::new() } else { format!(" by ({})", names(&input.schema, keys.iter().copied())) };
@@ -226,6 +232,31 @@ fn describe_join(node: &Node) -> String {
     format!("{name}{by}{on}")
 }
 
+/// `Delta join on a = b: t finds u by u_pkey (a), …; u finds t by …`.
+fn describe_delta_join(node: &Node) -> String {
+    let NodeKind::DeltaJoin { inputs, equal, conditions, paths } = &node.kind else { return String::new() };
+    let column = |column: &usize| names(&node.schema, [*column]);
+    let terms = equal.iter().map(|(one, other)| format!("{} = {}", column(one), column(other)));
+    let terms: Vec<String> = terms.chain(conditions.iter().map(|condition| condition.text.clone())).collect();
+    let path = |(from, path): (usize, &Vec<Lookup>)| {
+        let found = path.iter().map(|lookup| {
+            let keys = names(&node.schema, lookup.keys.iter().copied());
+            format!("{} by {} ({keys})", import_name(&inputs[lookup.input]), lookup.name)
+        });
+        format!("{} finds {}", import_name(&inputs[from]), found.collect::<Vec<_>>().join(", "))
+    };
+    let paths: Vec<String> = paths.iter().enumerate().map(path).collect();
+    format!("Delta join on {}: {}", terms.join(" and "), paths.join("; "))
+}
+
+fn import_name(node: &Node) -> &str {
+    match &node.kind {
+        NodeKind::Import { name, .. } => name,
+        NodeKind::Map { input, .. } => import_name(input),
+        _ => "",
+    }
+}
+
 fn first_rows(node: &Node) -> String {
     let NodeKind::TopN { input, keys, order, ranking, offset, limit, numbered, candidates } = &node.kind else { return String::new() };
     let word = if *candidates { "Candidates" } else { "TopN" };
@@ -259,6 +290,7 @@ fn state(node: &Node) -> String {
             "state: the first rows of each group".to_owned()
         }
         NodeKind::TopN { .. } => "state: every row, since others move up when one is retracted or left out".to_owned(),
+        NodeKind::DeltaJoin { .. } => "stateless: rows are found where their tables and views keep them".to_owned(),
         _ => "stateless".to_owned(),
     }
 }

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod aggregate_call;
+mod delta;
 mod group;
 mod grouping;
 mod hop;
@@ -33,20 +34,41 @@ use super::properties;
 use super::resolve::ObjectSource;
 use crate::catalog::{Catalog, ObjectKind};
 use crate::error::{Error, Kind, Result};
-use crate::types::sql_type_of;
+use crate::types::{ObjectId, sql_type_of};
 
 /// How often a recursion may go round unless the view says otherwise: far more than hierarchies and most graphs are deep, few enough that one
 /// which never ends is found at once.
-pub const ITERATIONS_MAX: u32 = 1_000;
+const ITERATIONS_MAX: u32 = 1_000;
+
+/// What a view's plan depends on beside its query.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewSettings {
+    /// How often a recursion may go round.
+    pub iterations_max: u32,
+    /// Joins use only indexes with lower numbers: those that were there when the view was made. So it has the same plan ever after.
+    pub indexes_before: ObjectId,
+}
+
+impl ViewSettings {
+    /// Those of a new view. `iterations_max`: if it says so.
+    pub fn new(iterations_max: Option<u32>) -> Self {
+        ViewSettings { iterations_max: iterations_max.unwrap_or(ITERATIONS_MAX), indexes_before: ObjectId::MAX }
+    }
+
+    /// Those that a view with this number had when it was made.
+    pub fn of(view: ObjectId, iterations_max: Option<u32>) -> Self {
+        ViewSettings { indexes_before: view, ..ViewSettings::new(iterations_max) }
+    }
+}
 
 impl Planner {
     /// The incremental plan of a view. What cannot be maintained is `0A000`, with what to do instead.
     pub fn view(&self, bound: &Bound, catalog: &Catalog) -> Result<Plan> {
-        self.view_within(bound, catalog, ITERATIONS_MAX)
+        self.view_with(bound, catalog, ViewSettings::new(None))
     }
 
-    /// The same; `iterations_max`: how often a recursion in it may go round.
-    pub fn view_within(&self, bound: &Bound, catalog: &Catalog, iterations_max: u32) -> Result<Plan> {
+    /// The same, by the settings of one view.
+    pub fn view_with(&self, bound: &Bound, catalog: &Catalog, settings: ViewSettings) -> Result<Plan> {
         if bound.reads_system {
             return Err(
                 Error::not_supported("a materialized view cannot read system relations").hint("Create a view (without MATERIALIZED).")
@@ -55,7 +77,8 @@ impl Planner {
         support::check(&bound.plan)?;
         let plan = self.optimize_view(self.recursions_apart(without_order(bound.plan.clone()))?)?;
         support::check_optimized(&plan)?;
-        let mut lowering = Lowering { catalog, next: 0, iterations_max };
+        let ViewSettings { iterations_max, indexes_before } = settings;
+        let mut lowering = Lowering { catalog, next: 0, iterations_max, indexes_before };
         let root = lowering.lower(&plan)?;
         Ok(Plan { root: lowering.finish(root, &bound.schema)? })
     }
@@ -72,8 +95,8 @@ fn without_order(plan: LogicalPlan) -> LogicalPlan {
 struct Lowering<'a> {
     catalog: &'a Catalog,
     next: u32,
-    /// How often a recursion may go round.
     iterations_max: u32,
+    indexes_before: ObjectId,
 }
 
 impl Lowering<'_> {

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod arrays;
+mod constant_filter;
 mod copies;
 mod cut_text;
 mod data_type;
@@ -52,10 +53,10 @@ pub use dml::{Change, ConflictUpdate, returning_query};
 pub use errors::from_datafusion;
 pub use explain::{explain, notices};
 pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
-pub use lower::ITERATIONS_MAX;
+pub use lower::ViewSettings;
 pub use node::{
-    AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Moment, Node, NodeKind, OrderColumn, PackedColumn, Plan, Properties,
-    Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod, column,
+    AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Lookup, Moment, Node, NodeKind, OrderColumn, PackedColumn, Plan,
+    Properties, Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod, column,
 };
 pub use pg_catalog::prepare_catalog_query;
 pub use planner::{Bound, Planner, PlannerOptions, RowsOf};

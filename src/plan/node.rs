@@ -164,6 +164,19 @@ pub enum NodeKind {
         /// Over the left columns followed by the right ones.
         condition: Option<Scalar>,
     },
+    /// An inner join of tables and views, whose rows are found by their own keys and indexes: pairs, triples … of rows, the columns of the
+    /// first input first. What changes in one input meets the rows of the others as they were before the epoch where these inputs stand
+    /// behind it, and as they are after it where they stand before it. Keeps nothing (a delta join).
+    DeltaJoin {
+        /// Each an `Import`, or a `Map` over one, of an object that keeps rows.
+        inputs: Vec<Node>,
+        /// Columns that are equal, by their positions in the columns of all inputs. NULL is equal to nothing.
+        equal: Vec<(usize, usize)>,
+        /// What else is true of the rows, over the columns of all inputs.
+        conditions: Vec<Scalar>,
+        /// For each input, how its changes find rows of all others.
+        paths: Vec<Vec<Lookup>>,
+    },
     /// The first rows of every group, in an order: those whose place by `ranking` is at most `offset + limit`, without the first `offset`
     /// rows. Rows that the order leaves equal stand in the order of their other columns. The input is partitioned by the keys.
     TopN {
@@ -224,6 +237,21 @@ pub enum NodeKind {
         /// Which recursion.
         number: u32,
     },
+}
+
+/// One step on the path of a delta join.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// The input whose rows are found.
+    pub input: usize,
+    /// By which index, and `None` by the primary key.
+    pub index: Option<ObjectId>,
+    /// What the index is called.
+    pub name: String,
+    /// For each column of the index where its value stands in the columns of all inputs: in one that the path has passed.
+    pub keys: Vec<usize>,
+    /// What of the join's equalities and conditions can be checked from here on, over the columns of all inputs.
+    pub condition: Option<Scalar>,
 }
 
 /// What comes out of a join. A right semi, anti or mark join is a left one with its inputs the other way round.
@@ -567,7 +595,7 @@ impl Node {
                 vec![input]
             }
             NodeKind::Join { left, right, .. } => vec![left, right],
-            NodeKind::Union { inputs } => inputs.iter().collect(),
+            NodeKind::Union { inputs } | NodeKind::DeltaJoin { inputs, .. } => inputs.iter().collect(),
             NodeKind::Recursion { base, term, .. } => vec![base, term],
         }
     }
@@ -594,7 +622,7 @@ impl Node {
             | NodeKind::TopN { input, .. }
             | NodeKind::Window { input, .. } => vec![input],
             NodeKind::Join { left, right, .. } => vec![left, right],
-            NodeKind::Union { inputs } => inputs.iter_mut().collect(),
+            NodeKind::Union { inputs } | NodeKind::DeltaJoin { inputs, .. } => inputs.iter_mut().collect(),
             NodeKind::Recursion { base, term, .. } => vec![base, term],
         }
     }
@@ -605,6 +633,28 @@ impl Node {
             NodeKind::Import { object, .. } => vec![(self.id, *object)],
             _ => self.inputs().into_iter().flat_map(Node::import_nodes).collect(),
         }
+    }
+
+    /// `Import` nodes that do not read what was there before, each with the one that does so for it: the inputs of a delta join but the first,
+    /// which finds the rows of all others.
+    pub fn followers(&self) -> Vec<(u32, u32)> {
+        let mut found: Vec<(u32, u32)> = self.inputs().into_iter().flat_map(Node::followers).collect();
+        if let NodeKind::DeltaJoin { inputs, .. } = &self.kind {
+            let imports: Vec<u32> = inputs.iter().flat_map(|input| input.import_nodes()).map(|(node, _)| node).collect();
+            found.extend(imports[1..].iter().map(|follower| (*follower, imports[0])));
+        }
+        found
+    }
+
+    /// The indexes by which the plan below finds rows, each once.
+    pub fn indexes(&self) -> Vec<ObjectId> {
+        let mut found: Vec<ObjectId> = self.inputs().into_iter().flat_map(Node::indexes).collect();
+        if let NodeKind::DeltaJoin { paths, .. } = &self.kind {
+            found.extend(paths.iter().flatten().filter_map(|lookup| lookup.index));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// The tables, sources and views that the plan below reads, each once.

@@ -19,7 +19,6 @@ use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimize_unions::OptimizeUnions;
 use datafusion::optimizer::propagate_empty_relation::PropagateEmptyRelation;
-use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
@@ -28,6 +27,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+use super::constant_filter::PushDownConditions;
 use super::marks::MarksInLists;
 use super::null_equality::{KeysOfJoins, OrderOfJoins, minding_nulls};
 use super::subqueries::{OneValue, SubqueryMeaning};
@@ -42,7 +42,7 @@ pub(super) fn all() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         if rule.name() == "optimize_projections" {
             rules.push(Arc::new(UnnestForgetsKeys));
         }
-        rules.push(minding_nulls(rule));
+        rules.push(if rule.name() == PushDownConditions.name() { Arc::new(PushDownConditions) } else { minding_nulls(rule) });
     }
     rules
 }
@@ -76,7 +76,7 @@ pub(super) fn maintainable() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(OrderOfJoins),
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(PushDownConditions),
         Arc::new(EliminateGroupByConstant::new()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(UnnestForgetsKeys),

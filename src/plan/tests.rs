@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{Bound, NoSystemRelations, Planner, PlannerOptions, Scope, explain};
-use crate::catalog::{Catalog, Column, Object, ObjectKind, Table, View};
+use crate::catalog::{Catalog, Column, IndexOf, Object, ObjectKind, Table, View};
 use crate::error::{Error, Kind, Result};
-use crate::serve::{IndexOf, PointQuery, PointValue};
+use crate::serve::{PointQuery, PointValue};
 use crate::sql::{Statement, parse};
 use crate::types::{OnConflict, SqlType};
 
@@ -144,10 +144,17 @@ fn a_projection_of_an_append_only_table_needs_no_exchange() {
 
 #[test]
 fn a_join_on_a_key_keeps_the_other_sides_key() {
-    let text = view("SELECT b.id, a.owner FROM account a JOIN account b ON a.id = b.id AND a.balance < b.balance").unwrap();
-    assert!(text.contains("Join on id = id and"), "{text}");
-    assert_eq!(text.matches("Exchange by (id)").count(), 2, "{text}");
+    let text = view("SELECT b.id, a.price FROM bid a JOIN account b ON a.auction = b.id AND a.price < b.balance").unwrap();
+    assert!(text.contains("Join on auction = id and"), "{text}");
+    assert_eq!(text.matches("Exchange by (").count(), 3, "{text}");
     assert!(text.contains("state: both inputs"), "{text}");
+}
+
+#[test]
+fn a_join_of_two_keys_keeps_nothing() {
+    let text = view("SELECT b.id, a.owner FROM account a JOIN account b ON a.id = b.id AND a.balance < b.balance").unwrap();
+    let found = "account finds account by account_pkey (id); account finds account by account_pkey (id)  [changing, key (id)]  stateless";
+    assert!(text.contains("Delta join on id = id and balance < balance: ") && text.contains(found), "{text}");
 }
 
 #[test]

@@ -9,6 +9,6 @@ mod stop;
 
 pub use convert::convert;
 pub use point::{PointQuery, PointValue, point_query};
-pub use provider::{IndexOf, RowsAt, RowsProvider, UsedIndexes};
+pub use provider::{RowsAt, RowsProvider, UsedIndexes};
 pub use rows::{Providers, empty_provider, run_point};
 pub use select::{RowStream, aside, explain_physical, run};

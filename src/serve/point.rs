@@ -5,7 +5,7 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TableSource};
 
-use super::provider::IndexOf;
+use crate::catalog::IndexOf;
 use crate::plan::{Bound, ObjectSource};
 use crate::types::ObjectId;
 

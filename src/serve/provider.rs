@@ -24,8 +24,8 @@ use futures::stream;
 use parking_lot::Mutex;
 
 use super::rows::OneBatch;
+use crate::catalog::IndexOf;
 use crate::error::Result;
-use crate::types::ObjectId;
 
 /// The rows of one relation at one epoch.
 pub trait RowsAt: fmt::Debug + Send + Sync {
@@ -51,17 +51,6 @@ pub trait RowsAt: fmt::Debug + Send + Sync {
     fn find(&self, _index: &IndexOf, _keys: &[ArrayRef]) -> Result<Option<RecordBatch>> {
         Ok(None)
     }
-}
-
-/// Columns by whose values rows can be found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexOf {
-    /// The index's name.
-    pub name: String,
-    /// Its number; `None`: the relation's key.
-    pub number: Option<ObjectId>,
-    /// Positions of its columns.
-    pub columns: Vec<usize>,
 }
 
 /// Where a query tells which indexes it uses: relation by index.

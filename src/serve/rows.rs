@@ -10,8 +10,9 @@ use datafusion::catalog::TableProvider;
 use futures::stream;
 
 use super::point::{PointQuery, PointValue};
-use super::provider::{IndexOf, RowsAt, RowsProvider, UsedIndexes};
+use super::provider::{RowsAt, RowsProvider, UsedIndexes};
 use super::select::RowStream;
+use crate::catalog::IndexOf;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Bound, from_datafusion};
 use crate::state::{Relation, Snapshot};

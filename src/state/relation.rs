@@ -14,7 +14,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::blocks::Blocks;
 use super::consolidate::consolidate;
-use super::segment::{Segment, gather};
+use super::found::Found;
+use super::segment::Segment;
 use super::shard::{Shard, chosen};
 use super::snapshot::{Snapshot, batch_of};
 use crate::error::{Error, Result};
@@ -188,36 +189,34 @@ impl Relation {
     /// The rows visible at `epoch` with these keys: arrays of the key's columns, one row per probe. Found rows only, in the order of the probes;
     /// a key with NULL finds nothing. An error if the relation has no key.
     pub fn lookup(&self, keys: &[ArrayRef], epoch: Epoch) -> Result<RecordBatch> {
+        self.rows(&self.find(keys, usize::MAX, epoch)?.0)
+    }
+
+    /// As `lookup`: where the rows lie. Stops behind the probe with which it has found `enough` rows, and says how many probes it has made.
+    pub fn find(&self, keys: &[ArrayRef], enough: usize, epoch: Epoch) -> Result<(Found, usize)> {
         let key = self.key.as_ref().ok_or_else(|| Error::internal("a lookup in a relation without key"))?;
-        if keys.len() != key.len() || key.iter().zip(keys).any(|(column, keys)| self.schema.field(*column).data_type() != keys.data_type())
-        {
+        let others = key.iter().zip(keys).any(|(column, keys)| self.schema.field(*column).data_type() != keys.data_type());
+        if keys.len() != key.len() || others {
             return Err(Error::internal("a lookup with other columns than the key's"));
         }
         let probes = keys.first().map_or(1, |keys| keys.len());
         let hashes = hash_rows(keys, probes);
-        let mut segments: Vec<Arc<Segment>> = Vec::new();
-        let mut picks = Vec::new();
-        for (probe, hash) in hashes.into_iter().enumerate() {
-            if keys.iter().any(|keys| keys.is_null(probe)) {
-                continue;
-            }
-            if let Some((segment, row)) = self.find(keys, probe, hash, epoch) {
-                let known = segments.iter().rposition(|known| Arc::ptr_eq(known, &segment));
-                let at = known.unwrap_or_else(|| {
-                    segments.push(segment);
-                    segments.len() - 1
-                });
-                picks.push((at, row));
+        let shards: Vec<_> = self.shards.iter().map(RwLock::read).collect();
+        let mut found = Found::default();
+        for (probe, hash) in hashes.into_iter().enumerate().filter(|(probe, _)| keys.iter().all(|keys| keys.is_valid(*probe))) {
+            let seen = if self.partitioned_by_key {
+                shards[worker_of(hash, shards.len())].find_visible(keys, probe, hash, epoch)
+            } else {
+                shards.iter().find_map(|shard| shard.find_visible(keys, probe, hash, epoch))
+            };
+            if let Some((segment, row)) = seen {
+                found.push(probe, segment, row);
+                if found.len() >= enough {
+                    return Ok((found, probe + 1));
+                }
             }
         }
-        match picks.as_slice() {
-            [] => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
-            [(_, row)] => {
-                let columns = segments[0].columns().iter().map(|column| column.slice(*row, 1)).collect();
-                Ok(batch_of(&self.schema, columns, 1))
-            }
-            _ => Ok(batch_of(&self.schema, gather(&segments, &picks)?, picks.len())),
-        }
+        Ok((found, probes))
     }
 
     /// Makes an index by these columns, under a number of the caller's. Rows that are there are put into it page by page, so that writers and
@@ -242,30 +241,34 @@ impl Relation {
     /// The rows visible at `epoch` with these values in the columns of an index: one array per column, one row per probe. A probe with NULL
     /// finds nothing. `None` if there is no such index, or not yet.
     pub fn lookup_index(&self, number: u32, keys: &[ArrayRef], epoch: Epoch) -> Result<Option<RecordBatch>> {
+        let found = self.find_by_index(number, keys, usize::MAX, epoch);
+        found.map(|(found, _)| self.rows(&found)).transpose()
+    }
+
+    /// As `lookup_index`: where the rows lie. Stops behind the probe with which it has found `enough` rows, and says how many probes it has made.
+    pub fn find_by_index(&self, number: u32, keys: &[ArrayRef], enough: usize, epoch: Epoch) -> Option<(Found, usize)> {
         let probes = keys.first().map_or(0, |keys| keys.len());
         let hashes = hash_rows(keys, probes);
-        let mut found = Vec::new();
+        let shards: Vec<_> = self.shards.iter().map(RwLock::read).collect();
+        let mut found = Found::default();
         for (probe, hash) in hashes.into_iter().enumerate().filter(|(probe, _)| keys.iter().all(|keys| keys.is_valid(*probe))) {
-            for shard in &self.shards {
-                if shard.read().find_all(number, keys, probe, hash, epoch, &mut found).is_none() {
-                    return Ok(None);
-                }
+            for shard in &shards {
+                shard.find_all(number, keys, probe, hash, epoch, &mut found)?;
+            }
+            if found.len() >= enough {
+                return Some((found, probe + 1));
             }
         }
-        let mut segments: Vec<Arc<Segment>> = Vec::new();
-        let mut picks = Vec::with_capacity(found.len());
-        for (segment, row) in found {
-            let known = segments.iter().rposition(|known| Arc::ptr_eq(known, &segment));
-            let at = known.unwrap_or_else(|| {
-                segments.push(segment);
-                segments.len() - 1
-            });
-            picks.push((at, row));
-        }
-        if picks.is_empty() {
-            return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.schema))));
-        }
-        Ok(Some(batch_of(&self.schema, gather(&segments, &picks)?, picks.len())))
+        Some((found, probes))
+    }
+
+    /// Whether an index of this number is there and finds rows: reads what of it is still missing.
+    pub fn complete_index(&self, number: u32) -> bool {
+        let known = |shard: &RwLock<Shard>| shard.read().secondary_indexes().iter().any(|(known, _)| *known == number);
+        self.shards.iter().all(|shard| {
+            while shard.write().fill_secondary(number) {}
+            known(shard)
+        })
     }
 
     /// Everything visible at `epoch`. The caller holds a lease on it, and it is complete.
@@ -332,15 +335,16 @@ impl Relation {
         Ok(())
     }
 
-    fn find(&self, keys: &[ArrayRef], probe: usize, hash: u64, epoch: Epoch) -> Option<(Arc<Segment>, usize)> {
-        let look = |shard: &RwLock<Shard>| {
-            let shard = shard.read();
-            shard.find_visible(keys, probe, hash, epoch).map(|(segment, row)| (Arc::clone(segment), row))
-        };
-        if self.partitioned_by_key {
-            return look(&self.shards[worker_of(hash, self.shards.len())]);
+    /// All columns of what was found.
+    fn rows(&self, found: &Found) -> Result<RecordBatch> {
+        if found.is_empty() {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
         }
-        self.shards.iter().find_map(look)
+        let columns = match found.single() {
+            Some((segment, row)) => segment.columns().iter().map(|column| column.slice(row, 1)).collect(),
+            None => found.gather_all()?,
+        };
+        Ok(batch_of(&self.schema, columns, found.len()))
     }
 }
 

@@ -192,18 +192,19 @@ pub(super) fn copied(columns: &[ArrayRef], offset: usize, length: usize) -> Resu
         .collect()
 }
 
-/// The rows `(segment, row)` of `segments` gathered column by column. `segments` is not empty.
+/// The rows `(segment, row)` of `segments`, gathered column by column. `segments` is not empty.
 pub(super) fn gather(segments: &[Arc<Segment>], picks: &[(usize, usize)]) -> Result<Vec<ArrayRef>> {
-    (0..segments[0].columns.len())
-        .map(|column| {
-            if let [only] = segments {
-                let rows = arrow::array::UInt32Array::from_iter_values(picks.iter().map(|(_, row)| *row as u32));
-                return Ok(take(only.columns[column].as_ref(), &rows, None)?);
-            }
-            let arrays: Vec<&dyn Array> = segments.iter().map(|segment| segment.columns[column].as_ref()).collect();
-            Ok(interleave(&arrays, picks)?)
-        })
-        .collect()
+    (0..segments[0].columns.len()).map(|column| gather_column(segments, column, picks)).collect()
+}
+
+/// One column of such rows.
+pub(super) fn gather_column(segments: &[Arc<Segment>], column: usize, picks: &[(usize, usize)]) -> Result<ArrayRef> {
+    if let [only] = segments {
+        let rows = arrow::array::UInt32Array::from_iter_values(picks.iter().map(|(_, row)| *row as u32));
+        return Ok(take(only.columns[column].as_ref(), &rows, None)?);
+    }
+    let arrays: Vec<&dyn Array> = segments.iter().map(|segment| segment.columns[column].as_ref()).collect();
+    Ok(interleave(&arrays, picks)?)
 }
 
 fn merged_begin(parts: &[Arc<Segment>], rows: usize) -> Begin {

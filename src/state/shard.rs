@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use arrow::array::ArrayRef;
 
+use super::found::Found;
 use super::index::Index;
 use super::pages::{PAGE_ROWS, Pages};
 use super::segment::{ALIVE, Begin, Segment, copied, gather};
@@ -115,26 +116,18 @@ impl Shard {
         self.secondary.retain(|secondary| secondary.number != number);
     }
 
-    /// Adds to `found` the rows visible at `epoch` with the values in row `row` of `keys` (the index's columns). `None` if there is no such
+    /// Adds to `found` the rows visible at `epoch` with the values in row `probe` of `keys` (the index's columns). `None` if there is no such
     /// index, or not yet.
-    pub(super) fn find_all(
-        &self,
-        number: u32,
-        keys: &[ArrayRef],
-        row: usize,
-        hash: u64,
-        epoch: Epoch,
-        found: &mut Vec<(Arc<Segment>, usize)>,
-    ) -> Option<()> {
+    pub(super) fn find_all(&self, number: u32, keys: &[ArrayRef], probe: usize, hash: u64, epoch: Epoch, found: &mut Found) -> Option<()> {
         let secondary = self.secondary.iter().find(|secondary| secondary.number == number && secondary.waiting.is_empty())?;
         let newest = secondary.index.find(hash, |other| {
             let (segment, place) = self.pages.locate(other);
-            (0..).zip(secondary.columns.iter()).all(|(key, column)| value_equal(&segment.columns()[*column], place, &keys[key], row))
+            (0..).zip(secondary.columns.iter()).all(|(key, column)| value_equal(&segment.columns()[*column], place, &keys[key], probe))
         });
         for candidate in newest.into_iter().flat_map(|newest| secondary.index.chain(newest)) {
             let (segment, place) = self.pages.locate(candidate);
             if segment.is_visible(place, epoch) {
-                found.push((Arc::clone(segment), place));
+                found.push(probe, segment, place);
             }
         }
         Some(())

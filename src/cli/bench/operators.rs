@@ -166,6 +166,8 @@ impl Running {
             first: 0,
             last: 0,
             feeds: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            kept: BTreeMap::new(),
             restore: None,
             errors: Arc::new(RowErrorLog::default()).sink(VIEW),
             progress: Arc::clone(&progress),

@@ -25,6 +25,15 @@ struct Input<'a> {
     keys: Vec<Expr>,
 }
 
+/// Both inputs of a join as nodes, with their keys as columns, and what else must be true of a pair.
+struct Sides {
+    left: Node,
+    right: Node,
+    left_keys: Vec<usize>,
+    right_keys: Vec<usize>,
+    condition: Option<Scalar>,
+}
+
 impl Lowering<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<Node> {
         let kind = kind(join)?;
@@ -42,39 +51,15 @@ impl Lowering<'_> {
             self.witnesses(right_node, right_keys, condition, left_total)
         };
 
-        // NOT IN must know of every NULL and every row on the right, wherever the left row is.
-        let places = if kind == JoinKind::NotIn { [Vec::new(), Vec::new()] } else { [left_keys.clone(), right_keys.clone()] };
-        let met = properties::met(&left_node.properties, &right_node.properties, &places[0], &places[1]);
-        let [left_place, right_place] = places;
-        let (left_node, right_node) =
-            if met { (left_node, right_node) } else { (self.moved_by(left_node, left_place), self.moved_by(right_node, right_place)) };
-
-        let properties = properties::join(kind, &left_node.properties, &right_node.properties, &left_keys, &right_keys, left_total);
         let logical = fields_of(&join.schema);
-        let mut fields: Vec<FieldRef> = left_node.schema.fields().to_vec();
-        let extra = match kind {
-            JoinKind::Semi | JoinKind::Anti | JoinKind::NotIn => left_total > left_width,
-            JoinKind::Mark => {
-                fields.extend(logical.fields().last().cloned());
-                left_total > left_width
-            }
-            _ => {
-                fields.extend(right_node.schema.fields().iter().cloned());
-                fields.len() > left_width + right_width
-            }
+        let sides = Sides { left: left_node, right: right_node, left_keys, right_keys, condition };
+        let node = match self.without_state(kind, join, &sides) {
+            Some(node) => node,
+            None => self.keeping_both(kind, join, sides, logical.fields().last()),
         };
-        let null_equals_null = join.null_equality == NullEquality::NullEqualsNull;
-        let node = NodeKind::Join {
-            join: kind,
-            left: Box::new(left_node),
-            right: Box::new(right_node),
-            left_keys,
-            right_keys,
-            null_equals_null,
-            condition,
-        };
-        let node = self.node(node, Arc::new(Schema::new(fields)), properties);
-        if !extra {
+        let [left_extra, right_extra] =
+            [left_total > left_width, kind.gives_pairs() && node.schema.fields().len() > left_total + right_width];
+        if !left_extra && !right_extra {
             return Ok(node);
         }
         // Key columns that were computed for the join alone leave again.
@@ -82,6 +67,40 @@ impl Lowering<'_> {
         let kept = logical.fields().iter().enumerate().map(|(index, field)| column_scalar(field.name(), place(index)));
         let kept = kept.collect();
         Ok(self.map(node, None, kept, logical))
+    }
+
+    /// A join that finds rows where tables and views keep them, if it is of that kind.
+    fn without_state(&mut self, kind: JoinKind, join: &Join, sides: &Sides) -> Option<Node> {
+        if kind != JoinKind::Inner || join.null_equality == NullEquality::NullEqualsNull || sides.left_keys.is_empty() {
+            return None;
+        }
+        let Sides { left, right, left_keys, right_keys, condition } = sides;
+        let left_total = left.schema.fields().len();
+        let properties = properties::join(kind, &left.properties, &right.properties, left_keys, right_keys, left_total);
+        self.delta_join([left, right], [left_keys, right_keys], condition.as_ref(), &properties)
+    }
+
+    /// A join that keeps the rows of both sides. `mark`: the column behind those of the left side, for a kind that has one.
+    fn keeping_both(&mut self, kind: JoinKind, join: &Join, sides: Sides, mark: Option<&FieldRef>) -> Node {
+        let Sides { left, right, left_keys, right_keys, condition } = sides;
+        let left_total = left.schema.fields().len();
+        // NOT IN must know of every NULL and every row on the right, wherever the left row is.
+        let places = if kind == JoinKind::NotIn { [Vec::new(), Vec::new()] } else { [left_keys.clone(), right_keys.clone()] };
+        let met = properties::met(&left.properties, &right.properties, &places[0], &places[1]);
+        let [left_place, right_place] = places;
+        let (left, right) = if met { (left, right) } else { (self.moved_by(left, left_place), self.moved_by(right, right_place)) };
+
+        let properties = properties::join(kind, &left.properties, &right.properties, &left_keys, &right_keys, left_total);
+        let mut fields: Vec<FieldRef> = left.schema.fields().to_vec();
+        match kind {
+            JoinKind::Semi | JoinKind::Anti | JoinKind::NotIn => {}
+            JoinKind::Mark => fields.extend(mark.cloned()),
+            _ => fields.extend(right.schema.fields().iter().cloned()),
+        }
+        let null_equals_null = join.null_equality == NullEquality::NullEqualsNull;
+        let (left, right) = (Box::new(left), Box::new(right));
+        let kind = NodeKind::Join { join: kind, left, right, left_keys, right_keys, null_equals_null, condition };
+        self.node(kind, Arc::new(Schema::new(fields)), properties)
     }
 
     /// The input with a column for every key at its end, unless it is one already, and where the keys stand.

@@ -27,6 +27,9 @@ const COLUMNS: [(&str, Kind); 9] = [
     ("j", Kind::Json),
 ];
 
+/// Columns by which tables may have indexes.
+const INDEXED: [&str; 6] = ["id", "k", "n", "s", "d", "f"];
+
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
@@ -52,6 +55,8 @@ pub(super) struct Table {
     /// Whether its floats may be NaN, infinite, or zero with a sign.
     strange: bool,
     columns: Vec<Column>,
+    /// Those by which it has an index.
+    indexed: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -140,15 +145,19 @@ impl Table {
         for place in (1..columns.len()).rev() {
             columns.swap(place, rng.random_range(0..=place));
         }
-        Table { name: format!("t{index}"), keyed: rng.random_bool(0.6), strange: once_in(rng, 6), columns }
+        let (keyed, strange) = (rng.random_bool(0.6), once_in(rng, 6));
+        // Half of the tables have what joins look for: then they keep nothing.
+        let indexed = if once_in(rng, 2) { INDEXED.into_iter().filter(|_| !once_in(rng, 3)).collect() } else { Vec::new() };
+        Table { name: format!("t{index}"), keyed, strange, columns, indexed }
     }
 
-    /// Its CREATE TABLE.
+    /// Its CREATE TABLE, and its indexes.
     pub(super) fn create(&self) -> String {
         let mut parts = vec![if self.keyed { "id BIGINT PRIMARY KEY".to_owned() } else { "id BIGINT".to_owned() }];
         let not_null = |column: &Column| if column.nullable { "" } else { " NOT NULL" };
         parts.extend(self.columns.iter().map(|column| format!("{} {}{}", column.name, column.kind.sql(), not_null(column))));
-        format!("CREATE TABLE {} ({})", self.name, parts.join(", "))
+        let indexes = self.indexed.iter().map(|column| format!("; CREATE INDEX ON {} ({column})", self.name));
+        format!("CREATE TABLE {} ({}){}", self.name, parts.join(", "), indexes.collect::<String>())
     }
 
     /// What queries know of it.

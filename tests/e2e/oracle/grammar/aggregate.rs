@@ -111,7 +111,8 @@ impl Grammar<'_> {
                     format!("count({distinct}{})", self.expression(of, columns, 1))
                 }
                 4 | 5 => format!("sum({distinct}{argument})"),
-                6 => format!("{}({argument})", self.pick(&["bit_and", "bit_or", "bit_xor"])),
+                // A sum of integers may be numeric.
+                6 => format!("{}(CAST({argument} AS BIGINT))", self.pick(&["bit_and", "bit_or", "bit_xor"])),
                 _ => format!("{}({argument})", self.pick(&["min", "max"])),
             },
             Kind::Numeric | Kind::Float => match self.range(0..3) {
