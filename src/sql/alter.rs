@@ -36,7 +36,8 @@ pub(super) fn alter(reader: &mut Reader<'_>) -> Result<Statement> {
     if kind == DropKind::Index && !(reader.is(0, "rename") && reader.is(1, "to")) {
         return Err(reader.not_supported("ALTER INDEX of anything but its name").hint("DROP the index and create it again."));
     }
-    if kind == DropKind::Sink && !["rename", "set", "owner"].iter().any(|word| reader.is(0, word)) {
+    let of_sink = [["rename", "to"], ["set", "schema"], ["owner", "to"]];
+    if kind == DropKind::Sink && !of_sink.iter().any(|[first, second]| reader.is(0, first) && reader.is(1, second)) {
         return Err(reader.not_supported("ALTER SINK of anything but its name").hint("DROP the sink and create it again."));
     }
     let action = action(reader, kind, &name.name)?;
