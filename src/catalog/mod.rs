@@ -1,5 +1,6 @@
 //! Names → definitions. A `Catalog` is a value: a change makes a new one, so a statement sees one catalog from start to end.
 
+mod flow;
 mod index;
 mod object;
 pub mod system;
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use index::IndexOf;
-pub use object::{Argument, Column, ConnectorOptions, Function, Index, Object, ObjectKind, Source, Table, View, column_number};
+pub use object::{Argument, Column, ConnectorOptions, Function, Index, Object, ObjectKind, Sink, Source, Table, View, column_number};
 
 use crate::error::{Error, Kind, Result};
 use crate::types::ObjectId;

@@ -43,6 +43,8 @@ pub enum ObjectKind {
     Index(Index),
     /// An expression under a name.
     Function(Function),
+    /// A query whose changes are written into a table.
+    Sink(Sink),
 }
 
 /// A column as declared, or as a query gives it.
@@ -95,6 +97,17 @@ pub struct Index {
     pub columns: Vec<usize>,
     /// Those that INCLUDE names: said back, and of no effect, since an index leads to whole rows.
     pub include: Vec<usize>,
+}
+
+/// A sink into a table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sink {
+    /// The table that it writes.
+    pub target: ObjectId,
+    /// The positions of the table's columns that it fills, in the order in which the query gives them.
+    pub fills: Vec<usize>,
+    /// What it writes. The columns are those of the table when it was made.
+    pub view: View,
 }
 
 /// A function in SQL.
@@ -169,10 +182,38 @@ impl ObjectKind {
     /// The columns, to be changed.
     pub fn columns_mut(&mut self) -> Option<&mut Vec<Column>> {
         match self {
-            ObjectKind::Schema | ObjectKind::Index(_) | ObjectKind::Function(_) => None,
+            ObjectKind::Schema | ObjectKind::Index(_) | ObjectKind::Function(_) | ObjectKind::Sink(_) => None,
             ObjectKind::Table(table) => Some(&mut table.columns),
             ObjectKind::Source(source) => Some(&mut source.columns),
             ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&mut view.columns),
+        }
+    }
+}
+
+impl ObjectKind {
+    /// The query that it is made from, for views of both kinds and sinks.
+    pub fn view(&self) -> Option<&View> {
+        match self {
+            ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(view),
+            ObjectKind::Sink(sink) => Some(&sink.view),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn view_mut(&mut self) -> Option<&mut View> {
+        match self {
+            ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(view),
+            ObjectKind::Sink(sink) => Some(&mut sink.view),
+            _ => None,
+        }
+    }
+
+    /// The table that a sink writes.
+    pub fn sunk_into(&self) -> Option<ObjectId> {
+        match self {
+            ObjectKind::Sink(sink) => Some(sink.target),
+            _ => None,
         }
     }
 }
@@ -181,7 +222,7 @@ impl Object {
     /// The columns, for objects that have any.
     pub fn columns(&self) -> Option<&[Column]> {
         match &self.kind {
-            ObjectKind::Schema | ObjectKind::Index(_) | ObjectKind::Function(_) => None,
+            ObjectKind::Schema | ObjectKind::Index(_) | ObjectKind::Function(_) | ObjectKind::Sink(_) => None,
             ObjectKind::Table(table) => Some(&table.columns),
             ObjectKind::Source(source) => Some(&source.columns),
             ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&view.columns),
@@ -205,11 +246,12 @@ impl Object {
         moved.collect()
     }
 
-    /// What messages call it: "table", "source", "view", "materialized view", "schema".
+    /// What messages call it: "table", "source", "view", "materialized view", "sink", "schema".
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
             ObjectKind::Index(_) => "index",
             ObjectKind::Function(_) => "function",
+            ObjectKind::Sink(_) => "sink",
             ObjectKind::Schema => "schema",
             ObjectKind::Table(_) => "table",
             ObjectKind::Source(_) => "source",

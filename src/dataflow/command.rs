@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use crate::dataflow::feed::{Feed, SnapshotFeed};
+use crate::dataflow::outlet::Outlet;
 use crate::dataflow::progress::DataflowProgress;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::plan::Plan;
@@ -52,14 +53,32 @@ pub struct Tick {
     pub inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>>,
 }
 
+/// Where a dataflow's answer goes.
+#[derive(Clone)]
+pub enum Target {
+    /// It is kept, a shard for each worker.
+    Relation(Arc<Relation>),
+    /// Its changes are taken elsewhere.
+    Outlet(Arc<Outlet>),
+    /// It is thrown away (to measure the engine).
+    Nothing,
+}
+
+impl Target {
+    /// Whether so much waits there that nothing should be added that can wait.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Target::Outlet(outlet) if outlet.is_full())
+    }
+}
+
 /// A dataflow to be built.
 pub struct Dataflow {
-    /// The view it maintains.
+    /// The view or sink it maintains.
     pub object: ObjectId,
     /// What it computes.
     pub plan: Plan,
-    /// Where the answer is kept; `None` throws it away (to measure the engine).
-    pub target: Option<Arc<Relation>>,
+    /// Where the answer goes.
+    pub target: Target,
     /// The epochs from `first` to `last` are this dataflow's alone: in them it reads what was there before. `last` is the epoch as of which
     /// everyone else starts behind. After recovery nothing is read and `last` is the checkpoint's epoch.
     pub first: Epoch,

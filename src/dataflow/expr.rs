@@ -157,7 +157,7 @@ fn error_text(error: DataFusionError) -> String {
 }
 
 /// `{"a": 1, "b": "x"}`, cut when it gets long.
-fn row_text(rows: &RecordBatch, row: usize) -> String {
+pub fn row_text(rows: &RecordBatch, row: usize) -> String {
     let options = FormatOptions::default();
     let mut text = String::from("{");
     for (position, (field, column)) in rows.schema_ref().fields().iter().zip(rows.columns()).enumerate() {

@@ -1,7 +1,7 @@
 //! A `Node`, running: commands, workers, operators.
 //!
 //! A worker is a thread that steps timely. Dataflows meet at views: what one dataflow's sink finishes on a worker, the dataflows that read
-//! the view get on the same worker, epoch by epoch.
+//! the view get on the same worker, epoch by epoch. What leaves the dataflows for elsewhere does so through an outlet.
 
 mod command;
 mod driver;
@@ -9,6 +9,7 @@ pub mod expr;
 mod feed;
 mod import;
 pub mod operator;
+mod outlet;
 mod packet;
 mod pool;
 mod pressure;
@@ -20,8 +21,9 @@ mod sink;
 mod time;
 mod worker;
 
-pub use command::{Command, Dataflow, Tick, WorkerCheckpoint};
+pub use command::{Command, Dataflow, Target, Tick, WorkerCheckpoint};
 pub use feed::{Feed, FeedStep, SnapshotFeed};
+pub use outlet::Outlet;
 pub use pool::Workers;
 pub use progress::{DataflowProgress, Wake};
 pub use row_errors::{ObjectRowErrors, RowError, RowErrorLog, RowErrorSink};

@@ -1,4 +1,5 @@
-//! The end of every dataflow: writes what comes out to this worker's shard of the view, and keeps it for those that read the view.
+//! The end of every dataflow: writes what comes out to this worker's shard of the view, and keeps it for those that read the view; or puts it
+//! into the outlet through which it leaves.
 //!
 //! In: changes by epoch. Out: the same, written, in batches of a bounded size. An epoch is written when it closes; a large one in parts, as it
 //! arrives. A retraction that comes before what it retracts waits until that is there, at the latest until the epoch closes.
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator as _;
 
-use crate::dataflow::command::Dataflow;
+use crate::dataflow::command::{Dataflow, Target};
 use crate::dataflow::driver::{Flow, guard};
 use crate::error::Result;
 use crate::types::{Changes, Epoch};
@@ -91,10 +92,18 @@ impl Writer {
     fn write(&self, epoch: Epoch, gathered: &mut Gathered) -> Result<()> {
         self.spec.progress.count_out(gathered.rows);
         let arrived = gathered.take();
-        let Some(relation) = &self.spec.target else { return Ok(()) };
+        if matches!(self.spec.target, Target::Nothing) {
+            return Ok(());
+        }
         for changes in Changes::regroup(&self.spec.plan.root.schema, arrived, WRITE_ROWS, WRITE_BYTES) {
-            gathered.missing.extend(relation.apply_part(self.worker, epoch, &changes)?);
-            self.finished.borrow_mut().push((epoch, changes));
+            match &self.spec.target {
+                Target::Relation(relation) => {
+                    gathered.missing.extend(relation.apply_part(self.worker, epoch, &changes)?);
+                    self.finished.borrow_mut().push((epoch, changes));
+                }
+                Target::Outlet(outlet) => outlet.push(epoch, changes),
+                Target::Nothing => {}
+            }
         }
         Ok(())
     }
@@ -102,7 +111,7 @@ impl Writer {
     /// Writes the rest of an epoch: everything that can be retracted is there then.
     fn finish(&self, epoch: Epoch, mut gathered: Gathered) -> Result<()> {
         self.write(epoch, &mut gathered)?;
-        let Some(relation) = &self.spec.target else { return Ok(()) };
+        let Target::Relation(relation) = &self.spec.target else { return Ok(()) };
         gathered.missing.iter().try_for_each(|changes| relation.apply(self.worker, epoch, changes))
     }
 }

@@ -169,6 +169,11 @@ impl Worker {
         let mut waiting = false;
         for running in self.dataflows.values_mut().filter(|running| running.hydrating) {
             let frontier = running.frontier.get();
+            if running.spec.target.is_full() {
+                // Whoever takes it tells nobody here.
+                waiting = true;
+                continue;
+            }
             for import in &mut running.imports {
                 for _ in 0..HYDRATION_BATCHES {
                     if !import.is_hydrating() {

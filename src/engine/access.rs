@@ -81,8 +81,12 @@ impl Session {
             return Ok(self.engine.lease_newest());
         }
         self.engine.wait_readable(objects).await?;
-        // Tables that it holds are read as they are now, so the others must be as new.
-        self.engine.clock.wait_complete(held.unwrap_or(0)).await?;
+        // Tables that it holds are read as they are now, so the others must be as new. Whoever holds one does not wait for sinks: they may wait for it.
+        let newest = match held {
+            Some(held) => held,
+            None => self.engine.settle_sinks(objects).await,
+        };
+        self.engine.clock.wait_complete(newest).await?;
         let lease = self.engine.lease_newest();
         if let Some(transaction) = &mut self.transaction {
             transaction.reads_at = Some(lease.clone());
@@ -107,6 +111,7 @@ impl Session {
         if self.transaction.as_ref().is_some_and(|transaction| transaction.holds(table)) {
             return Ok(());
         }
+        self.settle_before_turn(table, &[]).await?;
         let turn = self.turn(table).await?;
         // Only now: whoever had the turn before may have altered the table.
         let relation = self.engine.relation(catalog, table)?;
@@ -125,7 +130,7 @@ impl Session {
 
     /// Waits for a table's turn.
     pub(crate) async fn turn(&self, table: ObjectId) -> Result<tokio::sync::OwnedMutexGuard<()>> {
-        let lock = Arc::clone(self.engine.table_locks.lock().entry(table).or_default());
+        let lock = self.engine.table_lock(table);
         match self.settings.duration_ms("lock_timeout") {
             0 => Ok(lock.lock_owned().await),
             limit => tokio::time::timeout(Duration::from_millis(limit), lock.lock_owned()).await.map_err(|_| {

@@ -117,6 +117,7 @@ impl DropKind {
                 | (DropKind::MaterializedView, ObjectKind::MaterializedView(_))
                 | (DropKind::Index, ObjectKind::Index(_))
                 | (DropKind::Function, ObjectKind::Function(_))
+                | (DropKind::Sink, ObjectKind::Sink(_))
                 | (DropKind::Schema, ObjectKind::Schema)
         )
     }
@@ -130,6 +131,7 @@ impl DropKind {
             DropKind::MaterializedView => "materialized view",
             DropKind::Index => "index",
             DropKind::Function => "function",
+            DropKind::Sink => "sink",
             DropKind::Schema => "schema",
         }
     }

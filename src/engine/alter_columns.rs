@@ -93,6 +93,10 @@ impl Session {
 
     async fn plan_alteration(&mut self, alter: &Alter, object: &Arc<Object>) -> Result<Option<Alteration>> {
         let columns = object.columns().unwrap_or_default();
+        if let Some(sink) = self.engine.catalog().sinks_into(object.id).next() {
+            let message = format!("the columns of \"{}\" cannot change: {} writes it", object.name, described(sink));
+            return Err(Error::not_supported(message).hint("Drop the sink, and create it again."));
+        }
         match &alter.action {
             AlterAction::AddColumn { definition, if_not_exists } => {
                 let column = column_definition(definition)?;

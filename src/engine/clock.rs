@@ -28,6 +28,23 @@ pub(crate) struct Write {
     pub(crate) changes: Changes,
     /// It comes from the log, and is not to be written there again.
     pub(crate) logged: bool,
+    /// A sink's, and nobody's commit.
+    pub(crate) by: Option<SunkBy>,
+}
+
+/// The sink that a change comes from.
+#[derive(Clone)]
+pub(crate) struct SunkBy {
+    pub(crate) sink: ObjectId,
+    /// What it brought, for the log: what became of that in the table is in the write.
+    pub(crate) logged: Option<Changes>,
+}
+
+impl Write {
+    fn bytes(&self) -> usize {
+        let brought = self.by.iter().filter_map(|by| by.logged.as_ref()).map(Changes::payload_bytes).sum::<usize>();
+        self.changes.payload_bytes() + brought
+    }
 }
 
 /// The epoch clock.
@@ -38,7 +55,7 @@ pub(crate) struct EpochClock {
     open: Mutex<Open>,
     durable: watch::Sender<Epoch>,
     complete: watch::Sender<Epoch>,
-    /// The newest durable epoch that holds writes: what has been acknowledged is not behind it.
+    /// The newest durable epoch that holds commits: what has been acknowledged is not behind it.
     acknowledged: AtomicU64,
 }
 
@@ -82,7 +99,7 @@ impl EpochClock {
     /// Puts writes into the open epoch, all of them into the same one, and makes them visible to later writers.
     /// They are durable when `durable` has reached the epoch that is returned.
     pub(crate) fn commit(&self, writes: Vec<Write>) -> Result<Epoch> {
-        let bytes: usize = writes.iter().map(|write| write.changes.payload_bytes()).sum();
+        let bytes: usize = writes.iter().map(Write::bytes).sum();
         let mut open = self.open.lock();
         for write in &writes {
             write.relation.accepts(&write.changes)?;
@@ -129,9 +146,9 @@ impl EpochClock {
         open.full.drain(..).chain([last]).collect()
     }
 
-    /// Says that everything up to `epoch` is on disk, and whether `epoch` holds writes.
-    pub(crate) fn set_durable(&self, epoch: Epoch, written: bool) {
-        if written {
+    /// Says that everything up to `epoch` is on disk, and whether `epoch` holds commits.
+    pub(crate) fn set_durable(&self, epoch: Epoch, committed: bool) {
+        if committed {
             self.acknowledged.store(epoch, Ordering::Release);
         }
         self.durable.send_replace(epoch);
@@ -146,6 +163,11 @@ impl EpochClock {
             }
             later
         });
+    }
+
+    /// The newest epoch that holds something acknowledged.
+    pub(crate) fn acknowledged(&self) -> Epoch {
+        self.acknowledged.load(Ordering::Acquire)
     }
 
     /// The newest epoch whose writes are on disk.
@@ -165,7 +187,7 @@ impl EpochClock {
 
     /// Waits until every dataflow has finished `epoch`, and all that has been acknowledged to any session by now.
     pub(crate) async fn wait_complete(&self, epoch: Epoch) -> Result<()> {
-        let epoch = epoch.max(self.acknowledged.load(Ordering::Acquire));
+        let epoch = epoch.max(self.acknowledged());
         if self.complete() >= epoch {
             return Ok(());
         }
@@ -197,7 +219,7 @@ mod tests {
         let relation = Arc::new(Relation::new(text(1).schema(), None, false, 1));
         let clock = EpochClock::new(10);
         let commit = |bytes: usize| {
-            let write = Write { table: 1_000, relation: Arc::clone(&relation), changes: text(bytes), logged: false };
+            let write = Write { table: 1_000, relation: Arc::clone(&relation), changes: text(bytes), logged: false, by: None };
             clock.commit(vec![write.clone(), write]).unwrap()
         };
         // Small ones share an epoch; one that does not fit any more has the next; one that fits nowhere has one of its own.

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::dataflow::{Command, Dataflow, DataflowProgress, Feed, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::clock::{EpochClock, Write};
+use crate::engine::sink::{LOST, RunningSink};
 use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::error::Result;
@@ -322,12 +323,23 @@ impl Coordinator {
             let here = !view.progress.is_hydrating() && *frontier > view.valid_from();
             match view.status() {
                 ViewStatus::Hydrating | ViewStatus::Joining if here && *frontier > complete && complete >= view.valid_from() => {
+                    // First: whoever waits for the view reads what it has written.
+                    self.advance_sink(view, *frontier, true);
                     view.set_status(ViewStatus::Ready);
                     self.held.remove(&view.id);
                 }
                 ViewStatus::Hydrating if here => view.set_status(ViewStatus::Joining),
                 _ => {}
             }
+            self.advance_sink(view, *frontier, view.status() == ViewStatus::Ready);
+        }
+    }
+
+    fn advance_sink(&self, view: &RunningView, frontier: Epoch, ready: bool) {
+        let Some(sink) = &view.sink else { return };
+        match view.status() {
+            ViewStatus::Failed(_) | ViewStatus::Dropped => sink.stop(),
+            _ => sink.advance(frontier, ready, self.recovering, self.ticked),
         }
     }
 
@@ -353,11 +365,8 @@ impl Coordinator {
     }
 
     fn has_input(&self) -> bool {
-        let waits = || {
-            self.setting.clock.has_writes()
-                || self.tables.values().any(|table| table.source.has_news())
-                || self.sources.values().any(RunningSource::has_news)
-        };
+        let news = || self.tables.values().any(|table| table.source.has_news()) || self.sources.values().any(RunningSource::has_news);
+        let waits = || self.setting.clock.has_writes() || (news() && !self.sinks_are_full());
         !self.recovering && waits() && !self.overloaded()
     }
 
@@ -365,6 +374,11 @@ impl Coordinator {
     fn overloaded(&self) -> bool {
         let hydrating = self.views.values().filter(|view| view.status() == ViewStatus::Hydrating);
         hydrating.map(|view| view.progress.waiting_bytes()).sum::<u64>() > WAITING_BYTES_MAX
+    }
+
+    /// Whether so much waits to be written by sinks that sources pause. Commits do not: a sink may wait for one. Statements wait before they write.
+    fn sinks_are_full(&self) -> bool {
+        self.views.values().filter_map(|view| view.sink.as_ref()).any(|sink| sink.outlet.is_full())
     }
 
     /// Closes the open epoch: what was written and read enters the dataflows.
@@ -391,7 +405,7 @@ impl Coordinator {
         for write in writes {
             self.share(&mut inputs, write.table, &write.changes);
         }
-        if !self.recovering && !self.overloaded() {
+        if !self.recovering && !self.overloaded() && !self.sinks_are_full() {
             self.drain_tables(epoch, &mut inputs);
             self.drain_sources(&mut inputs);
         }
@@ -402,15 +416,18 @@ impl Coordinator {
 
     /// Makes writes durable: one synced write for all that came together.
     fn log(&self, epoch: Epoch, writes: &[Write]) {
-        let written = !writes.is_empty();
-        let writes: Vec<(ObjectId, Changes)> =
-            writes.iter().filter(|write| !write.logged).map(|write| (write.table, write.changes.clone())).collect();
+        let committed = writes.iter().any(|write| write.by.is_none());
+        let logged = writes.iter().filter(|write| !write.logged).flat_map(|write| {
+            let brought = write.by.iter().filter_map(|by| Some((by.sink, by.logged.clone()?)));
+            brought.chain((!write.changes.is_empty()).then(|| (write.table, write.changes.clone())))
+        });
+        let writes: Vec<(ObjectId, Changes)> = logged.collect();
         if !writes.is_empty()
             && let Err(error) = self.setting.store.append_log(epoch, &writes)
         {
             fatal("the log could not be written", &error);
         }
-        self.setting.clock.set_durable(epoch, written);
+        self.setting.clock.set_durable(epoch, committed);
     }
 
     /// Deals changes out to the workers, in pieces.
@@ -536,7 +553,7 @@ impl Coordinator {
         let dataflow = Dataflow {
             object: view.id,
             plan: Plan::clone(&view.plan()),
-            target: view.relation.clone(),
+            target: view.target(),
             first,
             last,
             feeds,
@@ -622,8 +639,21 @@ impl Coordinator {
         let mut offsets: Vec<(ObjectId, Vec<u8>)> =
             running.chain(filled).map(|(id, report)| (id, report.lock().position.encoded())).collect();
         // A view's entry says that its state is part of the checkpoint; without one it is computed anew.
-        offsets.extend(self.views.iter().map(|(id, view)| (*id, if ready.contains(id) { view.mark() } else { Vec::new() })));
+        let mark = |id: &ObjectId, view: &RunningView| match &view.sink {
+            _ if ready.contains(id) => view.mark(),
+            // Its log was cut: what it has written cannot be told any more.
+            Some(sink) if sink.is_stored() => LOST.to_vec(),
+            _ => Vec::new(),
+        };
+        offsets.extend(self.views.iter().map(|(id, view)| (*id, mark(id, view))));
+        let sinks = || self.views.iter().filter_map(|(id, view)| Some((*id, view.sink.as_ref()?)));
+        let owed = |sink: &RunningSink| match sink.store(epoch) {
+            Ok(owed) => owed,
+            Err(error) => fatal("what a sink has still to write could not be stored", &error),
+        };
         CheckpointData {
+            owed: sinks().filter(|(id, _)| ready.contains(id)).map(|(id, sink)| (id, owed(sink))).collect(),
+            keep_log: sinks().filter(|(id, sink)| !ready.contains(id) && !sink.is_stored()).map(|(id, _)| id).collect(),
             epoch,
             workers: self.workers.count(),
             operators: parts.into_iter().flat_map(|part| part.operators).collect(),

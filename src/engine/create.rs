@@ -68,7 +68,7 @@ impl Session {
         engine.relations.lock().insert(object.id, Arc::clone(&relation));
         let created = async {
             // The rows before the definition: a crash in between leaves rows of a table that nobody knows.
-            let epoch = engine.clock.commit(vec![Write { table: object.id, relation, changes, logged: false }])?;
+            let epoch = engine.clock.commit(vec![Write { table: object.id, relation, changes, logged: false, by: None }])?;
             (engine.wake)();
             engine.clock.wait_complete(epoch).await?;
             engine.install(std::slice::from_ref(&object))
@@ -155,7 +155,7 @@ impl Session {
             }
             let running = engine.start_view(&object, plan).await?;
             drop((creating, one_at_a_time));
-            return self.wait_or_tell(&running).await;
+            return self.wait_or_tell(&running, "materialized view").await;
         }
     }
 
@@ -217,15 +217,18 @@ impl Session {
     }
 
     /// A view that is ready at once needs no word; one that reads a lot first gets a notice.
-    async fn wait_or_tell(&mut self, view: &Arc<RunningView>) -> Result<()> {
+    pub(crate) async fn wait_or_tell(&mut self, view: &Arc<RunningView>, kind: &str) -> Result<()> {
         if let Ok(ready) = tokio::time::timeout(READY_WAIT, view.wait_ready()).await {
             return ready;
         }
         let (rows, total) = view.progress.hydration();
         let of = total.map_or_else(String::new, |total| format!(" of {total}"));
-        let notice =
-            Error::new(Kind::ObjectState, format!("materialized view \"{}\" is being filled: {rows} rows{of} so far", view.name()));
-        self.notice(notice.hint("Queries on it wait until it is ready; SELECT * FROM tidemill.progress shows how far it is."));
+        let (doing, hint) = match view.sink {
+            None => ("is being filled", "Queries on it wait until it is ready; SELECT * FROM tidemill.progress shows how far it is."),
+            Some(_) => ("fills its table", "Queries on that do not wait for it; SELECT * FROM tidemill.progress shows how far it is."),
+        };
+        let notice = Error::new(Kind::ObjectState, format!("{kind} \"{}\" {doing}: {rows} rows{of} so far", view.name()));
+        self.notice(notice.hint(hint));
         Ok(())
     }
 }
@@ -331,7 +334,7 @@ impl Engine {
     }
 
     /// An object whose creation has failed is not there, and nothing that was begun for it.
-    async fn whole(&self, object: ObjectId, created: Result<()>) -> Result<()> {
+    pub(crate) async fn whole(&self, object: ObjectId, created: Result<()>) -> Result<()> {
         if created.is_err()
             && let Err(error) = self.drop_all(&[object]).await
         {

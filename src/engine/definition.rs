@@ -15,8 +15,8 @@ pub(crate) fn statement_of(object: &Object) -> String {
         ObjectKind::Source(source) => {
             format!("CREATE SOURCE {name} ({}){}", columns(&source.columns, &[]), connector(&source.columns, &source.connector))
         }
-        // An index says its relation's name, which the catalog knows: `index_statement`.
-        ObjectKind::Index(_) | ObjectKind::Function(_) => object.sql.clone(),
+        // An index says its relation's name, which the catalog knows: `index_statement`; a sink its table's: `sink_statement`.
+        ObjectKind::Index(_) | ObjectKind::Sink(_) | ObjectKind::Function(_) => object.sql.clone(),
         ObjectKind::View(view) => view_statement("VIEW", &name, view),
         ObjectKind::MaterializedView(view) => view_statement("MATERIALIZED VIEW", &name, view),
     }

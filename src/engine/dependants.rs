@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Column, Object, ObjectKind, View};
+use crate::catalog::{Catalog, Column, Object, ObjectKind, Sink, View};
 use crate::engine::Engine;
 use crate::engine::definition::statement_of;
 use crate::engine::view::ViewStatus;
@@ -31,7 +31,7 @@ struct Change {
 /// A view as it is over a changed catalog.
 pub(crate) struct Anew {
     pub(crate) object: Object,
-    /// Of a materialised view.
+    /// Of a materialised view or a sink.
     pub(crate) plan: Option<Plan>,
 }
 
@@ -66,10 +66,20 @@ impl Engine {
 
     /// A view as it is over `after`, where objects are `changed` since `before`: with the same columns. `None` if the object is no view.
     pub(crate) fn follow(&self, dependant: &Object, before: &Catalog, after: &Catalog, changed: &Changed) -> Result<Option<Anew>> {
-        let maintained = matches!(dependant.kind, ObjectKind::MaterializedView(_)).then_some(dependant.id);
-        let (ObjectKind::View(view) | ObjectKind::MaterializedView(view)) = &dependant.kind else { return Ok(None) };
+        let Some(view) = dependant.kind.view() else { return Ok(None) };
         let query = respelled(view, before, after, changed)?;
-        let (bound, plan) = self.plan_view(&query, view, maintained, after)?;
+        let mut writes = None;
+        let (bound, plan) = match &dependant.kind {
+            ObjectKind::Sink(sink) => {
+                writes = Some(sink.target);
+                let sink = Sink { view: View { query: query.clone(), ..view.clone() }, ..sink.clone() };
+                self.plan_sink(dependant.id, &sink, after).map(|(bound, plan)| (bound, Some(plan)))?
+            }
+            kind => {
+                let maintained = matches!(kind, ObjectKind::MaterializedView(_)).then_some(dependant.id);
+                self.plan_view(&query, view, maintained, after)?
+            }
+        };
         let fields = bound.schema.fields();
         let same = fields.len() == view.columns.len()
             && fields.iter().zip(&view.columns).all(|(field, column)| sql_type_of(field) == column.sql_type);
@@ -77,8 +87,8 @@ impl Engine {
             return Err(Error::new(Kind::DatatypeMismatch, "its columns would change"));
         }
         let mut object = dependant.clone();
-        object.depends_on = depends_on(&bound, plan.as_ref());
-        if let ObjectKind::View(new) | ObjectKind::MaterializedView(new) = &mut object.kind
+        object.depends_on = depends_on(&bound, plan.as_ref()).into_iter().chain(writes).collect();
+        if let Some(new) = object.kind.view_mut()
             && new.query != query
         {
             new.query = query;
@@ -122,7 +132,7 @@ fn respelled(view: &View, before: &Catalog, after: &Catalog, changed: &Changed) 
 
 /// How a relation's columns are to be spelled in `view` when it gets others: not at all if the view sees no difference.
 pub(crate) fn hidden_columns(view: &Object, before: &[Column], after: &[Column]) -> Result<Option<Spelled>> {
-    let (ObjectKind::View(definition) | ObjectKind::MaterializedView(definition)) = &view.kind else { return Ok(None) };
+    let Some(definition) = view.kind.view() else { return Ok(None) };
     let new = after.iter().filter(|column| before.iter().all(|known| known.name != column.name));
     for column in new {
         if may_see_column(&definition.query, &column.name)? {

@@ -62,6 +62,7 @@ impl Session {
         let mut planned = self.plan_change(parsed, declared).await?;
         let held = planned.change.object.id;
         writable(&planned.change.object)?;
+        self.settle_before_turn(held, &planned.change.rows.depends_on).await?;
         self.hold_table(&planned.catalog, held).await?;
         // Nobody alters it from now on; somebody may have before.
         if !self.engine.catalog().get(held).is_some_and(|now| Arc::ptr_eq(now, &planned.change.object)) {

@@ -88,6 +88,11 @@ impl Engine {
         if objects.is_empty() {
             return Ok(());
         }
+        for id in objects {
+            if let Some(sink) = self.sinks.write().remove(id) {
+                sink.stop();
+            }
+        }
         {
             let mut relations = self.relations.lock();
             objects.iter().for_each(|id| drop(relations.remove(id)));

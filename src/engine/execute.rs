@@ -88,6 +88,7 @@ impl Session {
             }
             Statement::CreateFunction(create) => self.create_function(create, parsed).await.and(done("CREATE FUNCTION")),
             Statement::CreateIndex(create) => self.create_index(create, parsed).await.and(done("CREATE INDEX")),
+            Statement::CreateSink(create) => self.create_sink(create, parsed).await.and(done("CREATE SINK")),
             Statement::Comment { kind, name, column, text } => {
                 self.comment(*kind, name, column.as_deref(), text.as_deref()).await?;
                 done("COMMENT")
@@ -268,7 +269,9 @@ impl crate::engine::Engine {
     /// Waits until every view reflects everything that has been written.
     pub(crate) async fn flush(&self) -> Result<()> {
         let epoch = self.clock.newest_written();
-        self.clock.wait_complete(epoch).await.map(drop)
+        self.clock.wait_complete(epoch).await?;
+        let epoch = self.settle_all_sinks().await;
+        self.clock.wait_complete(epoch).await
     }
 
     /// Makes a checkpoint now.
@@ -301,12 +304,14 @@ fn writes(statement: &Statement) -> Option<&'static str> {
         Statement::Drop { kind, .. } => drop_tag(*kind),
         Statement::CreateFunction(_) => "CREATE FUNCTION",
         Statement::CreateIndex(_) => "CREATE INDEX",
+        Statement::CreateSink(_) => "CREATE SINK",
         Statement::Comment { .. } => "COMMENT",
         Statement::Alter(alter) => match alter.kind {
             crate::sql::DropKind::Source => "ALTER SOURCE",
             crate::sql::DropKind::View => "ALTER VIEW",
             crate::sql::DropKind::MaterializedView => "ALTER MATERIALIZED VIEW",
             crate::sql::DropKind::Index => "ALTER INDEX",
+            crate::sql::DropKind::Sink => "ALTER SINK",
             _ => "ALTER TABLE",
         },
         Statement::Copy(copy) if copy.from_client => "COPY FROM",
@@ -332,6 +337,7 @@ fn drop_tag(kind: crate::sql::DropKind) -> &'static str {
         DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
         DropKind::Index => "DROP INDEX",
         DropKind::Function => "DROP FUNCTION",
+        DropKind::Sink => "DROP SINK",
         DropKind::Schema => "DROP SCHEMA",
     }
 }

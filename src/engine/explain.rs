@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use sqlparser::ast;
 
+use crate::catalog::ObjectKind;
 use crate::engine::create::options;
 use crate::engine::outcome::Outcome;
 use crate::engine::query::stream_of;
@@ -13,8 +14,8 @@ use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::plan::{Planner, Scope, ViewSettings, schema_of};
 use crate::serve::{UsedIndexes, empty_provider, explain_physical};
-use crate::sql::{ExplainKind, Parsed, Statement};
-use crate::types::SqlType;
+use crate::sql::{CreateSink, ExplainKind, Parsed, Statement};
+use crate::types::{OnConflict, SqlType};
 
 /// The one column of EXPLAIN's answer.
 pub(crate) fn schema() -> SchemaRef {
@@ -30,13 +31,40 @@ impl Session {
                 let iterations_max = options(create)?.iterations_max;
                 self.explain_query(kind, &create.query, &create.query_text, iterations_max).await?
             }
+            Statement::CreateSink(create) => self.explain_sink(kind, create, parsed).await?,
             _ => {
-                return Err(Error::not_supported("EXPLAIN of this statement").hint("EXPLAIN takes a query or CREATE MATERIALIZED VIEW."));
+                return Err(Error::not_supported("EXPLAIN of this statement")
+                    .hint("EXPLAIN takes a query, CREATE MATERIALIZED VIEW or CREATE SINK."));
             }
         };
         let lines: ArrayRef = Arc::new(text.trim_end().lines().map(Some).collect::<StringArray>());
         let batch = RecordBatch::try_new(schema(), vec![lines])?;
         Ok(Outcome::Rows { schema: schema(), rows: stream_of(vec![batch]), tag: "EXPLAIN" })
+    }
+
+    /// The plan of a sink, and what becomes of its rows in the table.
+    async fn explain_sink(&mut self, kind: ExplainKind, create: &CreateSink, parsed: &Parsed) -> Result<String> {
+        if kind != ExplainKind::Incremental {
+            return Err(
+                Error::not_supported("EXPLAIN (LOGICAL) and (PHYSICAL) of a sink").hint("EXPLAIN (INCREMENTAL), or EXPLAIN its query.")
+            );
+        }
+        let Some((object, plan)) = self.sink_object(create, parsed).await? else { return Ok(String::new()) };
+        let catalog = self.engine.catalog();
+        let target = object.kind.sunk_into().and_then(|target| catalog.get(target).cloned());
+        let Some((target, ObjectKind::Table(table))) = target.as_ref().map(|target| (target, &target.kind)) else {
+            return Ok(String::new());
+        };
+        let names: Vec<&str> = table.key.iter().map(|position| table.columns[*position].name.as_str()).collect();
+        let by = match (names.is_empty(), table.on_conflict) {
+            (true, _) => "row by row".to_owned(),
+            (false, OnConflict::Overwrite) => format!("by key ({}), overwriting", names.join(", ")),
+            (false, OnConflict::DoNothing) => format!("by key ({}), keeping what is there", names.join(", ")),
+            (false, OnConflict::Error) => format!("by key ({}), refusing what conflicts", names.join(", ")),
+        };
+        let plan = crate::plan::explain(&plan);
+        let indented: String = plan.lines().map(|line| format!("  {line}\n")).collect();
+        Ok(format!("Sink: into {}.{}, {by}\n{indented}", target.schema, target.name))
     }
 
     async fn explain_query(&mut self, kind: ExplainKind, query: &ast::Query, text: &str, iterations_max: Option<u32>) -> Result<String> {

@@ -33,6 +33,7 @@ mod replace;
 mod session;
 mod settings;
 mod show;
+mod sink;
 mod source;
 mod system;
 #[cfg(test)]
@@ -59,6 +60,7 @@ use crate::dataflow::RowErrorLog;
 use crate::engine::clock::EpochClock;
 use crate::engine::coordinator::Request;
 use crate::engine::registry::Registry;
+use crate::engine::sink::RunningSink;
 use crate::engine::source::{SourceRecipe, SourceReport};
 use crate::engine::threads::QueryThreads;
 use crate::engine::view::{RunningView, ViewStatus};
@@ -83,6 +85,7 @@ pub struct Engine {
     /// The rows of every table and view.
     relations: Arc<Mutex<BTreeMap<ObjectId, Arc<Relation>>>>,
     views: RwLock<BTreeMap<ObjectId, Arc<RunningView>>>,
+    sinks: RwLock<BTreeMap<ObjectId, Arc<RunningSink>>>,
     sources: RwLock<BTreeMap<ObjectId, KnownSource>>,
     row_errors: Arc<RowErrorLog>,
     /// Writers of one table take turns: held from the first look at the table until the write has joined an epoch.
@@ -131,6 +134,11 @@ impl Engine {
 
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         Arc::clone(&self.catalog.read())
+    }
+
+    /// The lock of a table's writers.
+    fn table_lock(&self, table: ObjectId) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.table_locks.lock().entry(table).or_default())
     }
 
     fn ask(&self, request: Request) -> Result<()> {

@@ -94,6 +94,7 @@ impl Engine {
             leases,
             relations,
             views: RwLock::default(),
+            sinks: RwLock::default(),
             sources: RwLock::default(),
             row_errors: Arc::new(RowErrorLog::default()),
             table_locks: Mutex::default(),
@@ -113,6 +114,11 @@ impl Engine {
         let mut failed: Vec<ObjectId> = Vec::new();
         for object in objects {
             match &object.kind {
+                ObjectKind::Sink(sink) => {
+                    let without_state = |import: &ObjectId| failed.contains(import) || anew.iter().any(|view| view.id == *import);
+                    let unstored = self.recover_sink(object, sink, checkpoint, &without_state).await?;
+                    anew.extend(unstored);
+                }
                 ObjectKind::Schema | ObjectKind::View(_) | ObjectKind::Index(_) | ObjectKind::Function(_) => {}
                 ObjectKind::Table(table) => {
                     let recipe = self.stored_recipe(object.id, &table.columns, table.connector.as_ref());
@@ -190,7 +196,7 @@ impl Engine {
         };
         if let Err(error) = filled.await {
             tracing::error!(view = %view.name(), %error, "a view could not be filled again");
-            view.set_status(ViewStatus::Failed(error.to_string()));
+            view.fail(error.to_string());
         }
     }
 
@@ -216,7 +222,13 @@ impl Engine {
             // A table that was dropped behind its last write has no relation any more.
             let Some(relation) = relations.get(&table) else { continue };
             let pieces = Changes::regroup(relation.schema(), changes, usize::MAX, EPOCH_BYTES);
-            writes.extend(pieces.into_iter().map(|changes| Write { table, relation: Arc::clone(relation), changes, logged: true }));
+            writes.extend(pieces.into_iter().map(|changes| Write {
+                table,
+                relation: Arc::clone(relation),
+                changes,
+                logged: true,
+                by: None,
+            }));
         }
         if writes.is_empty() {
             return Ok(());

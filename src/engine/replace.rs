@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::engine::coordinator::Request;
 use crate::engine::dependants::{Anew, Changed, dependants_upwards, depends_on, described, hidden_columns};
 use crate::engine::session::Session;
+use crate::engine::sink::cycle;
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
@@ -100,6 +101,10 @@ impl Session {
             let message = format!("infinite recursion detected in the definition of {}", described(old));
             return Err(Error::new(Kind::InvalidObjectDefinition, message).hint("WITH RECURSIVE makes a query that reads itself."));
         }
+        if let Some(cycle) = cycle(&base, old.id, &new.depends_on) {
+            let message = format!("{} would feed itself through a sink: {cycle}", described(old));
+            return Err(Error::new(Kind::InvalidObjectDefinition, message).hint("Drop the sink first."));
+        }
         if !materialized {
             keeps_columns(old.columns().unwrap_or_default(), new.columns().unwrap_or_default())?;
         }
@@ -163,6 +168,12 @@ impl Engine {
             changed.add(old.id, new.id, Some(hidden));
         }
         let anew = self.follow(dependant, before, after, &changed)?;
+        if let Some(plan) = anew.as_ref().and_then(|anew| anew.plan.as_ref())
+            && matches!(dependant.kind, ObjectKind::Sink(_))
+            && !self.runs_by(dependant.id, plan)
+        {
+            return Err(Error::not_supported("what it has written would have to be computed anew"));
+        }
         anew.ok_or_else(|| Error::not_supported(format!("{} would have to be built anew", described(dependant))).hint("Drop it first."))
     }
 

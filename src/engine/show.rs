@@ -10,6 +10,7 @@ use crate::engine::index::index_statement;
 use crate::engine::outcome::Outcome;
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
+use crate::engine::sink::sink_statement;
 use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
 use crate::sql::Show;
@@ -35,6 +36,7 @@ impl Session {
                 let object = self.find(name)?;
                 let sql = match &object.kind {
                     ObjectKind::Index(index) => index_statement(&self.engine.catalog(), &object, index),
+                    ObjectKind::Sink(sink) => sink_statement(&self.engine.catalog(), &object, sink),
                     _ => object.sql.clone(),
                 };
                 vec![vec![qualified(&object), sql]]
@@ -54,8 +56,7 @@ impl Session {
             "schemas" => schemas(&catalog),
             "databases" => vec![vec!["tidemill".to_owned()]],
             "jobs" => self.jobs(&catalog),
-            "sinks" => Vec::new(),
-            "tables" | "sources" | "views" | "materialized views" | "indexes" | "functions" => {
+            "tables" | "sources" | "views" | "materialized views" | "indexes" | "functions" | "sinks" => {
                 let wanted = if kind == "indexes" { "index" } else { &kind[..kind.len() - 1] };
                 let path = self.settings.search_path();
                 let found = catalog.objects().filter(|object| object.kind_name() == wanted && path.contains(&object.schema));

@@ -22,8 +22,8 @@ use datafusion::logical_expr::{
 };
 
 use crate::catalog::system::{
-    self, DeadLetterFacts, EpochFacts, FUNCTIONS, Facts, Function, RelationFacts, RowErrorFacts, SessionFacts, SourceFacts, Value,
-    ViewFacts, array_of, values_of,
+    self, DeadLetterFacts, EpochFacts, FUNCTIONS, Facts, Function, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts, SourceFacts,
+    Value, ViewFacts, array_of, values_of,
 };
 use crate::engine::session::Session;
 use crate::engine::settings::{SERVER_VERSION, Settings};
@@ -155,6 +155,7 @@ impl Engine {
                 .collect(),
             sources: self.sources.read().iter().map(|(id, source)| source_facts(*id, source, now_micros)).collect(),
             views: self.views.read().values().map(|view| view_facts(view, now_micros)).collect(),
+            sinks: self.views.read().values().filter_map(|view| sink_facts(view)).collect(),
             relations,
             row_errors: self
                 .row_errors
@@ -217,6 +218,29 @@ fn view_facts(view: &RunningView, now_micros: i64) -> ViewFacts {
         frontier: view.progress.frontier(),
         state: sizes.map(|(node, name, size)| (node, name, size.rows as u64, size.bytes as u64)).collect(),
     }
+}
+
+/// What there is to tell of a sink, if the view is one.
+fn sink_facts(view: &RunningView) -> Option<SinkFacts> {
+    let sink = view.sink.as_ref()?;
+    let (status, failure) = match view.status() {
+        ViewStatus::Hydrating | ViewStatus::Joining => ("hydrating", None),
+        ViewStatus::Ready if sink.is_held() => ("waiting for sources", None),
+        ViewStatus::Ready => ("running", None),
+        ViewStatus::Failed(cause) => ("failed", Some(cause)),
+        ViewStatus::Dropped => ("dropped", None),
+    };
+    let (pending_rows, pending_bytes) = sink.waiting();
+    Some(SinkFacts {
+        id: view.id,
+        target: sink.target,
+        status,
+        failure,
+        rows_out: view.progress.rows_out(),
+        pending_rows,
+        pending_bytes,
+        epoch: sink.drained().through,
+    })
 }
 
 /// Any number of arguments of any type: the functions sort out for themselves what they were given.

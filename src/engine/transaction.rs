@@ -82,7 +82,7 @@ impl Transaction {
         let mut turns = Turns(Vec::new());
         for (table, written) in self.tables {
             let (relation, changes) = written.draft.into_changes();
-            writes.extend(changes.map(|changes| Write { table, relation, changes, logged: false }));
+            writes.extend(changes.map(|changes| Write { table, relation, changes, logged: false, by: None }));
             turns.0.push(written.turn);
         }
         (writes, turns)

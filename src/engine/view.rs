@@ -1,4 +1,4 @@
-//! A materialised view as it runs: its rows, its progress, and whether it can be read.
+//! A materialised view as it runs, or the dataflow of a sink: its rows, its progress, and whether it can be read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::dataflow::DataflowProgress;
+use crate::dataflow::{DataflowProgress, Target};
+use crate::engine::sink::RunningSink;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::state::Relation;
@@ -19,6 +20,8 @@ pub(crate) struct RunningView {
     described: RwLock<(Arc<str>, Arc<Plan>)>,
     /// `None` for a view that throws its rows away.
     pub(crate) relation: Option<Arc<Relation>>,
+    /// Of a sink: where its changes go.
+    pub(crate) sink: Option<Arc<RunningSink>>,
     pub(crate) progress: Arc<DataflowProgress>,
     /// The first epoch at which it has rows: set when it is built.
     valid_from: AtomicU64,
@@ -54,10 +57,25 @@ impl RunningView {
             id,
             described: RwLock::new((name.into(), Arc::new(plan))),
             relation,
+            sink: None,
             progress,
             valid_from: AtomicU64::new(Epoch::MAX),
             status: watch::Sender::new(ViewStatus::Hydrating),
             rate: Mutex::default(),
+        }
+    }
+
+    /// The dataflow of a sink.
+    pub(crate) fn of_sink(id: ObjectId, name: String, plan: Plan, sink: Arc<RunningSink>, progress: Arc<DataflowProgress>) -> Self {
+        RunningView { sink: Some(sink), ..RunningView::new(id, name, plan, None, progress) }
+    }
+
+    /// Where its answer goes.
+    pub(crate) fn target(&self) -> Target {
+        match (&self.relation, &self.sink) {
+            (Some(relation), _) => Target::Relation(Arc::clone(relation)),
+            (None, Some(sink)) => Target::Outlet(Arc::clone(&sink.outlet)),
+            (None, None) => Target::Nothing,
         }
     }
 

@@ -153,7 +153,7 @@ impl Lowering<'_> {
             ObjectKind::Table(table) => (table.append_only, (!table.key.is_empty()).then_some(table.key.as_slice())),
             ObjectKind::Source(_) => (true, None),
             ObjectKind::MaterializedView(view) => (view.append_only, view.key.as_deref()),
-            ObjectKind::View(_) | ObjectKind::Schema | ObjectKind::Index(_) | ObjectKind::Function(_) => {
+            ObjectKind::View(_) | ObjectKind::Schema | ObjectKind::Index(_) | ObjectKind::Function(_) | ObjectKind::Sink(_) => {
                 return Err(Error::new(Kind::WrongObjectType, format!("\"{}\" cannot be read by a materialized view", object.name)));
             }
         };

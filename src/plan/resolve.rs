@@ -179,6 +179,8 @@ impl<'a> Names<'a> {
             ObjectKind::Schema => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a schema", object.name))),
             ObjectKind::Index(_) => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is an index", object.name))),
             ObjectKind::Function(_) => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a function", object.name))),
+            ObjectKind::Sink(_) => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a sink", object.name))
+                .hint("Read the table that it writes, or what it reads.")),
             _ => Ok(Arc::new(ObjectSource::new(object)?)),
         }
     }

@@ -1,4 +1,4 @@
-//! ALTER TABLE, SOURCE, VIEW and MATERIALIZED VIEW.
+//! ALTER TABLE, SOURCE, VIEW, MATERIALIZED VIEW and SINK.
 
 use super::create_table::added_column;
 use super::parse::relation_kind;
@@ -24,7 +24,7 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
 
 /// ALTER kind [IF EXISTS] name action.
 pub(super) fn alter(reader: &mut Reader<'_>) -> Result<Statement> {
-    let known = ["table", "source", "view", "materialized", "index"].iter().any(|word| reader.is(1, word));
+    let known = ["table", "source", "view", "materialized", "index", "sink"].iter().any(|word| reader.is(1, word));
     if !known {
         return Err(unsupported::statement(reader));
     }
@@ -35,6 +35,10 @@ pub(super) fn alter(reader: &mut Reader<'_>) -> Result<Statement> {
     let name = reader.name()?;
     if kind == DropKind::Index && !(reader.is(0, "rename") && reader.is(1, "to")) {
         return Err(reader.not_supported("ALTER INDEX of anything but its name").hint("DROP the index and create it again."));
+    }
+    let of_sink = [["rename", "to"], ["set", "schema"], ["owner", "to"]];
+    if kind == DropKind::Sink && !of_sink.iter().any(|[first, second]| reader.is(0, first) && reader.is(1, second)) {
+        return Err(reader.not_supported("ALTER SINK of anything but its name").hint("DROP the sink and create it again."));
     }
     let action = action(reader, kind, &name.name)?;
     if *reader.peek() == sqlparser::tokenizer::Token::Comma {

@@ -1,10 +1,10 @@
-//! CREATE VIEW, CREATE MATERIALIZED VIEW, CREATE SCHEMA; tables and sources are in `create_table`.
+//! CREATE VIEW, CREATE MATERIALIZED VIEW, CREATE SCHEMA; tables and sources are in `create_table`, sinks in `create_sink`.
 
 use super::options::options;
 use super::parse::schema_name;
 use super::reader::Reader;
 use super::statement::{CreateView, Statement};
-use super::{create_table, function, index, unsupported};
+use super::{create_sink, create_table, function, index, unsupported};
 use crate::error::Result;
 
 /// The words behind a view's query that ask for finished windows only.
@@ -34,7 +34,7 @@ pub(super) fn create(reader: &mut Reader<'_>) -> Result<Statement> {
     if reader.accept(&["function"]) {
         return function::create_function(reader, or_replace);
     }
-    if or_replace && ["table", "source", "schema"].iter().any(|word| reader.is(0, word)) {
+    if or_replace && ["table", "source", "schema", "sink"].iter().any(|word| reader.is(0, word)) {
         return Err(reader.not_supported("OR REPLACE for anything but a view").hint("Drop it first, or use IF NOT EXISTS."));
     }
     if reader.accept(&["table"]) {
@@ -45,6 +45,9 @@ pub(super) fn create(reader: &mut Reader<'_>) -> Result<Statement> {
     }
     if reader.is(0, "index") || (reader.is(0, "unique") && reader.is(1, "index")) {
         return index::create_index(reader);
+    }
+    if reader.is(0, "sink") {
+        return create_sink::create_sink(reader);
     }
     if reader.accept(&["schema"]) {
         let if_not_exists = reader.accept(&["if", "not", "exists"]);

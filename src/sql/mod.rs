@@ -8,6 +8,7 @@ mod clauses;
 mod comment;
 mod copy;
 mod create;
+mod create_sink;
 mod create_table;
 mod cursor;
 mod depth;
@@ -39,8 +40,8 @@ pub use quote::{quote_ident, quote_literal};
 pub use recursion::prepare_recursion;
 pub use respell::{Respelling, may_see_column, rename_column, respell};
 pub use statement::{
-    Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateFunction, CreateIndex, CreateTable, CreateView, DropKind, ExplainKind,
-    FunctionArgument, Insert, InsertConflict, Name, Parsed, Show, Statement, Volatility,
+    Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateFunction, CreateIndex, CreateSink, CreateTable, CreateView, DropKind,
+    ExplainKind, FunctionArgument, Insert, InsertConflict, Name, Parsed, Show, SinkSource, Statement, Volatility,
 };
 pub use tokens::ROWS_FROM;
 pub use windows::expand_windows;

@@ -93,16 +93,17 @@ fn drop_objects(reader: &mut Reader<'_>) -> Result<Statement> {
     Ok(Statement::Drop { kind, names, if_exists, cascade })
 }
 
-/// TABLE, SOURCE, VIEW, MATERIALIZED VIEW, INDEX.
+/// TABLE, SOURCE, VIEW, MATERIALIZED VIEW, INDEX, SINK.
 pub(super) fn relation_kind(reader: &mut Reader<'_>) -> Result<Option<DropKind>> {
     if reader.accept(&["materialized"]) {
         reader.expect(&["view"])?;
         return Ok(Some(DropKind::MaterializedView));
     }
-    Ok(reader.accept_one(&["table", "source", "view", "index"]).map(|word| match word {
+    Ok(reader.accept_one(&["table", "source", "view", "index", "sink"]).map(|word| match word {
         "table" => DropKind::Table,
         "source" => DropKind::Source,
         "view" => DropKind::View,
+        "sink" => DropKind::Sink,
         _ => DropKind::Index,
     }))
 }
@@ -120,7 +121,7 @@ pub(super) fn schema_name(reader: &mut Reader<'_>) -> Result<Name> {
     }
 }
 
-/// EXPLAIN [(options)] [VERBOSE] query | CREATE MATERIALIZED VIEW ….
+/// EXPLAIN [(options)] [VERBOSE] query | CREATE MATERIALIZED VIEW … | CREATE SINK ….
 fn explain(reader: &mut Reader<'_>) -> Result<Statement> {
     reader.expect(&["explain"])?;
     let mut kind = None;
@@ -139,10 +140,10 @@ fn explain(reader: &mut Reader<'_>) -> Result<Statement> {
     let inner = statement(reader)?;
     let default = match inner {
         Statement::Query(_) => ExplainKind::Physical,
-        Statement::CreateMaterializedView(_) => ExplainKind::Incremental,
+        Statement::CreateMaterializedView(_) | Statement::CreateSink(_) => ExplainKind::Incremental,
         _ => {
             let message = format!("EXPLAIN of {} is not supported yet", what.to_ascii_uppercase());
-            return Err(Error::not_supported(message).hint("Explain a query or CREATE MATERIALIZED VIEW.").at(position));
+            return Err(Error::not_supported(message).hint("Explain a query, CREATE MATERIALIZED VIEW or CREATE SINK.").at(position));
         }
     };
     Ok(Statement::Explain { kind: kind.unwrap_or(default), statement: Box::new(inner) })

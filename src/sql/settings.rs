@@ -158,9 +158,9 @@ pub(super) fn show(reader: &mut Reader<'_>) -> Result<Statement> {
         return Ok(Statement::Show(Show::Columns(reader.name()?)));
     }
     if reader.accept(&["create"]) {
-        let is_known = reader.accept(&["materialized", "view"]) || reader.accept_one(&["table", "source", "view"]).is_some();
+        let is_known = reader.accept(&["materialized", "view"]) || reader.accept_one(&["table", "source", "view", "sink"]).is_some();
         if !is_known {
-            return Err(reader.unexpected().detail("Expected TABLE, SOURCE, VIEW or MATERIALIZED VIEW."));
+            return Err(reader.unexpected().detail("Expected TABLE, SOURCE, VIEW, MATERIALIZED VIEW or SINK."));
         }
         return Ok(Statement::Show(Show::Create(reader.name()?)));
     }

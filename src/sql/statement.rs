@@ -50,6 +50,8 @@ pub enum Statement {
     CreateIndex(CreateIndex),
     /// CREATE FUNCTION.
     CreateFunction(Box<CreateFunction>),
+    /// CREATE SINK.
+    CreateSink(CreateSink),
     /// DROP of one or more objects of a kind.
     Drop {
         /// Of which kind.
@@ -341,6 +343,37 @@ pub struct CreateIndex {
     pub include: Vec<String>,
 }
 
+/// CREATE SINK … INTO table.
+#[derive(Clone, Debug)]
+pub struct CreateSink {
+    /// Its name.
+    pub name: Name,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// The table that it writes.
+    pub target: Name,
+    /// The columns that it fills; empty: as many as come, in order.
+    pub columns: Vec<String>,
+    /// What it writes there.
+    pub source: SinkSource,
+}
+
+/// Whose changes a sink writes.
+#[derive(Clone, Debug)]
+pub enum SinkSource {
+    /// FROM: all columns of a relation.
+    Relation(Name),
+    /// AS: a query's.
+    Query {
+        /// The query.
+        query: Box<ast::Query>,
+        /// Its own text.
+        text: String,
+        /// How many characters of the statement stand before it.
+        offset: usize,
+    },
+}
+
 /// CREATE [MATERIALIZED] VIEW.
 #[derive(Clone, Debug)]
 pub struct CreateView {
@@ -411,6 +444,8 @@ pub enum DropKind {
     Index,
     /// DROP FUNCTION
     Function,
+    /// DROP SINK
+    Sink,
     /// DROP SCHEMA
     Schema,
 }
@@ -467,6 +502,6 @@ pub enum Show {
     },
     /// SHOW COLUMNS FROM, DESCRIBE.
     Columns(Name),
-    /// SHOW CREATE TABLE | SOURCE | VIEW | MATERIALIZED VIEW name.
+    /// SHOW CREATE TABLE | SOURCE | VIEW | MATERIALIZED VIEW | SINK name.
     Create(Name),
 }

@@ -5,7 +5,7 @@ use crate::error::Error;
 
 /// First words of statements that are refused, and what to do instead.
 const STATEMENTS: &[(&str, &str)] = &[
-    ("alter", "Tables, sources and views can be altered."),
+    ("alter", "Tables, sources, views and sinks can be altered."),
     ("call", "There are no procedures."),
     ("cluster", "Tables need no maintenance."),
     ("do", "There are no anonymous code blocks."),
@@ -48,7 +48,6 @@ const OBJECTS: &[(&str, &str)] = &[
     ("secret", "Write the value into WITH (…)."),
     ("sequence", "Give the key's values with the rows."),
     ("server", "Use CREATE SOURCE."),
-    ("sink", "Read the view with SELECT or COPY (…) TO STDOUT."),
     ("statistics", "Plans do not depend on statistics."),
     ("subscription", "Use CREATE SOURCE."),
     ("tablespace", "All data lives in the data directory."),

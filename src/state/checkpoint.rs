@@ -21,7 +21,7 @@ use super::keyspace::{self, ROWS};
 use super::log::cut_log;
 use super::store::{Store, fatal, read_error, write_synced, write_unsynced};
 use crate::error::Result;
-use crate::types::{Epoch, ObjectId, OperatorId};
+use crate::types::{Changes, Epoch, ObjectId, OperatorId};
 
 /// A part of a large checkpoint, in bytes (a single block of rows may be larger).
 #[cfg(not(test))]
@@ -44,6 +44,10 @@ pub struct CheckpointData {
     pub relations: Vec<(ObjectId, RelationDelta)>,
     /// How far sources have been read: replaces what was stored for the object.
     pub offsets: Vec<(ObjectId, Vec<u8>)>,
+    /// What sinks have still to write: replaces what was stored for the object.
+    pub owed: Vec<(ObjectId, Vec<Changes>)>,
+    /// Objects whose log stays, though it is of earlier epochs: sinks that are not part of the checkpoint.
+    pub keep_log: Vec<ObjectId>,
     /// Definitions that change with it.
     pub definitions: Vec<(ObjectId, Vec<u8>)>,
     /// Objects that go with it, and everything that is stored of them.
@@ -92,7 +96,10 @@ impl Store {
         for (object, offsets) in data.offsets.iter().filter(|(object, _)| !gone.contains(object)) {
             parts.add(|batch| batch.put(keyspace::of_object(keyspace::POSITION, *object), offsets));
         }
-        parts.add(|batch| cut_log(&mut open.logged.lock(), data.epoch, batch));
+        for (object, owed) in data.owed.iter().filter(|(object, _)| !gone.contains(object)) {
+            parts.add_owed(*object, owed);
+        }
+        parts.add(|batch| cut_log(&mut open.logged.lock(), data.epoch, &data.keep_log, batch));
         let mut info = data.epoch.to_be_bytes().to_vec();
         info.extend((data.workers as u32).to_be_bytes());
         parts.add(|batch| batch.put([keyspace::CHECKPOINT], info));
@@ -157,6 +164,18 @@ impl<'a> Parts<'a> {
                 Some(bits) => batch.put(key, bits),
                 None => batch.delete(key),
             });
+        }
+    }
+
+    fn add_owed(&mut self, object: ObjectId, owed: &[Changes]) {
+        self.add(|batch| batch.delete_range(keyspace::of_object(keyspace::OWED, object), keyspace::after_object(keyspace::OWED, object)));
+        for (part, changes) in (0..).zip(owed) {
+            let bytes = match format::encode_changes(changes) {
+                Ok(bytes) => bytes,
+                // The epochs that they came in count as stored.
+                Err(cause) => fatal("a sink's changes could not be stored", &cause),
+            };
+            self.add(|batch| batch.put(keyspace::owed(object, part), bytes));
         }
     }
 

@@ -15,7 +15,7 @@ use super::resolve::Resolved;
 use super::segment::{Begin, Segment};
 use super::shard::chosen;
 use super::snapshot::Snapshot;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::{Changes, Epoch, OnConflict, hash_rows};
 
 /// An epoch that is never reached: reading at it shows everything that has been written, complete or not.
@@ -157,7 +157,9 @@ impl Relation {
         let mut snapshot = {
             let shard = self.shards[0].read();
             for (row, count) in net.retract {
-                shard.find_equal(columns, row as usize, hashes[row as usize], count, &mut hidden)?;
+                if shard.find_equal(columns, row as usize, hashes[row as usize], count, &mut hidden) > 0 {
+                    return Err(Error::internal("a retracted row is not in the relation"));
+                }
             }
             Snapshot::without(Arc::clone(self.schema()), NEWEST, shard.pages(), &hidden)
         };

@@ -22,6 +22,8 @@ pub(super) const LOG: u8 = b'L';
 pub(super) const OBJECT: u8 = b'O';
 /// Object → the source positions of the checkpoint.
 pub(super) const POSITION: u8 = b'P';
+/// Object, number → changes that a sink has still to write, as of the checkpoint.
+pub(super) const OWED: u8 = b'Q';
 /// Object, shard, page, start → a block of rows.
 pub(super) const ROWS: u8 = b'R';
 /// Object, node, bucket, key → operator state.
@@ -32,7 +34,7 @@ pub(super) const SHARDS: u8 = b'T';
 pub(super) const VERSION: u8 = b'V';
 
 /// The kinds of keys that start with an object's number, except its definition.
-pub(super) const OF_OBJECT: [u8; 6] = [DEAD, LOG, POSITION, ROWS, STATE, SHARDS];
+pub(super) const OF_OBJECT: [u8; 7] = [DEAD, LOG, POSITION, OWED, ROWS, STATE, SHARDS];
 
 /// Where a stored block of rows belongs: it holds the rows of a shard's page from place `start` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +77,13 @@ pub(super) fn fact(name: &str) -> Vec<u8> {
 /// The key of a part of the journal.
 pub(super) fn journal(part: u32) -> Vec<u8> {
     let mut key = vec![JOURNAL];
+    key.extend(part.to_be_bytes());
+    key
+}
+
+/// The key of a part of what a sink owes.
+pub(super) fn owed(object: ObjectId, part: u32) -> Vec<u8> {
+    let mut key = of_object(OWED, object);
     key.extend(part.to_be_bytes());
     key
 }

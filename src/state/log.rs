@@ -56,6 +56,18 @@ impl Store {
         }))
     }
 
+    /// What the log holds of one object, in the order of writing.
+    pub fn read_log_of(&self, object: ObjectId) -> impl Iterator<Item = Result<Changes>> + '_ {
+        let entries = self.range(keyspace::of_object(LOG, object), keyspace::after_object(LOG, object));
+        entries.map(|entry| format::decode_changes(&entry?.1))
+    }
+
+    /// What a sink had still to write at the last checkpoint.
+    pub fn owed(&self, object: ObjectId) -> impl Iterator<Item = Result<Changes>> + '_ {
+        let parts = self.range(keyspace::of_object(keyspace::OWED, object), keyspace::after_object(keyspace::OWED, object));
+        parts.map(|part| format::decode_changes(&part?.1))
+    }
+
     /// The newest epoch that something was logged for; 0 if nothing was.
     pub fn last_logged(&self) -> Epoch {
         self.open.as_ref().and_then(|open| open.logged.lock().values().map(|logged| logged.last).max()).unwrap_or(0)
@@ -78,9 +90,12 @@ fn log_keys(open: &Open, after: Epoch) -> Result<Vec<LogKey>> {
     Ok(keys)
 }
 
-/// Adds to `batch` that log entries up to `epoch` go.
-pub(super) fn cut_log(logged: &mut BTreeMap<ObjectId, Logged>, epoch: Epoch, batch: &mut WriteBatch) {
+/// Adds to `batch` that log entries up to `epoch` go, but for those of the objects in `keep`.
+pub(super) fn cut_log(logged: &mut BTreeMap<ObjectId, Logged>, epoch: Epoch, keep: &[ObjectId], batch: &mut WriteBatch) {
     logged.retain(|object, entries| {
+        if keep.contains(object) {
+            return true;
+        }
         if entries.first <= epoch {
             let start = keyspace::of_object(LOG, *object);
             batch.delete_range(start, keyspace::log(LogKey { object: *object, epoch: epoch.saturating_add(1), sequence: 0 }));

@@ -29,6 +29,7 @@ mod segment;
 mod shard;
 mod snapshot;
 mod store;
+mod sunk;
 #[cfg(test)]
 pub(crate) mod test_directory;
 
@@ -42,3 +43,4 @@ pub use relation::Relation;
 pub use resolve::Resolved;
 pub use snapshot::Snapshot;
 pub use store::{Store, fatal};
+pub use sunk::Sunk;

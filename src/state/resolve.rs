@@ -68,7 +68,7 @@ impl Relation {
     }
 
     /// The old rows as retractions, then the new ones.
-    fn replacement(&self, rows: &RecordBatch, old: &Replaced, insert: Vec<u32>) -> Result<Changes> {
+    pub(super) fn replacement(&self, rows: &RecordBatch, old: &Replaced, insert: Vec<u32>) -> Result<Changes> {
         let inserted = if insert.len() == rows.num_rows() && insert.is_sorted() {
             rows.columns().to_vec()
         } else {
@@ -106,13 +106,13 @@ impl Relation {
 
 /// Stored rows that are to go.
 #[derive(Default)]
-struct Replaced {
+pub(super) struct Replaced {
     segments: Vec<Arc<Segment>>,
     picks: Vec<(usize, usize)>,
 }
 
 impl Replaced {
-    fn push(&mut self, segment: &Arc<Segment>, place: usize) {
+    pub(super) fn push(&mut self, segment: &Arc<Segment>, place: usize) {
         let known = self.segments.iter().rposition(|known| Arc::ptr_eq(known, segment));
         let at = known.unwrap_or_else(|| {
             self.segments.push(Arc::clone(segment));

@@ -283,8 +283,8 @@ impl Shard {
         })
     }
 
-    /// Adds to `found` the numbers of `count` more live rows equal to this one.
-    pub(super) fn find_equal(&self, columns: &[ArrayRef], row: usize, hash: u64, count: u64, found: &mut BTreeSet<u32>) -> Result<()> {
+    /// Adds to `found` the numbers of up to `count` more live rows equal to this one; gives how many are missing.
+    pub(super) fn find_equal(&self, columns: &[ArrayRef], row: usize, hash: u64, count: u64, found: &mut BTreeSet<u32>) -> u64 {
         let index = self.index.as_ref();
         let newest = index.and_then(|index| index.find(hash, |other| same(&self.pages, &self.index_columns, other, columns, row)));
         let mut left = count;
@@ -297,7 +297,7 @@ impl Shard {
                 left -= 1;
             }
         }
-        if left > 0 { Err(Error::internal("a retracted row is not in the relation")) } else { Ok(()) }
+        left
     }
 
     /// Without a key all indexed rows are live, and equal ones are as good as each other.

@@ -44,7 +44,13 @@ const PARTITIONS: i32 = 3;
 
 /// Kills while rows are inserted, while a source is read, and while both go on.
 pub(crate) fn tests() -> Vec<Test> {
-    vec![Test::new("kill/inserts", inserts), Test::new("kill/generator", generator), Test::new("kill/kafka", kafka)]
+    vec![
+        Test::new("kill/inserts", inserts),
+        Test::new("kill/generator", generator),
+        Test::new("kill/kafka", kafka),
+        Test::new("kill/sinks", sinks),
+        Test::new("kill/source_sinks", source_sinks),
+    ]
 }
 
 /// What the writers know: the rows of each batch that they sent, and which batches were acknowledged.
@@ -146,6 +152,117 @@ async fn check(client: &Client, ledger: &Ledger, views: &[View]) -> Outcome {
         view.check(client).await?;
     }
     Ok(())
+}
+
+/// A chain of sinks: each table, and the query over the ledger that it must be equal to.
+const SUNK: [(&str, &str); 3] = [
+    ("sunk", "SELECT writer, count(*) AS entries, sum(amount) AS total FROM ledger GROUP BY writer"),
+    (
+        "again",
+        "SELECT entries % 5 AS part, count(*) AS writers FROM (SELECT count(*) AS entries FROM ledger GROUP BY writer) GROUP BY entries % 5",
+    ),
+    ("united", "SELECT id, amount FROM ledger WHERE amount < 50 UNION ALL SELECT id, -amount FROM ledger WHERE amount > 25"),
+];
+
+/// Kills while rows go through a view into a table, from there through a view into another, and through two sinks into one.
+async fn sinks() -> Outcome {
+    let mut rng = StdRng::seed_from_u64(setting("KILL_SEED", 1));
+    let mut server = Server::start(2).await?;
+    let client = server.connect().await?;
+    for statement in [
+        "CREATE TABLE ledger (id BIGINT PRIMARY KEY, writer INT NOT NULL, amount INT NOT NULL)",
+        "CREATE MATERIALIZED VIEW per_writer AS SELECT writer, count(*) AS entries, sum(amount) AS total FROM ledger GROUP BY writer",
+        "CREATE TABLE sunk (writer INT PRIMARY KEY, entries BIGINT, total BIGINT)",
+        "CREATE SINK first INTO sunk FROM per_writer",
+        "CREATE MATERIALIZED VIEW parts AS SELECT entries % 5 AS part, count(*) AS writers FROM sunk GROUP BY entries % 5",
+        "CREATE TABLE again (part BIGINT PRIMARY KEY, writers BIGINT) ON CONFLICT ERROR",
+        "CREATE SINK second INTO again FROM parts",
+        "CREATE TABLE united (id BIGINT, amount INT)",
+        "CREATE SINK low INTO united AS SELECT id, amount FROM ledger WHERE amount < 50",
+        "CREATE SINK high INTO united AS SELECT id, -amount FROM ledger WHERE amount > 25",
+    ] {
+        run(&client, statement).await?;
+    }
+    let mut views = Vec::new();
+    for (name, query) in SUNK {
+        views.push(View::existing(&client, name, query).await?);
+    }
+    drop(client);
+    let ledger = Rc::new(RefCell::new(Ledger::default()));
+    for round in 0..setting("KILL_ROUNDS", 10_u64) {
+        let mut writers = Vec::new();
+        for writer in 0..WRITERS {
+            writers.push(write(server.connect().await?, writer, StdRng::seed_from_u64(round * 100 + writer as u64), ledger.clone()));
+        }
+        let moment = Duration::from_millis(rng.random_range(20..600));
+        let kill = async {
+            tokio::time::sleep(moment).await;
+            server.kill_9()
+        };
+        let (ends, killed) = futures::future::join(join_all(writers), kill).await;
+        killed?;
+        if let Some(failure) = ends.into_iter().find_map(Result::err) {
+            return Err(server.with_log(format!("round {round}: {failure}")));
+        }
+        server.checkpoint_every(CHECKPOINTS_MS[rng.random_range(0..CHECKPOINTS_MS.len())]);
+        server.restart(rng.random_range(1..=3)).await?;
+        let client = server.connect().await?;
+        let known = ledger.borrow().clone();
+        check(&client, &known, &views).await.map_err(|failure| server.with_log(format!("round {round}: {failure}")))?;
+        let errors = rows(&client, "SELECT name, error, row FROM tidemill.row_errors").await?;
+        if !errors.is_empty() {
+            return Err(server.with_log(format!("round {round}: rows did not fit: {errors:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// Kills while a source goes through a view into a table: in the end the table is what the view is, and nothing in it has counted twice.
+async fn source_sinks() -> Outcome {
+    const EVENTS: i64 = 400_000;
+    let mut rng = StdRng::seed_from_u64(setting("KILL_SEED", 1));
+    let mut server = Server::start(2).await?;
+    let client = server.connect().await?;
+    let options =
+        format!("connector = 'nexmark', nexmark.table.type = 'bid', nexmark.event.num = '{EVENTS}', nexmark.events.per.second = '100000'");
+    for statement in [
+        &format!("CREATE SOURCE bid WITH ({options})"),
+        "CREATE MATERIALIZED VIEW per_auction AS SELECT auction, count(*) AS bids, sum(price) AS total FROM bid GROUP BY auction",
+        "CREATE TABLE sunk (auction BIGINT PRIMARY KEY, bids BIGINT, total NUMERIC)",
+        "CREATE SINK keyed INTO sunk FROM per_auction",
+        "CREATE TABLE each (auction BIGINT, price BIGINT) APPEND ONLY",
+        "CREATE SINK plain INTO each AS SELECT auction, price FROM bid",
+    ] {
+        run(&client, statement).await?;
+    }
+    drop(client);
+    let bids = (EVENTS / 50 * 46).to_string();
+    for round in 0..setting("KILL_ROUNDS", 10_u64) {
+        tokio::time::sleep(Duration::from_millis(rng.random_range(20..600))).await;
+        if round % 3 == 2 {
+            server.terminate().await?;
+        } else {
+            server.kill_9()?;
+        }
+        server.checkpoint_every(CHECKPOINTS_MS[rng.random_range(0..CHECKPOINTS_MS.len())]);
+        server.restart(rng.random_range(1..=3)).await?;
+    }
+    let client = server.connect().await?;
+    let sums = "SELECT v.bids, v.bids = s.bids AND v.total = s.total AND v.auctions = s.auctions AND v.bids = e.bids AND v.total = e.total
+         FROM (SELECT count(*) AS auctions, sum(bids) AS bids, sum(total) AS total FROM per_auction) v
+         CROSS JOIN (SELECT count(*) AS auctions, sum(bids) AS bids, sum(total) AS total FROM sunk) s
+         CROSS JOIN (SELECT count(*) AS bids, sum(price) AS total FROM each) e";
+    for _ in 0..600 {
+        let seen = rows(&client, sums).await?;
+        if seen[0][0].as_deref() == Some(bids.as_str()) && seen[0][1].as_deref() == Some("t") {
+            let view = View::existing(&client, "sunk", "SELECT auction, bids, total FROM per_auction").await?;
+            return view.check(&client).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let seen = rows(&client, sums).await?;
+    let sinks = rows(&client, "SELECT name, status, rows_out, pending_rows, epoch, failure FROM tidemill.sinks").await?;
+    Err(server.with_log(format!("{seen:?} bids counted, {bids} were made; sinks: {sinks:?}")))
 }
 
 /// A source that can be read again: kills while views drain it, and in the end each event has counted once.

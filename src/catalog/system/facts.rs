@@ -26,6 +26,8 @@ pub struct Facts {
     pub sources: Vec<SourceFacts>,
     /// Materialised views as they run.
     pub views: Vec<ViewFacts>,
+    /// Sinks as they run.
+    pub sinks: Vec<SinkFacts>,
     /// Tables and views that keep rows.
     pub relations: Vec<RelationFacts>,
     /// Rows on which an expression failed, by object.
@@ -116,6 +118,27 @@ pub struct ViewFacts {
     pub frontier: Epoch,
     /// What its operators hold: number, name, rows, bytes.
     pub state: Vec<(u32, String, u64, u64)>,
+}
+
+/// One sink.
+#[derive(Clone, Debug, Default)]
+pub struct SinkFacts {
+    /// Which.
+    pub id: ObjectId,
+    /// The table that it writes.
+    pub target: ObjectId,
+    /// `hydrating`, `running`, `waiting for sources` or `failed`.
+    pub status: &'static str,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// Rows that have left its dataflow since it was started.
+    pub rows_out: u64,
+    /// Rows of those that are not in the table yet, and their bytes.
+    pub pending_rows: u64,
+    /// See `pending_rows`.
+    pub pending_bytes: u64,
+    /// The epoch up to which the table has all that it is to get.
+    pub epoch: Epoch,
 }
 
 /// The rows of one table or view.

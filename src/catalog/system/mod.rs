@@ -23,7 +23,7 @@ mod value;
 
 pub use declared::{Declared, DeclaredColumn, Rows};
 pub use describe::declared_type;
-pub use facts::{DeadLetterFacts, EpochFacts, Facts, RelationFacts, RowErrorFacts, SessionFacts, SourceFacts, ViewFacts};
+pub use facts::{DeadLetterFacts, EpochFacts, Facts, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts, SourceFacts, ViewFacts};
 pub use functions::{FUNCTIONS, Function, function};
 pub use names::relations;
 pub use types::type_oids;

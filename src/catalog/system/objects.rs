@@ -29,7 +29,7 @@ pub(super) fn relkind(object: &Object) -> char {
         ObjectKind::MaterializedView(_) => 'm',
         ObjectKind::Index(_) => 'i',
         // Not in `pg_class`.
-        ObjectKind::Function(_) => ' ',
+        ObjectKind::Function(_) | ObjectKind::Sink(_) => ' ',
         ObjectKind::Schema => 'n',
     }
 }

@@ -38,6 +38,12 @@ pub(super) const RELATIONS: &[Declared] = &[
         sessions,
     ),
     view(13_607, "epochs", "durable int8!, complete int8!, checkpoint int8!", epochs),
+    view(
+        13_609,
+        "sinks",
+        "schema name!, name name!, target text!, status text!, rows_out int8!, pending_rows int8!, pending_bytes int8!, epoch int8!, failure text",
+        sinks,
+    ),
     view(13_608, "settings", "name text!, setting text!, description text!", settings),
 ];
 
@@ -103,6 +109,23 @@ fn progress(facts: &Facts, rows: &mut Rows) {
             ("rows_out", view.rows_out.into()),
             ("epoch", view.frontier.saturating_sub(1).into()),
             ("failure", view.failure.as_deref().into()),
+        ]);
+    }
+}
+
+fn sinks(facts: &Facts, rows: &mut Rows) {
+    for sink in &facts.sinks {
+        let (Some(object), Some(target)) = (object(facts, sink.id), object(facts, sink.target)) else { continue };
+        rows.push([
+            ("schema", object.schema.as_str().into()),
+            ("name", object.name.as_str().into()),
+            ("target", format!("{}.{}", target.schema, target.name).into()),
+            ("status", sink.status.into()),
+            ("rows_out", sink.rows_out.into()),
+            ("pending_rows", sink.pending_rows.into()),
+            ("pending_bytes", sink.pending_bytes.into()),
+            ("epoch", sink.epoch.into()),
+            ("failure", sink.failure.as_deref().into()),
         ]);
     }
 }

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::catalog::{Catalog, Column, Object, ObjectKind, Table};
 use crate::cli::bench::report::{Report, per_second, resident_mib};
-use crate::dataflow::{Command, Dataflow, DataflowProgress, RowErrorLog, Tick, Workers};
+use crate::dataflow::{Command, Dataflow, DataflowProgress, RowErrorLog, Target, Tick, Workers};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{NoSystemRelations, Plan, Planner, PlannerOptions, Scope};
 use crate::sql::{Statement, parse};
@@ -162,7 +162,7 @@ impl Running {
         workers.broadcast(&Command::Build(Arc::new(Dataflow {
             object: VIEW,
             plan,
-            target: None,
+            target: Target::Nothing,
             first: 0,
             last: 0,
             feeds: BTreeMap::new(),
