@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::TypePlanner;
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo};
 
 use crate::error::{Error, Kind, Result};
+use crate::plan::errors::external;
 use crate::types::{NUMERIC_DEFAULT, SqlType};
 
 /// The most digits that a `numeric` can have: those of Arrow's Decimal256.
@@ -94,7 +94,7 @@ pub(super) struct SqlTypes;
 
 impl TypePlanner for SqlTypes {
     fn plan_type_field(&self, data_type: &DataType) -> datafusion::error::Result<Option<FieldRef>> {
-        let sql_type = sql_type(data_type).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let sql_type = sql_type(data_type).map_err(external)?;
         Ok(Some(Arc::new(sql_type.field("", true))))
     }
 }

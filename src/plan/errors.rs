@@ -51,6 +51,11 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
     }
 }
 
+/// An error of ours on its way through DataFusion.
+pub(super) fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
 /// The 1-based character position of a line and column, both counted from 1 in characters.
 pub(super) fn character_position(line: u64, column: u64, text: &str) -> Option<usize> {
     if line == 0 || column == 0 || text.is_empty() {

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 
 use super::with_ties::WithTies;
 use crate::error::{Error, Kind, Result};
+use crate::plan::errors::external;
 use crate::types::{SqlType, sql_type_of};
 
 /// The name of the function behind HOP; plans are recognised by it.
@@ -113,11 +114,11 @@ impl ScalarUDFImpl for UnknownFunction {
             Some(near) => format!("Did you mean \"{near}\"?"),
             None => "No function matches the given name and argument types. You might need to add explicit type casts.".to_owned(),
         };
-        Err(DataFusionError::External(Box::new(error.hint(hint))))
+        Err(external(error.hint(hint)))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        Err(DataFusionError::External(Box::new(undefined_function(&self.name, &[]))))
+        Err(external(undefined_function(&self.name, &[])))
     }
 }
 
@@ -153,7 +154,7 @@ impl ScalarUDFImpl for FitText {
         };
         let length = usize::try_from(*length).unwrap_or(usize::MAX);
         let fitted = texts.as_string::<i32>().iter().map(|text| text.map(|text| fit(text, length, *pad)).transpose());
-        let fitted = fitted.collect::<Result<StringArray>>().map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let fitted = fitted.collect::<Result<StringArray>>().map_err(external)?;
         Ok(ColumnarValue::Array(Arc::new(fitted)))
     }
 }
@@ -279,7 +280,7 @@ pub(super) fn check_windows_per_row(slide_us: i64, size_us: i64) -> Result<()> {
 
 /// Pushes every `k × slide` in `(time − size, time]`, ascending.
 fn hop_starts(time: i64, slide: i64, size: i64, starts: &mut Vec<i64>) -> DataFusionResult<()> {
-    check_windows_per_row(slide, size).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    check_windows_per_row(slide, size).map_err(external)?;
     let from = starts.len();
     let mut start = time - time.rem_euclid(slide);
     while start > time - size {
@@ -302,7 +303,6 @@ fn window_signature(intervals: usize) -> Signature {
 
 /// The intervals in microseconds, one per row.
 fn micros_per_row(value: &ColumnarValue, rows: usize, what: &str) -> DataFusionResult<Int64Array> {
-    let external = |error: Error| DataFusionError::External(Box::new(error));
     match value {
         ColumnarValue::Scalar(scalar) if scalar.is_null() => Ok(Int64Array::new_null(rows)),
         ColumnarValue::Scalar(scalar) => Ok(Int64Array::from(vec![fixed_micros(scalar, what).map_err(external)?; rows])),

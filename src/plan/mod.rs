@@ -2,8 +2,10 @@
 
 mod aggregates;
 mod arrays;
+mod arrow_kinds;
+mod casts;
+mod checked;
 mod copies;
-mod cut_text;
 mod data_type;
 mod distinct_on;
 mod dml;
@@ -24,6 +26,7 @@ mod operators;
 mod pack;
 mod parameters;
 mod pg_catalog;
+mod plain_type;
 mod planner;
 mod properties;
 mod recursion;
@@ -39,10 +42,10 @@ mod table_functions;
 #[cfg(test)]
 mod tests;
 mod text;
-mod text_input;
 mod unnest;
 mod values;
 mod with_ties;
+mod written_call;
 mod zeros;
 mod zones;
 

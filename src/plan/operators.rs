@@ -5,15 +5,15 @@
 
 use datafusion::common::DFSchema;
 use datafusion::common::ScalarValue;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit};
 use sqlparser::ast::BinaryOperator as Op;
 
-use super::integers;
+use super::casts::text_input;
+use super::errors::external;
+use super::plain_type::{literal_text, plain_type};
 use super::scalar::call;
-use super::text_input::text_input;
-use crate::error::Error;
 use crate::types::{NUMERIC_DEFAULT, SqlType, parse_value, sql_type_of};
 
 /// Asked before DataFusion's own planners.
@@ -51,46 +51,6 @@ impl Side {
 
     fn is_literal(&self) -> bool {
         self.sql_type.is_none()
-    }
-}
-
-/// The type of an expression, found without making fields on the way: a chain of a thousand operators is looked at a thousand times. `None`:
-/// not one of the simple cases.
-pub(super) fn plain_type(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
-    let BinaryExpr { left, op, right } = match expr {
-        Expr::BinaryExpr(binary) => binary,
-        Expr::Column(column) => {
-            let (_, field) = schema.qualified_field_from_column(column).ok()?;
-            return (!field.data_type().is_null()).then(|| sql_type_of(field));
-        }
-        Expr::Cast(cast) => return Some(sql_type_of(&cast.field)),
-        Expr::Literal(ScalarValue::Int64(Some(_)), None) => return Some(SqlType::Int8),
-        _ => return integers::is_int4_literal(expr).then_some(SqlType::Int4),
-    };
-    let is_text = |side: &Expr| {
-        literal_text(side).is_some()
-            || plain_type(side, schema).is_some_and(|found| matches!(found, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_)))
-    };
-    match op {
-        Operator::And | Operator::Or => Some(SqlType::Bool),
-        Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => Some(SqlType::Bool),
-        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo => {
-            // What is shorter is looked at first: most chains lean to the left.
-            match (plain_type(right, schema)?, plain_type(left, schema)?) {
-                (SqlType::Int4, SqlType::Int4) => Some(SqlType::Int4),
-                (SqlType::Int4 | SqlType::Int8, SqlType::Int4 | SqlType::Int8) => Some(SqlType::Int8),
-                _ => None,
-            }
-        }
-        Operator::StringConcat if is_text(right) && is_text(left) => Some(SqlType::Text),
-        _ => None,
-    }
-}
-
-fn literal_text(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Literal(ScalarValue::Utf8(Some(text)), None) => Some(text),
-        _ => None,
     }
 }
 
@@ -223,7 +183,6 @@ fn fraction_digits(text: &str) -> i8 {
 
 /// A quoted string as a value of a type.
 fn typed(expr: &Expr, sql_type: SqlType) -> DataFusionResult<(Expr, Side)> {
-    let external = |error: Error| DataFusionError::External(Box::new(error));
     if sql_type == SqlType::Timestamptz {
         // What it means is known when the session's zone is.
         return Ok((text_input(expr.clone(), &sql_type), Side { sql_type: Some(sql_type), open: false }));

@@ -15,7 +15,6 @@ use datafusion::common::config::{ConfigOptions, Dialect};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{JoinConstraint, JoinType, ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
-use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
@@ -32,7 +31,7 @@ use super::aggregates::framed::exact_frames;
 use super::arrays;
 use super::copies::with_copies;
 use super::distinct_on::without_distinct_on;
-use super::errors::from_datafusion;
+use super::errors::{external, from_datafusion};
 use super::floats::numeric_to_float;
 use super::functions;
 use super::inline::inline_query;
@@ -202,16 +201,16 @@ impl Planner {
         let attempt = |all: bool| {
             let mut named = expanded.clone();
             name_outputs(&mut named, all);
-            let called = inline_query(&mut named, scope).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let called = inline_query(&mut named, scope).map_err(external)?;
             arrays::rewrite(&mut named);
-            table_functions::expand(&mut named).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            table_functions::expand(&mut named).map_err(external)?;
             values::agree(&mut named);
             integers::mark(&mut named, assigned);
             let names = Names::new(self, *scope, depth);
             let mut context = planner_context(parameters);
             let statement = ast::Statement::Query(Box::new(named));
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
-            super::size::check(&plan).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            super::size::check(&plan).map_err(external)?;
             integers::unmark(plan)
                 .and_then(arrays::infer)
                 .and_then(table_functions::without_lateral)
@@ -327,7 +326,7 @@ fn attach(plan: LogicalPlan, provider: &RowsOf<'_>) -> Result<LogicalPlan> {
     let attached = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
         let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>() else { return Ok(Transformed::no(node)) };
-        let rows = provider(source.object.id, &source.schema()).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let rows = provider(source.object.id, &source.schema()).map_err(external)?;
         Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source: provider_as_source(rows), ..scan.clone() })))
     });
     attached.map(|transformed| transformed.data).map_err(|error| from_datafusion(error, ""))

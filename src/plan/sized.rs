@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 use arrow::datatypes::{DataType, FieldRef};
 
 use crate::error::{Error, Kind};
+use crate::plan::errors::external;
 
 /// Bytes of one value at the most, as in PostgreSQL; all values of a batch are in one array, to which the same holds.
 const VALUE_BYTES_MAX: u128 = 1 << 30;
@@ -92,7 +93,7 @@ impl Bounded {
         if bytes > VALUE_BYTES_MAX {
             let error = Error::new(Kind::LimitExceeded, "requested length too large");
             let error = error.detail(format!("{}() would give more than {} MiB at once.", self.inner.name(), VALUE_BYTES_MAX >> 20));
-            return Err(DataFusionError::External(Box::new(error.hint("Split it into several."))));
+            return Err(external(error.hint("Split it into several.")));
         }
         if bytes > FOLDED_BYTES_MAX && args.config_options.extensions.get::<Folding>().is_some() {
             return Err(DataFusionError::Execution("too large a constant".to_owned()));

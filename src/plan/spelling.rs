@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, Query,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
+use super::written_call::{written_call, written_name};
 use crate::types::{SqlType, value_from_text};
 
 /// Digits that a numeric has at the most, before and behind its point together.
@@ -31,15 +32,15 @@ impl VisitorMut for Spelling {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let new = match expr {
-            Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]),
+            Expr::AtTimeZone { timestamp, time_zone } => written_call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]),
             Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (&**left, &**right) {
                 (Expr::Tuple(first), Expr::Tuple(second)) if first.len() == 2 && second.len() == 2 => {
-                    call("overlaps", first.iter().chain(second).cloned().collect())
+                    written_call("overlaps", first.iter().chain(second).cloned().collect())
                 }
                 _ => return ControlFlow::Continue(()),
             },
-            Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![(**expr).clone()]),
-            Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![(**expr).clone()]),
+            Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => written_call("sqrt", vec![(**expr).clone()]),
+            Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => written_call("cbrt", vec![(**expr).clone()]),
             Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
                 let ones = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(Expr::value(Value::Number("1".to_owned(), false))) };
                 Expr::Nested(Box::new(Expr::BinaryOp { left: expr.clone(), op: BinaryOperator::PGBitwiseXor, right: Box::new(ones) }))
@@ -52,13 +53,13 @@ impl VisitorMut for Spelling {
                 Some(text) => cast_to(text, DataType::Interval { fields: None, precision: None }),
                 None => return ControlFlow::Continue(()),
             },
-            Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![(**expr).clone()]),
+            Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => written_call("abs", vec![(**expr).clone()]),
             Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if !is_numeric(digits)) => {
                 let Value::Number(digits, _) = &value.value else { return ControlFlow::Continue(()) };
                 cast_to(digits.replace('_', ""), DataType::Double(ExactNumberInfo::None))
             }
             Expr::Function(function) if is_named(function, "transaction_timestamp") || is_named(function, "statement_timestamp") => {
-                function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("now"))]);
+                function.name = written_name("now");
                 return ControlFlow::Continue(());
             }
             Expr::Function(function) if is_named(function, "make_interval") => {
@@ -86,20 +87,6 @@ fn interval_text(interval: &Interval) -> Option<String> {
     let Value::SingleQuotedString(text) = &value.value else { return None };
     let ours = value_from_text(&SqlType::Interval, text).is_ok();
     (ours && parse_interval_month_day_nano(text).is_err()).then(|| text.clone())
-}
-
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 /// Whether a number has few enough digits.

@@ -9,9 +9,9 @@ use sqlparser::ast::BinaryOperator;
 
 use super::contain::contain;
 use super::subscript::{slice, subscript};
-use crate::plan::operators::plain_type;
+use crate::plan::casts::text_input;
+use crate::plan::plain_type::plain_type;
 use crate::plan::table_functions::element_of;
-use crate::plan::text_input::text_input;
 use crate::types::{SqlType, sql_type_of};
 
 /// Asked before DataFusion's own planners.

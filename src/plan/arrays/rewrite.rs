@@ -13,7 +13,7 @@ use sqlparser::ast::{AccessExpr, Expr, Query, Subscript, Value, VisitMut, Visito
 
 use super::compare::{ALL, ANY};
 use crate::plan::names::normal;
-use crate::plan::table_functions::call;
+use crate::plan::written_call::written_call;
 
 /// Rewrites a query.
 pub(in crate::plan) fn rewrite(query: &mut Query) {
@@ -42,7 +42,7 @@ impl VisitorMut for Rewriter {
         };
         if let Some((function, left, operator, right)) = compared {
             if !is_query(right) {
-                *expr = call(function, vec![take(left), string(operator), take(right)]);
+                *expr = written_call(function, vec![take(left), string(operator), take(right)]);
             }
         } else if let Expr::CompoundFieldAccess { root, access_chain } = expr {
             // `t.a[1]` is a subscript of the column `t.a`; only what follows a value is a field.

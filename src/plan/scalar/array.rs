@@ -11,16 +11,12 @@ use datafusion::common::ScalarValue;
 use super::call::Call;
 use super::column::{Integer, List, map1, map2};
 use super::misc::Printed;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
 
 /// Elements that a function makes in one array at the most.
 const ELEMENTS_MAX: usize = 1 << 24;
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Array, name, doc, example, result)
-}
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]

@@ -11,13 +11,9 @@ use super::calendar::{
 use super::call::Call;
 use super::column::{Date, Decimal, Float, Input, Interval, Text, Time, Timestamp, map1, map2, map3, map4};
 use super::numeric::Rounding;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::SqlType;
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Date, name, doc, example, result)
-}
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]

@@ -13,14 +13,10 @@ use datafusion::common::ScalarValue;
 use super::call::Call;
 use super::column::{Integer, Text, Texts, map1, map2, map3, map4};
 use super::misc::Printed;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::plan::aggregates::JsonColumn;
 use crate::types::{Json, JsonScanner, JsonTree, SqlType, canonical_jsonb, sql_type_of};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Json, name, doc, example, result)
-}
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]

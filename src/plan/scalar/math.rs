@@ -9,12 +9,8 @@ use arrow::datatypes::{DataType, Float64Type};
 use super::call::Call;
 use super::column::{Decimal, Float, Integer, List, Numeric, map1, map2, map4};
 use super::numeric::{Rounding, division_by_zero, rounded_type, whole, wider};
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Math, name, doc, example, result)
-}
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, FieldRef, i256};
 use datafusion::common::ScalarValue;
 
 use super::column::{Decimal, Float, Integer, Numeric, map1, map2, map4};
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::{NUMERIC_DEFAULT, SqlType};
 
@@ -21,10 +21,6 @@ const NARROW: u8 = 38;
 
 /// The most digits that 256 bits hold for certain.
 const WIDE: u8 = 76;
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Math, name, doc, example, result)
-}
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {
@@ -63,22 +59,7 @@ pub(super) fn functions() -> Vec<Function> {
             |_, _| SqlType::Numeric(NARROW, QUOTIENT_SCALE),
             |call| map2::<Numeric, Numeric, _>(call, |a, b| a.divide(b, QUOTIENT_SCALE)),
         ),
-        function("numeric_to_float", "behind the cast of a numeric: the nearest number", "1e15::double precision", "1e+15")
-            .operator("::")
-            .form("numeric -> double precision", |call| map1::<Numeric, _>(call, |value| Ok(nearest(value)))),
     ]
-}
-
-/// Units below this are exact in a float, and so are powers of ten up to the 22nd: then the quotient is rounded once.
-const EXACT_UNITS: u128 = 1 << 53;
-
-fn nearest(value: Decimal) -> f64 {
-    match value.units.to_i128() {
-        Some(units) if units.unsigned_abs() < EXACT_UNITS && (0..=22).contains(&value.scale) => {
-            units as f64 / 10_f64.powi(i32::from(value.scale))
-        }
-        _ => format!("{}e{}", value.units, -i32::from(value.scale)).parse().unwrap_or(f64::NAN),
-    }
 }
 
 /// A numeric without digits behind the point.

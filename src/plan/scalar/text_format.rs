@@ -7,13 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use super::call::Call;
 use super::column::{Integer, Text, map1, too_long};
 use super::misc::Printed;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::sql::{quote_ident, quote_literal};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Text, name, doc, example, result)
-}
 
 /// The widest field of a format, as wide as any screen or report.
 const WIDTH_MAX: i64 = 1 << 20;

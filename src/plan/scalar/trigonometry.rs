@@ -2,12 +2,8 @@
 
 use super::column::{Float, map2};
 use super::math::floats;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Math, name, doc, example, result)
-}
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {
