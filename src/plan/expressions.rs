@@ -36,6 +36,7 @@ use super::spelling;
 use super::strict::strict_expression;
 use super::table_functions::makes_rows;
 use super::text;
+use super::time_precision;
 use super::zeros::without_zero;
 use super::zones::expression_in_zone;
 use crate::catalog::Column as TableColumn;
@@ -105,7 +106,8 @@ impl Planner {
             inline_expression(&mut marked, scope)?;
         }
         arrays::rewrite_expression(&mut marked);
-        spelling::rewrite_expression(&mut marked);
+        spelling::rewrite_expression(&mut marked)?;
+        time_precision::rewrite_expression(&mut marked);
         integers::mark_expression(&mut marked);
         let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(&[]));
         let logical = logical.and_then(integers::unmark_expression).map_err(|error| from_datafusion(error, scope.text))?;

@@ -60,10 +60,10 @@ pub(super) fn fixed_micros(interval: &ScalarValue, what: &str) -> Result<i64> {
     }
 }
 
-/// `text` as a value of `varchar(length)`, or padded with blanks as one of `char(length)`; too long is `22001`.
-pub(super) fn fit_text(text: Expr, length: u32, pad: bool) -> Expr {
+/// `text` as a value of `varchar(length)`, or without the blanks at its end as one of `char(length)`; too long is `22001`.
+pub(super) fn fit_text(text: Expr, length: u32, trim: bool) -> Expr {
     let function = Arc::new(ScalarUDF::from(FitText { signature: fit_signature() }));
-    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![text, lit(i64::from(length)), lit(pad)]))
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![text, lit(i64::from(length)), lit(trim)]))
 }
 
 /// `function name(types) does not exist`.
@@ -109,6 +109,10 @@ impl ScalarUDFImpl for UnknownFunction {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
+        if self.name.starts_with("jsonb_path_") {
+            let error = Error::not_supported(format!("function {}() is not supported: there is no jsonpath", self.name));
+            return Err(external(error.hint("Use ->, #> and jsonb_array_elements().")));
+        }
         let error = undefined_function(&self.name, arguments);
         let hint = match &self.nearest {
             Some(near) => format!("Did you mean \"{near}\"?"),
@@ -122,7 +126,7 @@ impl ScalarUDFImpl for UnknownFunction {
     }
 }
 
-/// The function behind `fit_text`: text, length, whether to pad.
+/// The function behind `fit_text`: text, length, whether to take blanks off.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct FitText {
     signature: Signature,
@@ -147,20 +151,21 @@ impl ScalarUDFImpl for FitText {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let texts = args.args[0].to_array(args.number_rows)?;
-        let (ColumnarValue::Scalar(ScalarValue::Int64(Some(length))), ColumnarValue::Scalar(ScalarValue::Boolean(Some(pad)))) =
+        let (ColumnarValue::Scalar(ScalarValue::Int64(Some(length))), ColumnarValue::Scalar(ScalarValue::Boolean(Some(trim)))) =
             (&args.args[1], &args.args[2])
         else {
             return Err(DataFusionError::Internal("fit_text wants constants".into()));
         };
         let length = usize::try_from(*length).unwrap_or(usize::MAX);
-        let fitted = texts.as_string::<i32>().iter().map(|text| text.map(|text| fit(text, length, *pad)).transpose());
+        let fitted = texts.as_string::<i32>().iter().map(|text| text.map(|text| fit(text, length, *trim)).transpose());
         let fitted = fitted.collect::<Result<StringArray>>().map_err(external)?;
         Ok(ColumnarValue::Array(Arc::new(fitted)))
     }
 }
 
 /// As PostgreSQL does it: blanks too many at the end are cut, anything else too many is an error.
-fn fit(text: &str, length: usize, pad: bool) -> Result<String> {
+fn fit(text: &str, length: usize, trim: bool) -> Result<String> {
+    let text = if trim { text.trim_end_matches(' ') } else { text };
     let characters = text.chars().count();
     if characters > length {
         let cut: String = text.chars().take(length).collect();
@@ -168,10 +173,10 @@ fn fit(text: &str, length: usize, pad: bool) -> Result<String> {
             return Ok(cut);
         }
         let type_name =
-            if pad { SqlType::Char(u32::try_from(length).unwrap_or(u32::MAX)) } else { SqlType::Varchar(u32::try_from(length).ok()) };
+            if trim { SqlType::Char(u32::try_from(length).unwrap_or(u32::MAX)) } else { SqlType::Varchar(u32::try_from(length).ok()) };
         return Err(Error::new(Kind::StringTooLong, format!("value too long for type {type_name}")));
     }
-    Ok(if pad { format!("{text}{}", " ".repeat(length - characters)) } else { text.to_owned() })
+    Ok(text.to_owned())
 }
 
 /// `tumble_start(ts, size)`: the start of the window of `size`, counted from 1970-01-01, that holds `ts`.
@@ -326,7 +331,7 @@ mod tests {
     #[test]
     fn a_text_that_is_too_long_may_lose_blanks_only() {
         assert_eq!(fit("ab  ", 2, false).unwrap(), "ab");
-        assert_eq!(fit("ä", 3, true).unwrap(), "ä  ");
+        assert_eq!(fit("ä   ", 3, true).unwrap(), "ä");
         assert_eq!(fit("abc", 2, false).unwrap_err().kind(), Kind::StringTooLong);
     }
 

@@ -49,6 +49,7 @@ const TRANSPARENT: &[&str] = &[
     "least",
     "max",
     "min",
+    "named_struct",
     "nullif",
     "nvl",
     "row",

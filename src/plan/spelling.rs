@@ -5,32 +5,50 @@ use std::ops::ControlFlow;
 
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval, Query,
-    UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval,
+    LimitClause, Query, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use super::written_call::{written_call, written_name};
-use crate::types::{SqlType, value_from_text};
+use crate::error::{Error, Result};
+use crate::types::{SqlType, integer_from_text, value_from_text};
 
 /// Digits that a numeric has at the most, before and behind its point together.
 const DIGITS_MAX: i64 = 76;
 
-/// Rewrites a query.
-pub(super) fn rewrite_query(query: &mut Query) {
-    let _ = query.visit(&mut Spelling);
+/// Rewrites a query; `22P02` for a LIMIT that is no number.
+pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
+    query.visit(&mut Spelling).break_value().map_or(Ok(()), Err)
 }
 
 /// Rewrites an expression.
-pub(super) fn rewrite_expression(expr: &mut Expr) {
-    let _ = expr.visit(&mut Spelling);
+pub(super) fn rewrite_expression(expr: &mut Expr) -> Result<()> {
+    expr.visit(&mut Spelling).break_value().map_or(Ok(()), Err)
 }
 
 struct Spelling;
 
 impl VisitorMut for Spelling {
-    type Break = ();
+    type Break = Error;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    /// A quoted string in LIMIT or OFFSET is a number.
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
+            for count in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+                if let Expr::Value(value) = count
+                    && let Value::SingleQuotedString(text) = &value.value
+                {
+                    match integer_from_text(&SqlType::Int8, text) {
+                        Ok(number) => *count = Expr::value(Value::Number(number.to_string(), false)),
+                        Err(error) => return ControlFlow::Break(error),
+                    }
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let new = match expr {
             Expr::AtTimeZone { timestamp, time_zone } => written_call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]),
             Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (&**left, &**right) {
@@ -78,15 +96,18 @@ fn cast_to(text: String, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(text), data_type, array: false, format: None }
 }
 
-/// The text of an interval that PostgreSQL reads and DataFusion does not; others stay constants in the plan.
+/// The text of an interval that DataFusion does not read as PostgreSQL does, or does and PostgreSQL does not; others stay constants in the plan.
 fn interval_text(interval: &Interval) -> Option<String> {
     if interval.leading_field.is_some() || interval.last_field.is_some() {
         return None;
     }
     let Expr::Value(value) = &*interval.value else { return None };
     let Value::SingleQuotedString(text) = &value.value else { return None };
-    let ours = value_from_text(&SqlType::Interval, text).is_ok();
-    (ours && parse_interval_month_day_nano(text).is_err()).then(|| text.clone())
+    let same = match (value_from_text(&SqlType::Interval, text), parse_interval_month_day_nano(text)) {
+        (Ok(crate::types::Value::Interval(ours)), Ok(theirs)) => ours == theirs,
+        _ => false,
+    };
+    (!same).then(|| text.clone())
 }
 
 /// Whether a number has few enough digits.
@@ -133,7 +154,7 @@ mod tests {
     fn words_become_calls() {
         let rewritten = |sql: &str| {
             let mut query = crate::plan::parse_query(sql).unwrap();
-            rewrite_query(&mut query);
+            rewrite_query(&mut query).unwrap();
             query.to_string()
         };
         assert_eq!(rewritten("SELECT a AT TIME ZONE 'UTC'"), "SELECT timezone('UTC', a)");

@@ -17,7 +17,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Like, LogicalPlan, Operator, lit, when};
 
 use super::arrow_kinds::{is_integer, is_nested, is_text};
-use super::casts::{cut_text, has_length, nearest_float, nested_as_text, text_input};
+use super::casts::{cut_text, double_to_real, float_to_numeric, has_length, nearest_float, nested_as_text, text_input};
 use super::checked::{self, is_checked};
 use super::scalar;
 use super::zeros::with_one_zero;
@@ -89,6 +89,10 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
                     scalar::call("round", vec![*value])
                 }
                 (SqlType::Numeric(..), SqlType::Float4 | SqlType::Float8) => return Ok(Transformed::yes(nearest_float(*value, &target))),
+                (SqlType::Float4 | SqlType::Float8, SqlType::Numeric(..)) => {
+                    return Ok(Transformed::yes(float_to_numeric(*value, &target)));
+                }
+                (SqlType::Float8, SqlType::Float4) => return Ok(Transformed::yes(double_to_real(*value))),
                 (from, SqlType::Text | SqlType::Varchar(_)) if has_own_text(from) => scalar::call("text_output", vec![*value]),
                 _ => return Ok(Transformed::no(Expr::Cast(Cast { expr: value, field }))),
             };

@@ -21,8 +21,7 @@ fn cut_one(text: &str, target: &SqlType) -> String {
         SqlType::Varchar(Some(length)) => text.chars().take(*length as usize).collect(),
         SqlType::Char(length) => {
             let kept: String = text.chars().take(*length as usize).collect();
-            let missing = (*length as usize).saturating_sub(kept.chars().count());
-            kept + &" ".repeat(missing)
+            kept.trim_end_matches(' ').to_owned()
         }
         _ => text.to_owned(),
     }
@@ -38,6 +37,6 @@ mod tests {
         assert_eq!(cut_one("äöü", &SqlType::Varchar(Some(2))), "äö");
         assert_eq!(cut_one("ä", &SqlType::Varchar(Some(2))), "ä");
         assert_eq!(cut_one("äöü", &SqlType::Char(2)), "äö");
-        assert_eq!(cut_one("ä", &SqlType::Char(3)), "ä  ");
+        assert_eq!(cut_one("ä ", &SqlType::Char(3)), "ä");
     }
 }

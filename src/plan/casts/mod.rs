@@ -36,6 +36,12 @@ enum Method {
     Write(SqlType),
     /// A numeric becomes the nearest float.
     Nearest,
+    /// A float becomes a numeric of the digits that it has for certain.
+    Digits,
+    /// A double becomes a real, if it is one.
+    Real,
+    /// The values are such already, and are said to be.
+    Mark,
 }
 
 /// `text`, an expression of type text, read as a value of `target`: `22P02`, `22003` and their kin for what is not one.
@@ -55,7 +61,7 @@ pub(super) fn has_length(target: &SqlType) -> bool {
     matches!(target, SqlType::Varchar(Some(_)) | SqlType::Char(_))
 }
 
-/// `text` as a value of `target`, which has a length: the rest is cut off, and for `char` blanks are put behind.
+/// `text` as a value of `target`, which has a length: the rest is cut off.
 pub(super) fn cut_text(text: Expr, target: &SqlType) -> Expr {
     converted(text, target, Method::Cut)
 }
@@ -68,6 +74,21 @@ pub(super) fn nested_as_text(value: Expr, field: &Field) -> Expr {
 /// `value`, a numeric, as the float of type `target` that is nearest.
 pub(super) fn nearest_float(value: Expr, target: &SqlType) -> Expr {
     converted(value, target, Method::Nearest)
+}
+
+/// `value`, a float, as a numeric.
+pub(super) fn float_to_numeric(value: Expr, target: &SqlType) -> Expr {
+    converted(value, target, Method::Digits)
+}
+
+/// `value`, a double, as a real.
+pub(super) fn double_to_real(value: Expr) -> Expr {
+    converted(value, &SqlType::Float4, Method::Real)
+}
+
+/// `value`, which is one of `target` but is not said to be.
+pub(super) fn marked(value: Expr, target: &SqlType) -> Expr {
+    converted(value, target, Method::Mark)
 }
 
 /// The cast in whose place a call stands.
@@ -109,6 +130,9 @@ impl InPlaceOfCast {
             Method::Cut => cut::cut(values, &self.target),
             Method::Write(from) => nested::write(values, from),
             Method::Nearest => number::nearest(values, &self.target),
+            Method::Digits => number::numerics(values, &self.target),
+            Method::Real => number::reals(values),
+            Method::Mark => Ok(Arc::clone(values)),
         }
     }
 }
@@ -120,6 +144,9 @@ impl ScalarUDFImpl for InPlaceOfCast {
             Method::Cut => "cut_text",
             Method::Write(_) => "nested_text",
             Method::Nearest => "nearest_float",
+            Method::Digits => "float_to_numeric",
+            Method::Real => "double_to_real",
+            Method::Mark => "marked",
         }
     }
 

@@ -498,6 +498,11 @@ fn multiplied(value: IntervalMonthDayNano, factor: f64) -> Result<IntervalMonthD
     scaled(value, &|amount| amount * factor)
 }
 
+/// The mean of `count` intervals with this sum.
+pub(in crate::plan) fn interval_mean(sum: IntervalMonthDayNano, count: i64) -> Result<IntervalMonthDayNano> {
+    divided(sum, count as f64)
+}
+
 fn divided(value: IntervalMonthDayNano, divisor: f64) -> Result<IntervalMonthDayNano> {
     if divisor == 0.0 {
         return Err(super::numeric::division_by_zero());

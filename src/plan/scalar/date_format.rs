@@ -9,7 +9,7 @@ use super::calendar::{
     DAY, HOUR, JULIAN_EPOCH, MINUTE, MONTHS, Moment, SECOND, WEEKDAYS, Zone, days_in_month, days_of, iso_week, iso_year_start, weekday,
 };
 use super::call::Call;
-use super::column::{Interval, Text, Timestamp, map2, map3};
+use super::column::{Interval, Text, Time, Timestamp, map2, map3};
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 
@@ -21,6 +21,7 @@ pub(super) fn functions() -> Vec<Function> {
             .form("timestamptz, text -> text", |call| map2::<Timestamp, Text, _>(call, |value, format| write(&Fields::of_timestamp(value, Some(("UTC".to_owned(), 0))), format)))
             .form("timestamptz, text, text -> text", |call| map3::<Timestamp, Text, Text, _>(call, |value, format, zone| write(&Fields::in_zone(value, zone)?, format)))
             .form("interval, text -> text", |call| map2::<Interval, Text, _>(call, |value, format| write(&Fields::of_interval(value), format)))
+            .form("time, text -> text", |call| map2::<Time, Text, _>(call, |micros, format| write(&Fields::of_interval(IntervalMonthDayNano::new(0, 0, micros * 1_000)), format)))
             .form("numeric, text -> text", super::number_format::numeric)
             .form("double precision, text -> text", super::number_format::float)
             .example("to_char(INTERVAL '15h 2m 12s', 'HH24:MI:SS')", "15:02:12")

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 
 use super::call::Call;
+use super::numeric::integer_digits;
 use crate::error::Result;
 use crate::plan::arrow_kinds::is_text;
 use crate::types::{NUMERIC_DEFAULT, SqlType, sql_type_of};
@@ -287,7 +288,7 @@ impl Kind {
                 }
                 DataType::Decimal128(..) | DataType::Decimal256(..) => found.clone(),
                 DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => DataType::Decimal128(*precision, *scale),
-                other if other.is_integer() => DataType::Decimal128(20, 0),
+                other if other.is_integer() => DataType::Decimal128(integer_digits(other), 0),
                 _ => DataType::Decimal128(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1),
             },
             Kind::Text | Kind::Jsonb | Kind::Uuid => DataType::Utf8,

@@ -3,6 +3,7 @@
 //! A `jsonb` is kept as its canonical text, and a part of that text is the canonical text of the part: so going down a path copies a piece of
 //! the text and builds nothing.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::misc::Printed;
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::plan::aggregates::JsonColumn;
-use crate::types::{Json, JsonScanner, JsonTree, SqlType, canonical_jsonb, sql_type_of};
+use crate::types::{Json, JsonScanner, JsonTree, SqlType, canonical_jsonb, jsonb_key, sql_type_of};
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -132,6 +133,14 @@ pub(super) fn functions() -> Vec<Function> {
             .form("jsonb, text[] -> jsonb", |call| {
                 map2::<Text, Texts, _>(call, |json, path| Ok(edit(container(json)?, &path, 0, &Edit::Delete)?.text()))
             }),
+        function(
+            "jsonb_key",
+            "behind the operators `=` and `<>`, and whatever else takes equal values for one",
+            "'1.0'::jsonb = '1'::jsonb",
+            "t",
+        )
+        .operator("=")
+        .form("jsonb -> text", |call| map1::<Text, _>(call, |text| jsonb_key(text).map(Cow::into_owned))),
         function("jsonb_compare", "behind the operators `<`, `<=`, `>`, `>=`: -1, 0 or 1", "'[1]'::jsonb < '{}'::jsonb", "t")
             .operator("<")
             .form("jsonb, jsonb -> integer", |call| {

@@ -11,6 +11,8 @@ mod column;
 mod date;
 mod date_format;
 mod date_make;
+mod date_round;
+mod degrees;
 #[cfg(test)]
 mod docs;
 mod form;
@@ -32,7 +34,9 @@ use std::sync::{Arc, LazyLock};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDF, Volatility};
 
+pub(super) use self::calendar::interval_range;
 use self::call::Scalar;
+pub(super) use self::date::interval_mean;
 use self::form::{Form, Kernel, Kind, Outcome};
 pub(super) use self::numeric::{QUOTIENT_SCALE, mean, total};
 
@@ -147,8 +151,10 @@ static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
         (Family::Math, math::functions()),
         (Family::Math, numeric::functions()),
         (Family::Math, trigonometry::functions()),
+        (Family::Math, degrees::functions()),
         (Family::Date, date::functions()),
         (Family::Date, date_make::functions()),
+        (Family::Date, date_round::functions()),
         (Family::Date, date_format::functions()),
         (Family::Math, number_format::functions()),
         (Family::Json, json::functions()),

@@ -242,7 +242,9 @@ pub(super) fn float(call: &Call<'_>) -> Result<ArrayRef> {
             // No digits say it.
             let sign = if value < 0.0 { "-" } else { "" };
             return Ok(if format.scientific {
-                format!("{}{}", " ", "#".repeat(format.behind + 6))
+                format!(" #.{}", "#".repeat(format.behind + 4))
+            } else if value.is_nan() {
+                written(format, "NaN")
             } else {
                 written(format, &format!("{sign}{}", "9".repeat(DIGITS_MAX * 2)))
             });
