@@ -153,9 +153,9 @@ fn undefined_column(field: &Column, valid: &[Column], text: &str) -> Error {
 }
 
 fn at_column(error: Error, field: &Column, text: &str) -> Error {
-    let known = field.spans.first().and_then(|span| position_of(span, text)).map(|position| before_qualifier(position, text));
+    let known = field.spans.first().and_then(|span| position_of(span, text));
     match known.or_else(|| word_position(&field.name, text)) {
-        Some(position) => error.at(position),
+        Some(position) => error.at(before_qualifier(position, text)),
         None => error,
     }
 }
