@@ -69,12 +69,16 @@ kinds! {
     ReservedName = "42939",
     /// another object of this name is there already.
     DuplicateObject = "42710",
+    /// a cast between types that have none.
+    CannotCoerce = "42846",
     /// a value of the wrong type.
     DatatypeMismatch = "42804",
     /// the object is of another kind (a view where a table is needed).
     WrongObjectType = "42809",
     /// a column neither grouped nor aggregated.
     Grouping = "42803",
+    /// a window function where none may be.
+    Windowing = "42P20",
     /// a column reference that is not valid here.
     InvalidColumnReference = "42P10",
     /// a recursive query that reads itself where it must not.

@@ -21,7 +21,7 @@ use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::RunningView;
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, NoSystemRelations, Plan, Scalar, Scope, ViewSettings, schema_of, sql_type};
+use crate::plan::{Bound, NoSystemRelations, Plan, Scalar, Scope, ViewSettings, column_type, schema_of};
 use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed};
 use crate::state::Relation;
 use crate::types::{Changes, Epoch, ObjectId, OnConflict, sql_type_of};
@@ -463,7 +463,7 @@ pub(crate) fn column_definition(definition: &ColumnDefinition) -> Result<Column>
         data_type.ok_or_else(|| Error::new(Kind::Syntax, format!("column \"{}\" has no type", definition.name)).at(definition.position))?;
     Ok(Column {
         name: definition.name.clone(),
-        sql_type: sql_type(data_type).map_err(|error| error.at(definition.position))?,
+        sql_type: column_type(data_type).map_err(|error| error.at(definition.position))?,
         not_null: definition.not_null,
         default: definition.default.as_ref().map(ToString::to_string),
         generated: definition.generated.as_ref().map(ToString::to_string),

@@ -16,7 +16,7 @@ use crate::engine::registry::Entered;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::Transaction;
 use crate::error::{Error, Kind, Result};
-use crate::sql::{Parsed, Statement};
+use crate::sql::{Parsed, Statement, located};
 use crate::types::SqlType;
 
 /// The one database there is, by the names under which clients look for it: its own, PostgreSQL's default, and the field's.
@@ -153,7 +153,7 @@ impl Session {
     pub async fn describe(&mut self, statement: &Arc<Parsed>, declared: &[Option<SqlType>]) -> Result<Description> {
         self.refuse_in_failed(statement)?;
         let described = self.describe_statement(statement, declared).await;
-        described.map_err(|error| self.note_failure(error.shifted(statement.offset)))
+        described.map_err(|error| self.note_failure(located(error, &statement.text).shifted(statement.offset)))
     }
 
     /// Runs a statement. An error inside a transaction block marks it failed.
@@ -178,7 +178,7 @@ impl Session {
             }
         };
         self.engine.registry.note(self.process_id, None);
-        result.map_err(|error| self.note_failure(error.shifted(statement.offset)))
+        result.map_err(|error| self.note_failure(located(error, &statement.text).shifted(statement.offset)))
     }
 
     /// Statements from here on are one transaction, until `end_implicit` or a COMMIT.

@@ -237,7 +237,8 @@ fn checked(name: &str, value: &str) -> Result<String> {
             let known = chrono_tz::TZ_VARIANTS.iter().find(|variant| variant.name().eq_ignore_ascii_case(zone));
             known
                 .map(|variant| variant.name().to_owned())
-                .ok_or_else(|| refuse().hint("Use a name of the IANA time zone database, like \"Europe/Berlin\"."))
+                .or_else(|| fixed_zone(zone))
+                .ok_or_else(|| refuse().hint("Use a name of the IANA time zone database, like \"Europe/Berlin\", or whole hours."))
         }
         "datestyle" if !value.to_ascii_uppercase().contains("ISO") => Err(refuse().hint("Only the ISO style is supported.")),
         "datestyle" => Ok("ISO, MDY".to_owned()),
@@ -252,6 +253,28 @@ fn checked(name: &str, value: &str) -> Result<String> {
         }
         "standard_conforming_strings" if !matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "1" | "yes") => Err(refuse()),
         _ => Ok(value.to_owned()),
+    }
+}
+
+/// The zone that is always so many hours off: of a number (east is positive), or of hours and minutes or a name and a number, as POSIX has it
+/// (west is positive).
+fn fixed_zone(text: &str) -> Option<String> {
+    let letters = text.find(|c: char| !c.is_ascii_alphabetic())?;
+    let digits = text[letters..].trim();
+    let (sign, unsigned) = match digits.strip_prefix('-') {
+        Some(unsigned) => (-1, unsigned),
+        None => (1, digits.strip_prefix('+').unwrap_or(digits)),
+    };
+    let (hours, rest) = unsigned.split_once(':').unwrap_or((unsigned, "00"));
+    let is_whole = rest.split(':').all(|part| part.parse::<u8>() == Ok(0)) || hours.parse::<f64>() == Ok(0.0);
+    let hours = hours.strip_suffix(".0").unwrap_or(hours).parse::<i32>().ok().filter(|_| is_whole)? * sign;
+    let east = if letters == 0 && !text.contains(':') { hours } else { -hours };
+    // Their names have POSIX's sign.
+    match east {
+        0 => Some("UTC".to_owned()),
+        1..=14 => Some(format!("Etc/GMT-{east}")),
+        -12..=-1 => Some(format!("Etc/GMT+{}", -east)),
+        _ => None,
     }
 }
 
@@ -271,7 +294,7 @@ fn parse_duration_ms(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Settings, parse_duration_ms};
+    use super::{Settings, fixed_zone, parse_duration_ms};
     use crate::error::Kind;
 
     #[test]
@@ -279,6 +302,16 @@ mod tests {
         let error = Settings::default().set("statement_timeoutt", Some("1")).expect_err("there is no such setting");
         assert_eq!(error.kind(), Kind::UndefinedObject);
         assert_eq!(error.hint_text(), Some("Did you mean \"statement_timeout\"?"));
+    }
+
+    #[test]
+    fn hours_are_a_zone() {
+        for (text, zone) in [("2", "Etc/GMT-2"), ("+02", "Etc/GMT-2"), ("-3:00", "Etc/GMT-3"), ("UTC+3", "Etc/GMT+3"), ("0", "UTC")] {
+            assert_eq!(fixed_zone(text).as_deref(), Some(zone), "{text}");
+        }
+        for text in ["5:30", "20", "Mars", "UTC+", ""] {
+            assert_eq!(fixed_zone(text), None, "{text}");
+        }
     }
 
     #[test]

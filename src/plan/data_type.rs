@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::TypePlanner;
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo};
 
 use crate::error::{Error, Kind, Result};
+use crate::plan::errors::external;
+use crate::plan::time_precision::digits_of;
 use crate::types::{NUMERIC_DEFAULT, SqlType};
 
 /// The most digits that a `numeric` can have: those of Arrow's Decimal256.
@@ -40,7 +41,11 @@ pub fn sql_type(data_type: &DataType) -> Result<SqlType> {
         }
         DataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
         DataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => SqlType::Timestamptz,
-        DataType::Interval { .. } => SqlType::Interval,
+        DataType::Interval { fields: None, .. } => SqlType::Interval,
+        DataType::Interval { fields: Some(fields), .. } => {
+            let message = format!("type \"interval {}\" is not supported", fields.to_string().to_lowercase());
+            return Err(Error::not_supported(message).hint("Use interval."));
+        }
         DataType::Uuid => SqlType::Uuid,
         DataType::JSONB => SqlType::Jsonb,
         DataType::JSON => SqlType::Json,
@@ -61,6 +66,15 @@ pub fn sql_type(data_type: &DataType) -> Result<SqlType> {
         DataType::Custom(name, modifiers) => custom(name, modifiers)?,
         other => return Err(undefined(&other.to_string().to_lowercase())),
     })
+}
+
+/// As `sql_type`, of a column: one that would have to round what it is given is refused.
+pub fn column_type(data_type: &DataType) -> Result<SqlType> {
+    if digits_of(data_type).is_some() {
+        let message = format!("a column of type {} is not supported: columns keep microseconds", data_type.to_string().to_lowercase());
+        return Err(Error::not_supported(message).hint("Leave the precision out, and round where the column is read: t::timestamp(0)."));
+    }
+    sql_type(data_type)
 }
 
 /// The name of a type as PostgreSQL's catalogs spell it: what a column made by a bare cast is called.
@@ -94,7 +108,7 @@ pub(super) struct SqlTypes;
 
 impl TypePlanner for SqlTypes {
     fn plan_type_field(&self, data_type: &DataType) -> datafusion::error::Result<Option<FieldRef>> {
-        let sql_type = sql_type(data_type).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let sql_type = sql_type(data_type).map_err(external)?;
         Ok(Some(Arc::new(sql_type.field("", true))))
     }
 }

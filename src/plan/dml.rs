@@ -10,8 +10,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{Column as ColumnRef, DFSchema};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast;
+use sqlparser::ast::Spanned;
 
-use super::errors::{from_datafusion, word_position};
+use super::data_type::sql_type;
+use super::errors::{character_position, from_datafusion, word_position};
 use super::expressions::{Assignment, assignment_cast, expression_text, is_literal, null_of, refuse_volatile};
 use super::names::{hidden, normal};
 use super::node::Scalar;
@@ -19,6 +21,7 @@ use super::parameters;
 use super::planner::{Bound, Planned, Planner};
 use super::resolve::{Scope, schema_of};
 use super::text;
+use super::values::declared_as;
 use super::zones::expression_in_utc;
 use crate::catalog::{Column, Object, ObjectKind, Table, nearest};
 use crate::error::{Error, Kind, Result};
@@ -71,7 +74,7 @@ impl Planner {
             }
             Some(query) => {
                 let mut query = query.as_ref().clone();
-                let literal = prepare_source(&mut query, table, &targets, &mut types)?;
+                let literal = prepare_source(&mut query, table, &targets, &mut types, scope)?;
                 let planned = self.plan_typed(&query, scope, &mut types, true)?;
                 (planned, literal)
             }
@@ -427,14 +430,26 @@ fn insert_targets(object: &Object, table: &Table, names: &[String], scope: &Scop
 }
 
 /// Puts defaults in the place of DEFAULT and notes the types of parameters; tells which columns are literals.
-fn prepare_source(query: &mut ast::Query, table: &Table, targets: &[usize], types: &mut Vec<Option<SqlType>>) -> Result<Vec<bool>> {
+fn prepare_source(
+    query: &mut ast::Query,
+    table: &Table,
+    targets: &[usize],
+    types: &mut Vec<Option<SqlType>>,
+    scope: &Scope<'_>,
+) -> Result<Vec<bool>> {
     let mut literal = vec![false; targets.len()];
     match query.body.as_mut() {
         ast::SetExpr::Values(values) => {
+            if let Some(first) = values.rows.iter().find_map(|row| row.content.get(targets.len())) {
+                let error = Error::new(Kind::Syntax, "INSERT has more expressions than target columns");
+                let place = first.span().start;
+                return Err(match character_position(place.line, place.column, scope.text) {
+                    Some(position) => error.at(position),
+                    None => error,
+                });
+            }
+            read_beside_others(values, table, targets)?;
             for row in &mut values.rows {
-                if row.content.len() > targets.len() {
-                    return Err(Error::new(Kind::Syntax, "INSERT has more expressions than target columns"));
-                }
                 for (at, value) in row.content.iter_mut().enumerate() {
                     let column = &table.columns[targets[at]];
                     if is_default(value) {
@@ -460,6 +475,35 @@ fn prepare_source(query: &mut ast::Query, table: &Table, targets: &[usize], type
         _ => {}
     }
     Ok(literal)
+}
+
+/// Where rows of VALUES have quoted strings beside other things, the strings are read as values of the column that they go to, and dates and
+/// times become what it holds: else the rows would agree on a type of their own first.
+fn read_beside_others(values: &mut ast::Values, table: &Table, targets: &[usize]) -> Result<()> {
+    let is_moment = |sql_type: &SqlType| matches!(sql_type, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz);
+    for (at, target) in targets.iter().enumerate() {
+        let sql_type = &table.columns[*target].sql_type;
+        let cells = || values.rows.iter().filter_map(|row| row.content.get(at)).filter(|cell| !is_default(cell));
+        let keeps_length = matches!(sql_type, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_));
+        if keeps_length || cells().all(is_literal) || !cells().any(is_literal) && !is_moment(sql_type) {
+            continue;
+        }
+        let data_type = text::data_type(&sql_type.to_string())?;
+        for cell in values.rows.iter_mut().filter_map(|row| row.content.get_mut(at)) {
+            let moment = is_moment(sql_type) && declared_type(cell).is_some_and(|declared| is_moment(&declared));
+            if (is_literal(cell) && parameters::number(cell).is_none()) || moment {
+                let expr = Box::new(std::mem::replace(cell, ast::Expr::value(ast::Value::Null)));
+                *cell =
+                    ast::Expr::Cast { kind: ast::CastKind::DoubleColon, expr, data_type: data_type.clone(), array: false, format: None };
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The type that an expression says it has.
+fn declared_type(expr: &ast::Expr) -> Option<SqlType> {
+    declared_as(expr).and_then(|data_type| sql_type(data_type).ok())
 }
 
 fn default_expression(column: &Column) -> Result<ast::Expr> {

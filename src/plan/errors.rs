@@ -18,7 +18,9 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
         DataFusionError::Diagnostic(diagnostic, inner) => {
             let position = diagnostic.span.and_then(|span| position_of(span, text));
             let error = from_datafusion(*inner, text);
-            match position {
+            // Of an operator it is the place of what stands before it, of a UNION that of its beginning.
+            let elsewhere = error.message().starts_with("operator does not exist") || error.message().starts_with("each ");
+            match position.filter(|_| !elsewhere) {
                 Some(position) => error.at(position),
                 None => error,
             }
@@ -39,7 +41,14 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
         DataFusionError::SchemaError(inner, _) => from_schema(*inner, text),
         DataFusionError::ArrowError(inner, _) => from_arrow(*inner, text),
         DataFusionError::SQL(inner, _) => Error::new(Kind::Syntax, lower_first(&inner.to_string())),
-        DataFusionError::NotImplemented(message) => Error::not_supported(format!("not supported: {}", first_line(&message))),
+        DataFusionError::NotImplemented(message) => {
+            match after(&message, "Unsupported CAST from ").and_then(|rest| rest.split_once(" to ")) {
+                Some((from, to)) => {
+                    Error::new(Kind::CannotCoerce, format!("cannot cast type {} to {}", sql_type_name(from), sql_type_name(to.trim())))
+                }
+                None => Error::not_supported(format!("not supported: {}", first_line(&message))),
+            }
+        }
         DataFusionError::ResourcesExhausted(message) => Error::new(Kind::OutOfMemory, "the query needs more memory than it may use")
             .detail(first_line(&message))
             .hint("Read fewer rows at once, aggregate earlier, or raise the memory limit."),
@@ -49,6 +58,11 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
         DataFusionError::Internal(message) => from_known_message(&message, text).unwrap_or_else(|| Error::internal(first_line(&message))),
         other => Error::internal(other.to_string()),
     }
+}
+
+/// An error of ours on its way through DataFusion.
+pub(super) fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 /// The 1-based character position of a line and column, both counted from 1 in characters.
@@ -141,9 +155,21 @@ fn undefined_column(field: &Column, valid: &[Column], text: &str) -> Error {
 fn at_column(error: Error, field: &Column, text: &str) -> Error {
     let known = field.spans.first().and_then(|span| position_of(span, text));
     match known.or_else(|| word_position(&field.name, text)) {
-        Some(position) => error.at(position),
+        Some(position) => error.at(before_qualifier(position, text)),
         None => error,
     }
+}
+
+/// The position at which a dotted name begins of which the last part begins at `position`.
+fn before_qualifier(position: usize, text: &str) -> usize {
+    let characters: Vec<char> = text.chars().take(position - 1).collect();
+    let mut start = characters.len();
+    while start > 0 && characters[start - 1] == '.' {
+        let part = |c: &&char| c.is_alphanumeric() || matches!(c, '_' | '$' | '"');
+        start -= 1;
+        start -= characters[..start].iter().rev().take_while(part).count();
+    }
+    start + 1
 }
 
 fn from_arrow(error: ArrowError, text: &str) -> Error {
@@ -259,6 +285,21 @@ fn grouping_error(message: &str, text: &str) -> Option<Error> {
             Error::new(Kind::Grouping, "aggregate functions are not allowed in WHERE").hint("Use HAVING for conditions on aggregates."),
         );
     }
+    if message.contains("calls cannot be nested") {
+        let what = if message.contains("Window function") { "window" } else { "aggregate" };
+        let kind = if what == "window" { Kind::Windowing } else { Kind::Grouping };
+        return Some(Error::new(kind, format!("{what} function calls cannot be nested")).hint("Compute the inner one in a subquery."));
+    }
+    if let Some(rest) =
+        after(message, "Order by column out of bounds, specified: ").or_else(|| after(message, "Cannot find column with position "))
+    {
+        let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let clause = if message.contains("Order by") { "ORDER" } else { "GROUP" };
+        return Some(Error::new(Kind::InvalidColumnReference, format!("{clause} BY position {number} is not in select list")));
+    }
+    if message.contains("The subquery should only return one column") {
+        return Some(Error::new(Kind::Syntax, "subquery must return only one column"));
+    }
     if message.contains("unique expression names") {
         return Some(
             Error::new(Kind::DuplicateColumn, "a column is specified more than once").hint("Give one of them another name with AS."),
@@ -279,6 +320,9 @@ fn grouping_error(message: &str, text: &str) -> Option<Error> {
 fn value_error(message: &str) -> Option<Error> {
     if message.contains("Divide by zero") || message.contains("divide by zero") || message.contains("division by zero") {
         return Some(Error::new(Kind::DivisionByZero, "division by zero"));
+    }
+    if let Some(rest) = after(message, "Expected LIMIT to be an integer or null, but got ") {
+        return Some(Error::new(Kind::DatatypeMismatch, format!("argument of LIMIT must be type bigint, not type {}", sql_types(rest))));
     }
     if message.contains("LIMIT must be >= 0") {
         return Some(Error::new(Kind::InvalidLimit, "LIMIT must not be negative"));
@@ -314,7 +358,10 @@ fn value_error(message: &str) -> Option<Error> {
         let type_name = sql_types(rest.rsplit("to type ").next().unwrap_or(rest));
         return Some(Error::new(Kind::NumericOutOfRange, format!("{type_name} out of range")));
     }
-    if message.contains("is too large to store in a Decimal") || message.contains("is too small to store in a Decimal") {
+    if message.contains("Cannot cast to Decimal")
+        || message.contains("is too large to store in a Decimal")
+        || message.contains("is too small to store in a Decimal")
+    {
         return Some(Error::new(Kind::NumericOutOfRange, "numeric field overflow"));
     }
     (message.contains("Overflow happened") || message.contains("overflow"))
@@ -398,7 +445,7 @@ fn lower_first(text: &str) -> String {
 mod tests {
     use datafusion::error::DataFusionError;
 
-    use super::{character_position, from_datafusion, word_position};
+    use super::{before_qualifier, character_position, from_datafusion, word_position};
     use crate::error::{Error, Kind};
 
     fn plan(message: &str) -> Error {
@@ -443,5 +490,6 @@ mod tests {
     fn positions_count_characters_from_one() {
         assert_eq!(character_position(2, 3, "äb\nxyz"), Some(6));
         assert_eq!(word_position("yz", "xyz yz"), Some(5));
+        assert_eq!(before_qualifier(14, "SELECT s.\"t\".x"), 8);
     }
 }

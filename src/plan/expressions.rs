@@ -9,6 +9,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator};
@@ -19,6 +20,9 @@ use datafusion::sql::planner::SqlToRel;
 use sqlparser::ast;
 
 use super::arrays;
+use super::arrow_kinds::{is_integer, is_text};
+use super::casts::{as_cast, text_input};
+use super::checked;
 use super::errors::from_datafusion;
 use super::functions::{fit_text, type_name};
 use super::inline::inline_expression;
@@ -29,10 +33,10 @@ use super::planner::{Planner, planner_context};
 use super::resolve::{Names, NoSystemRelations, Scope, schema_of};
 use super::scalar;
 use super::spelling;
-use super::strict::{as_operator, strict_expression};
+use super::strict::strict_expression;
 use super::table_functions::makes_rows;
 use super::text;
-use super::text_input::text_input;
+use super::time_precision;
 use super::zeros::without_zero;
 use super::zones::expression_in_zone;
 use crate::catalog::Column as TableColumn;
@@ -102,7 +106,8 @@ impl Planner {
             inline_expression(&mut marked, scope)?;
         }
         arrays::rewrite_expression(&mut marked);
-        spelling::rewrite_expression(&mut marked);
+        spelling::rewrite_expression(&mut marked)?;
+        time_precision::rewrite_expression(&mut marked);
         integers::mark_expression(&mut marked);
         let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(&[]));
         let logical = logical.and_then(integers::unmark_expression).map_err(|error| from_datafusion(error, scope.text))?;
@@ -190,8 +195,8 @@ pub(super) fn expression_text(expr: &Expr) -> String {
     }
     let plain = expr.clone().transform(|inner| {
         Ok(match inner {
-            Expr::ScalarFunction(call) => match as_operator(&call) {
-                Some(operator) => Transformed::yes(operator),
+            Expr::ScalarFunction(call) => match as_written(&call) {
+                Some(written) => Transformed::yes(written),
                 None => Transformed::no(Expr::ScalarFunction(call)),
             },
             Expr::BinaryExpr(added) => match without_zero(&added) {
@@ -216,6 +221,11 @@ pub(super) fn expression_text(expr: &Expr) -> String {
         clean.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
     }
     clean
+}
+
+/// The operator or cast in whose place a function stands.
+fn as_written(call: &ScalarFunction) -> Option<Expr> {
+    checked::as_operator(call).or_else(|| as_cast(call)).or_else(|| scalar::as_operator(call))
 }
 
 /// A function whose value does not depend on its arguments alone.
@@ -275,8 +285,7 @@ pub(super) fn assignment_cast(expr: Expr, schema: &DFSchema, target: &SqlType, a
     if from == to && sql_type_of(&field) == *target {
         return Ok(expr);
     }
-    let text = matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    if text && assignment.literal && !matches!(expr, Expr::Placeholder(_)) && *target != SqlType::Text {
+    if is_text(&from) && assignment.literal && !matches!(expr, Expr::Placeholder(_)) && *target != SqlType::Text {
         return Ok(text_input(expr, target));
     }
     let expr = if is_integer(&to) && rounds(&from) { round(expr) } else { expr };
@@ -315,18 +324,13 @@ pub(super) fn null_of(target: &SqlType) -> Result<Expr> {
 fn assignable(from: &DataType, target: &SqlType) -> bool {
     let to = target.arrow();
     let time = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64);
-    let text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     *from == to
         || (from.is_numeric() && to.is_numeric())
         || (time(from) && time(&to))
-        || (text(&to) && !matches!(target, SqlType::Uuid | SqlType::Json | SqlType::Jsonb))
-        || (text(from) && text(&to))
+        || (is_text(&to) && !matches!(target, SqlType::Uuid | SqlType::Json | SqlType::Jsonb))
+        || (is_text(from) && is_text(&to))
         || std::mem::discriminant(from) == std::mem::discriminant(&to)
         || type_name(from) == target.to_string()
-}
-
-fn is_integer(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64)
 }
 
 /// Types whose values have digits behind the point: PostgreSQL rounds them on the way to an integer, Arrow would cut.

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 
 use super::with_ties::WithTies;
 use crate::error::{Error, Kind, Result};
+use crate::plan::errors::external;
 use crate::types::{SqlType, sql_type_of};
 
 /// The name of the function behind HOP; plans are recognised by it.
@@ -59,10 +60,10 @@ pub(super) fn fixed_micros(interval: &ScalarValue, what: &str) -> Result<i64> {
     }
 }
 
-/// `text` as a value of `varchar(length)`, or padded with blanks as one of `char(length)`; too long is `22001`.
-pub(super) fn fit_text(text: Expr, length: u32, pad: bool) -> Expr {
+/// `text` as a value of `varchar(length)`, or without the blanks at its end as one of `char(length)`; too long is `22001`.
+pub(super) fn fit_text(text: Expr, length: u32, trim: bool) -> Expr {
     let function = Arc::new(ScalarUDF::from(FitText { signature: fit_signature() }));
-    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![text, lit(i64::from(length)), lit(pad)]))
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![text, lit(i64::from(length)), lit(trim)]))
 }
 
 /// `function name(types) does not exist`.
@@ -108,20 +109,24 @@ impl ScalarUDFImpl for UnknownFunction {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
+        if self.name.starts_with("jsonb_path_") {
+            let error = Error::not_supported(format!("function {}() is not supported: there is no jsonpath", self.name));
+            return Err(external(error.hint("Use ->, #> and jsonb_array_elements().")));
+        }
         let error = undefined_function(&self.name, arguments);
         let hint = match &self.nearest {
             Some(near) => format!("Did you mean \"{near}\"?"),
             None => "No function matches the given name and argument types. You might need to add explicit type casts.".to_owned(),
         };
-        Err(DataFusionError::External(Box::new(error.hint(hint))))
+        Err(external(error.hint(hint)))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        Err(DataFusionError::External(Box::new(undefined_function(&self.name, &[]))))
+        Err(external(undefined_function(&self.name, &[])))
     }
 }
 
-/// The function behind `fit_text`: text, length, whether to pad.
+/// The function behind `fit_text`: text, length, whether to take blanks off.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct FitText {
     signature: Signature,
@@ -146,20 +151,21 @@ impl ScalarUDFImpl for FitText {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let texts = args.args[0].to_array(args.number_rows)?;
-        let (ColumnarValue::Scalar(ScalarValue::Int64(Some(length))), ColumnarValue::Scalar(ScalarValue::Boolean(Some(pad)))) =
+        let (ColumnarValue::Scalar(ScalarValue::Int64(Some(length))), ColumnarValue::Scalar(ScalarValue::Boolean(Some(trim)))) =
             (&args.args[1], &args.args[2])
         else {
             return Err(DataFusionError::Internal("fit_text wants constants".into()));
         };
         let length = usize::try_from(*length).unwrap_or(usize::MAX);
-        let fitted = texts.as_string::<i32>().iter().map(|text| text.map(|text| fit(text, length, *pad)).transpose());
-        let fitted = fitted.collect::<Result<StringArray>>().map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let fitted = texts.as_string::<i32>().iter().map(|text| text.map(|text| fit(text, length, *trim)).transpose());
+        let fitted = fitted.collect::<Result<StringArray>>().map_err(external)?;
         Ok(ColumnarValue::Array(Arc::new(fitted)))
     }
 }
 
 /// As PostgreSQL does it: blanks too many at the end are cut, anything else too many is an error.
-fn fit(text: &str, length: usize, pad: bool) -> Result<String> {
+fn fit(text: &str, length: usize, trim: bool) -> Result<String> {
+    let text = if trim { text.trim_end_matches(' ') } else { text };
     let characters = text.chars().count();
     if characters > length {
         let cut: String = text.chars().take(length).collect();
@@ -167,10 +173,10 @@ fn fit(text: &str, length: usize, pad: bool) -> Result<String> {
             return Ok(cut);
         }
         let type_name =
-            if pad { SqlType::Char(u32::try_from(length).unwrap_or(u32::MAX)) } else { SqlType::Varchar(u32::try_from(length).ok()) };
+            if trim { SqlType::Char(u32::try_from(length).unwrap_or(u32::MAX)) } else { SqlType::Varchar(u32::try_from(length).ok()) };
         return Err(Error::new(Kind::StringTooLong, format!("value too long for type {type_name}")));
     }
-    Ok(if pad { format!("{text}{}", " ".repeat(length - characters)) } else { text.to_owned() })
+    Ok(text.to_owned())
 }
 
 /// `tumble_start(ts, size)`: the start of the window of `size`, counted from 1970-01-01, that holds `ts`.
@@ -279,7 +285,7 @@ pub(super) fn check_windows_per_row(slide_us: i64, size_us: i64) -> Result<()> {
 
 /// Pushes every `k × slide` in `(time − size, time]`, ascending.
 fn hop_starts(time: i64, slide: i64, size: i64, starts: &mut Vec<i64>) -> DataFusionResult<()> {
-    check_windows_per_row(slide, size).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    check_windows_per_row(slide, size).map_err(external)?;
     let from = starts.len();
     let mut start = time - time.rem_euclid(slide);
     while start > time - size {
@@ -302,7 +308,6 @@ fn window_signature(intervals: usize) -> Signature {
 
 /// The intervals in microseconds, one per row.
 fn micros_per_row(value: &ColumnarValue, rows: usize, what: &str) -> DataFusionResult<Int64Array> {
-    let external = |error: Error| DataFusionError::External(Box::new(error));
     match value {
         ColumnarValue::Scalar(scalar) if scalar.is_null() => Ok(Int64Array::new_null(rows)),
         ColumnarValue::Scalar(scalar) => Ok(Int64Array::from(vec![fixed_micros(scalar, what).map_err(external)?; rows])),
@@ -326,7 +331,7 @@ mod tests {
     #[test]
     fn a_text_that_is_too_long_may_lose_blanks_only() {
         assert_eq!(fit("ab  ", 2, false).unwrap(), "ab");
-        assert_eq!(fit("ä", 3, true).unwrap(), "ä  ");
+        assert_eq!(fit("ä   ", 3, true).unwrap(), "ä");
         assert_eq!(fit("abc", 2, false).unwrap_err().kind(), Kind::StringTooLong);
     }
 

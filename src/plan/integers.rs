@@ -20,6 +20,8 @@ use datafusion::logical_expr::{
 use sqlparser::ast;
 use sqlparser::ast::{VisitMut, VisitorMut};
 
+use super::written_call::written_call;
+
 /// The name of the function. Cannot be typed by accident, and if it is: it makes integers of integers.
 const INT4: &str = "tidemill_int4";
 
@@ -47,6 +49,7 @@ const TRANSPARENT: &[&str] = &[
     "least",
     "max",
     "min",
+    "named_struct",
     "nullif",
     "nvl",
     "row",
@@ -116,11 +119,13 @@ impl VisitorMut for Marker {
 
     fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
         match expr {
-            ast::Expr::Value(value) if is_int4(&value.value) => *expr = call(std::mem::replace(expr, ast::Expr::value(ast::Value::Null))),
+            ast::Expr::Value(value) if is_int4(&value.value) => {
+                *expr = written_call(INT4, vec![std::mem::replace(expr, ast::Expr::value(ast::Value::Null))])
+            }
             ast::Expr::Value(value) if is_beyond_numeric(&value.value) => double(expr),
             ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: inner } if is_marked(inner) => {
                 plain(inner);
-                *expr = call(std::mem::replace(expr, ast::Expr::value(ast::Value::Null)));
+                *expr = written_call(INT4, vec![std::mem::replace(expr, ast::Expr::value(ast::Value::Null))]);
             }
             // A cast says itself which type is wanted.
             ast::Expr::Cast { expr: inner, .. } => plain(inner),
@@ -188,21 +193,6 @@ fn double(number: &mut ast::Expr) {
         array: false,
         format: None,
     };
-}
-
-fn call(number: ast::Expr) -> ast::Expr {
-    let argument = ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(number));
-    let list = ast::FunctionArgumentList { duplicate_treatment: None, args: vec![argument], clauses: Vec::new() };
-    ast::Expr::Function(ast::Function {
-        name: ast::ObjectName(vec![ast::ObjectNamePart::Identifier(ast::Ident::new(INT4))]),
-        uses_odbc_syntax: false,
-        parameters: ast::FunctionArguments::None,
-        args: ast::FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 /// Whether an expression is a mark.

@@ -1,19 +1,21 @@
 //! Operators as PostgreSQL means them, decided while the plan is made, when the types of both sides are known.
 //!
 //! A quoted string beside a value of another type is read as a value of that type. Operators of jsonb, intervals, dates and patterns become
-//! calls of functions of ours, and so does the division of numerics; everything else is left to DataFusion.
+//! calls of functions of ours, and so do products and quotients of numerics; everything else is left to DataFusion.
 
 use datafusion::common::DFSchema;
 use datafusion::common::ScalarValue;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::functions::core::named_struct;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit};
 use sqlparser::ast::BinaryOperator as Op;
 
-use super::integers;
+use super::casts::text_input;
+use super::errors::external;
+use super::mismatch::no_operator;
+use super::plain_type::{literal_text, plain_type};
 use super::scalar::call;
-use super::text_input::text_input;
-use crate::error::Error;
 use crate::types::{NUMERIC_DEFAULT, SqlType, parse_value, sql_type_of};
 
 /// Asked before DataFusion's own planners.
@@ -54,46 +56,6 @@ impl Side {
     }
 }
 
-/// The type of an expression, found without making fields on the way: a chain of a thousand operators is looked at a thousand times. `None`:
-/// not one of the simple cases.
-pub(super) fn plain_type(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
-    let BinaryExpr { left, op, right } = match expr {
-        Expr::BinaryExpr(binary) => binary,
-        Expr::Column(column) => {
-            let (_, field) = schema.qualified_field_from_column(column).ok()?;
-            return (!field.data_type().is_null()).then(|| sql_type_of(field));
-        }
-        Expr::Cast(cast) => return Some(sql_type_of(&cast.field)),
-        Expr::Literal(ScalarValue::Int64(Some(_)), None) => return Some(SqlType::Int8),
-        _ => return integers::is_int4_literal(expr).then_some(SqlType::Int4),
-    };
-    let is_text = |side: &Expr| {
-        literal_text(side).is_some()
-            || plain_type(side, schema).is_some_and(|found| matches!(found, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_)))
-    };
-    match op {
-        Operator::And | Operator::Or => Some(SqlType::Bool),
-        Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => Some(SqlType::Bool),
-        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo => {
-            // What is shorter is looked at first: most chains lean to the left.
-            match (plain_type(right, schema)?, plain_type(left, schema)?) {
-                (SqlType::Int4, SqlType::Int4) => Some(SqlType::Int4),
-                (SqlType::Int4 | SqlType::Int8, SqlType::Int4 | SqlType::Int8) => Some(SqlType::Int8),
-                _ => None,
-            }
-        }
-        Operator::StringConcat if is_text(right) && is_text(left) => Some(SqlType::Text),
-        _ => None,
-    }
-}
-
-fn literal_text(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Literal(ScalarValue::Utf8(Some(text)), None) => Some(text),
-        _ => None,
-    }
-}
-
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DataFusionResult<PlannerResult<RawBinaryExpr>> {
         let (Some(left), Some(right)) = (Side::of(&expr.left, schema), Side::of(&expr.right, schema)) else {
@@ -116,6 +78,12 @@ impl ExprPlanner for Operators {
         if left.open || right.open {
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left: left_expr, right: right_expr }));
         }
+        if is_comparison(&op)
+            && let (Some(left), Some(right)) = (&left.sql_type, &right.sql_type)
+            && let Some(error) = no_operator(left, &op.to_string(), right)
+        {
+            return Err(external(error));
+        }
         Ok(match planned(&op, (&left_expr, &left), (&right_expr, &right)) {
             Some(expr) => PlannerResult::Planned(expr),
             None => PlannerResult::Original(RawBinaryExpr { op, left: left_expr, right: right_expr }),
@@ -132,6 +100,15 @@ impl ExprPlanner for Operators {
 
     fn plan_substring(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(call("substring", args)))
+    }
+
+    /// The fields of a row are f1, f2, …
+    fn plan_struct_literal(&self, args: Vec<Expr>, is_named_struct: bool) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
+        if is_named_struct {
+            return Ok(PlannerResult::Original(args));
+        }
+        let fields = args.into_iter().enumerate().flat_map(|(place, value)| [lit(format!("f{}", place + 1)), value]);
+        Ok(PlannerResult::Planned(named_struct().call(fields.collect())))
     }
 
     fn plan_overlay(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
@@ -193,13 +170,8 @@ fn json_call(name: &'static str, expr: RawBinaryExpr) -> Expr {
 fn literal_type(op: &Op, other: &Side, written: Option<&str>, first: bool) -> Option<SqlType> {
     let sql_type = other.sql_type.as_ref().filter(|_| !other.open)?;
     let plain = match sql_type {
-        SqlType::Text
-        | SqlType::Varchar(_)
-        | SqlType::Char(_)
-        | SqlType::Name
-        | SqlType::CatalogChar
-        | SqlType::Oid
-        | SqlType::Struct(_) => return None,
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Name | SqlType::CatalogChar | SqlType::Oid | SqlType::Struct(_) => return None,
+        SqlType::Char(_) if !is_comparison(op) => return None,
         SqlType::Numeric(..) => SqlType::Numeric(NUMERIC_DEFAULT.0, written.map_or(NUMERIC_DEFAULT.1, fraction_digits)),
         other => other.clone(),
     };
@@ -223,7 +195,10 @@ fn fraction_digits(text: &str) -> i8 {
 
 /// A quoted string as a value of a type.
 fn typed(expr: &Expr, sql_type: SqlType) -> DataFusionResult<(Expr, Side)> {
-    let external = |error: Error| DataFusionError::External(Box::new(error));
+    if let (SqlType::Char(_), Some(text)) = (&sql_type, literal_text(expr)) {
+        // Of any length.
+        return Ok((lit(text.trim_end_matches(' ')), Side { sql_type: Some(sql_type), open: false }));
+    }
     if sql_type == SqlType::Timestamptz {
         // What it means is known when the session's zone is.
         return Ok((text_input(expr.clone(), &sql_type), Side { sql_type: Some(sql_type), open: false }));
@@ -268,10 +243,12 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
         Op::Multiply if interval(left) && is_number(right) => Some(call("interval_multiply", arguments())),
         Op::Multiply if is_number(left) && interval(right) => Some(call("interval_multiply", swapped())),
         Op::Divide if interval(left) && is_number(right) => Some(call("interval_divide", arguments())),
-        Op::Divide if is_exact(left) && is_exact(right) && (is_numeric(left) || is_numeric(right)) => {
-            Some(call("numeric_divide", arguments()))
+        Op::Multiply | Op::Divide if is_exact(left) && is_exact(right) && (is_numeric(left) || is_numeric(right)) => {
+            Some(call(if *op == Op::Multiply { "numeric_multiply" } else { "numeric_divide" }, arguments()))
         }
         Op::Divide if is_number(left) && is_number(right) && (is_float(left) || is_float(right)) => Some(call("float_divide", arguments())),
+        Op::PGBitwiseShiftLeft if is_whole(left) && is_whole(right) => Some(call("shift_left", arguments())),
+        Op::PGBitwiseShiftRight if is_whole(left) && is_whole(right) => Some(call("shift_right", arguments())),
         Op::PGStartsWith if text(left) && text(right) => Some(call("starts_with", arguments())),
         Op::PGRegexMatch | Op::PGRegexIMatch | Op::PGRegexNotMatch | Op::PGRegexNotIMatch if text(left) && text(right) => {
             let folds = matches!(op, Op::PGRegexIMatch | Op::PGRegexNotIMatch);

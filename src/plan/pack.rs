@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BinaryArray, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
+use crate::plan::errors::external;
 use crate::types::PackedRows;
 
 /// What the functions are called in plans; no SQL name has a blank in it.
@@ -73,7 +74,6 @@ impl ScalarUDFImpl for PackRow {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let columns = arrays(&args)?;
-        let external = |error| DataFusionError::External(Box::new(error));
         let packed = self.rows.pack(&columns, args.number_rows).map_err(external)?;
         let nulls =
             self.needed.iter().fold(None, |nulls, column| NullBuffer::union(nulls.as_ref(), columns[*column].logical_nulls().as_ref()));

@@ -13,11 +13,12 @@ mod subquery;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByKind, Query, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName,
+    ObjectNamePart, OrderByKind, Query, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
+use super::written_call::{written_call, written_name};
 use crate::catalog::system::declared_type;
 
 /// Rewrites a query for planning. Called for every query before it is planned.
@@ -125,7 +126,7 @@ impl VisitorMut for Rewrite {
             Expr::Identifier(ident) if ident.quote_style.is_none() => {
                 let name = ident.value.to_ascii_lowercase();
                 if matches!(name.as_str(), "current_schema" | "current_role") {
-                    *expr = call(&name, Vec::new());
+                    *expr = written_call(&name, Vec::new());
                 }
             }
             Expr::Cast { .. } => rewrite_cast(expr),
@@ -163,21 +164,6 @@ fn part(name: &ObjectName, position: usize) -> Option<String> {
 fn is_builtin_collation(collation: &ObjectName) -> bool {
     let last = part(collation, collation.0.len().saturating_sub(1));
     last.is_some_and(|last| matches!(last.to_ascii_lowercase().as_str(), "default" | "c" | "posix" | "ucs_basic"))
-}
-
-/// `name(arguments)`.
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 /// A literal.
@@ -220,7 +206,7 @@ fn rewrite_cast(expr: &mut Expr) {
     let new = match target.as_str() {
         "regclass" | "regtype" | "regnamespace" | "regrole" => {
             let suffix = if literal_text(inner).is_some() { "" } else { "_text" };
-            call(&format!("tidemill_{target}{suffix}"), vec![(**inner).clone()])
+            written_call(&format!("tidemill_{target}{suffix}"), vec![(**inner).clone()])
         }
         // Functions are kept by their names.
         "regproc" | "regprocedure" | "regoper" | "regconfig" => match literal_text(inner) {
@@ -255,7 +241,7 @@ fn rewrite_cast(expr: &mut Expr) {
 /// The same call of another function.
 fn renamed(function: &Function, name: &str) -> Expr {
     let mut function = function.clone();
-    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
+    function.name = written_name(name);
     Expr::Function(function)
 }
 
@@ -376,7 +362,7 @@ fn keep_oid(expr: &mut Expr) {
 
 /// The type `oid`.
 fn oid_type() -> DataType {
-    DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new("oid"))]), Vec::new())
+    DataType::Custom(written_name("oid"), Vec::new())
 }
 
 /// Whether an expression's value is one of the OIDs within it.

@@ -15,7 +15,6 @@ use datafusion::common::config::{ConfigOptions, Dialect};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{JoinConstraint, JoinType, ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
-use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
@@ -32,11 +31,13 @@ use super::aggregates::framed::exact_frames;
 use super::arrays;
 use super::copies::with_copies;
 use super::distinct_on::without_distinct_on;
-use super::errors::from_datafusion;
+use super::equal_values::compare_by_keys;
+use super::errors::{external, from_datafusion};
 use super::floats::numeric_to_float;
 use super::functions;
 use super::inline::inline_query;
 use super::integers;
+use super::mismatch::{refuse_mismatches, refuse_windows_in_conditions};
 use super::names::{name_outputs, visible};
 use super::operators::Operators;
 use super::recursion::check_recursions;
@@ -49,6 +50,7 @@ use super::strict::strict_plan;
 use super::subqueries::correlated_to_one_value;
 use super::table_functions;
 use super::text;
+use super::time_precision;
 use super::unnest::unnested;
 use super::values;
 use super::with_ties::without_ties;
@@ -170,12 +172,17 @@ impl Planner {
         let (plan, views, reads_system) = planned;
         super::size::check(&plan)?;
         refuse_merged_columns(&plan)?;
+        refuse_windows_in_conditions(&plan)?;
+        if !reads_system {
+            refuse_mismatches(&plan)?;
+        }
         check_recursions(&plan)?;
         let plan = with_copies(plan)?;
         let options = self.state.config_options();
         let plan = correlated_to_one_value(plan).and_then(unnested).and_then(numeric_to_float);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
-        let plan = plan.and_then(strict_plan).and_then(exact_frames).map_err(|error| from_datafusion(error, text))?;
+        let plan =
+            plan.and_then(strict_plan).and_then(compare_by_keys).and_then(exact_frames).map_err(|error| from_datafusion(error, text))?;
         let plan = in_zone(plan, scope.relations.time_zone()).map_err(|error| from_datafusion(error, text))?;
         let plan = without_ties(without_distinct_on(plan)?)?;
         let plan = arrays::maps_as_text(plan).map_err(|error| from_datafusion(error, text))?;
@@ -198,20 +205,21 @@ impl Planner {
         let mut expanded = query.clone();
         crate::sql::expand_windows(&mut expanded)?;
         crate::sql::prepare_recursion(&mut expanded)?;
-        spelling::rewrite_query(&mut expanded);
+        spelling::rewrite_query(&mut expanded)?;
         let attempt = |all: bool| {
             let mut named = expanded.clone();
             name_outputs(&mut named, all);
-            let called = inline_query(&mut named, scope).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            time_precision::rewrite_query(&mut named);
+            let called = inline_query(&mut named, scope).map_err(external)?;
             arrays::rewrite(&mut named);
-            table_functions::expand(&mut named).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            table_functions::expand(&mut named).map_err(external)?;
             values::agree(&mut named);
             integers::mark(&mut named, assigned);
             let names = Names::new(self, *scope, depth);
             let mut context = planner_context(parameters);
             let statement = ast::Statement::Query(Box::new(named));
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
-            super::size::check(&plan).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            super::size::check(&plan).map_err(external)?;
             integers::unmark(plan)
                 .and_then(arrays::infer)
                 .and_then(table_functions::without_lateral)
@@ -327,7 +335,7 @@ fn attach(plan: LogicalPlan, provider: &RowsOf<'_>) -> Result<LogicalPlan> {
     let attached = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
         let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>() else { return Ok(Transformed::no(node)) };
-        let rows = provider(source.object.id, &source.schema()).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let rows = provider(source.object.id, &source.schema()).map_err(external)?;
         Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source: provider_as_source(rows), ..scan.clone() })))
     });
     attached.map(|transformed| transformed.data).map_err(|error| from_datafusion(error, ""))

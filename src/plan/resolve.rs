@@ -12,7 +12,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -30,6 +30,7 @@ use super::table_functions;
 use super::zones::expression_in_zone;
 use crate::catalog::{Catalog, Column, Object, ObjectKind, View, nearest};
 use crate::error::{Error, Kind, Result};
+use crate::plan::errors::external;
 use crate::types::{ObjectId, SqlType};
 
 /// Views within views at the most: planning recurses once for each.
@@ -271,7 +272,7 @@ fn int4_series(name: &str, source: Arc<dyn TableSource>) -> DataFusionResult<Vie
 
 impl ContextProvider for Names<'_> {
     fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
-        self.find(name.schema(), name.table()).map_err(|error| DataFusionError::External(Box::new(error)))
+        self.find(name.schema(), name.table()).map_err(external)
     }
 
     fn get_table_function_source(&self, name: &str, arguments: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
@@ -282,7 +283,7 @@ impl ContextProvider for Names<'_> {
             return if int4 { Ok(Arc::new(int4_series(name, source)?)) } else { Ok(source) };
         }
         let types = vec![DataType::Null; arguments.len()];
-        Err(DataFusionError::External(Box::new(undefined_function(name, &types))))
+        Err(external(undefined_function(name, &types)))
     }
 
     fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DataFusionResult<Arc<dyn TableSource>> {

@@ -16,9 +16,11 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, FieldRef, Int32Type};
 
 use crate::error::{Error, Kind};
+use crate::plan::errors::external;
 
 /// Bytes of one value at the most, as in PostgreSQL; all values of a batch are in one array, to which the same holds.
 const VALUE_BYTES_MAX: u128 = 1 << 30;
@@ -29,7 +31,13 @@ const FOLDED_BYTES_MAX: u128 = 64 << 10;
 /// Bytes of a row's result that need no closer look when they are known for all rows: then even a large batch is far from the bound.
 const HARMLESS_BYTES: u128 = 4 << 10;
 
-/// The functions, by DataFusion's names, and how many bytes a call gives at the most.
+/// Bytes of a batch's results that need no closer look.
+const HARMLESS_BATCH_BYTES: u128 = 64 << 20;
+
+/// Bytes that an element's text has at the most, beside those that it is kept in.
+const ELEMENT_TEXT_BYTES: u128 = 64;
+
+/// The functions, by their names, and how many bytes a call gives at the most.
 const SIZED: &[(&str, Estimate)] = &[
     ("repeat", repeated),
     ("lpad", padded),
@@ -38,6 +46,8 @@ const SIZED: &[(&str, Estimate)] = &[
     ("range", series),
     ("array_repeat", array_repeated),
     ("array_resize", array_resized),
+    ("array_fill", array_filled),
+    ("array_to_string", array_joined),
 ];
 
 type Estimate = fn(&[ScalarValue]) -> u128;
@@ -53,7 +63,7 @@ pub(super) fn folding(options: &ConfigOptions) -> Arc<ConfigOptions> {
     Arc::new(options)
 }
 
-/// What takes the place of DataFusion's functions. `known`: one of them by its name.
+/// What takes the place of these functions. `known`: one of them by its name.
 pub(super) fn all(known: impl Fn(&str) -> Option<Arc<ScalarUDF>>, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {
     let sized = SIZED.iter().filter_map(|(name, estimate)| {
         let inner = known(name)?;
@@ -62,7 +72,7 @@ pub(super) fn all(known: impl Fn(&str) -> Option<Arc<ScalarUDF>>, memory: &Arc<d
     sized.collect()
 }
 
-/// A function of DataFusion's that looks at its arguments first.
+/// A function that looks at its arguments first.
 #[derive(Debug)]
 struct Bounded {
     inner: Arc<ScalarUDF>,
@@ -92,7 +102,7 @@ impl Bounded {
         if bytes > VALUE_BYTES_MAX {
             let error = Error::new(Kind::LimitExceeded, "requested length too large");
             let error = error.detail(format!("{}() would give more than {} MiB at once.", self.inner.name(), VALUE_BYTES_MAX >> 20));
-            return Err(DataFusionError::External(Box::new(error.hint("Split it into several."))));
+            return Err(external(error.hint("Split it into several.")));
         }
         if bytes > FOLDED_BYTES_MAX && args.config_options.extensions.get::<Folding>().is_some() {
             return Err(DataFusionError::Execution("too large a constant".to_owned()));
@@ -110,6 +120,11 @@ impl Bounded {
         match self.inner.name() {
             "lpad" | "rpad" => constant(1).is_some_and(|length| count(length).saturating_mul(4) <= HARMLESS_BYTES),
             "repeat" => constant(1).is_some_and(|times| count(times) <= 1),
+            "array_to_string" => {
+                let Some(ColumnarValue::Array(arrays)) = args.first() else { return false };
+                let constants = args[1..].iter().enumerate().map(|(place, _)| constant(place + 1).map(text_bytes)).sum::<Option<u128>>();
+                constants.is_some_and(|bytes| joined_bytes(arrays, bytes) <= HARMLESS_BATCH_BYTES)
+            }
             "replace" => constant(1).zip(constant(2)).is_some_and(|(from, to)| text_bytes(to) <= text_bytes(from).max(1)),
             _ => false,
         }
@@ -250,6 +265,31 @@ fn array_repeated(args: &[ScalarValue]) -> u128 {
 fn array_resized(args: &[ScalarValue]) -> u128 {
     let element = args.get(2).map_or(8, |fill| fill.size() as u128);
     element.saturating_mul(count(&args[1])).saturating_add(args[0].size() as u128)
+}
+
+fn array_filled(args: &[ScalarValue]) -> u128 {
+    let length = match &args[1] {
+        ScalarValue::List(sizes) => sizes.values().as_primitive_opt::<Int32Type>().and_then(|sizes| sizes.iter().flatten().next()),
+        _ => None,
+    };
+    (args[0].size() as u128).saturating_mul(u128::try_from(length.unwrap_or(0)).unwrap_or(0))
+}
+
+fn array_joined(args: &[ScalarValue]) -> u128 {
+    match args[0].to_array() {
+        Ok(array) => joined_bytes(&array, args[1..].iter().map(text_bytes).sum()),
+        Err(_) => 0,
+    }
+}
+
+/// Bytes of all elements' texts, those of arrays within arrays too, each with so many bytes more.
+fn joined_bytes(arrays: &ArrayRef, each: u128) -> u128 {
+    let mut elements = Arc::clone(arrays);
+    while let Some(lists) = elements.as_list_opt::<i32>() {
+        elements = Arc::clone(lists.values());
+    }
+    let bytes = elements.to_data().get_slice_memory_size().unwrap_or(usize::MAX) as u128;
+    (elements.len() as u128).saturating_mul(each.saturating_add(ELEMENT_TEXT_BYTES)).saturating_add(bytes.saturating_mul(2))
 }
 
 /// Numbers or times from one to another in steps: eight bytes each.

@@ -5,41 +5,60 @@ use std::ops::ControlFlow;
 
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval,
+    LimitClause, Query, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
-use crate::types::{SqlType, value_from_text};
+use super::written_call::{written_call, written_name};
+use crate::error::{Error, Result};
+use crate::types::{SqlType, integer_from_text, value_from_text};
 
 /// Digits that a numeric has at the most, before and behind its point together.
 const DIGITS_MAX: i64 = 76;
 
-/// Rewrites a query.
-pub(super) fn rewrite_query(query: &mut Query) {
-    let _ = query.visit(&mut Spelling);
+/// Rewrites a query; `22P02` for a LIMIT that is no number.
+pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
+    query.visit(&mut Spelling).break_value().map_or(Ok(()), Err)
 }
 
 /// Rewrites an expression.
-pub(super) fn rewrite_expression(expr: &mut Expr) {
-    let _ = expr.visit(&mut Spelling);
+pub(super) fn rewrite_expression(expr: &mut Expr) -> Result<()> {
+    expr.visit(&mut Spelling).break_value().map_or(Ok(()), Err)
 }
 
 struct Spelling;
 
 impl VisitorMut for Spelling {
-    type Break = ();
+    type Break = Error;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    /// A quoted string in LIMIT or OFFSET is a number.
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
+            for count in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+                if let Expr::Value(value) = count
+                    && let Value::SingleQuotedString(text) = &value.value
+                {
+                    match integer_from_text(&SqlType::Int8, text) {
+                        Ok(number) => *count = Expr::value(Value::Number(number.to_string(), false)),
+                        Err(error) => return ControlFlow::Break(error),
+                    }
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let new = match expr {
-            Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]),
+            Expr::AtTimeZone { timestamp, time_zone } => written_call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]),
             Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (&**left, &**right) {
                 (Expr::Tuple(first), Expr::Tuple(second)) if first.len() == 2 && second.len() == 2 => {
-                    call("overlaps", first.iter().chain(second).cloned().collect())
+                    written_call("overlaps", first.iter().chain(second).cloned().collect())
                 }
                 _ => return ControlFlow::Continue(()),
             },
-            Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![(**expr).clone()]),
-            Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![(**expr).clone()]),
+            Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => written_call("sqrt", vec![(**expr).clone()]),
+            Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => written_call("cbrt", vec![(**expr).clone()]),
             Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
                 let ones = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(Expr::value(Value::Number("1".to_owned(), false))) };
                 Expr::Nested(Box::new(Expr::BinaryOp { left: expr.clone(), op: BinaryOperator::PGBitwiseXor, right: Box::new(ones) }))
@@ -52,13 +71,13 @@ impl VisitorMut for Spelling {
                 Some(text) => cast_to(text, DataType::Interval { fields: None, precision: None }),
                 None => return ControlFlow::Continue(()),
             },
-            Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![(**expr).clone()]),
+            Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => written_call("abs", vec![(**expr).clone()]),
             Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if !is_numeric(digits)) => {
                 let Value::Number(digits, _) = &value.value else { return ControlFlow::Continue(()) };
                 cast_to(digits.replace('_', ""), DataType::Double(ExactNumberInfo::None))
             }
             Expr::Function(function) if is_named(function, "transaction_timestamp") || is_named(function, "statement_timestamp") => {
-                function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("now"))]);
+                function.name = written_name("now");
                 return ControlFlow::Continue(());
             }
             Expr::Function(function) if is_named(function, "make_interval") => {
@@ -77,29 +96,18 @@ fn cast_to(text: String, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(text), data_type, array: false, format: None }
 }
 
-/// The text of an interval that PostgreSQL reads and DataFusion does not; others stay constants in the plan.
+/// The text of an interval that DataFusion does not read as PostgreSQL does, or does and PostgreSQL does not; others stay constants in the plan.
 fn interval_text(interval: &Interval) -> Option<String> {
     if interval.leading_field.is_some() || interval.last_field.is_some() {
         return None;
     }
     let Expr::Value(value) = &*interval.value else { return None };
     let Value::SingleQuotedString(text) = &value.value else { return None };
-    let ours = value_from_text(&SqlType::Interval, text).is_ok();
-    (ours && parse_interval_month_day_nano(text).is_err()).then(|| text.clone())
-}
-
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
+    let same = match (value_from_text(&SqlType::Interval, text), parse_interval_month_day_nano(text)) {
+        (Ok(crate::types::Value::Interval(ours)), Ok(theirs)) => ours == theirs,
+        _ => false,
+    };
+    (!same).then(|| text.clone())
 }
 
 /// Whether a number has few enough digits.
@@ -146,7 +154,7 @@ mod tests {
     fn words_become_calls() {
         let rewritten = |sql: &str| {
             let mut query = crate::plan::parse_query(sql).unwrap();
-            rewrite_query(&mut query);
+            rewrite_query(&mut query).unwrap();
             query.to_string()
         };
         assert_eq!(rewritten("SELECT a AT TIME ZONE 'UTC'"), "SELECT timezone('UTC', a)");

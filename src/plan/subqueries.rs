@@ -15,7 +15,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, ScalarValue};
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::min_max::max_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, ScalarFunction};
@@ -27,6 +27,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::error::{Error, Kind};
+use crate::plan::errors::external;
 
 /// Gives `IN` and `NOT IN` their meaning where NULLs decide, and moves subqueries from ON to where they can become joins.
 #[derive(Debug)]
@@ -290,7 +291,7 @@ impl ScalarUDFImpl for OneValueFunction {
         let rows = rows.as_primitive::<Int64Type>();
         if (0..rows.len()).any(|row| rows.is_valid(row) && rows.value(row) > 1) {
             let error = Error::new(Kind::CardinalityViolation, "more than one row returned by a subquery used as an expression");
-            return Err(DataFusionError::External(Box::new(error)));
+            return Err(external(error));
         }
         Ok(args.args[1].clone())
     }

@@ -85,7 +85,7 @@ fn agree_values(values: &mut Values) {
 }
 
 /// The type that a cell says it has.
-fn declared_as(cell: &Expr) -> Option<&DataType> {
+pub(super) fn declared_as(cell: &Expr) -> Option<&DataType> {
     match cell {
         Expr::Cast { data_type, .. } => Some(data_type),
         Expr::TypedString(typed) => Some(&typed.data_type),

@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
     Signature, Sort, Volatility, WindowFunctionDefinition, WindowUDF, lit,
 };
 
-use super::errors::from_datafusion;
+use super::errors::{external, from_datafusion};
 use crate::error::{Error, Kind, Result};
 use crate::sql::WITH_TIES;
 
@@ -117,7 +117,7 @@ fn sorted(plan: &LogicalPlan) -> DataFusionResult<(&Sort, Vec<&Projection>)> {
             LogicalPlan::Sort(sort) => return Ok((sort, projections)),
             _ => {
                 let error = Error::new(Kind::Syntax, "WITH TIES cannot be specified without ORDER BY clause");
-                return Err(DataFusionError::External(Box::new(error)));
+                return Err(external(error));
             }
         }
     }

@@ -15,7 +15,7 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
-use super::strict::is_checked;
+use super::checked::is_checked;
 
 /// Functions of floats that give -0.0 only if they are given it.
 const KEEPING: [&str; 12] =

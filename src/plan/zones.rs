@@ -17,9 +17,9 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF, lit};
 
+use super::casts::text_input_in;
 use super::names::hidden;
 use super::scalar;
-use super::text_input::text_input_with;
 use crate::types::{SqlType, sql_type_of};
 
 /// The plan of a view, marked: it means UTC.
@@ -102,7 +102,7 @@ fn cast_in_zone(cast: &Cast, schema: &DFSchema, zone: Tz) -> DataFusionResult<Op
 }
 
 fn call_in_zone(call: &ScalarFunction, schema: &DFSchema, zone: Tz) -> DataFusionResult<Option<Expr>> {
-    if let Some(read) = text_input_with(call, zone) {
+    if let Some(read) = text_input_in(call, zone) {
         return Ok(Some(read));
     }
     let is_instant = |place: usize| -> DataFusionResult<bool> {

@@ -16,6 +16,7 @@ mod dialect;
 mod function;
 mod index;
 mod keywords;
+mod located;
 mod options;
 mod parse;
 mod position;
@@ -34,6 +35,7 @@ mod tokens;
 mod unsupported;
 mod windows;
 
+pub use located::located;
 pub use parse::parse;
 pub use query::{WITH_TIES, is_default};
 pub use quote::{quote_ident, quote_literal};

@@ -2,6 +2,7 @@
 
 use sqlparser::tokenizer::Token;
 
+use super::located::located;
 use super::position::{Walker, rebase};
 use super::reader::Reader;
 use super::statement::{DropKind, ExplainKind, Name, Parsed, Statement};
@@ -21,8 +22,9 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
         let (start, end) = (first.span.start, last.span.end);
         let (start, end) = (walker.advance_to(start), walker.advance_to(end));
         rebase(&mut tokens);
-        let reader = Reader::new(tokens, &text[start.byte..end.byte], start.characters);
-        parsed.push(whole(reader).map_err(|error| error.shifted(start.characters))?);
+        let statement = &text[start.byte..end.byte];
+        let reader = Reader::new(tokens, statement, start.characters);
+        parsed.push(whole(reader).map_err(|error| located(error, statement).shifted(start.characters))?);
     }
     Ok(parsed)
 }

@@ -38,7 +38,7 @@ pub(super) fn insert(reader: &mut Reader<'_>) -> Result<Statement> {
     }
     let columns = insert.columns.iter().map(single).collect::<Result<Vec<_>>>()?;
     if let Some(twice) = columns.iter().enumerate().find(|(index, column)| columns[..*index].contains(column)) {
-        return Err(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", twice.1)).at(table_position));
+        return Err(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", twice.1)));
     }
     let (conflict_target, on_conflict) = match insert.on {
         None => (Vec::new(), None),

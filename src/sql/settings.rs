@@ -75,7 +75,8 @@ fn set_special(reader: &mut Reader<'_>) -> Result<Option<(String, Option<String>
             None if reader.accept(&["interval"]) => {
                 let value = reader.string()?;
                 reader.accept(&["hour", "to", "minute"]);
-                Some(value)
+                // As a number: hours and minutes in a string are counted the other way round.
+                Some(value.strip_suffix(":00").unwrap_or(&value).to_owned())
             }
             None => Some(value(reader)?),
         };

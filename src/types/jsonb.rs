@@ -4,6 +4,7 @@
 //! numbers without exponents. So equal values have equal texts (numbers that differ in zeros at their end do not), and a part of a text is
 //! the text of the part.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::json_scan::{Json, JsonScanner};
@@ -124,6 +125,19 @@ impl JsonTree {
         out
     }
 
+    /// Takes the zeros off the ends of numbers.
+    fn trim_numbers(&mut self) {
+        match self {
+            JsonTree::Number(text) if text.contains('.') => {
+                let length = text.trim_end_matches('0').trim_end_matches('.').len();
+                text.truncate(length);
+            }
+            JsonTree::Array(elements) => elements.iter_mut().for_each(JsonTree::trim_numbers),
+            JsonTree::Object(fields) => fields.iter_mut().for_each(|(_, value)| value.trim_numbers()),
+            _ => {}
+        }
+    }
+
     /// Where the value stands in the order of `jsonb`: objects above arrays above truth values above numbers above strings above null; more
     /// fields or elements above fewer.
     pub fn order(&self, other: &JsonTree) -> Ordering {
@@ -158,6 +172,17 @@ impl JsonTree {
 /// The text that a `jsonb` is kept as; `22P02` if it is not JSON.
 pub fn canonical_jsonb(text: &str) -> Result<String> {
     Ok(JsonTree::parse(text)?.text())
+}
+
+/// What is the same for all texts of `jsonb` values that are equal: the text without zeros at the ends of its numbers.
+pub fn jsonb_key(text: &str) -> Result<Cow<'_, str>> {
+    // No number has a zero too many without a point.
+    if !text.contains('.') {
+        return Ok(text.into());
+    }
+    let mut tree = JsonTree::parse(text)?;
+    tree.trim_numbers();
+    Ok(tree.text().into())
 }
 
 /// Numbers without exponents, by value.
@@ -227,7 +252,7 @@ fn number(text: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{JsonTree, canonical_jsonb};
+    use super::{JsonTree, canonical_jsonb, jsonb_key};
     use std::cmp::Ordering;
 
     #[test]
@@ -248,6 +273,15 @@ mod tests {
         assert_eq!(canonical_jsonb("1e999999").unwrap_err().kind().sqlstate(), "22003");
         assert_eq!(canonical_jsonb("\"\\u0000\"").unwrap_err().kind().sqlstate(), "22P05");
         assert_eq!(canonical_jsonb("{").unwrap_err().kind().sqlstate(), "22P02");
+    }
+
+    #[test]
+    fn equal_values_have_one_key() {
+        for (text, key) in
+            [("1.0", "1"), ("[1.50, {\"a.0\": 2.00}]", "[1.5, {\"a.0\": 2}]"), ("0.0", "0"), ("10", "10"), ("\"1.0\"", "\"1.0\"")]
+        {
+            assert_eq!(jsonb_key(text).unwrap(), key);
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use exact_sum::ExactSum;
 pub use hash::{BUCKETS, bucket, hash_bytes, hash_rows, worker_of};
 pub use ids::{Epoch, ObjectId, OperatorId};
 pub use json_scan::{Json, JsonError, JsonScanner, JsonString};
-pub use jsonb::{JsonTree, canonical_jsonb};
+pub use jsonb::{JsonTree, canonical_jsonb, jsonb_key};
 pub use one_zero::one_zero;
 pub use packed_rows::{PackedRows, canonical_floats};
 pub use rate::Rate;

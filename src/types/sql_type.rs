@@ -35,7 +35,7 @@ pub enum SqlType {
     Text,
     /// `varchar(n)`, `n` in characters: Utf8, cut never, refused when longer.
     Varchar(Option<u32>),
-    /// `char(n)`, padded with blanks to `n` characters: Utf8.
+    /// `char(n)`: Utf8 without the blanks at its end, which say nothing; who prints it puts them there.
     Char(u32),
     /// `bytea`: Binary.
     Bytea,

@@ -54,7 +54,7 @@ fn value_in_zone<'a>(sql_type: &SqlType, text: &'a str, zone: Tz) -> Result<Valu
         SqlType::Numeric(precision, scale) => decimal_from_text(*precision, *scale, text)?,
         SqlType::Text | SqlType::Varchar(None) | SqlType::Name => Value::Text(text.into()),
         SqlType::Varchar(Some(length)) => Value::Text(at_most(sql_type, *length, text)?.into()),
-        SqlType::Char(length) => Value::Text(padded(sql_type, *length, text)?),
+        SqlType::Char(length) => Value::Text(at_most(sql_type, *length, text)?.trim_end_matches(' ').into()),
         SqlType::CatalogChar => Value::Text(text.chars().next().map_or("", |first| &text[..first.len_utf8()]).into()),
         SqlType::Bytea => Value::Bytes(bytea(text)?),
         SqlType::Date => Value::Int(datetime::date(text)?),
@@ -114,12 +114,6 @@ fn at_most<'a>(sql_type: &SqlType, length: u32, text: &'a str) -> Result<&'a str
         Some((end, _)) if text[end..].bytes().all(|byte| byte == b' ') => Ok(&text[..end]),
         Some(_) => Err(Error::new(Kind::StringTooLong, format!("value too long for type {sql_type}"))),
     }
-}
-
-fn padded<'a>(sql_type: &SqlType, length: u32, text: &'a str) -> Result<Cow<'a, str>> {
-    let text = at_most(sql_type, length, text)?;
-    let missing = (length as usize).saturating_sub(text.chars().count());
-    Ok(if missing == 0 { text.into() } else { format!("{text}{}", " ".repeat(missing)).into() })
 }
 
 /// `\x` and hexadecimal digits (white space between bytes is skipped), or the escape format: `\\` and `\ooo`, the rest as it is.
@@ -230,7 +224,7 @@ mod tests {
         assert_eq!(text(&SqlType::Varchar(Some(3)), "äöü"), "äöü");
         assert_eq!(text(&SqlType::Varchar(Some(3)), "abc  "), "abc");
         assert_eq!(error(&SqlType::Varchar(Some(3)), "abcd"), "22001 value too long for type character varying(3)");
-        assert_eq!(text(&SqlType::Char(4), "ab"), "ab  ");
+        assert_eq!(text(&SqlType::Char(4), "ab "), "ab");
     }
 
     #[test]

@@ -51,6 +51,8 @@ enum Form<'a> {
     Numeric(&'a PrimitiveArray<Decimal128Type>, Scale),
     WideNumeric(&'a PrimitiveArray<Decimal256Type>, Scale),
     Text(&'a StringArray),
+    /// Filled up with blanks to so many characters.
+    Padded(&'a StringArray, usize),
     Bytea(&'a BinaryArray),
     Date(&'a PrimitiveArray<Date32Type>),
     Time(&'a PrimitiveArray<Time64MicrosecondType>),
@@ -136,6 +138,7 @@ impl<'a> TextColumn<'a> {
                 push_decimal(out, digits.starts_with('-'), digits.trim_start_matches('-'), *scale);
             }
             Form::Text(values) => out.push_str(values.value(row)),
+            Form::Padded(values, length) => push_filled(out, values.value(row), *length),
             Form::Bytea(values) => push_bytea(out, values.value(row)),
             Form::Date(values) => push_date(out, values.value(row)),
             Form::Time(values) => push_time(out, values.value(row)),
@@ -166,14 +169,10 @@ fn form_of<'a>(array: &'a dyn Array, sql_type: &SqlType) -> Result<Form<'a>> {
                 _ => Form::WideNumeric(array.as_primitive(), scale),
             }
         }
-        SqlType::Text
-        | SqlType::Varchar(_)
-        | SqlType::Char(_)
-        | SqlType::Uuid
-        | SqlType::Jsonb
-        | SqlType::Json
-        | SqlType::Name
-        | SqlType::CatalogChar => Form::Text(array.as_string()),
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Uuid | SqlType::Jsonb | SqlType::Json | SqlType::Name | SqlType::CatalogChar => {
+            Form::Text(array.as_string())
+        }
+        SqlType::Char(length) => Form::Padded(array.as_string(), *length as usize),
         SqlType::Bytea => Form::Bytea(array.as_binary()),
         SqlType::Date => Form::Date(array.as_primitive()),
         SqlType::Time => Form::Time(array.as_primitive()),
@@ -189,6 +188,12 @@ fn form_of<'a>(array: &'a dyn Array, sql_type: &SqlType) -> Result<Form<'a>> {
             Form::Struct(columns.map(|(column, (_, field))| TextColumn::new(&**column, field)).collect::<Result<_>>()?)
         }
     })
+}
+
+/// Appends a text and the blanks that it lacks.
+fn push_filled(out: &mut String, text: &str, length: usize) {
+    out.push_str(text);
+    out.extend(std::iter::repeat_n(' ', length.saturating_sub(text.chars().count())));
 }
 
 /// Appends an integer; without the formatting machinery, since most values of most results are integers.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Description, Outcome, Parameter, Session, TransactionStatus};
 use crate::error::{Error, Kind, Result};
-use crate::sql::{Parsed, Statement};
+use crate::sql::{Parsed, Statement, located};
 use crate::types::TextStyle;
 use crate::wire::error_response::{error_response, notice_response};
 use crate::wire::extended::{Portal, Prepared};
@@ -185,7 +185,7 @@ impl Connection {
         }
         let interrupt = self.session.interrupt();
         let work = self.session.execute(statement, description, parameters);
-        let outcome = self.channel.attend(&interrupt, work).await.map_err(|failure| shifted(failure, statement.offset));
+        let outcome = self.channel.attend(&interrupt, work).await;
         if outcome.is_err() {
             self.session.abandon_statement();
         }
@@ -263,10 +263,10 @@ async fn limited(limit: Option<Duration>) {
     }
 }
 
-/// Moves an error's position to where its statement stands in the text the client sent.
-pub(super) fn shifted(failure: Failure, characters: usize) -> Failure {
+/// Gives an error that comes with the rows of a statement its position in the text the client sent; others have theirs from the session.
+pub(super) fn placed(failure: Failure, statement: &Parsed) -> Failure {
     match failure {
-        Failure::Error(error) => Failure::Error(error.shifted(characters)),
+        Failure::Error(error) => Failure::Error(located(error, &statement.text).shifted(statement.offset)),
         other => other,
     }
 }

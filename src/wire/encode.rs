@@ -53,9 +53,7 @@ impl<'a> RowEncoder<'a> {
     pub(super) fn new(columns: &'a [ArrayRef], types: &[SqlType], formats: &[Format], style: &'a TextStyle) -> Result<Self> {
         let choose = |((array, sql_type), format): ((&'a ArrayRef, &SqlType), &Format)| {
             Ok(match (format, sql_type) {
-                (_, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::Json) => {
-                    Column::Verbatim(array.as_string())
-                }
+                (_, SqlType::Text | SqlType::Varchar(_) | SqlType::Name | SqlType::Json) => Column::Verbatim(array.as_string()),
                 (Format::Text, _) => Column::Text(TextColumn::new(&**array, sql_type)?),
                 (Format::Binary, _) => Column::Binary(BinaryColumn::new(&**array, sql_type)?),
             })

@@ -43,6 +43,8 @@ enum Form<'a> {
     Float8(&'a PrimitiveArray<Float64Type>),
     Numeric(TextColumn<'a>),
     Text(&'a StringArray),
+    /// Text that is not kept as it is shown.
+    Printed(TextColumn<'a>),
     Jsonb(&'a StringArray),
     Uuid(&'a StringArray),
     Bytea(&'a BinaryArray),
@@ -66,9 +68,8 @@ impl<'a> BinaryColumn<'a> {
             SqlType::Float4 => Form::Float4(array.as_primitive()),
             SqlType::Float8 => Form::Float8(array.as_primitive()),
             SqlType::Numeric(..) => Form::Numeric(TextColumn::new(array, sql_type)?),
-            SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Json | SqlType::Name | SqlType::CatalogChar => {
-                Form::Text(array.as_string())
-            }
+            SqlType::Text | SqlType::Varchar(_) | SqlType::Json | SqlType::Name | SqlType::CatalogChar => Form::Text(array.as_string()),
+            SqlType::Char(_) => Form::Printed(TextColumn::new(array, sql_type)?),
             SqlType::Jsonb => Form::Jsonb(array.as_string()),
             SqlType::Uuid => Form::Uuid(array.as_string()),
             SqlType::Bytea => Form::Bytea(array.as_binary()),
@@ -116,6 +117,11 @@ impl<'a> BinaryColumn<'a> {
                 put_numeric(&text, out);
             }
             Form::Text(values) => out.put_slice(values.value(row).as_bytes()),
+            Form::Printed(values) => {
+                let mut text = String::new();
+                values.write(row, &TextStyle::default(), &mut text);
+                out.put_slice(text.as_bytes());
+            }
             Form::Jsonb(values) => {
                 out.put_u8(JSONB_VERSION);
                 out.put_slice(values.value(row).as_bytes());

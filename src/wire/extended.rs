@@ -12,7 +12,7 @@ use crate::engine::{Description, Outcome, Parameter};
 use crate::error::{Error, Kind, Result};
 use crate::sql::{Parsed, Statement};
 use crate::types::SqlType;
-use crate::wire::connection::{Connection, shifted};
+use crate::wire::connection::{Connection, placed};
 use crate::wire::decode::parameter;
 use crate::wire::encode::Format;
 use crate::wire::frame::Failure;
@@ -88,7 +88,7 @@ impl Connection {
         self.session.begin_statement();
         let interrupt = self.session.interrupt();
         let work = self.session.describe(statement, declared);
-        self.channel.attend(&interrupt, work).await.map_err(|failure| shifted(failure, statement.offset))
+        self.channel.attend(&interrupt, work).await
     }
 
     /// Bind: values are decoded and the formats of the results fixed.
@@ -222,7 +222,7 @@ impl Connection {
                     return Err(Error::not_supported("cached plan must not change result type").into());
                 }
                 let cursor = Cursor::new(rows, Arc::clone(&prepared.types), Arc::clone(formats), tag);
-                self.continue_portal(cursor, rows_max).await
+                self.continue_portal(cursor, rows_max).await.map_err(|failure| placed(failure, statement))
             }
             other => {
                 self.deliver(other).await?;

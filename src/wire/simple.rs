@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::Outcome;
 use crate::error::Result;
 use crate::sql::Parsed;
-use crate::wire::connection::Connection;
+use crate::wire::connection::{Connection, placed};
 use crate::wire::encode::Format;
 use crate::wire::frame::Failure;
 use crate::wire::message::read_text;
@@ -53,7 +53,8 @@ impl Connection {
                 self.channel.put(&row_description(&schema, &types, &formats));
                 let mut cursor = Cursor::new(rows, types, formats, tag);
                 let interrupt = self.session.interrupt();
-                let sent = cursor.send(&mut self.channel, &self.style, &interrupt, None).await?;
+                let sent = cursor.send(&mut self.channel, &self.style, &interrupt, None).await;
+                let sent = sent.map_err(|failure| placed(failure, statement))?;
                 self.put_notices();
                 cursor.put_complete(sent, &mut self.channel.out);
                 Ok(())

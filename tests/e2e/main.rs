@@ -15,6 +15,7 @@ mod kafka;
 mod kill;
 mod limits;
 mod oracle;
+mod positions;
 mod server;
 mod slt;
 mod tpch;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
     let mut tests: VecDeque<Test> = [
         cli::tests(),
         wire::tests(),
+        positions::tests(),
         interrupt::tests(),
         limits::tests(),
         slt::tests(),

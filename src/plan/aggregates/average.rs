@@ -11,7 +11,8 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature, Volatility};
 
 use super::exact::{self, Exact};
-use super::sum::BIGINT;
+use super::intervals::{self, INTERVAL};
+use super::sum::{BIGINT, is_interval};
 use crate::plan::scalar::{QUOTIENT_SCALE, mean};
 
 /// The function.
@@ -49,6 +50,7 @@ impl AggregateUDFImpl for Average {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
             [only] if only.is_integer() => Ok(vec![BIGINT]),
+            [DataType::Interval(_)] => Ok(vec![INTERVAL]),
             _ => {
                 let fields: Vec<FieldRef> = types.iter().map(field).collect();
                 Ok(fields_with_udf(&fields, self.inner.as_ref())?.iter().map(|field| field.data_type().clone()).collect())
@@ -60,11 +62,15 @@ impl AggregateUDFImpl for Average {
         match types {
             [DataType::Decimal128(_, scale)] => Ok(DataType::Decimal128(38, (*scale).max(QUOTIENT_SCALE))),
             [DataType::Decimal256(_, scale)] => Ok(DataType::Decimal256(76, (*scale).max(QUOTIENT_SCALE))),
+            [DataType::Interval(_)] => Ok(INTERVAL),
             _ => self.inner.return_type(types),
         }
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if let Some(sums) = intervals::accumulator(&args, true) {
+            return sums;
+        }
         match exact(&args) {
             Some(exact) => Ok(exact.accumulator(args.is_distinct)),
             None => self.inner.accumulator(args),
@@ -72,6 +78,9 @@ impl AggregateUDFImpl for Average {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if let Some(fields) = intervals::state_fields(&args) {
+            return Ok(fields);
+        }
         let input = args.input_fields[0].data_type();
         if !input.is_decimal() {
             return self.inner.state_fields(args);
@@ -80,7 +89,7 @@ impl AggregateUDFImpl for Average {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        if exact(&args).is_some() { !args.is_distinct } else { self.inner.groups_accumulator_supported(args) }
+        if exact(&args).is_some() { !args.is_distinct } else { !is_interval(&args) && self.inner.groups_accumulator_supported(args) }
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
@@ -93,6 +102,7 @@ impl AggregateUDFImpl for Average {
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match exact(&args) {
             Some(_) => self.accumulator(args),
+            None if is_interval(&args) => self.accumulator(args),
             None => self.inner.create_sliding_accumulator(args),
         }
     }

@@ -7,10 +7,11 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, UInt32Array};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, FieldRef, Float64Type};
 use datafusion::common::ScalarValue;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 
 use super::json;
 use crate::error::{Error, Kind};
+use crate::plan::errors::external;
 use crate::types::{PackedRows, SqlType};
 
 /// The functions.
@@ -170,8 +171,4 @@ fn json_object(rows: &[ArrayRef], fields: &[FieldRef], binary: bool) -> DataFusi
     }
     text.push_str(if binary { "}" } else { " }" });
     Ok(ScalarValue::Utf8(Some(text)))
-}
-
-fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

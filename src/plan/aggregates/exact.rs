@@ -12,7 +12,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
 use crate::error::Result as OwnResult;
-use crate::plan::scalar::external;
+use crate::plan::errors::external;
 
 /// In which sums are kept.
 const SUM: DataType = DataType::Decimal256(76, 0);

@@ -11,12 +11,13 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::{SortOptions, concat, take};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
 
 use super::compute::{Compute, sorted};
+use crate::plan::errors::external;
 use crate::plan::functions::undefined_function;
 
 /// A function that gathers rows.
@@ -49,7 +50,7 @@ impl AggregateUDFImpl for Gather {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
-        self.compute.argument_types(types).ok_or_else(|| DataFusionError::External(Box::new(undefined_function(self.name, types))))
+        self.compute.argument_types(types).ok_or_else(|| external(undefined_function(self.name, types)))
     }
 
     fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {

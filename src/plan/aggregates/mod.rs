@@ -9,6 +9,7 @@ mod compute;
 mod exact;
 pub(super) mod framed;
 mod gather;
+mod intervals;
 mod json;
 pub(super) mod moments;
 mod sum;

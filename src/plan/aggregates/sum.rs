@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 
 use super::average::field;
 use super::exact::{self, Exact};
+use super::intervals::{self, INTERVAL};
 use crate::plan::scalar::total;
 
 /// Digits of a bigint, and one to spare.
@@ -50,6 +51,7 @@ impl AggregateUDFImpl for Sum {
             // Not a bigint yet: it would be one of those that have a numeric sum when the types are looked at again.
             [DataType::Int8 | DataType::Int16 | DataType::Int32] => return Ok(vec![DataType::Int32]),
             [DataType::Int64] => return Ok(vec![BIGINT]),
+            [DataType::Interval(_)] => return Ok(vec![INTERVAL]),
             _ => {}
         }
         let fields: Vec<FieldRef> = types.iter().map(field).collect();
@@ -57,10 +59,17 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        if types == [DataType::Int32] { Ok(DataType::Int64) } else { self.inner.return_type(types) }
+        match types {
+            [DataType::Int32] => Ok(DataType::Int64),
+            [DataType::Interval(_)] => Ok(INTERVAL),
+            _ => self.inner.return_type(types),
+        }
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if let Some(sums) = intervals::accumulator(&args, false) {
+            return sums;
+        }
         match exact(&args) {
             Some(exact) => Ok(exact.accumulator(args.is_distinct)),
             None => widened(args, |args| self.inner.accumulator(args)),
@@ -68,6 +77,9 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if let Some(fields) = intervals::state_fields(&args) {
+            return Ok(fields);
+        }
         if may_overflow(args.input_fields[0].data_type()) {
             return Ok(exact::state_fields(&args));
         }
@@ -75,7 +87,7 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        if exact(&args).is_some() { !args.is_distinct } else { self.inner.groups_accumulator_supported(args) }
+        if exact(&args).is_some() { !args.is_distinct } else { !is_interval(&args) && self.inner.groups_accumulator_supported(args) }
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
@@ -89,6 +101,7 @@ impl AggregateUDFImpl for Sum {
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match exact(&args) {
             Some(_) => self.accumulator(args),
+            None if is_interval(&args) => self.accumulator(args),
             None => widened(args, |args| self.inner.create_sliding_accumulator(args)),
         }
     }
@@ -117,6 +130,11 @@ pub(in crate::plan) fn may_overflow(data_type: &DataType) -> bool {
 
 fn exact(args: &AccumulatorArgs<'_>) -> Option<Exact> {
     may_overflow(args.expr_fields.first()?.data_type()).then(|| Exact::of(args, total))?
+}
+
+/// Whether intervals are summed.
+pub(super) fn is_interval(args: &AccumulatorArgs<'_>) -> bool {
+    args.expr_fields.first().is_some_and(|field| *field.data_type() == INTERVAL)
 }
 
 fn is_integer(args: &AccumulatorArgs<'_>) -> bool {

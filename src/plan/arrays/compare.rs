@@ -16,6 +16,8 @@ use datafusion::logical_expr::{ColumnarValue, Operator, ScalarFunctionArgs, Scal
 use datafusion::physical_expr_common::datum::apply_cmp;
 
 use crate::error::{Error, Kind};
+use crate::plan::arrow_kinds::is_text;
+use crate::plan::errors::external;
 use crate::plan::functions::type_name;
 use crate::plan::table_functions::{element_of, list_array};
 
@@ -49,7 +51,6 @@ impl ScalarUDFImpl for Compare {
     fn coerce_types(&self, arguments: &[DataType]) -> DataFusionResult<Vec<DataType>> {
         let [left, operator, right] = arguments else { return Ok(arguments.to_vec()) };
         let list = |element: DataType| DataType::List(Arc::new(Field::new_list_field(element, true)));
-        let is_text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         let common = match element_of(right).map(|element| element.data_type()) {
             // A quoted string is read as a value of the array's type.
             Some(element) if left.is_null() || (is_text(left) && !is_text(element)) => element.clone(),
@@ -149,17 +150,17 @@ fn matched(operator: &str, values: &ArrayRef, patterns: &ArrayRef) -> DataFusion
         "!~~*" => nilike(values, patterns)?,
         other => {
             let error = Error::not_supported(format!("operator {other} with ANY or ALL is not supported"));
-            return Err(DataFusionError::External(Box::new(error)));
+            return Err(external(error));
         }
     })
 }
 
 fn not_an_array() -> DataFusionError {
-    DataFusionError::External(Box::new(Error::new(Kind::WrongObjectType, "op ANY/ALL (array) requires array on right side")))
+    external(Error::new(Kind::WrongObjectType, "op ANY/ALL (array) requires array on right side"))
 }
 
 fn no_operator(left: &DataType, right: &DataType) -> DataFusionError {
     let message = format!("operator does not exist: {} = {}", type_name(left), type_name(right));
     let hint = "No operator matches the given argument types. You might need to add explicit type casts.";
-    DataFusionError::External(Box::new(Error::new(Kind::UndefinedFunction, message).hint(hint)))
+    external(Error::new(Kind::UndefinedFunction, message).hint(hint))
 }

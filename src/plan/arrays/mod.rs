@@ -17,7 +17,7 @@ use datafusion::logical_expr::ScalarUDF;
 pub(super) use parameters::infer;
 pub(super) use planner::ArrayPlanner;
 pub(super) use rewrite::{rewrite, rewrite_expression};
-pub(super) use text::{maps_as_text, nested_as_text};
+pub(super) use text::maps_as_text;
 
 /// The functions that the rewriting calls by name.
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {

@@ -1,4 +1,4 @@
-//! Operators on arrays → function calls.
+//! Operators on arrays, and subscripts of arrays and jsonb → function calls.
 
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
@@ -9,9 +9,10 @@ use sqlparser::ast::BinaryOperator;
 
 use super::contain::contain;
 use super::subscript::{slice, subscript};
-use crate::plan::operators::plain_type;
+use crate::plan::casts::text_input;
+use crate::plan::plain_type::plain_type;
+use crate::plan::scalar;
 use crate::plan::table_functions::element_of;
-use crate::plan::text_input::text_input;
 use crate::types::{SqlType, sql_type_of};
 
 /// Asked before DataFusion's own planners.
@@ -35,7 +36,17 @@ impl ExprPlanner for ArrayPlanner {
     }
 
     fn plan_field_access(&self, expr: RawFieldAccessExpr, schema: &DFSchema) -> DataFusionResult<PlannerResult<RawFieldAccessExpr>> {
-        if element_of(&expr.expr.get_type(schema)?).is_none() {
+        let (_, field) = expr.expr.to_field(schema)?;
+        if sql_type_of(&field) == SqlType::Jsonb {
+            return Ok(match expr.field_access {
+                GetFieldAccess::NamedStructField { name } => {
+                    PlannerResult::Planned(scalar::call("jsonb_get", vec![expr.expr, Expr::Literal(name, None)]))
+                }
+                GetFieldAccess::ListIndex { key } => PlannerResult::Planned(scalar::call("jsonb_get", vec![expr.expr, *key])),
+                field_access => PlannerResult::Original(RawFieldAccessExpr { expr: expr.expr, field_access }),
+            });
+        }
+        if element_of(field.data_type()).is_none() {
             return Ok(PlannerResult::Original(expr));
         }
         Ok(match expr.field_access {

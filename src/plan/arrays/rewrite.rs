@@ -5,15 +5,20 @@
 //! x <> ALL (a)                   ─▶  compare_all(x, '<>', a)
 //! a[2:], a[:3], a[:]             ─▶  a[2:2147483647], a[1:3], a[1:2147483647]
 //! (r).field                      ─▶  (r)['field']
+//! array_cat(NULL, a)             ─▶  a
+//! row(a, b)                      ─▶  named_struct('f1', a, 'f2', b)
 //! ```
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{AccessExpr, Expr, Query, Subscript, Value, VisitMut, VisitorMut};
+use sqlparser::ast::{
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Query, Subscript, Value, VisitMut,
+    VisitorMut,
+};
 
 use super::compare::{ALL, ANY};
 use crate::plan::names::normal;
-use crate::plan::table_functions::call;
+use crate::plan::written_call::written_call;
 
 /// Rewrites a query.
 pub(in crate::plan) fn rewrite(query: &mut Query) {
@@ -42,7 +47,23 @@ impl VisitorMut for Rewriter {
         };
         if let Some((function, left, operator, right)) = compared {
             if !is_query(right) {
-                *expr = call(function, vec![take(left), string(operator), take(right)]);
+                *expr = written_call(function, vec![take(left), string(operator), take(right)]);
+            }
+        } else if let Expr::Function(function) = expr
+            && let Some(other) = beside_null(function)
+        {
+            *expr = other;
+        } else if let Expr::Function(function) = expr
+            && is_row(function)
+            && let FunctionArguments::List(list) = &function.args
+        {
+            let values = list.args.iter().map(|argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value.clone()),
+                _ => None,
+            });
+            if let Some(values) = values.collect::<Option<Vec<_>>>() {
+                let fields = values.into_iter().enumerate().flat_map(|(place, value)| [string(format!("f{}", place + 1)), value]);
+                *expr = written_call("named_struct", fields.collect());
             }
         } else if let Expr::CompoundFieldAccess { root, access_chain } = expr {
             // `t.a[1]` is a subscript of the column `t.a`; only what follows a value is a field.
@@ -54,6 +75,31 @@ impl VisitorMut for Rewriter {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_named(function: &Function, wanted: &str) -> bool {
+    matches!(function.name.0.as_slice(), [ObjectNamePart::Identifier(name)] if normal(name) == wanted)
+}
+
+/// What `array_cat` of an array and NULL is: the array.
+fn beside_null(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(first)), FunctionArg::Unnamed(FunctionArgExpr::Expr(second))] = list.args.as_slice()
+    else {
+        return None;
+    };
+    let is_null = |expr: &Expr| matches!(expr, Expr::Value(value) if value.value == Value::Null);
+    match (is_null(first), is_null(second)) {
+        _ if !is_named(function, "array_cat") => None,
+        (true, _) => Some(second.clone()),
+        (_, true) => Some(first.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a call is `row(…)`, of something.
+fn is_row(function: &Function) -> bool {
+    is_named(function, "row") && matches!(&function.args, FunctionArguments::List(list) if !list.args.is_empty())
 }
 
 fn is_query(expr: &Expr) -> bool {

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::Transformed;
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, RecursiveQuery, TableScan};
 
 use super::{Lowering, fields_of, support, without_order};
 use crate::error::{Error, Result};
-use crate::plan::errors::from_datafusion;
+use crate::plan::errors::{external, from_datafusion};
 use crate::plan::expressions::column_scalar;
 use crate::plan::node::{Node, NodeKind, Scalar};
 use crate::plan::planner::Planner;
@@ -23,7 +22,7 @@ impl Planner {
         let apart = plan.transform_up_with_subqueries(|node| {
             let LogicalPlan::RecursiveQuery(query) = node else { return Ok(Transformed::no(node)) };
             number += 1;
-            self.apart(&query, number).map(Transformed::yes).map_err(|error| DataFusionError::External(Box::new(error)))
+            self.apart(&query, number).map(Transformed::yes).map_err(external)
         });
         apart.map(|apart| apart.data).map_err(|error| from_datafusion(error, ""))
     }

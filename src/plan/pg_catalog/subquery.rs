@@ -7,7 +7,8 @@ use sqlparser::ast::{
 };
 
 use super::empty::{column_name, conjuncts, declared, has_aggregate, query_is_empty};
-use super::{call, literal, null_of, oid_type, part};
+use super::{literal, null_of, oid_type, part};
+use crate::plan::written_call::written_call;
 
 /// Rewrites one expression, if it is a subquery. `scalars`: one in parentheses is a scalar one for certain.
 pub(super) fn rewrite(expr: &mut Expr, scalars: bool) {
@@ -15,9 +16,9 @@ pub(super) fn rewrite(expr: &mut Expr, scalars: bool) {
         Expr::Function(function) if part(&function.name, 0).is_some_and(|name| name.eq_ignore_ascii_case("array")) => {
             let FunctionArguments::Subquery(query) = &mut function.args else { return };
             let new = if query_is_empty(query) {
-                call("tidemill_no_texts", Vec::new())
+                written_call("tidemill_no_texts", Vec::new())
             } else if let Some(options) = options_of(query) {
-                call("tidemill_options", vec![options])
+                written_call("tidemill_options", vec![options])
             } else if aggregate(query, "array_agg") {
                 Expr::Subquery(query.clone())
             } else {
@@ -79,7 +80,7 @@ fn aggregate(query: &mut Query, name: &str) -> bool {
     if !fits || has_aggregate(value) {
         return false;
     }
-    *value = call(name, vec![value.clone()]);
+    *value = written_call(name, vec![value.clone()]);
     query.order_by = None;
     true
 }
@@ -117,5 +118,5 @@ fn default_of(query: &Query) -> Option<Expr> {
             _ => None,
         })
     };
-    Some(call("tidemill_default", vec![equal_to("adrelid")?, equal_to("adnum")?]))
+    Some(written_call("tidemill_default", vec![equal_to("adrelid")?, equal_to("adnum")?]))
 }

@@ -9,18 +9,14 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 
 use super::call::Call;
-use super::column::{Integer, List, map1, map2};
+use super::column::{Integer, List, map1, map2, too_long};
 use super::misc::Printed;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
 
 /// Elements that a function makes in one array at the most.
 const ELEMENTS_MAX: usize = 1 << 24;
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Array, name, doc, example, result)
-}
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -255,20 +251,44 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef> {
     lists(call.result, rows)
 }
 
-/// The elements of all dimensions, printed; `None` is NULL.
-fn flattened(array: &ArrayRef, field: &Field, out: &mut Vec<Option<String>>) -> Result<()> {
+/// Appends the elements of all dimensions, with a separator between them; those that are NULL as `null`, or not at all.
+fn append_elements(array: &ArrayRef, field: &Field, joined: &mut Joined<'_>) -> Result<()> {
     if let DataType::List(inner) = array.data_type() {
         let nested = array.as_list::<i32>();
-        for row in 0..nested.len() {
-            if nested.is_valid(row) {
-                flattened(&nested.value(row), inner, out)?;
-            }
-        }
-        return Ok(());
+        return (0..nested.len())
+            .filter(|row| nested.is_valid(*row))
+            .try_for_each(|row| append_elements(&nested.value(row), inner, joined));
     }
     let column = Printed::new(array, field)?;
-    out.extend((0..array.len()).map(|row| (!column.is_null(row)).then(|| column.text(row))));
+    for row in 0..array.len() {
+        if column.is_null(row) {
+            joined.null.map_or(Ok(()), |null| joined.append(null))?;
+        } else {
+            joined.append(&column.text(row))?;
+        }
+    }
     Ok(())
+}
+
+/// A text that elements are appended to.
+struct Joined<'a> {
+    text: String,
+    any: bool,
+    separator: &'a str,
+    null: Option<&'a str>,
+    /// Bytes that it may still have: those of a batch are in one array.
+    room: usize,
+}
+
+impl Joined<'_> {
+    fn append(&mut self, element: &str) -> Result<()> {
+        let separator = if self.any { self.separator } else { "" };
+        self.room = self.room.checked_sub(separator.len() + element.len()).ok_or_else(too_long)?;
+        self.any = true;
+        self.text.push_str(separator);
+        self.text.push_str(element);
+        Ok(())
+    }
 }
 
 fn to_string(call: &Call<'_>) -> Result<ArrayRef> {
@@ -277,16 +297,17 @@ fn to_string(call: &Call<'_>) -> Result<ArrayRef> {
     let separators = call.arguments[1].as_string::<i32>();
     let nulls = call.arguments.get(2).map(|nulls| nulls.as_string::<i32>());
     let mut texts = Vec::with_capacity(call.rows);
+    let mut room = i32::MAX as usize;
     for row in 0..call.rows {
         if lists.is_null(row) || separators.is_null(row) {
             texts.push(None);
             continue;
         }
-        let mut elements = Vec::new();
-        flattened(&lists.value(row), field, &mut elements)?;
-        let null = nulls.filter(|nulls| nulls.is_valid(row)).map(|nulls| nulls.value(row).to_owned());
-        let shown: Vec<String> = elements.into_iter().filter_map(|element| element.or_else(|| null.clone())).collect();
-        texts.push(Some(shown.join(separators.value(row))));
+        let null = nulls.filter(|nulls| nulls.is_valid(row)).map(|nulls| nulls.value(row));
+        let mut joined = Joined { text: String::new(), any: false, separator: separators.value(row), null, room };
+        append_elements(&lists.value(row), field, &mut joined)?;
+        room = joined.room;
+        texts.push(Some(joined.text));
     }
     Ok(Arc::new(arrow::array::StringArray::from(texts)))
 }

@@ -3,13 +3,9 @@
 use std::fmt::Write;
 
 use super::column::{Bytes, Integer, Text, map1, map2};
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, Value, value_from_text};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Binary, name, doc, example, result)
-}
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {

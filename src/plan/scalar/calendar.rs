@@ -112,7 +112,7 @@ pub(super) fn timestamp_range() -> Error {
     Error::new(Kind::DatetimeOutOfRange, "timestamp out of range")
 }
 
-pub(super) fn interval_range() -> Error {
+pub(in crate::plan) fn interval_range() -> Error {
     Error::new(Kind::DatetimeOutOfRange, "interval out of range")
 }
 

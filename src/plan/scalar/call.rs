@@ -7,12 +7,13 @@ use arrow::array::{ArrayRef, AsArray, StringArray, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use super::Function;
 use super::form::{Form, Kind};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::plan::errors::external;
 use crate::plan::functions::undefined_function;
 use crate::types::{SqlType, canonical_jsonb, sql_type_of};
 
@@ -39,6 +40,11 @@ impl Scalar {
     pub(super) fn new(function: &'static Function) -> Self {
         let aliases = function.aliases.iter().map(|alias| (*alias).to_owned()).collect();
         Scalar { function, aliases, signature: Signature::user_defined(function.volatility) }
+    }
+
+    /// The operator that stands for it.
+    pub(super) fn operator(&self) -> Option<&'static str> {
+        self.function.operator
     }
 
     /// The form that is nearest to the types, and the types that it wants.
@@ -143,9 +149,4 @@ impl ScalarUDFImpl for Scalar {
 fn canonical(texts: &ArrayRef) -> Result<ArrayRef> {
     let texts = texts.as_string::<i32>().iter().map(|text| text.map(canonical_jsonb).transpose());
     Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
-}
-
-/// An error of ours on its way through DataFusion.
-pub(in crate::plan) fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

@@ -11,13 +11,9 @@ use super::calendar::{
 use super::call::Call;
 use super::column::{Date, Decimal, Float, Input, Interval, Text, Time, Timestamp, map1, map2, map3, map4};
 use super::numeric::Rounding;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::SqlType;
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Date, name, doc, example, result)
-}
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -500,6 +496,11 @@ fn time_later(time: i64, micros: i64) -> i64 {
 /// Fractions of months go on into days of which a month has 30, those of days into time.
 fn multiplied(value: IntervalMonthDayNano, factor: f64) -> Result<IntervalMonthDayNano> {
     scaled(value, &|amount| amount * factor)
+}
+
+/// The mean of `count` intervals with this sum.
+pub(in crate::plan) fn interval_mean(sum: IntervalMonthDayNano, count: i64) -> Result<IntervalMonthDayNano> {
+    divided(sum, count as f64)
 }
 
 fn divided(value: IntervalMonthDayNano, divisor: f64) -> Result<IntervalMonthDayNano> {

@@ -9,23 +9,24 @@ use super::calendar::{
     DAY, HOUR, JULIAN_EPOCH, MINUTE, MONTHS, Moment, SECOND, WEEKDAYS, Zone, days_in_month, days_of, iso_week, iso_year_start, weekday,
 };
 use super::call::Call;
-use super::column::{Interval, Text, Timestamp, map2, map3};
-use super::{Family, Function};
+use super::column::{Interval, Text, Time, Timestamp, map2, map3};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {
     vec![
-        super::function(Family::Date, "to_char", "a timestamp, interval or number as text. Times: `HH`, `HH12`, `HH24`, `MI`, `SS`, `MS`, `US`, `FF1`–`FF6`, `SSSS`, `AM`, `Y,YYY`, `YYYY`, `YYY`, `YY`, `Y`, `IYYY`, `BC`, `MONTH`, `Month`, `MON`, `MM`, `DAY`, `DY`, `DDD`, `DD`, `D`, `IDDD`, `ID`, `W`, `WW`, `IW`, `CC`, `J`, `Q`, `RM`, `TZ`, `TZH`, `TZM`, `OF`; `FM` before one leaves blanks and zeros out, `TH` behind one adds an ending. Numbers: `9`, `0`, `.`, `D`, `,`, `G`, `PR`, `S`, `L`, `MI`, `PL`, `SG`, `RN`, `TH`, `V`, `EEEE`, `FM`. Texts in double quotes stay", "to_char(TIMESTAMP '2002-04-20 17:31:12.66', 'FMDay, DD Mon YYYY HH12:MI:SS AM')", "Saturday, 20 Apr 2002 05:31:12 PM")
+        function("to_char", "a timestamp, interval or number as text. Times: `HH`, `HH12`, `HH24`, `MI`, `SS`, `MS`, `US`, `FF1`–`FF6`, `SSSS`, `AM`, `Y,YYY`, `YYYY`, `YYY`, `YY`, `Y`, `IYYY`, `BC`, `MONTH`, `Month`, `MON`, `MM`, `DAY`, `DY`, `DDD`, `DD`, `D`, `IDDD`, `ID`, `W`, `WW`, `IW`, `CC`, `J`, `Q`, `RM`, `TZ`, `TZH`, `TZM`, `OF`; `FM` before one leaves blanks and zeros out, `TH` behind one adds an ending. Numbers: `9`, `0`, `.`, `D`, `,`, `G`, `PR`, `S`, `L`, `MI`, `PL`, `SG`, `RN`, `TH`, `V`, `EEEE`, `FM`. Texts in double quotes stay", "to_char(TIMESTAMP '2002-04-20 17:31:12.66', 'FMDay, DD Mon YYYY HH12:MI:SS AM')", "Saturday, 20 Apr 2002 05:31:12 PM")
             .form("timestamp, text -> text", |call| map2::<Timestamp, Text, _>(call, |value, format| write(&Fields::of_timestamp(value, None), format)))
             .form("timestamptz, text -> text", |call| map2::<Timestamp, Text, _>(call, |value, format| write(&Fields::of_timestamp(value, Some(("UTC".to_owned(), 0))), format)))
             .form("timestamptz, text, text -> text", |call| map3::<Timestamp, Text, Text, _>(call, |value, format, zone| write(&Fields::in_zone(value, zone)?, format)))
             .form("interval, text -> text", |call| map2::<Interval, Text, _>(call, |value, format| write(&Fields::of_interval(value), format)))
+            .form("time, text -> text", |call| map2::<Time, Text, _>(call, |micros, format| write(&Fields::of_interval(IntervalMonthDayNano::new(0, 0, micros * 1_000)), format)))
             .form("numeric, text -> text", super::number_format::numeric)
             .form("double precision, text -> text", super::number_format::float)
             .example("to_char(INTERVAL '15h 2m 12s', 'HH24:MI:SS')", "15:02:12")
             .example("to_char(-1234.5, 'FM999,999.00')", "-1,234.50"),
-        super::function(Family::Date, "to_date", "the date of a text in a format (see `to_char`)", "to_date('05 Dec 2000', 'DD Mon YYYY')", "2000-12-05")
+        function("to_date", "the date of a text in a format (see `to_char`)", "to_date('05 Dec 2000', 'DD Mon YYYY')", "2000-12-05")
             .form("text, text -> date", |call| {
                 map2::<Text, Text, _>(call, |text, format| {
                     let days = Reader::read(text, format)?.micros()?.div_euclid(DAY);

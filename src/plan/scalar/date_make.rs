@@ -6,12 +6,8 @@ use chrono_tz::Tz;
 use super::calendar::{DAY, HOUR, MINUTE, Moment, SECOND, Zone, days_in_month, days_of, interval_of, interval_range};
 use super::call::Call;
 use super::column::{Float, Integer, Text, map1, map3, map6, map7};
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Date, name, doc, example, result)
-}
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {
@@ -44,18 +40,14 @@ pub(super) fn functions() -> Vec<Function> {
             "make_timestamp(2013, 7, 15, 8, 15, 23.5)",
             "2013-07-15 08:15:23.5",
         )
-        .form("integer, integer, integer, integer, integer, double precision -> timestamp", |call| {
-            map6::<Integer, Integer, Integer, Integer, Integer, Float, _>(call, moment)
-        }),
+        .form("integer, integer, integer, integer, integer, double precision -> timestamp", moments),
         function(
             "make_timestamptz",
             "the same as an instant, in UTC or the zone given last",
             "make_timestamptz(2013, 7, 15, 8, 15, 23.5, 'Europe/Vienna')",
             "2013-07-15 06:15:23.5+00",
         )
-        .form("integer, integer, integer, integer, integer, double precision -> timestamptz", |call| {
-            map6::<Integer, Integer, Integer, Integer, Integer, Float, _>(call, moment)
-        })
+        .form("integer, integer, integer, integer, integer, double precision -> timestamptz", moments)
         .form("integer, integer, integer, integer, integer, double precision, text -> timestamptz", in_zone),
         function(
             "make_interval",
@@ -110,6 +102,10 @@ fn moment(year: i64, month: i64, day: i64, hour: i64, minute: i64, seconds: f64)
     let days = date(year, month, day)?;
     let time = time(hour, minute, seconds)?;
     days.checked_mul(DAY).and_then(|start| start.checked_add(time)).ok_or_else(super::calendar::timestamp_range)
+}
+
+fn moments(call: &Call<'_>) -> Result<ArrayRef> {
+    map6::<Integer, Integer, Integer, Integer, Integer, Float, _>(call, moment)
 }
 
 fn in_zone(call: &Call<'_>) -> Result<ArrayRef> {

@@ -23,7 +23,7 @@ Made from the tables in `src/plan/scalar` by `make docs`; every example is run b
 All of them give NULL if an argument is NULL, unless something else is said. Those marked *not in a view* give another answer each time.
 
 Functions of logarithms, powers and angles compute with `double precision`, also of numerics. A regular expression that has alternatives takes the first that fits, where PostgreSQL takes the longest;
-back references and looking around are refused. Two `jsonb` are equal (`=`, `GROUP BY`, `DISTINCT`, joins) if their texts are: numbers that differ in zeros at their end are not.
+back references and looking around are refused. Two `jsonb` are equal (`=`, `IN`, `GROUP BY`, `DISTINCT`, joins) if their values are, whatever zeros stand at the ends of their numbers; but a `PRIMARY KEY` of `jsonb` tells `1.0` from `1`.
 ";
 
 /// The whole file.

@@ -6,7 +6,9 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 
 use super::call::Call;
+use super::numeric::integer_digits;
 use crate::error::Result;
+use crate::plan::arrow_kinds::is_text;
 use crate::types::{NUMERIC_DEFAULT, SqlType, sql_type_of};
 
 use arrow::array::ArrayRef;
@@ -159,10 +161,11 @@ fn integer_width(data_type: &DataType) -> usize {
     data_type.primitive_width().unwrap_or(4)
 }
 
-fn is_text(data_type: &DataType) -> bool {
+/// Whether it is a text, or one of few that are numbered.
+fn is_any_text(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Dictionary(_, value) => is_text(value),
-        other => matches!(other, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+        DataType::Dictionary(_, value) => is_any_text(value),
+        other => is_text(other),
     }
 }
 
@@ -185,13 +188,13 @@ impl Kind {
             Kind::Any => 5,
             _ if *found == target => 0,
             Kind::Text | Kind::Jsonb | Kind::Uuid => {
-                if is_text(found) {
+                if is_any_text(found) {
                     0
                 } else {
                     return None;
                 }
             }
-            _ if is_text(found) => match self {
+            _ if is_any_text(found) => match self {
                 // A column of texts is no column of numbers.
                 Kind::Array | Kind::Integer | Kind::SameInteger | Kind::Float | Kind::Numeric => return None,
                 _ => READ,
@@ -285,7 +288,7 @@ impl Kind {
                 }
                 DataType::Decimal128(..) | DataType::Decimal256(..) => found.clone(),
                 DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => DataType::Decimal128(*precision, *scale),
-                other if other.is_integer() => DataType::Decimal128(20, 0),
+                other if other.is_integer() => DataType::Decimal128(integer_digits(other), 0),
                 _ => DataType::Decimal128(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1),
             },
             Kind::Text | Kind::Jsonb | Kind::Uuid => DataType::Utf8,

@@ -3,6 +3,7 @@
 //! A `jsonb` is kept as its canonical text, and a part of that text is the canonical text of the part: so going down a path copies a piece of
 //! the text and builds nothing.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -13,14 +14,10 @@ use datafusion::common::ScalarValue;
 use super::call::Call;
 use super::column::{Integer, Text, Texts, map1, map2, map3, map4};
 use super::misc::Printed;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::plan::aggregates::JsonColumn;
-use crate::types::{Json, JsonScanner, JsonTree, SqlType, canonical_jsonb, sql_type_of};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Json, name, doc, example, result)
-}
+use crate::types::{Json, JsonScanner, JsonTree, SqlType, canonical_jsonb, jsonb_key, sql_type_of};
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -136,6 +133,14 @@ pub(super) fn functions() -> Vec<Function> {
             .form("jsonb, text[] -> jsonb", |call| {
                 map2::<Text, Texts, _>(call, |json, path| Ok(edit(container(json)?, &path, 0, &Edit::Delete)?.text()))
             }),
+        function(
+            "jsonb_key",
+            "behind the operators `=` and `<>`, and whatever else takes equal values for one",
+            "'1.0'::jsonb = '1'::jsonb",
+            "t",
+        )
+        .operator("=")
+        .form("jsonb -> text", |call| map1::<Text, _>(call, |text| jsonb_key(text).map(Cow::into_owned))),
         function("jsonb_compare", "behind the operators `<`, `<=`, `>`, `>=`: -1, 0 or 1", "'[1]'::jsonb < '{}'::jsonb", "t")
             .operator("<")
             .form("jsonb, jsonb -> integer", |call| {

@@ -9,12 +9,8 @@ use arrow::datatypes::{DataType, Float64Type};
 use super::call::Call;
 use super::column::{Decimal, Float, Integer, List, Numeric, map1, map2, map4};
 use super::numeric::{Rounding, division_by_zero, rounded_type, whole, wider};
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Math, name, doc, example, result)
-}
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {
@@ -54,6 +50,12 @@ pub(super) fn functions() -> Vec<Function> {
                 integers2(call, |a, b| if b == 0 { Err(division_by_zero()) } else { Ok(a.checked_rem(b).or(Some(0))) })
             })
             .form_of("numeric, numeric -> numeric", wider, |call| map2::<Numeric, Numeric, _>(call, Decimal::remainder)),
+        function("shift_left", "the bits moved to the left; a number of places beyond the type's bits counts from 0 again", "1 << 4", "16")
+            .operator("<<")
+            .form("same integer, integer -> same", |call| shifted(call, i32::wrapping_shl, i64::wrapping_shl)),
+        function("shift_right", "the bits moved to the right", "-8 >> 1", "-4")
+            .operator(">>")
+            .form("same integer, integer -> same", |call| shifted(call, i32::wrapping_shr, i64::wrapping_shr)),
         function("gcd", "the greatest common divisor", "gcd(1071, 462)", "21")
             .form("same integer, same integer -> same", |call| integers2(call, |a, b| Ok(i64::try_from(common(a, b)).ok()))),
         function("lcm", "the least common multiple", "lcm(1071, 462)", "23562").form("same integer, same integer -> same", |call| integers2(call, |a, b| Ok(multiple(a, b)))),
@@ -122,6 +124,20 @@ fn integers1(call: &Call<'_>, compute: impl Fn(i64) -> Option<i64>) -> Result<Ar
 fn integers2(call: &Call<'_>, compute: impl Fn(i64, i64) -> Result<Option<i64>>) -> Result<ArrayRef> {
     let arguments = widened(call)?;
     map2::<Integer, Integer, _>(&Call { arguments: &arguments, ..*call }, |a, b| compute(a, b)?.ok_or_else(out_of_range))
+}
+
+/// The first, moved by as many places as the lowest bits of the second say: what processors do, and PostgreSQL with them.
+fn shifted(call: &Call<'_>, narrow: fn(i32, u32) -> i32, wide: fn(i64, u32) -> i64) -> Result<ArrayRef> {
+    let data_type = call.arguments[0].data_type();
+    let arguments = widened(call)?;
+    map2::<Integer, Integer, _>(&Call { arguments: &arguments, ..*call }, |value, places| {
+        let places = places as u32;
+        Ok(match data_type {
+            DataType::Int64 => wide(value, places),
+            DataType::Int16 => i64::from(narrow(value as i32, places) as i16),
+            _ => i64::from(narrow(value as i32, places)),
+        })
+    })
 }
 
 fn common(a: i64, b: i64) -> u64 {

@@ -8,13 +8,9 @@ use arrow::datatypes::Field;
 use chrono_tz::Tz;
 
 use super::call::Call;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, TextColumn, TextStyle, canonical, sql_type_of};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Any, name, doc, example, result)
-}
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {

@@ -11,6 +11,8 @@ mod column;
 mod date;
 mod date_format;
 mod date_make;
+mod date_round;
+mod degrees;
 #[cfg(test)]
 mod docs;
 mod form;
@@ -30,10 +32,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, ScalarUDF, Volatility};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDF, Volatility};
 
+pub(super) use self::calendar::interval_range;
 use self::call::Scalar;
-pub(super) use self::call::external;
+pub(super) use self::date::interval_mean;
 use self::form::{Form, Kernel, Kind, Outcome};
 pub(super) use self::numeric::{QUOTIENT_SCALE, mean, total};
 
@@ -74,11 +77,11 @@ pub(super) struct Function {
     operator: Option<&'static str>,
 }
 
-/// A function; its forms are to follow.
-fn function(family: Family, name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
+/// A function; its forms are to follow, and its family is that of the table in which it stands.
+fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
     Function {
         name,
-        family,
+        family: Family::Any,
         volatility: Volatility::Immutable,
         doc,
         examples: vec![(example, result)],
@@ -142,23 +145,25 @@ impl Function {
 /// All functions, family by family.
 static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
     [
-        text::functions(),
-        text_format::functions(),
-        regex::functions(),
-        math::functions(),
-        numeric::functions(),
-        trigonometry::functions(),
-        date::functions(),
-        date_make::functions(),
-        date_format::functions(),
-        number_format::functions(),
-        json::functions(),
-        array::functions(),
-        binary::functions(),
-        misc::functions(),
+        (Family::Text, text::functions()),
+        (Family::Text, text_format::functions()),
+        (Family::Regex, regex::functions()),
+        (Family::Math, math::functions()),
+        (Family::Math, numeric::functions()),
+        (Family::Math, trigonometry::functions()),
+        (Family::Math, degrees::functions()),
+        (Family::Date, date::functions()),
+        (Family::Date, date_make::functions()),
+        (Family::Date, date_round::functions()),
+        (Family::Date, date_format::functions()),
+        (Family::Math, number_format::functions()),
+        (Family::Json, json::functions()),
+        (Family::Array, array::functions()),
+        (Family::Binary, binary::functions()),
+        (Family::Any, misc::functions()),
     ]
     .into_iter()
-    .flatten()
+    .flat_map(|(family, table)| table.into_iter().map(move |function| Function { family, ..function }))
     .collect()
 });
 
@@ -179,6 +184,17 @@ pub(super) fn shows_integers(name: &str) -> bool {
         function.forms.iter().any(|form| form.arguments.iter().any(|kind| matches!(kind, Kind::SameInteger | Kind::Any)))
     };
     FUNCTIONS.iter().any(|function| function.is_ours() && (function.name == name || function.aliases.contains(&name)) && shows(function))
+}
+
+/// The operator behind which a function stands: for showing a call as the user wrote it.
+pub(super) fn as_operator(call: &ScalarFunction) -> Option<Expr> {
+    let operator = match call.func.inner().downcast_ref::<Scalar>()?.operator()? {
+        "*" => Operator::Multiply,
+        "/" => Operator::Divide,
+        _ => return None,
+    };
+    let [left, right] = call.args.as_slice() else { return None };
+    Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(left.clone()), operator, Box::new(right.clone()))))
 }
 
 /// A call of a function of ours.

@@ -6,21 +6,15 @@ use arrow::datatypes::i256;
 use super::call::Call;
 use super::column::{Decimal, Float, Numeric, Text, map2};
 use super::numeric::Rounding;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::{NUMERIC_DEFAULT, Value, decimal_from_text};
 
 /// The table; `to_char` itself is declared with the times.
 pub(super) fn functions() -> Vec<Function> {
     vec![
-        super::function(
-            Family::Math,
-            "to_number",
-            "the number of a text in a format (see `to_char`)",
-            "to_number('12,454.8-', '99G999D9S')",
-            "-12454.8",
-        )
-        .form("text, text -> numeric", |call| map2::<Text, Text, _>(call, number)),
+        function("to_number", "the number of a text in a format (see `to_char`)", "to_number('12,454.8-', '99G999D9S')", "-12454.8")
+            .form("text, text -> numeric", |call| map2::<Text, Text, _>(call, number)),
     ]
 }
 
@@ -248,7 +242,9 @@ pub(super) fn float(call: &Call<'_>) -> Result<ArrayRef> {
             // No digits say it.
             let sign = if value < 0.0 { "-" } else { "" };
             return Ok(if format.scientific {
-                format!("{}{}", " ", "#".repeat(format.behind + 6))
+                format!(" #.{}", "#".repeat(format.behind + 4))
+            } else if value.is_nan() {
+                written(format, "NaN")
             } else {
                 written(format, &format!("{sign}{}", "9".repeat(DIGITS_MAX * 2)))
             });

@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Array, Decimal256Array};
-use arrow::datatypes::{DataType, FieldRef, i256};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Decimal128Type, FieldRef, i256};
 use datafusion::common::ScalarValue;
 
+use super::call::Call;
 use super::column::{Decimal, Float, Integer, Numeric, map1, map2, map4};
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::{NUMERIC_DEFAULT, SqlType};
 
@@ -21,10 +23,6 @@ const NARROW: u8 = 38;
 
 /// The most digits that 256 bits hold for certain.
 const WIDE: u8 = 76;
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Math, name, doc, example, result)
-}
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {
@@ -58,27 +56,17 @@ pub(super) fn functions() -> Vec<Function> {
             .form("double precision, double precision -> double precision", |call| {
                 map2::<Float, Float, _>(call, |a, b| if b == 0.0 && !a.is_nan() { Err(division_by_zero()) } else { Ok(a / b) })
             }),
+        function("numeric_multiply", "behind the operator `*` of numerics", "1.50 * 2.5", "3.750").operator("*").form_of(
+            "numeric, numeric -> numeric",
+            product_type,
+            multiply,
+        ),
         function("numeric_divide", "behind the operator `/` of numerics", "10 / 4.0", "2.5000000000000000").operator("/").form_of(
             "numeric, numeric -> numeric",
             |_, _| SqlType::Numeric(NARROW, QUOTIENT_SCALE),
             |call| map2::<Numeric, Numeric, _>(call, |a, b| a.divide(b, QUOTIENT_SCALE)),
         ),
-        function("numeric_to_float", "behind the cast of a numeric: the nearest number", "1e15::double precision", "1e+15")
-            .operator("::")
-            .form("numeric -> double precision", |call| map1::<Numeric, _>(call, |value| Ok(nearest(value)))),
     ]
-}
-
-/// Units below this are exact in a float, and so are powers of ten up to the 22nd: then the quotient is rounded once.
-const EXACT_UNITS: u128 = 1 << 53;
-
-fn nearest(value: Decimal) -> f64 {
-    match value.units.to_i128() {
-        Some(units) if units.unsigned_abs() < EXACT_UNITS && (0..=22).contains(&value.scale) => {
-            units as f64 / 10_f64.powi(i32::from(value.scale))
-        }
-        _ => format!("{}e{}", value.units, -i32::from(value.scale)).parse().unwrap_or(f64::NAN),
-    }
 }
 
 /// A numeric without digits behind the point.
@@ -88,6 +76,54 @@ pub(super) fn whole(fields: &[FieldRef], _scalars: &[Option<&ScalarValue>]) -> S
         precision.saturating_sub(scale.unsigned_abs()).saturating_add(1).clamp(1, if precision > NARROW { WIDE } else { NARROW }),
         0,
     )
+}
+
+/// Digits before the point that a product keeps at the least, or it is computed with more digits in all.
+const PRODUCT_ROOM: u8 = 24;
+
+/// A product has as many digits behind the point as both factors together, and room for all digits before it. Where that is too much for 38
+/// digits, and too little would be left before the point, it has 76; and where it is too much for those, it loses digits behind the point,
+/// down to the 16 of a quotient.
+fn product_type(fields: &[FieldRef], _scalars: &[Option<&ScalarValue>]) -> SqlType {
+    let ((first, first_scale), (second, second_scale)) = (digits_of(&fields[0]), digits_of(&fields[1]));
+    let (first_scale, second_scale) = (first_scale.unsigned_abs(), second_scale.unsigned_abs());
+    let before = first.saturating_sub(first_scale).saturating_add(second.saturating_sub(second_scale));
+    let behind = first_scale.saturating_add(second_scale);
+    let narrow = first.max(second) <= NARROW && (before.saturating_add(behind) <= NARROW || behind <= NARROW - PRODUCT_ROOM);
+    let most = if narrow { NARROW } else { WIDE };
+    let least = behind.min(first_scale.max(second_scale).max(QUOTIENT_SCALE.unsigned_abs()));
+    let scale = if narrow { behind } else { behind.min(most.saturating_sub(before)).max(least).min(most) };
+    SqlType::Numeric(before.saturating_add(scale).clamp(1, most), i8::try_from(scale).unwrap_or(i8::MAX))
+}
+
+fn multiply(call: &Call<'_>) -> Result<ArrayRef> {
+    if let Some(product) = narrow_product(call) {
+        return Ok(product);
+    }
+    map2::<Numeric, Numeric, _>(call, |a, b| {
+        let units = a.units.checked_mul(b.units).ok_or_else(overflow)?;
+        Ok(Decimal { units, scale: a.scale.saturating_add(b.scale) })
+    })
+}
+
+/// The product where nothing is wide and nothing is rounded; `None` where it is, or a number has too many digits.
+fn narrow_product(call: &Call<'_>) -> Option<ArrayRef> {
+    let DataType::Decimal128(precision, scale) = *call.result.data_type() else { return None };
+    let [first, second] = call.arguments else { return None };
+    let (first, second) = (first.as_primitive_opt::<Decimal128Type>()?, second.as_primitive_opt::<Decimal128Type>()?);
+    if first.scale().saturating_add(second.scale()) != scale {
+        return None;
+    }
+    let limit = 10_u128.checked_pow(precision.into())?;
+    let product = |a: i128, b: i128| a.checked_mul(b).filter(|product| product.unsigned_abs() < limit);
+    let mut units = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        // What stands behind a NULL is any number.
+        let valid = first.is_valid(row) && second.is_valid(row);
+        units.push(if valid { product(first.value(row), second.value(row))? } else { 0 });
+    }
+    let nulls = NullBuffer::union(first.nulls(), second.nulls());
+    Decimal128Array::new(units.into(), nulls).with_precision_and_scale(precision, scale).ok().map(|array| Arc::new(array) as ArrayRef)
 }
 
 /// The type of the first argument, with as many digits behind the point as the second says, if that is a constant.
@@ -117,8 +153,17 @@ pub(super) fn wider(fields: &[FieldRef], _scalars: &[Option<&ScalarValue>]) -> S
 fn digits_of(field: &FieldRef) -> (u8, i8) {
     match field.data_type() {
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => (*precision, *scale),
-        other if other.is_integer() => (20, 0),
-        _ => NUMERIC_DEFAULT,
+        other => other.is_integer().then(|| integer_digits(other)).map_or(NUMERIC_DEFAULT, |digits| (digits, 0)),
+    }
+}
+
+/// Digits that an integer has at the most.
+pub(super) fn integer_digits(data_type: &DataType) -> u8 {
+    match data_type {
+        DataType::Int8 | DataType::UInt8 => 3,
+        DataType::Int16 | DataType::UInt16 => 5,
+        DataType::Int32 | DataType::UInt32 => 10,
+        _ => 20,
     }
 }
 

@@ -15,15 +15,11 @@ use datafusion::functions::regex::compile_regex;
 use super::call::Call;
 use super::column::{Boolean, Integer, Output, Text, map2, map3, map4, too_long};
 use super::text::TEXT_BYTES_MAX;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 
 /// Patterns kept compiled on each thread: a query has a few; a column of patterns must not fill the memory.
 const PATTERNS_KEPT: usize = 256;
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Regex, name, doc, example, result)
-}
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]

@@ -8,15 +8,11 @@ use std::sync::Arc;
 use super::call::Call;
 use super::column::{Integer, Text, map1, map2, map3, map4, too_long};
 use super::misc::Printed;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 
 /// The longest text that a function makes: enough for any document, and far from what a batch of rows can hold.
 pub(super) const TEXT_BYTES_MAX: usize = 1 << 26;
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Text, name, doc, example, result)
-}
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]

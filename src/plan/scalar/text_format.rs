@@ -7,13 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use super::call::Call;
 use super::column::{Integer, Text, map1, too_long};
 use super::misc::Printed;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::sql::{quote_ident, quote_literal};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Text, name, doc, example, result)
-}
 
 /// The widest field of a format, as wide as any screen or report.
 const WIDTH_MAX: i64 = 1 << 20;
@@ -21,6 +17,8 @@ const WIDTH_MAX: i64 = 1 << 20;
 /// The table.
 pub(super) fn functions() -> Vec<Function> {
     vec![
+        function("unistr", "with characters in the place of `\\XXXX`, `\\+XXXXXX`, `\\uXXXX` and `\\UXXXXXXXX`", "unistr('d\\0061t\\+000061')", "data")
+            .form("text -> text", |call| map1::<Text, _>(call, unistr)),
         function("format", "a text with `%s` (as text), `%I` (as identifier), `%L` (as literal) replaced by the arguments; `%1$s` names one, `%-10s` sets a width", "format('%s is %s', 'x', 1)", "x is 1")
             .form("text -> text", format)
             .form("text, any… -> text", format)
@@ -185,4 +183,45 @@ fn digits(text: &str) -> Result<(Option<i64>, &str)> {
     }
     let value = number.parse::<i32>().map_err(|_| Error::new(Kind::NumericOutOfRange, "number is out of range"))?;
     Ok((Some(value.into()), after))
+}
+
+/// A text with characters in the place of escapes; two halves of a pair of UTF-16 may stand one behind the other.
+fn unistr(text: &str) -> Result<String> {
+    let invalid = || {
+        let error = Error::new(Kind::Syntax, "invalid Unicode escape");
+        error.hint("Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX.")
+    };
+    let pair = || Error::new(Kind::Syntax, "invalid Unicode surrogate pair");
+    let mut out = String::with_capacity(text.len());
+    let mut high: Option<u32> = None;
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let Some(escape) = rest.strip_prefix('\\').filter(|escape| !escape.starts_with('\\')) else {
+            if high.is_some() {
+                return Err(pair());
+            }
+            out.push(first);
+            rest = if first == '\\' { &rest[2..] } else { &rest[first.len_utf8()..] };
+            continue;
+        };
+        let (mark, length) = match escape.chars().next() {
+            Some('+') => (1, 6),
+            Some('u') => (1, 4),
+            Some('U') => (1, 8),
+            _ => (0, 4),
+        };
+        let digits = escape.get(mark..mark + length).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let code = u32::from_str_radix(digits.ok_or_else(invalid)?, 16).map_err(|_| invalid())?;
+        rest = &escape[mark + length..];
+        match (high.take(), code) {
+            (None, 0xD800..=0xDBFF) => high = Some(code),
+            (Some(high), 0xDC00..=0xDFFF) => {
+                out.push(char::from_u32(0x10000 + ((high & 0x3FF) << 10) + (code & 0x3FF)).ok_or_else(pair)?);
+            }
+            (Some(_), _) | (None, 0xDC00..=0xDFFF) => return Err(pair()),
+            (None, 0) => return Err(invalid()),
+            (None, code) => out.push(char::from_u32(code).ok_or_else(invalid)?),
+        }
+    }
+    if high.is_some() { Err(pair()) } else { Ok(out) }
 }

@@ -2,12 +2,8 @@
 
 use super::column::{Float, map2};
 use super::math::floats;
-use super::{Family, Function};
+use super::{Function, function};
 use crate::error::{Error, Kind, Result};
-
-fn function(name: &'static str, doc: &'static str, example: &'static str, result: &'static str) -> Function {
-    super::function(Family::Math, name, doc, example, result)
-}
 
 /// The table.
 pub(super) fn functions() -> Vec<Function> {
@@ -42,7 +38,7 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-fn input() -> Error {
+pub(super) fn input() -> Error {
     Error::new(Kind::NumericOutOfRange, "input is out of range")
 }
 
@@ -51,6 +47,6 @@ fn finite(value: f64) -> Result<f64> {
 }
 
 /// A number from -1 to 1.
-fn unit(value: f64) -> Result<f64> {
+pub(super) fn unit(value: f64) -> Result<f64> {
     if (-1.0..=1.0).contains(&value) { Ok(value) } else { Err(input()) }
 }

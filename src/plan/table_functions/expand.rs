@@ -6,15 +6,16 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    JoinOperator, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit,
-    VisitMut, Visitor, VisitorMut, visit_expressions_mut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName,
+    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit, VisitMut, Visitor,
+    VisitorMut, visit_expressions_mut,
 };
 
 use super::{Columns, SetFunction, find};
 use crate::error::{Error, Result};
 use crate::plan::functions::HOP_STARTS;
 use crate::plan::names::normal;
+use crate::plan::written_call::{written_call, written_name};
 use crate::sql::ROWS_FROM;
 
 /// Rewrites all set-returning functions of `query`, in subqueries too. Its columns have their names already.
@@ -98,21 +99,6 @@ pub(super) fn function_name(name: &ObjectName) -> String {
     }
 }
 
-/// A call of a function.
-pub(in crate::plan) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
 /// Whether a call is what HOP has become: the plan is recognised by it.
 fn takes_windows(function: &Function) -> bool {
     let FunctionArguments::List(list) = &function.args else { return false };
@@ -122,10 +108,10 @@ fn takes_windows(function: &Function) -> bool {
 
 /// A call in an expression: the unnest of its list.
 fn unnested(set: &SetFunction, mut list: Function) -> Expr {
-    list.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', set.list))]);
-    let elements = call("unnest", vec![Expr::Function(list)]);
+    list.name = written_name(set.list);
+    let elements = written_call("unnest", vec![Expr::Function(list)]);
     match set.mark {
-        Some(mark) => call(mark, vec![elements]),
+        Some(mark) => written_call(mark, vec![elements]),
         None => elements,
     }
 }
@@ -254,7 +240,7 @@ fn array_of(mut inner: Box<Query>) -> Expr {
             around
         }
     };
-    call("coalesce", vec![Expr::Subquery(Box::new(subquery)), call("make_array", Vec::new())])
+    written_call("coalesce", vec![Expr::Subquery(Box::new(subquery)), written_call("make_array", Vec::new())])
 }
 
 /// A plain query of one column with `array_agg` in the place of the column; its order goes into the call.
@@ -277,7 +263,7 @@ fn aggregated(query: &Query, order: Option<&OrderBy>) -> Option<Query> {
         }
         by
     });
-    let mut aggregate = call("array_agg", vec![value.clone()]);
+    let mut aggregate = written_call("array_agg", vec![value.clone()]);
     if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut aggregate {
         list.clauses.push(FunctionArgumentClause::OrderBy(order.collect()));
     }

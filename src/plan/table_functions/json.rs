@@ -11,6 +11,7 @@ use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArg
 
 use super::lists::{list_column, no_such};
 use crate::error::{Error, Kind};
+use crate::plan::errors::external;
 use crate::types::{Json, JsonScanner, SqlType, canonical_jsonb};
 
 /// The name of the function that says that its argument is `jsonb`.
@@ -185,7 +186,7 @@ impl ScalarUDFImpl for JsonList {
 }
 
 fn refused(message: String) -> DataFusionError {
-    DataFusionError::External(Box::new(Error::new(Kind::InvalidParameter, message)))
+    external(Error::new(Kind::InvalidParameter, message))
 }
 
 /// A value as JSON.

@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
     BinaryExpr, EmptyRelation, Expr, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Unnest, Values,
 };
 
+use crate::plan::casts::as_cast;
 use crate::plan::names::{hidden, visible};
 
 /// Numbers that make names unique start here: a query's own columns are numbered from 0.
@@ -315,7 +316,7 @@ fn is_null_for_null(expr: &Expr) -> bool {
         Expr::Alias(alias) => is_null_for_null(&alias.expr),
         Expr::Cast(cast) => is_null_for_null(&cast.expr),
         Expr::ScalarFunction(call) => {
-            matches!(call.func.name(), "get_field" | "json_member" | "json_member_text" | "text_input")
+            (matches!(call.func.name(), "get_field" | "json_member" | "json_member_text") || as_cast(call).is_some())
                 && call.args.first().is_some_and(is_null_for_null)
         }
         _ => false,

@@ -12,6 +12,8 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, Kind};
+use crate::plan::casts::name_of_arguments;
+use crate::plan::errors::external;
 use crate::plan::functions::undefined_function;
 
 /// The name of the function behind `unnest`.
@@ -43,7 +45,7 @@ pub(super) fn subscripts() -> Arc<ScalarUDF> {
 pub(in crate::plan) fn no_such(name: &str, arguments: &[DataType]) -> DataFusionError {
     let error = undefined_function(name, arguments);
     let hint = "No function matches the given name and argument types. You might need to add explicit type casts.";
-    DataFusionError::External(Box::new(error.hint(hint)))
+    external(error.hint(hint))
 }
 
 /// The elements' field of an array type.
@@ -72,7 +74,7 @@ pub(super) fn list_column(lengths: impl Iterator<Item = usize>, element: FieldRe
 /// A row has more elements than fit.
 pub(super) fn too_many() -> DataFusionError {
     let error = Error::new(Kind::LimitExceeded, "a set-returning function gives too many rows at once");
-    DataFusionError::External(Box::new(error.hint("Split the series into several.")))
+    external(error.hint("Split the series into several."))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -99,7 +101,7 @@ impl ScalarUDFImpl for Elements {
 
     /// That of the `unnest` which it stands in.
     fn schema_name(&self, args: &[datafusion::logical_expr::Expr]) -> DataFusionResult<String> {
-        Ok(args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>().join(", "))
+        Ok(name_of_arguments(args))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

@@ -33,7 +33,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF};
 
 pub(super) use correlated::with_keys;
 pub(super) use dependencies::UnnestForgetsKeys;
-pub(super) use expand::{call, expand};
+pub(super) use expand::expand;
 pub(super) use lateral::without_lateral;
 pub(super) use lists::{element_of, flat_list, list_array, no_such};
 pub(super) use relation::planners;

@@ -13,13 +13,15 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, TableAlias, TableAliasColumnDef, TableFactor};
 
-use super::expand::{call, function_name, list_within, set_function};
+use super::expand::{function_name, list_within, set_function};
 use super::lists::{element_of, no_such, ordinals};
 use super::{Columns, SetFunction, json};
 use crate::error::{Error, Kind};
+use crate::plan::casts::text_input;
 use crate::plan::data_type::sql_type;
+use crate::plan::errors::external;
 use crate::plan::names::{hidden, normal};
-use crate::plan::text_input::text_input;
+use crate::plan::written_call::written_call;
 use crate::sql::ROWS_FROM;
 use crate::types::{SqlType, sql_type_of};
 
@@ -67,8 +69,8 @@ fn lists_of(name: &ObjectName, args: &[FunctionArg], context: &mut dyn RelationP
     let arguments = arguments.collect::<DataFusionResult<Vec<SqlExpr>>>()?;
     let calls: Vec<(&'static SetFunction, SqlExpr)> = match set {
         // `unnest(a, b)` is `ROWS FROM (unnest(a), unnest(b))`.
-        Some(set) if set.name == "unnest" => arguments.into_iter().map(|argument| (set, call(set.list, vec![argument]))).collect(),
-        Some(set) => vec![(set, call(set.list, arguments))],
+        Some(set) if set.name == "unnest" => arguments.into_iter().map(|argument| (set, written_call(set.list, vec![argument]))).collect(),
+        Some(set) => vec![(set, written_call(set.list, arguments))],
         None => {
             let found = arguments.into_iter().map(|argument| {
                 let text = argument.to_string();
@@ -195,5 +197,5 @@ fn marked(expr: Expr, name: String) -> Expr {
 }
 
 fn refuse(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+    external(error)
 }

@@ -12,6 +12,7 @@ use chrono::{DateTime, Days, Months};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
 use crate::error::{Error, Kind};
+use crate::plan::errors::external;
 
 /// The values of one series that are still to come.
 ///
@@ -54,7 +55,7 @@ impl Steps {
             Ordering::Less => false,
             Ordering::Equal => {
                 let error = Error::new(Kind::InvalidParameter, "step size cannot equal zero");
-                return Err(DataFusionError::External(Box::new(error)));
+                return Err(external(error));
             }
         };
         let mut steps = Steps { next: None, stop: number(&arguments[1], row), ascending, step };

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 
 use super::lists::list_column;
 use crate::error::{Error, Kind};
+use crate::plan::errors::external;
 
 /// All of them.
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
@@ -168,7 +169,7 @@ impl Flags {
                 'c' | 's' => {}
                 _ => {
                     let error = Error::new(Kind::InvalidParameter, format!("invalid regular expression option: \"{flag}\""));
-                    return Err(DataFusionError::External(Box::new(error)));
+                    return Err(external(error));
                 }
             }
         }
@@ -182,5 +183,5 @@ impl Flags {
 }
 
 fn bad_pattern(cause: arrow::error::ArrowError) -> DataFusionError {
-    DataFusionError::External(Box::new(Error::new(Kind::InvalidParameter, "invalid regular expression").detail(cause.to_string())))
+    external(Error::new(Kind::InvalidParameter, "invalid regular expression").detail(cause.to_string()))
 }

@@ -32,6 +32,7 @@ use datafusion::logical_expr::{
 };
 
 use super::references::{free_in, lateral, refers, renamed, renamed_in, scope, subquery_of};
+use crate::plan::errors::external;
 use crate::plan::names::hidden;
 use crate::plan::pack::packed;
 use crate::types::PackedRows;
@@ -96,7 +97,7 @@ impl Domain {
         let fields = self.values.iter().map(|value| value.outer.to_field(rows).map(|(_, field)| field));
         let fields = fields.collect::<DataFusionResult<Vec<FieldRef>>>()?;
         let directions = vec![SortOptions::default(); fields.len()];
-        let packing = PackedRows::new(fields, directions).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let packing = PackedRows::new(fields, directions).map_err(external)?;
         Ok(packed(&Arc::new(packing), self.values.iter().map(|value| value.outer.clone()).collect(), Vec::new()))
     }
 

@@ -16,6 +16,15 @@ const FRACTION_DIGITS_MAX: usize = 9;
 /// One whole, in the unit that fractions are read in.
 const WHOLE: i128 = 1_000_000_000;
 
+/// Fields of an interval.
+const MONTH: u8 = 1;
+const DAY: u8 = 2;
+const HOUR: u8 = 4;
+const MINUTE: u8 = 8;
+const SECOND: u8 = 16;
+const YEAR: u8 = 32;
+const WEEK: u8 = 64;
+
 /// Months, days and nanoseconds of the text.
 pub(super) fn interval(text: &str) -> Result<IntervalMonthDayNano> {
     let mut sum = Sum::default();
@@ -36,6 +45,8 @@ pub(super) fn interval(text: &str) -> Result<IntervalMonthDayNano> {
 /// What the parts of a text add up to; wide enough that no sum of parsable parts overflows.
 #[derive(Default)]
 struct Sum {
+    /// The fields that have been given, each of which may be given once: bits.
+    given: u8,
     months: i128,
     days: i128,
     nanos: i128,
@@ -47,6 +58,17 @@ impl Sum {
         let months = |count: i128| (count, 0, 0);
         let days = |count: i128| (0, count, 0);
         let nanos = |count: i128| (0, 0, count);
+        self.note(match unit {
+            "year" | "years" | "yr" | "yrs" | "y" => YEAR,
+            "month" | "months" | "mon" | "mons" => MONTH,
+            "week" | "weeks" | "w" => WEEK,
+            "day" | "days" | "d" => DAY,
+            "hour" | "hours" | "hr" | "hrs" | "h" => HOUR,
+            "minute" | "minutes" | "min" | "mins" | "m" => MINUTE,
+            "second" | "seconds" | "sec" | "secs" | "s" => SECOND,
+            // Those that are made of others may come together with them, and twice.
+            _ => 0,
+        })?;
         let (months, days, nanos) = match unit {
             "millennium" | "millennia" | "mil" | "mils" => months(12_000),
             "century" | "centuries" | "cent" | "c" => months(1_200),
@@ -71,6 +93,13 @@ impl Sum {
         let rest_of_day = all_days % WHOLE * (NANOS_PER_DAY / WHOLE);
         self.nanos += amount.checked_mul(nanos)? / WHOLE + rest_of_day;
         Some(())
+    }
+
+    /// Notes that fields are given; `None` if one of them has been.
+    fn note(&mut self, fields: u8) -> Option<()> {
+        let again = self.given & fields;
+        self.given |= fields;
+        (again == 0).then_some(())
     }
 
     /// The form behind `P`.
@@ -130,12 +159,14 @@ impl Sum {
         let end = text.find(|character: char| character.is_ascii_whitespace()).unwrap_or(text.len());
         let (part, after) = text.split_at(end);
         if part.contains(':') {
+            self.note(HOUR | MINUTE | SECOND)?;
             self.nanos += clock(part)?;
             return Some(after);
         }
         let (sign, unsigned) = signed(part);
         if let Some((years, months)) = unsigned.split_once('-') {
             let (years, months): (u32, u32) = (years.parse().ok()?, months.parse().ok()?);
+            self.note(YEAR | MONTH)?;
             self.months += sign * (i128::from(years) * 12 + i128::from(months));
             return (months < 12).then_some(after);
         }
@@ -232,7 +263,21 @@ mod tests {
 
     #[test]
     fn what_is_none() {
-        for text in ["", "abc", "1 lightyear", "P", "PT", "1 day x", "1:99", "ago", "P1H", "--1 day"] {
+        for text in [
+            "",
+            "abc",
+            "1 lightyear",
+            "P",
+            "PT",
+            "1 day x",
+            "1:99",
+            "ago",
+            "P1H",
+            "--1 day",
+            "1 day 1 day",
+            "1 week 1 week",
+            "1 hour 02:03:04",
+        ] {
             assert_eq!(interval(text).unwrap_err().message(), format!("invalid input syntax for type interval: \"{text}\""));
         }
         assert_eq!(interval("99999999999 days").unwrap_err().kind().sqlstate(), "22008");

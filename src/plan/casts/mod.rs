@@ -1,0 +1,182 @@
+//! Casts that are computed as PostgreSQL does, where Arrow would do something else: functions that stand in the place of a cast.
+//!
+//! `strict` decides which cast becomes which of them; how a column is converted is in a file for each kind. In: an expression. Out: a call
+//! whose name in schemas is that of its argument, as that of a cast is, and which EXPLAIN shows as a cast.
+//! Always: NULL for NULL, and nothing else decides about it.
+
+mod cut;
+mod nested;
+mod number;
+mod read;
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use chrono_tz::Tz;
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    Cast, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::errors::external;
+use crate::error::Result;
+use crate::types::{SqlType, sql_type_of};
+
+/// How values are converted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Method {
+    /// Text is read by the type's rules; an instant without an offset is local time of the zone.
+    Read(Tz),
+    /// Text is cut to the type's length.
+    Cut,
+    /// Arrays, rows and maps of this type are written.
+    Write(SqlType),
+    /// A numeric becomes the nearest float.
+    Nearest,
+    /// A float becomes a numeric of the digits that it has for certain.
+    Digits,
+    /// A double becomes a real, if it is one.
+    Real,
+    /// The values are such already, and are said to be.
+    Mark,
+}
+
+/// `text`, an expression of type text, read as a value of `target`: `22P02`, `22003` and their kin for what is not one.
+pub(super) fn text_input(text: Expr, target: &SqlType) -> Expr {
+    converted(text, target, Method::Read(Tz::UTC))
+}
+
+/// The same call, if it is one of `text_input` that reads instants, with local time of `zone`.
+pub(super) fn text_input_in(call: &ScalarFunction, zone: Tz) -> Option<Expr> {
+    let function = InPlaceOfCast::of(call)?;
+    let reads = matches!(function.method, Method::Read(_)) && has_instants(&function.target);
+    reads.then(|| converted(call.args[0].clone(), &function.target, Method::Read(zone)))
+}
+
+/// Whether values of a type have a length that text is cut to.
+pub(super) fn has_length(target: &SqlType) -> bool {
+    matches!(target, SqlType::Varchar(Some(_)) | SqlType::Char(_))
+}
+
+/// `text` as a value of `target`, which has a length: the rest is cut off.
+pub(super) fn cut_text(text: Expr, target: &SqlType) -> Expr {
+    converted(text, target, Method::Cut)
+}
+
+/// `value`, an array, row or map of the type that `field` has, as text.
+pub(super) fn nested_as_text(value: Expr, field: &Field) -> Expr {
+    converted(value, &SqlType::Text, Method::Write(sql_type_of(field)))
+}
+
+/// `value`, a numeric, as the float of type `target` that is nearest.
+pub(super) fn nearest_float(value: Expr, target: &SqlType) -> Expr {
+    converted(value, target, Method::Nearest)
+}
+
+/// `value`, a float, as a numeric.
+pub(super) fn float_to_numeric(value: Expr, target: &SqlType) -> Expr {
+    converted(value, target, Method::Digits)
+}
+
+/// `value`, a double, as a real.
+pub(super) fn double_to_real(value: Expr) -> Expr {
+    converted(value, &SqlType::Float4, Method::Real)
+}
+
+/// `value`, which is one of `target` but is not said to be.
+pub(super) fn marked(value: Expr, target: &SqlType) -> Expr {
+    converted(value, target, Method::Mark)
+}
+
+/// The cast in whose place a call stands.
+pub(super) fn as_cast(call: &ScalarFunction) -> Option<Expr> {
+    let target = &InPlaceOfCast::of(call)?.target;
+    let value = Box::new(call.args.first()?.clone());
+    Some(Expr::Cast(Cast::new_from_field(value, Arc::new(target.field("", true)))))
+}
+
+fn converted(value: Expr, target: &SqlType, method: Method) -> Expr {
+    let function = InPlaceOfCast { method, target: target.clone(), signature: Signature::any(1, Volatility::Immutable) };
+    ScalarUDF::from(function).call(vec![value])
+}
+
+fn has_instants(sql_type: &SqlType) -> bool {
+    match sql_type {
+        SqlType::Timestamptz => true,
+        SqlType::Array(element) => has_instants(element),
+        SqlType::Struct(fields) => fields.iter().any(|(_, field)| has_instants(field)),
+        _ => false,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct InPlaceOfCast {
+    method: Method,
+    target: SqlType,
+    signature: Signature,
+}
+
+impl InPlaceOfCast {
+    fn of(call: &ScalarFunction) -> Option<&Self> {
+        call.func.inner().downcast_ref()
+    }
+
+    fn convert(&self, values: &ArrayRef) -> Result<ArrayRef> {
+        match &self.method {
+            Method::Read(zone) => read::read(values, &self.target, *zone),
+            Method::Cut => cut::cut(values, &self.target),
+            Method::Write(from) => nested::write(values, from),
+            Method::Nearest => number::nearest(values, &self.target),
+            Method::Digits => number::numerics(values, &self.target),
+            Method::Real => number::reals(values),
+            Method::Mark => Ok(Arc::clone(values)),
+        }
+    }
+}
+
+impl ScalarUDFImpl for InPlaceOfCast {
+    fn name(&self) -> &'static str {
+        match self.method {
+            Method::Read(_) => "text_input",
+            Method::Cut => "cut_text",
+            Method::Write(_) => "nested_text",
+            Method::Nearest => "nearest_float",
+            Method::Digits => "float_to_numeric",
+            Method::Real => "double_to_real",
+            Method::Mark => "marked",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.target.arrow())
+    }
+
+    /// That of the cast in whose place it stands.
+    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
+        Ok(name_of_arguments(args))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(self.target.field(self.name(), nullable)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let scalar = matches!(args.args.first(), Some(ColumnarValue::Scalar(_)));
+        let values = ColumnarValue::values_to_arrays(&args.args)?.remove(0);
+        let converted = self.convert(&values).map_err(external)?;
+        Ok(if scalar { ColumnarValue::Scalar(ScalarValue::try_from_array(&converted, 0)?) } else { ColumnarValue::Array(converted) })
+    }
+}
+
+/// The name in schemas of a call that is not to be seen: what it is given.
+pub(super) fn name_of_arguments(args: &[Expr]) -> String {
+    args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,166 @@
+//! What PostgreSQL refuses because types do not fit together, and DataFusion would make texts of: `1 = 'a'::text`, a UNION of integers and texts.
+//!
+//! Runs while types are as they were written. In: what is compared, or becomes one column. A value whose type is open (NULL, a quoted string, a
+//! parameter) fits everything, and so does what only the catalogs have.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Between, Case, Expr, ExprSchemable, LogicalPlan};
+
+use super::functions::type_name;
+use crate::error::{Error, Kind, Result};
+use crate::types::{SqlType, sql_type_of};
+
+/// Functions whose result is, or holds, their arguments, and what messages call them.
+const CHOOSING: [(&str, &str); 4] = [("coalesce", "COALESCE"), ("greatest", "GREATEST"), ("least", "LEAST"), ("make_array", "ARRAY")];
+
+/// Types that fit together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    /// Numbers of every kind.
+    Number,
+    /// Characters.
+    Text,
+    /// Truth values.
+    Bool,
+    /// Dates and timestamps.
+    Moment,
+    /// Lengths of time.
+    Interval,
+}
+
+/// The family of a type; `None`: it fits what DataFusion says it fits.
+fn family(sql_type: &SqlType) -> Option<Family> {
+    Some(match sql_type {
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(..) | SqlType::Float4 | SqlType::Float8 => Family::Number,
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) => Family::Text,
+        SqlType::Bool => Family::Bool,
+        SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz => Family::Moment,
+        SqlType::Interval => Family::Interval,
+        _ => return None,
+    })
+}
+
+/// Refuses UNIONs, CASEs and calls of `coalesce` and its kin whose types do not fit together: `42804`.
+pub(super) fn refuse_mismatches(plan: &LogicalPlan) -> Result<()> {
+    let mut refused = None;
+    let _ = plan.apply_with_subqueries(|node| {
+        refused = of_node(node);
+        Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    refused.map_or(Ok(()), Err)
+}
+
+fn of_node(node: &LogicalPlan) -> Option<Error> {
+    if let LogicalPlan::Union(union) = node {
+        let width = union.inputs.iter().map(|input| input.schema().fields().len()).min().unwrap_or(0);
+        return (0..width).find_map(|column| together("UNION", union.inputs.iter().map(|input| of_column(input, column))));
+    }
+    let schema = merge_schema(&node.inputs());
+    let mut refused = None;
+    let _ = node.apply_expressions(|expr| {
+        expr.apply(|inner| {
+            refused = of_expression(inner, &schema);
+            Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    });
+    refused
+}
+
+fn of_expression(expr: &Expr, schema: &DFSchema) -> Option<Error> {
+    match expr {
+        Expr::Case(Case { when_then_expr, else_expr, .. }) => {
+            // PostgreSQL looks at the ELSE first.
+            let results = else_expr.iter().map(AsRef::as_ref).chain(when_then_expr.iter().map(|(_, then)| then.as_ref()));
+            together("CASE", results.map(|result| of(result, schema)))
+        }
+        Expr::InList(InList { expr, list, .. }) => list.iter().find_map(|value| operands(expr, "=", value, schema)),
+        Expr::Between(Between { expr, low, high, .. }) => operands(expr, ">=", low, schema).or_else(|| operands(expr, "<=", high, schema)),
+        Expr::ScalarFunction(ScalarFunction { func, args }) => {
+            if let ("nullif", [left, right]) = (func.name(), args.as_slice()) {
+                return operands(left, "=", right, schema);
+            }
+            let (_, shown) = CHOOSING.iter().find(|(name, _)| *name == func.name())?;
+            together(shown, args.iter().map(|argument| of(argument, schema)))
+        }
+        _ => None,
+    }
+}
+
+/// The error, if two operands are of different families.
+fn operands(left: &Expr, op: &str, right: &Expr, schema: &DFSchema) -> Option<Error> {
+    no_operator(&of(left, schema)?, op, &of(right, schema)?)
+}
+
+/// `operator does not exist`, if two types are of different families.
+pub(super) fn no_operator(left: &SqlType, op: &str, right: &SqlType) -> Option<Error> {
+    let differ = family(left)? != family(right)?;
+    let [left, right] = [left, right].map(|sql_type| type_name(&sql_type.arrow()));
+    let error = Error::new(Kind::UndefinedFunction, format!("operator does not exist: {left} {op} {right}"));
+    differ.then(|| error.hint("No operator matches the given argument types. You might need to add explicit type casts."))
+}
+
+/// A type that is not open.
+fn of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
+    if matches!(expr, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, _) | Expr::Placeholder(_)) {
+        return None;
+    }
+    expr.to_field(schema).ok().map(|(_, field)| sql_type_of(&field))
+}
+
+/// The type of a column of a query, as far as it is not open.
+fn of_column(plan: &LogicalPlan, column: usize) -> Option<SqlType> {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let mut expr = projection.expr.get(column)?;
+            while let Expr::Alias(alias) = expr {
+                expr = &alias.expr;
+            }
+            of(expr, projection.input.schema())
+        }
+        // Values have agreed on a type that none of them may have said.
+        LogicalPlan::Values(_) => None,
+        LogicalPlan::Union(union) => union.inputs.iter().find_map(|input| of_column(input, column)),
+        LogicalPlan::SubqueryAlias(alias) => of_column(&alias.input, column),
+        other => other.schema().fields().get(column).map(|field| sql_type_of(field)),
+    }
+}
+
+/// The error, if two of the types are of different families.
+fn together(what: &str, types: impl Iterator<Item = Option<SqlType>>) -> Option<Error> {
+    let mut first: Option<(SqlType, Family)> = None;
+    for sql_type in types.flatten() {
+        let Some(found) = family(&sql_type) else { continue };
+        match &first {
+            None => first = Some((sql_type, found)),
+            Some((known, family)) if *family != found => {
+                let names = [known, &sql_type].map(|sql_type| type_name(&sql_type.arrow()));
+                let message = format!("{what} types {} and {} cannot be matched", names[0], names[1]);
+                return Some(Error::new(Kind::DatatypeMismatch, message).hint("Cast one of them."));
+            }
+            Some(_) => {}
+        }
+    }
+    None
+}
+
+/// Refuses window functions in WHERE and HAVING: `42P20`.
+pub(super) fn refuse_windows_in_conditions(plan: &LogicalPlan) -> Result<()> {
+    let mut clause = None;
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Filter(filter) = node
+            && filter.predicate.exists(|expr| Ok(matches!(expr, Expr::WindowFunction(_))))?
+        {
+            clause = Some(if matches!(filter.input.as_ref(), LogicalPlan::Aggregate(_)) { "HAVING" } else { "WHERE" });
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    match clause {
+        None => Ok(()),
+        Some(clause) => Err(Error::new(Kind::Windowing, format!("window functions are not allowed in {clause}"))
+            .hint("Compute it in a subquery, and compare its column.")),
+    }
+}

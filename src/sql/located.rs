@@ -1,0 +1,126 @@
+//! Where in its text an error probably stands that only names what it is about: a literal, an operator, a function, a word behind WHERE.
+//!
+//! What is planned knows no places any more. So the statement's tokens are looked through for what the message names, and where there is one
+//! such token, or the first is meant for certain, the error gets its place. A wrong place would be worse than none.
+
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::dialect::QUERY;
+use super::position::locate;
+use super::tokens::is_word;
+use crate::error::{Error, Kind};
+
+/// Longer texts are not looked through: they are data, mostly.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// Aggregate functions that people put where none may be.
+const AGGREGATES: [&str; 9] = ["array_agg", "avg", "bool_and", "bool_or", "count", "max", "min", "string_agg", "sum"];
+
+/// The error with its place in `text`, if it has none and one can be told.
+#[must_use]
+pub fn located(error: Error, text: &str) -> Error {
+    if error.position().is_some() || text.len() > TEXT_BYTES_MAX {
+        return error;
+    }
+    let Ok(mut tokens) = Tokenizer::new(&QUERY, text).tokenize_with_location() else { return error };
+    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+    match place(&error, &tokens).and_then(|index| tokens.get(index)) {
+        Some(token) => error.at(locate(text, token.span.start).characters + 1),
+        None => error,
+    }
+}
+
+/// The number of the token that an error is about.
+fn place(error: &Error, tokens: &[TokenWithSpan]) -> Option<usize> {
+    let message = error.message();
+    match error.kind() {
+        Kind::InvalidText | Kind::InvalidDatetime | Kind::DatetimeOutOfRange | Kind::NumericOutOfRange => {
+            let value = message.rsplit_once(": \"")?.1.strip_suffix('"')?;
+            only(tokens, |at| matches!(&tokens[at].token, Token::SingleQuotedString(text) if text == value))
+        }
+        Kind::UndefinedFunction => match message.strip_prefix("operator does not exist: ") {
+            Some(operation) => {
+                let is_operator = |word: &&str| !word.is_empty() && !word.chars().any(|c| c.is_alphanumeric() || "\"[](),".contains(c));
+                let operator = operation.split(' ').find(is_operator)?;
+                only(tokens, |at| tokens[at].token.to_string() == operator)
+            }
+            None => {
+                let name = message.strip_prefix("function ")?.split('(').next()?;
+                (0..tokens.len()).find(|at| is_word(tokens, *at, name) && is_call(tokens, *at))
+            }
+        },
+        Kind::UndefinedObject => {
+            let name = message.strip_prefix("type \"")?.strip_suffix("\" does not exist")?;
+            only(tokens, |at| is_word(tokens, at, name))
+        }
+        Kind::DuplicateColumn => {
+            let name = message.strip_prefix("column \"")?.strip_suffix("\" specified more than once")?;
+            (0..tokens.len()).filter(|at| is_word(tokens, *at, name)).nth(1)
+        }
+        Kind::DatatypeMismatch => {
+            let clause = message.strip_prefix("argument of ")?.split(' ').next()?;
+            only(tokens, |at| is_word(tokens, at, clause)).map(|at| at + 1)
+        }
+        Kind::InvalidColumnReference => {
+            let number = message.split_once(" BY position ")?.1.split(' ').next()?;
+            only(tokens, |at| matches!(&tokens[at].token, Token::Number(digits, _) if digits == number))
+        }
+        Kind::Windowing if message.ends_with("not allowed in WHERE") => behind_where(tokens, |at| is_call(tokens, at)),
+        Kind::Grouping if message.ends_with("not allowed in WHERE") => behind_where(tokens, |at| is_aggregate(tokens, at)),
+        Kind::Grouping if message.ends_with("cannot be nested") => {
+            (2..tokens.len()).find(|at| is_aggregate(tokens, *at) && is_aggregate(tokens, *at - 2))
+        }
+        Kind::Syntax if message.starts_with("subquery must return") => {
+            only(tokens, |at| tokens[at].token == Token::LParen && is_word(tokens, at + 1, "select"))
+        }
+        Kind::Syntax => {
+            let word = message.strip_prefix("each ")?.split(' ').next()?;
+            let operator = only(tokens, |at| is_word(tokens, at, word))?;
+            let select = (operator..tokens.len()).find(|at| is_word(tokens, *at, "select"))?;
+            Some(select + 1)
+        }
+        _ => None,
+    }
+}
+
+/// The token of which something is true, if it is of no other.
+fn only(tokens: &[TokenWithSpan], is_it: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut found = (0..tokens.len()).filter(|at| is_it(*at));
+    let first = found.next();
+    if found.next().is_some() { None } else { first }
+}
+
+fn behind_where(tokens: &[TokenWithSpan], is_it: impl Fn(usize) -> bool) -> Option<usize> {
+    let start = only(tokens, |at| is_word(tokens, at, "where"))?;
+    (start..tokens.len()).find(|at| is_it(*at))
+}
+
+fn is_call(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let named = matches!(&tokens[at].token, Token::Word(word) if word.keyword != sqlparser::keywords::Keyword::IN);
+    named && tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
+}
+
+fn is_aggregate(tokens: &[TokenWithSpan], at: usize) -> bool {
+    is_call(tokens, at) && AGGREGATES.iter().any(|name| is_word(tokens, at, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::located;
+    use crate::error::{Error, Kind};
+
+    #[test]
+    fn what_is_named_is_found() {
+        let at = |kind: Kind, message: &str, text: &str| located(Error::new(kind, message), text).position();
+        let no_operator = "operator does not exist: integer + text";
+        assert_eq!(at(Kind::UndefinedFunction, no_operator, "SELECT /* + */ id + name"), Some(19));
+        assert_eq!(at(Kind::UndefinedFunction, no_operator, "SELECT id + name, 1 + 2"), None, "one of two");
+        assert_eq!(at(Kind::UndefinedFunction, "function f(integer) does not exist", "SELECT f, F (1)"), Some(11));
+        assert_eq!(at(Kind::InvalidText, "invalid input syntax for type integer: \"x\"", "SELECT 1, 'ü', 'x'::int"), Some(16));
+        assert_eq!(
+            at(Kind::Grouping, "aggregate functions are not allowed in WHERE", "SELECT 1 WHERE a IN (1) AND count(*) > 1"),
+            Some(29)
+        );
+        assert_eq!(at(Kind::Syntax, "each UNION query must have the same number of columns", "SELECT 1 UNION ALL SELECT 1, 2"), Some(27));
+    }
+}
