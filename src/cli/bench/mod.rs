@@ -5,6 +5,7 @@
 
 mod groups;
 mod hydrate;
+mod joins;
 mod latency;
 mod nexmark;
 mod operators;
@@ -44,6 +45,8 @@ enum What {
     Point(point::Options),
     /// A view over a table that is full already: rows per second.
     Hydrate(hydrate::Options),
+    /// A join that keeps its inputs, and one that looks into them: rows per second, memory.
+    Joins(joins::Options),
     /// A view of many groups: resident memory.
     Groups(groups::Options),
     /// Single operators on prepared batches, without a server: rows per second, bytes of state.
@@ -63,6 +66,7 @@ pub fn bench(options: &BenchOptions) -> Result<()> {
             What::Latency(what) => latency::run(what, workers).await,
             What::Point(what) => point::run(what, workers).await,
             What::Hydrate(what) => hydrate::run(what, workers).await,
+            What::Joins(what) => joins::run(what, workers).await,
             What::Groups(what) => groups::run(what, workers).await,
             What::Operators(what) => operators::run(what, workers),
         }
