@@ -145,6 +145,10 @@ kinds! {
     ReadOnlyTransaction = "25006",
     /// the statement cannot run inside a transaction.
     ActiveTransaction = "25001",
+    /// the statement can run only inside a transaction.
+    NoActiveTransaction = "25P01",
+    /// no such savepoint.
+    UndefinedSavepoint = "3B001",
     /// no such prepared statement.
     UndefinedStatement = "26000",
     /// a prepared statement of this name is there already.

@@ -30,6 +30,7 @@ mod query;
 mod recover;
 mod registry;
 mod replace;
+mod savepoint;
 mod session;
 mod settings;
 mod show;

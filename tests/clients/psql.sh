@@ -25,6 +25,8 @@ contains tag "INSERT 0 2" "$(psql -X -c "INSERT INTO psql_t VALUES (1, 'one', 1.
 expect numeric $'1|one|1.50\n2||2.00' "$(ask -c "SELECT * FROM psql_t ORDER BY id" 2>&1)"
 expect variable "one" "$(ask -v key=1 2>&1 <<<"SELECT name FROM psql_t WHERE id = :key;")"
 
+expect backslash 'a\|1' "$(ask 2>&1 <<<"SELECT 'a\\', 1;")"
+
 contains d "psql_t" "$(ask -c '\d' 2>&1)"
 contains dt "psql_t" "$(ask -c '\dt' 2>&1)"
 contains d-table "bigint" "$(ask -c '\d psql_t' 2>&1)"

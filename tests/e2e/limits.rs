@@ -27,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("limits/stop-waited-for-statements", stop_while_busy),
         Test::new("limits/terminate-only-cancelled", terminate),
         Test::new("limits/failed-transaction-took-parse", failed_transaction),
+        Test::new("limits/drop-did-not-wait-for-writers", drop_waits),
         Test::new("limits/definitions-showed-before-their-rows", definitions_with_rows),
     ]
 }
@@ -164,6 +165,27 @@ async fn failed_transaction() -> Outcome {
     client.execute("ROLLBACK", &[]).await?;
     client.prepare("SELECT 1").await?;
     Ok(())
+}
+
+/// A table was dropped under a transaction that had written it, whose COMMIT said that its rows were kept.
+async fn drop_waits() -> Outcome {
+    let server = Server::start(1).await?;
+    let (writer, dropper) = (server.connect().await?, server.connect().await?);
+    run(&writer, "CREATE SCHEMA s; CREATE TABLE s.t (a INT); CREATE TABLE u (a INT); CREATE MATERIALIZED VIEW v AS SELECT a FROM s.t")
+        .await?;
+    run(&writer, "BEGIN; INSERT INTO s.t VALUES (1)").await?;
+    run(&dropper, "SET lock_timeout = 200").await?;
+    for sql in ["DROP TABLE s.t CASCADE", "DROP TABLE u, s.t CASCADE", "DROP SCHEMA s CASCADE"] {
+        expect(&dropper, sql, "55P03").await?;
+    }
+    run(&dropper, "SET lock_timeout = 0; INSERT INTO u VALUES (1)").await?;
+    let dropping = tokio::spawn(async move { dropper.batch_execute("DROP TABLE u, s.t CASCADE").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    run(&writer, "INSERT INTO s.t VALUES (2); COMMIT").await?;
+    dropping.await??;
+    expect(&writer, "SELECT a FROM s.t", "42P01").await?;
+    // What a transaction itself has written is not in its way.
+    run(&writer, "CREATE TABLE own (a INT); BEGIN; INSERT INTO own VALUES (1); DROP TABLE own; COMMIT; CREATE TABLE own (b INT)").await
 }
 
 /// A table or view was in the catalog before its rows could be found, and a plan's relations were looked up in newer definitions: XX000.
