@@ -86,6 +86,8 @@ struct OpenFile {
     buffer_start: usize,
     /// What is in the buffer has no line feed.
     torn: bool,
+    /// When it was read last, there was nothing behind that.
+    at_end: bool,
     ended: bool,
 }
 
@@ -176,6 +178,11 @@ impl Reader for FileReader {
             self.pause = (self.pause * 2).min(LOOK_LAST);
         }
     }
+
+    /// Records are not counted ahead; that there are none is known.
+    fn lag(&self) -> Option<i64> {
+        (self.scanned_at.is_some() && self.files.values().all(|file| file.at_end)).then_some(0)
+    }
 }
 
 impl OpenFile {
@@ -203,6 +210,7 @@ impl OpenFile {
             buffer: Vec::new(),
             buffer_start: 0,
             torn: false,
+            at_end: false,
             ended: false,
             path,
         })
@@ -232,15 +240,13 @@ impl OpenFile {
             self.decode_last_line(id);
             self.ended = true;
         }
+        self.at_end = length <= self.next_offset;
         if self.decoder.len() == 0 {
             return Ok(None);
         }
-        let lag_bytes = length.saturating_sub(self.next_offset);
-        // Records are not counted ahead; that there is nothing behind is known.
-        let lag = (lag_bytes <= 0).then_some(0);
         let fingerprint = self.fingerprint_at(self.next_offset)?;
         self.seen = Some((self.next_offset, fingerprint));
-        Ok(Some(SourceBatch { fingerprint: Some(fingerprint), ..self.decoder.finish(id, self.next_offset, lag) }))
+        Ok(Some(SourceBatch { fingerprint: Some(fingerprint), ..self.decoder.finish(id, self.next_offset) }))
     }
 
     /// The file's length, if it is still the file that we read, and no shorter.

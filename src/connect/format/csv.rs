@@ -176,7 +176,7 @@ mod tests {
         decoder.use_header("\u{feff}S;other;N".as_bytes()).unwrap();
         decoder.push(Some(b"a;ignored;1"), &Envelope::default());
         decoder.push(Some(b";;NA"), &Envelope::default());
-        let batch = decoder.finish(0, 0, None);
+        let batch = decoder.finish(0, 0);
         assert_eq!(rows(&batch), [vec![Value::Int(1), Value::Null, text("a")], vec![Value::Null, Value::Null, text("")]]);
         assert!(decoder.use_header(b"x;y").is_err());
     }
