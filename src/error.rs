@@ -121,6 +121,8 @@ kinds! {
     ArraySubscript = "2202E",
     /// NULL where there must be a value.
     NullNotAllowed = "22004",
+    /// bytes that are no text in the encoding.
+    InvalidEncoding = "22021",
     /// a character that text cannot hold.
     UntranslatableCharacter = "22P05",
     /// division by zero.

@@ -49,10 +49,10 @@ pub(super) fn parameter(
 pub(super) fn text(bytes: &[u8]) -> Result<&str> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !bytes.contains(&0) => Ok(text),
-        Ok(_) => Err(Error::new(Kind::InvalidText, "invalid byte sequence for encoding \"UTF8\": 0x00")),
+        Ok(_) => Err(Error::new(Kind::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00")),
         Err(cause) => {
             let byte = bytes.get(cause.valid_up_to()).copied().unwrap_or(0);
-            Err(Error::new(Kind::InvalidText, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}")))
+            Err(Error::new(Kind::InvalidEncoding, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}")))
         }
     }
 }

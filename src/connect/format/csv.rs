@@ -1,4 +1,4 @@
-//! ENCODE CSV: a record is a line (RFC 4180, within one line); its fields fill the columns by position, or by a header's names.
+//! ENCODE CSV: a record is a line, or several if its quoted fields hold line feeds (RFC 4180); its fields fill the columns by position, or by a header's names.
 //!
 //! As in COPY: a field without quotes that equals `null` (by default: nothing between two delimiters) is NULL, one in quotes never is.
 
@@ -33,6 +33,13 @@ impl CsvOptions {
             },
         };
         Ok(CsvOptions { header, delimiter, null: options.verbatim("null").unwrap_or("").to_owned() })
+    }
+}
+
+impl CsvOptions {
+    /// What stands between two fields.
+    pub(super) fn delimiter(&self) -> char {
+        self.delimiter
     }
 }
 

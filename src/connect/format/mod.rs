@@ -101,6 +101,14 @@ impl Format {
         matches!(&self.encoding, Encoding::Csv(options) if options.header)
     }
 
+    /// What stands between the fields of a CSV record, in whose quotes there may be line feeds.
+    pub(super) fn csv_delimiter(&self) -> Option<char> {
+        match &self.encoding {
+            Encoding::Csv(options) => Some(options.delimiter()),
+            _ => None,
+        }
+    }
+
     /// With nothing in it.
     pub(super) fn decoder(&self) -> Decoder {
         let payload: Vec<PayloadColumn> = self
