@@ -137,7 +137,6 @@ impl Session {
             Statement::Deallocate { name } => {
                 match name {
                     None => self.prepared.clear(),
-                    // A name of the protocol's own statements is the wire's: nothing is kept of it here.
                     Some(name) => drop(self.prepared.remove(name)),
                 }
                 done("DEALLOCATE")

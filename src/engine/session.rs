@@ -63,7 +63,7 @@ pub struct Session {
     pub(crate) settings: Settings,
     pub(crate) transaction: Option<Transaction>,
     pub(crate) cursors: BTreeMap<String, Cursor>,
-    /// By PREPARE; the protocol's statements are the wire's.
+    /// By PREPARE, and the protocol's that have a name: those are the wire's, too.
     pub(crate) prepared: BTreeMap<String, (Arc<Parsed>, Vec<Option<SqlType>>)>,
     pub(crate) plans: PlanCache,
     notices: Vec<Notice>,
@@ -222,6 +222,21 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
         }
+    }
+
+    /// A prepared statement, with the parameter types that were declared: by PREPARE, or as noted.
+    pub fn prepared_by_name(&self, name: &str) -> Option<(Arc<Parsed>, Vec<Option<SqlType>>)> {
+        self.prepared.get(name).cloned()
+    }
+
+    /// Lets EXECUTE find a statement that a message has prepared.
+    pub fn note_prepared(&mut self, name: &str, statement: &Arc<Parsed>, declared: &[Option<SqlType>]) {
+        self.prepared.insert(name.to_owned(), (Arc::clone(statement), declared.to_vec()));
+    }
+
+    /// Forgets a prepared statement, if there is one of this name.
+    pub fn forget_prepared(&mut self, name: &str) {
+        self.prepared.remove(name);
     }
 
     /// Where the session stands.

@@ -71,6 +71,22 @@ def prepared(connection):
 
 
 @test
+def prepared_both_ways(connection):
+    """PREPARE and the protocol share their names."""
+    connection.execute("SELECT %s::int + 1", (1,), prepare=True)
+    assert connection.execute("EXECUTE _pg3_0(41)").fetchone() == (42,)
+    try:
+        connection.execute("PREPARE _pg3_0 AS SELECT 1")
+        raise AssertionError("a name was taken twice")
+    except errors.DuplicatePreparedStatement:
+        pass
+    connection.execute("PREPARE mine (int) AS SELECT $1 * 10")
+    assert connection.pgconn.exec_prepared(b"mine", [b"7"]).get_value(0, 0) == b"70"
+    connection.execute("DEALLOCATE mine")
+    assert b"does not exist" in connection.pgconn.exec_prepared(b"mine", [b"7"]).error_message
+
+
+@test
 def read_your_writes(connection):
     connection.execute("CREATE TABLE psycopg_t (id INT PRIMARY KEY, n INT)")
     connection.execute("CREATE MATERIALIZED VIEW psycopg_v AS SELECT sum(n) AS total FROM psycopg_t")

@@ -216,3 +216,39 @@ fn settings(facts: &Facts, rows: &mut Rows) {
         rows.push([("name", name.as_str().into()), ("setting", setting.as_str().into()), ("description", description.as_str().into())]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::filled;
+    use crate::catalog::system::{Facts, SourceFacts, ViewFacts};
+    use crate::catalog::{Object, ObjectKind};
+
+    #[test]
+    fn a_view_that_reads_what_was_there_is_not_full() {
+        let object = Object {
+            id: 2,
+            schema: "public".to_owned(),
+            name: "v".to_owned(),
+            sql: String::new(),
+            depends_on: vec![1],
+            kind: ObjectKind::Schema,
+            comments: BTreeMap::new(),
+        };
+        let source = |rows, lag, status: &str| SourceFacts { id: 1, rows, lag, status: status.to_owned(), ..SourceFacts::default() };
+        let other = SourceFacts { id: 7, lag: Some(1_000), ..SourceFacts::default() };
+        let tell = |source: SourceFacts, view: &ViewFacts| {
+            filled(&Facts { sources: vec![source, other.clone()], ..Facts::default() }, view, &object)
+        };
+        let running = ViewFacts { status: "running", ..ViewFacts::default() };
+        // The first view on a source follows it from its beginning.
+        assert_eq!(tell(source(25, Some(75), "running"), &running), (25, Some(100)));
+        assert_eq!(tell(source(25, None, "running"), &running), (25, None));
+        assert_eq!(tell(source(100, Some(0), "running"), &running), (0, Some(0)));
+        assert_eq!(tell(source(100, None, "finished"), &running), (0, Some(0)));
+        // A later one reads again what the others have read.
+        let later = ViewFacts { status: "hydrating", rows_done: 10, rows_total: Some(50), ..ViewFacts::default() };
+        assert_eq!(tell(source(50, None, "running"), &later), (10, Some(50)));
+    }
+}
