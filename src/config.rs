@@ -1,6 +1,6 @@
 //! Every setting of the server with its default and why: from the command line, else the environment, else a TOML file.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,13 +17,15 @@ pub struct ServeOptions {
     #[arg(long, env = "TIDEMILL_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
     /// Keep nothing on disk: a restart begins anew.
-    #[arg(long, env = "TIDEMILL_IN_MEMORY")]
+    #[arg(long, env = "TIDEMILL_IN_MEMORY", value_parser = clap::builder::FalseyValueParser::new())]
     pub in_memory: bool,
     /// Where to listen for PostgreSQL clients [default: 127.0.0.1:7654].
-    #[arg(long, env = "TIDEMILL_LISTEN")]
+    #[arg(long, env = "TIDEMILL_LISTEN", value_parser = address)]
+    #[serde(deserialize_with = "address_in_file")]
     pub listen: Option<SocketAddr>,
     /// Where to listen for HTTP: /healthz and /metrics [default: 127.0.0.1:7655].
-    #[arg(long, env = "TIDEMILL_HTTP")]
+    #[arg(long, env = "TIDEMILL_HTTP", value_parser = address)]
+    #[serde(deserialize_with = "address_in_file")]
     pub http: Option<SocketAddr>,
     /// Threads that maintain views [default: the number of cores].
     #[arg(long, env = "TIDEMILL_WORKERS")]
@@ -38,7 +40,7 @@ pub struct ServeOptions {
     #[arg(long, env = "TIDEMILL_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
     /// Write logs as JSON, one object a line.
-    #[arg(long, env = "TIDEMILL_LOG_JSON")]
+    #[arg(long, env = "TIDEMILL_LOG_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub log_json: bool,
     /// A TOML file with any of these settings.
     #[arg(long, env = "TIDEMILL_CONFIG")]
@@ -98,6 +100,21 @@ impl ServeOptions {
     }
 }
 
+/// An address and a port, or a name that stands for an address; of several the first that is IPv4, as in what clients are told.
+fn address(text: &str) -> std::result::Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|cause| format!("{cause}; expected host:port"))?.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| "the name has no address".to_owned())
+}
+
+fn address_in_file<'a, D: serde::Deserializer<'a>>(deserializer: D) -> std::result::Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    address(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
 /// A quarter of the machine's memory, or of what its container may use: the rows of tables and views and what operators hold need the rest.
 fn default_query_memory() -> usize {
     /// Where the system does not say how much memory there is.
@@ -125,6 +142,13 @@ mod tests {
         assert_eq!(config.workers, 3);
         assert_eq!(config.data_dir, None);
         assert!(ServeOptions { workers: Some(0), ..ServeOptions::default() }.resolve().is_err());
+    }
+
+    #[test]
+    fn a_name_stands_for_its_address() {
+        let options = toml::from_str::<ServeOptions>("listen = \"localhost:7654\"\nhttp = \"127.0.0.1:0\"").expect("valid");
+        assert_eq!(options.listen.map(|address| (address.ip().is_loopback(), address.port())), Some((true, 7654)));
+        assert!(toml::from_str::<ServeOptions>("listen = \"localhost\"").is_err());
     }
 
     #[test]

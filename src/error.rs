@@ -121,6 +121,8 @@ kinds! {
     ArraySubscript = "2202E",
     /// NULL where there must be a value.
     NullNotAllowed = "22004",
+    /// bytes that are no text in the encoding.
+    InvalidEncoding = "22021",
     /// a character that text cannot hold.
     UntranslatableCharacter = "22P05",
     /// division by zero.
@@ -145,6 +147,10 @@ kinds! {
     ReadOnlyTransaction = "25006",
     /// the statement cannot run inside a transaction.
     ActiveTransaction = "25001",
+    /// the statement can run only inside a transaction.
+    NoActiveTransaction = "25P01",
+    /// no such savepoint.
+    UndefinedSavepoint = "3B001",
     /// no such prepared statement.
     UndefinedStatement = "26000",
     /// a prepared statement of this name is there already.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tidemill::cli;
 use tidemill::config::ServeOptions;
 use tikv_jemallocator::Jemalloc;
@@ -34,8 +34,17 @@ enum Command {
     Bench(cli::BenchOptions),
 }
 
+/// A variable of the environment that is set to nothing is as good as one that is not set: compose files and unit files leave them so.
+fn without_empty_settings(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command.mut_subcommands(|command| {
+        command.mut_args(|argument| if argument.get_env().is_some_and(is_empty) { argument.env(None::<&'static str>) } else { argument })
+    })
+}
+
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let arguments = Arguments::from_arg_matches(&without_empty_settings(Arguments::command()).get_matches());
+    let result = match arguments.unwrap_or_else(|error| error.exit()).command {
         Command::Serve(options) => cli::serve(options),
         Command::Demo(options) => cli::demo(&options),
         Command::Run(options) => cli::run(&options),

@@ -9,12 +9,12 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use crate::cli::serve::{Server, runtime, start_tracing};
 use crate::config::ServeOptions;
 use crate::error::{Error, Kind, Result};
-use crate::sql::Parsed;
+use crate::sql::{Parsed, Statement};
 
 /// What `tidemill run` takes.
 #[derive(Args, Clone, Debug)]
 pub struct RunOptions {
-    /// The file with SQL statements.
+    /// The file with SQL statements; - for standard input.
     file: PathBuf,
     /// The server to run them on, like postgresql://127.0.0.1:7654/tidemill?user=tidemill [default: one of its own, in memory].
     #[arg(long)]
@@ -24,8 +24,13 @@ pub struct RunOptions {
 /// Runs a file's statements; the first error ends it.
 pub fn run(options: &RunOptions) -> Result<()> {
     start_tracing(false);
-    let text = std::fs::read_to_string(&options.file)
-        .map_err(|cause| Error::external(&format!("cannot read \"{}\"", options.file.display()), cause))?;
+    let read = match options.file.to_str() {
+        Some("-") => std::io::read_to_string(std::io::stdin()),
+        _ => std::fs::read_to_string(&options.file),
+    };
+    let text = read.map_err(|cause| Error::external(&format!("cannot read \"{}\"", options.file.display()), cause))?;
+    // Some editors mark UTF-8 with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     runtime()?.block_on(async {
         let own = match &options.url {
             Some(_) => None,
@@ -33,7 +38,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
         };
         let url = options.url.clone().unwrap_or_else(|| own.as_ref().map(url_of).unwrap_or_default());
         let client = connect(&url).await?;
-        let result = run_text(&client, &text, &options.file.display().to_string()).await;
+        let result = run_text(&client, text, &options.file.display().to_string()).await;
         if let Some(server) = own {
             server.stop().await?;
         }
@@ -66,7 +71,7 @@ pub(crate) async fn run_text(client: &Client, text: &str, name: &str) -> Result<
     for statement in crate::sql::parse(text).inspect_err(|error| point_at(text, error, name))? {
         let answer = client.simple_query(&statement.text).await;
         match answer {
-            Ok(messages) => print_answer(&messages),
+            Ok(messages) => print_answer(&messages, &statement.statement),
             Err(cause) => {
                 let error = server_error(&cause, &statement);
                 point_at(text, &error, name);
@@ -110,20 +115,49 @@ fn point_at(text: &str, error: &Error, name: &str) {
 }
 
 /// Prints rows as an aligned table, everything else as its tag.
-fn print_answer(messages: &[SimpleQueryMessage]) {
+fn print_answer(messages: &[SimpleQueryMessage], statement: &Statement) {
     let mut header: Vec<String> = Vec::new();
     let mut rows: Vec<Vec<String>> = Vec::new();
     for message in messages {
         match message {
             SimpleQueryMessage::RowDescription(columns) => header = columns.iter().map(|column| column.name().to_owned()).collect(),
             SimpleQueryMessage::Row(row) => rows.push((0..row.len()).map(|column| row.get(column).unwrap_or("").to_owned()).collect()),
-            SimpleQueryMessage::CommandComplete(count) if header.is_empty() => println!("OK ({count})"),
+            SimpleQueryMessage::CommandComplete(count) if header.is_empty() => println!("{}", tag(statement, *count)),
             _ => {}
         }
     }
     if !header.is_empty() {
         println!("{}", table(&header, &rows));
     }
+}
+
+/// What psql prints of a statement that is done. The driver keeps nothing of the server's words but the number of rows.
+fn tag(statement: &Statement, rows: u64) -> String {
+    let word = match statement {
+        Statement::Insert(_) => return format!("INSERT 0 {rows}"),
+        Statement::Update(_) => return format!("UPDATE {rows}"),
+        Statement::Delete(_) => return format!("DELETE {rows}"),
+        Statement::Copy(_) => return format!("COPY {rows}"),
+        Statement::CreateTable(_) => "CREATE TABLE",
+        Statement::CreateSource(_) => "CREATE SOURCE",
+        Statement::CreateView(_) => "CREATE VIEW",
+        Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
+        Statement::CreateSchema { .. } => "CREATE SCHEMA",
+        Statement::CreateIndex(_) => "CREATE INDEX",
+        Statement::CreateFunction(_) => "CREATE FUNCTION",
+        Statement::Drop { kind, .. } => return format!("DROP {}", kind.name().to_uppercase()),
+        Statement::Alter(alter) => return format!("ALTER {}", alter.kind.name().to_uppercase()),
+        Statement::Truncate { .. } => "TRUNCATE TABLE",
+        Statement::Comment { .. } => "COMMENT",
+        Statement::Set { .. } => "SET",
+        Statement::Reset { .. } => "RESET",
+        Statement::Begin { .. } => "BEGIN",
+        Statement::Commit => "COMMIT",
+        Statement::Rollback => "ROLLBACK",
+        Statement::Flush => "FLUSH",
+        _ => "OK",
+    };
+    word.to_owned()
 }
 
 /// Rows under their header, each column as wide as its widest value.

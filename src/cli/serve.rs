@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ServeOptions};
-use crate::engine::Engine;
+use crate::engine::{Engine, describe_metrics};
 use crate::error::{Error, Result};
 use crate::http::RenderMetrics;
 use crate::types::{STACK_BYTES, SystemClock};
@@ -35,6 +35,7 @@ pub fn serve(options: ServeOptions) -> Result<()> {
     let handle = recorder.handle();
     // A second server in one process (a test) keeps the first one's recorder.
     drop(metrics::set_global_recorder(recorder));
+    describe_metrics();
     let render: RenderMetrics = Arc::new(move || handle.render());
     let runtime = runtime()?;
     let server = runtime.spawn(async move {

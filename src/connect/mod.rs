@@ -90,6 +90,11 @@ pub trait Reader: Send {
     /// The next batch, waiting up to `wait` for it. Failures of the world outside that may pass do not end a reader: it reports
     /// `Poll::Degraded`, backs off and tries again.
     fn poll(&mut self, wait: Duration) -> Poll;
+
+    /// How many records there are in all partitions that no batch has had, where that is known without asking anybody.
+    fn lag(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// What a reader has to say.
@@ -123,7 +128,7 @@ pub struct SourceBatch {
     pub offsets: Vec<i64>,
     /// Records that could not become rows.
     pub dead_letters: Vec<DeadLetter>,
-    /// How many records the partition holds behind this batch, where that is known.
+    /// How many records the source holds behind this batch, in all partitions, where that is known. Filled in by whoever polls.
     pub lag: Option<i64>,
     /// What the reader saw before `next_offset`, if the connector can tell.
     pub fingerprint: Option<NonZero<u64>>,

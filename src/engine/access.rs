@@ -165,7 +165,11 @@ impl Session {
 
     /// Forgets what the transaction wrote, and ends it.
     pub(crate) fn rollback(&mut self) -> Result<()> {
+        let before = self.transaction.as_mut().and_then(|transaction| transaction.settings_before.take());
         drop(self.end_transaction());
+        if let Some(before) = before {
+            self.restore_settings(before);
+        }
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use crate::types::ObjectId;
 impl Session {
     pub(crate) async fn alter(&mut self, alter: &Alter) -> Result<()> {
         let engine = Arc::clone(&self.engine);
-        if let AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } = &alter.action {
+        if let AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::AddPrimaryKey(_) = &alter.action {
             return self.alter_columns(alter).await;
         }
         let _one_at_a_time = engine.ddl.lock().await;
@@ -59,7 +59,7 @@ impl Session {
                 );
                 return Ok(());
             }
-            AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } => return Ok(()),
+            AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::AddPrimaryKey(_) => return Ok(()),
         };
         let _renaming = self.shield.raise();
         engine.rename(new, &changed)
@@ -77,7 +77,10 @@ impl Session {
         };
         // As PostgreSQL does it: ALTER TABLE renames whatever has columns.
         let any = alter.kind == DropKind::Table
-            && !matches!(alter.action, AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::SwapWith(_));
+            && !matches!(
+                alter.action,
+                AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::AddPrimaryKey(_) | AlterAction::SwapWith(_)
+            );
         let any = any && (object.columns().is_some() || matches!(alter.action, AlterAction::RenameTo(_)));
         if any || alter.kind.is(&object) {
             return Ok(Some(object));

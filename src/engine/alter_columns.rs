@@ -1,4 +1,4 @@
-//! ALTER … ADD COLUMN and DROP COLUMN: of tables, whose rows get other columns, and of sources, whose records are decoded otherwise.
+//! ALTER … ADD COLUMN, DROP COLUMN and (with [`alter_key`](super::alter_key)) ADD PRIMARY KEY: of tables, whose rows get other columns, and of sources, whose records are decoded otherwise.
 //!
 //! ```text
 //!  the table's turn, the lock on definitions     nobody writes, nobody defines; readers go on
@@ -17,6 +17,7 @@ use arrow::compute::take;
 
 use crate::catalog::{Catalog, Column, Index, Object, ObjectKind};
 use crate::engine::alter::undefined_column;
+use crate::engine::alter_key::keyed;
 use crate::engine::catalog_change::encoded;
 use crate::engine::coordinator::{AlterColumns, Request};
 use crate::engine::create::column_definition;
@@ -30,10 +31,10 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, Scalar, schema_of};
 use crate::sql::{Alter, AlterAction};
 use crate::state::{NEWEST, Relation};
-use crate::types::ObjectId;
+use crate::types::{Epoch, ObjectId};
 
 /// What a column of the new rows is made from.
-enum Filling {
+pub(super) enum Filling {
     /// The column at this position.
     Old(usize),
     /// One value for all rows.
@@ -43,19 +44,19 @@ enum Filling {
 }
 
 /// What becomes of an object and of everything that depends on it.
-struct Alteration {
-    object: Object,
-    recipe: Option<SourceRecipe>,
+pub(super) struct Alteration {
+    pub(super) object: Object,
+    pub(super) recipe: Option<SourceRecipe>,
     /// One per column.
-    filling: Vec<Filling>,
+    pub(super) filling: Vec<Filling>,
     /// Of the old columns, where they are now.
-    places: Arc<[Option<usize>]>,
+    pub(super) places: Arc<[Option<usize>]>,
     /// Dependants that go on, and the plans of those that run.
-    follow: Vec<Anew>,
+    pub(super) follow: Vec<Anew>,
     /// Dependants that go, each before those that it depends on.
-    gone: Vec<Arc<Object>>,
+    pub(super) gone: Vec<Arc<Object>>,
     /// Indexes that go unasked, with their columns.
-    indexes: Vec<Arc<Object>>,
+    pub(super) indexes: Vec<Arc<Object>>,
 }
 
 impl Session {
@@ -121,6 +122,7 @@ impl Session {
                 };
                 self.engine.column_dropped(object, position, *cascade).await.map(Some)
             }
+            AlterAction::AddPrimaryKey(names) => self.engine.key_added(object, names).await.map(Some),
             _ => Err(Error::internal("not a change of columns")),
         }
     }
@@ -248,7 +250,12 @@ impl Engine {
     }
 
     /// The object with other columns, and how to read it from now on if it is read from outside.
-    async fn with_columns(&self, object: &Object, columns: Vec<Column>, key: Vec<usize>) -> Result<(Object, Option<SourceRecipe>)> {
+    pub(super) async fn with_columns(
+        &self,
+        object: &Object,
+        columns: Vec<Column>,
+        key: Vec<usize>,
+    ) -> Result<(Object, Option<SourceRecipe>)> {
         let mut new = object.clone();
         let connector = match &mut new.kind {
             ObjectKind::Table(table) => {
@@ -300,8 +307,8 @@ impl Engine {
         let request = AlterColumns {
             object: object.id,
             rewrite: relation.map(|relation| {
-                let places = Arc::clone(&places);
-                Box::new(move || rewrite(&relation, &rewritten.0, &rewritten.1, &filling, &places))
+                let (places, leases) = (Arc::clone(&places), Arc::clone(&self.leases));
+                Box::new(move || rewrite(&relation, &rewritten.0, &rewritten.1, &filling, &places, leases.horizon(Epoch::MAX)))
                     as Box<dyn FnOnce() -> Result<Relation> + Send>
             }),
             recipe,
@@ -325,8 +332,15 @@ impl Engine {
     }
 }
 
-/// The rows with their new columns.
-fn rewrite(relation: &Relation, object: &Object, before: &Object, filling: &[Filling], places: &[Option<usize>]) -> Result<Relation> {
+/// The rows with their new columns. `oldest`: the oldest epoch that anyone reads.
+fn rewrite(
+    relation: &Relation,
+    object: &Object,
+    before: &Object,
+    filling: &[Filling],
+    places: &[Option<usize>],
+    oldest: Epoch,
+) -> Result<Relation> {
     let columns = object.columns().unwrap_or_default();
     let key = key_of(object);
     let make = |rows: &RecordBatch| -> Result<Vec<ArrayRef>> {
@@ -342,17 +356,19 @@ fn rewrite(relation: &Relation, object: &Object, before: &Object, filling: &[Fil
         // Nothing has to be kept, and nothing can lack a value.
         return Ok(relation.emptied(schema, (!key.is_empty()).then_some(key), places));
     }
-    let lacks = |column: &&Column| column.not_null && before.columns().unwrap_or_default().iter().all(|known| known.name != column.name);
-    if let Some(column) = columns.iter().find(lacks) {
-        let position = columns.len() - 1;
+    let held = |column: &Column| before.columns().unwrap_or_default().iter().any(|known| known.name == column.name && known.not_null);
+    for (position, column) in columns.iter().enumerate().filter(|(_, column)| column.not_null && !held(column)) {
         let now = relation.snapshot(NEWEST);
         for chunk in 0..now.chunks() {
             let made = make(&now.batch(chunk, None))?;
             if made[position].null_count() > 0 {
                 let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, object.name);
-                return Err(Error::new(Kind::NotNullViolation, message).hint("Give it a DEFAULT."));
+                return Err(Error::new(Kind::NotNullViolation, message).hint("Give it a DEFAULT, or UPDATE the rows first."));
             }
         }
+    }
+    if !key.is_empty() && key_of(before).is_empty() {
+        return keyed(relation, relation.emptied(schema, Some(key), places), &object.name, oldest);
     }
     relation.with_columns(schema, (!key.is_empty()).then_some(key), places, &make)
 }
@@ -368,7 +384,7 @@ fn moved_index(dependant: &Object, relation: ObjectId, places: &[Option<usize>])
     Some(index.map(|index| Object { kind: ObjectKind::Index(index), ..dependant.clone() }))
 }
 
-fn key_of(object: &Object) -> Vec<usize> {
+pub(super) fn key_of(object: &Object) -> Vec<usize> {
     match &object.kind {
         ObjectKind::Table(table) => table.key.clone(),
         _ => Vec::new(),

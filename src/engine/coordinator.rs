@@ -539,6 +539,8 @@ impl Coordinator {
                     let read = self.import_source(&recipe, report, from)?;
                     if restore.is_none() && read.positions != read.starts {
                         for node in nodes {
+                            // It gives the same rows again.
+                            view.progress.expect_rows(read.rows);
                             feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, &read)?));
                         }
                     }

@@ -89,6 +89,11 @@ impl Session {
             return Err(Error::new(Kind::InvalidParameter, "a source needs a connector")
                 .hint("WITH (connector = 'kafka' | 'file' | 'nexmark' | 'datagen', …)"));
         }
+        if source && (!create.key.is_empty() || create.on_conflict.is_some()) {
+            return Err(Error::not_supported("a source has no primary key: it keeps no rows that could be found again")
+                .hint("CREATE TABLE … WITH (connector = …) keeps one row for each key.")
+                .at(create.name.position));
+        }
         let (columns, recipe) = match &options {
             None => (columns, None),
             Some(options) => {
@@ -495,6 +500,11 @@ fn declared_columns(create: &CreateTable) -> Result<Vec<Column>> {
 
 /// What a second row with a key does. An append-only table cannot replace the first.
 fn conflict_policy(create: &CreateTable) -> Result<OnConflict> {
+    if create.on_conflict.is_some() && create.key.is_empty() {
+        return Err(Error::new(Kind::InvalidTableDefinition, "ON CONFLICT needs a primary key: without one no two rows conflict")
+            .hint("PRIMARY KEY (column), or leave ON CONFLICT out.")
+            .at(create.name.position));
+    }
     let policy = create.on_conflict.unwrap_or(OnConflict::Overwrite);
     if create.append_only && !create.key.is_empty() && policy == OnConflict::Overwrite {
         let message = match create.on_conflict {

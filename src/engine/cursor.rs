@@ -36,7 +36,7 @@ struct Rows {
 impl Session {
     pub(crate) async fn declare(&mut self, name: &str, hold: bool, query: &Parsed, parameters: &[Parameter]) -> Result<Outcome> {
         if !hold && self.transaction.as_ref().is_none_or(|transaction| !transaction.explicit) {
-            return Err(Error::new(Kind::ActiveTransaction, "DECLARE CURSOR can only be used in transaction blocks")
+            return Err(Error::new(Kind::NoActiveTransaction, "DECLARE CURSOR can only be used in transaction blocks")
                 .hint("BEGIN first, or declare it WITH HOLD."));
         }
         if self.cursors.contains_key(name) {

@@ -1,5 +1,7 @@
 //! DROP: what depends on the object goes first, and only if asked for.
 
+use std::collections::BTreeSet;
+
 use crate::catalog::{Catalog, DEFAULT_SCHEMA, Object, ObjectKind};
 use crate::engine::Engine;
 use crate::engine::catalog_change::SYSTEM_SCHEMAS;
@@ -11,36 +13,79 @@ use crate::error::{Error, Kind, Result};
 use crate::sql::{DropKind, Name};
 use crate::types::ObjectId;
 
+/// What a DROP takes with it, and what it says of that.
+struct Dropping {
+    /// Each before those that it depends on.
+    going: Vec<ObjectId>,
+    notices: Vec<Error>,
+}
+
 impl Session {
     pub(crate) async fn drop_objects(&mut self, kind: DropKind, names: &[Name], if_exists: bool, cascade: bool) -> Result<()> {
         let engine = std::sync::Arc::clone(&self.engine);
-        let _one_at_a_time = engine.ddl.lock().await;
-        let catalog = engine.catalog();
-        let mut going: Vec<ObjectId> = Vec::new();
+        loop {
+            // First the turns, as in ALTER, and in one order: who has one may wait for the lock. Nobody's uncommitted rows go with the table.
+            let tables = self.tables_among(&self.dropping(&engine.catalog(), kind, names, if_exists, cascade)?.going);
+            let mut turns = Vec::with_capacity(tables.len());
+            for table in &tables {
+                if !self.transaction.as_ref().is_some_and(|transaction| transaction.holds(*table)) {
+                    turns.push(self.turn(*table).await?);
+                }
+            }
+            let _one_at_a_time = engine.ddl.lock().await;
+            let dropping = self.dropping(&engine.catalog(), kind, names, if_exists, cascade)?;
+            if self.tables_among(&dropping.going) != tables {
+                continue;
+            }
+            dropping.notices.into_iter().for_each(|notice| self.notice(notice));
+            // What this transaction has written goes with its table.
+            if let Some(transaction) = &mut self.transaction {
+                turns.extend(tables.iter().filter_map(|table| transaction.let_go(*table)));
+            }
+            // Half a DROP would leave views that nobody maintains.
+            let _dropping = self.shield.raise();
+            return engine.drop_all(&dropping.going).await;
+        }
+    }
+
+    /// The tables among these, in the order in which their turns are taken.
+    fn tables_among(&self, objects: &[ObjectId]) -> BTreeSet<ObjectId> {
+        let catalog = self.engine.catalog();
+        let is_table = |id: &ObjectId| catalog.get(*id).is_some_and(|object| matches!(object.kind, ObjectKind::Table(_)));
+        objects.iter().copied().filter(is_table).collect()
+    }
+
+    fn dropping(&self, catalog: &Catalog, kind: DropKind, names: &[Name], if_exists: bool, cascade: bool) -> Result<Dropping> {
+        let (mut going, mut notices): (Vec<ObjectId>, Vec<Error>) = (Vec::new(), Vec::new());
         for name in names {
-            let Some(object) = self.droppable(&catalog, kind, name, if_exists)? else { continue };
-            let mut below: Vec<ObjectId> = dependants(&catalog, &object);
+            let Some(object) = self.droppable(catalog, kind, name, if_exists, &mut notices)? else { continue };
+            let mut below: Vec<ObjectId> = dependants(catalog, &object);
             below.retain(|id| !going.contains(id));
             let in_the_way: Vec<ObjectId> =
-                below.iter().copied().filter(|id| kind == DropKind::Schema || !is_index(&catalog, *id)).collect();
-            if !cascade && in_the_way.iter().any(|id| !names_it(&catalog, *id, names)) {
-                return Err(refuse(&catalog, &object, &in_the_way).at(name.position));
+                below.iter().copied().filter(|id| kind == DropKind::Schema || !is_index(catalog, *id)).collect();
+            if !cascade && in_the_way.iter().any(|id| !names_it(catalog, *id, names)) {
+                return Err(refuse(catalog, &object, &in_the_way).at(name.position));
             }
             if cascade && !in_the_way.is_empty() {
                 let listed: Vec<String> = in_the_way.iter().filter_map(|id| catalog.get(*id)).map(|object| described(object)).collect();
-                self.notice(Error::new(Kind::DependentObjects, format!("drop cascades to {}", listed.join(", "))));
+                notices.push(Error::new(Kind::DependentObjects, format!("drop cascades to {}", listed.join(", "))));
             }
             going.extend(below);
             if object.id != 0 && !going.contains(&object.id) {
                 going.push(object.id);
             }
         }
-        // Half a DROP would leave views that nobody maintains.
-        let _dropping = self.shield.raise();
-        engine.drop_all(&going).await
+        Ok(Dropping { going, notices })
     }
 
-    fn droppable(&mut self, catalog: &Catalog, kind: DropKind, name: &Name, if_exists: bool) -> Result<Option<Object>> {
+    fn droppable(
+        &self,
+        catalog: &Catalog,
+        kind: DropKind,
+        name: &Name,
+        if_exists: bool,
+        notices: &mut Vec<Error>,
+    ) -> Result<Option<Object>> {
         let found = match kind {
             DropKind::Schema if name.name == DEFAULT_SCHEMA || SYSTEM_SCHEMAS.contains(&name.name.as_str()) => {
                 let error = Error::new(
@@ -59,7 +104,7 @@ impl Session {
         let object = match found {
             Ok(object) => object,
             Err(error) if if_exists && matches!(error.kind(), Kind::UndefinedTable | Kind::UndefinedSchema | Kind::UndefinedFunction) => {
-                self.notice(Error::new(error.kind(), format!("{}, skipping", error.message())));
+                notices.push(Error::new(error.kind(), format!("{}, skipping", error.message())));
                 return Ok(None);
             }
             Err(error) => return Err(error),

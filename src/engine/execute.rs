@@ -122,9 +122,9 @@ impl Session {
             Statement::Begin { read_only } => self.begin(*read_only),
             Statement::Commit => self.end_block(true).await,
             Statement::Rollback => self.end_block(false).await,
-            Statement::Savepoint(_) => self.savepoint("SAVEPOINT"),
-            Statement::Release(_) => self.savepoint("RELEASE"),
-            Statement::RollbackTo(_) => Err(Error::not_supported("ROLLBACK TO SAVEPOINT").hint("ROLLBACK ends the whole transaction.")),
+            Statement::Savepoint(name) => self.savepoint(name),
+            Statement::Release(name) => self.release(name),
+            Statement::RollbackTo(name) => self.rollback_to(name),
             Statement::Prepare { name, types, statement } => {
                 let types = types.iter().map(|data_type| crate::plan::sql_type(data_type).map(Some)).collect::<Result<Vec<_>>>()?;
                 if self.prepared.contains_key(name) {
@@ -137,7 +137,6 @@ impl Session {
             Statement::Deallocate { name } => {
                 match name {
                     None => self.prepared.clear(),
-                    // A name of the protocol's own statements is the wire's: nothing is kept of it here.
                     Some(name) => drop(self.prepared.remove(name)),
                 }
                 done("DEALLOCATE")
@@ -182,7 +181,7 @@ impl Session {
 
     async fn end_block(&mut self, keep: bool) -> Result<Outcome> {
         if self.transaction.as_ref().is_none_or(|transaction| !transaction.explicit) {
-            self.warning(Error::new(Kind::ActiveTransaction, "there is no transaction in progress"));
+            self.warning(Error::new(Kind::NoActiveTransaction, "there is no transaction in progress"));
         }
         if keep && !self.in_failed_transaction() {
             self.commit().await?;
@@ -192,22 +191,19 @@ impl Session {
         done("ROLLBACK")
     }
 
-    fn savepoint(&mut self, tag: &'static str) -> Result<Outcome> {
-        if self.transaction.as_ref().is_none_or(|transaction| !transaction.explicit) {
-            return Err(Error::new(Kind::ActiveTransaction, format!("{tag} can only be used in transaction blocks")));
-        }
-        done(tag)
-    }
-
-    fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+    pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
         let before = self.settings.get(name)?.to_owned();
         // What a transaction may do ends with it, however it was said.
         let local = local || name == "transaction_read_only";
         if local && self.transaction.as_ref().is_none_or(|transaction| transaction.single) {
-            self.warning(Error::new(Kind::ActiveTransaction, "SET LOCAL and SET TRANSACTION can only be used in transaction blocks"));
+            self.warning(Error::new(Kind::NoActiveTransaction, "SET LOCAL and SET TRANSACTION can only be used in transaction blocks"));
             return Ok(());
         }
+        let settings = self.settings.clone();
         let change = self.settings.set(name, value)?;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.settings_before.get_or_insert(settings);
+        }
         if local && let Some(transaction) = &mut self.transaction {
             transaction.local_settings.push((name.to_owned(), Some(before)));
         }
@@ -225,8 +221,11 @@ impl Session {
         match name {
             Some(name) => self.set(name, None, false),
             None => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.settings_before.get_or_insert_with(|| self.settings.clone());
+                }
                 self.settings.reset_all();
-                for change in self.settings.reported() {
+                for change in self.settings.followed() {
                     self.tell_change(Some(change));
                 }
                 Ok(())

@@ -8,6 +8,13 @@ use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::types::ObjectId;
 
+/// Describes what the recorder collects. Once, before the first of it.
+pub fn describe_metrics() {
+    metrics::describe_gauge!("tidemill_connections", "Sessions that are open.");
+    metrics::describe_gauge!("tidemill_epoch", "The newest epoch that every view reflects.");
+    metrics::describe_histogram!("tidemill_checkpoint_seconds", "How long a checkpoint took to be written.");
+}
+
 impl Engine {
     /// Sets the gauges that are computed when somebody asks, of the server as a whole.
     pub fn record_metrics(&self) {
@@ -19,18 +26,22 @@ impl Engine {
     /// The series of relations and sources.
     pub fn object_metrics(&self) -> String {
         let catalog = self.catalog();
-        let (mut rows, mut bytes) = (Family::gauge("tidemill_relation_rows"), Family::gauge("tidemill_relation_bytes"));
+        let mut rows = Family::new("tidemill_relation_rows", "gauge", "Rows that a table or view holds.");
+        let mut bytes = Family::new("tidemill_relation_bytes", "gauge", "Bytes of memory that the rows of a table or view take.");
         for (id, relation) in self.relations.lock().iter() {
             rows.add(&catalog, "relation", *id, relation.live_rows());
             bytes.add(&catalog, "relation", *id, relation.memory_bytes());
         }
-        let mut read = Family::counter("tidemill_source_rows_total");
-        let (mut dead, mut lag) = (Family::counter("tidemill_dead_letters_total"), Family::gauge("tidemill_source_lag"));
+        let mut read = Family::new("tidemill_source_rows_total", "counter", "Rows read from a source since it was created.");
+        let mut dead = Family::new("tidemill_dead_letters_total", "counter", "Records of a source that could not become rows.");
+        let mut lag = Family::new("tidemill_source_lag", "gauge", "Records of a source that are still to be read; absent if unknown.");
         for (id, source) in self.sources.read().iter() {
             let report = source.report.lock();
             read.add(&catalog, "source", *id, report.position.rows);
             dead.add(&catalog, "source", *id, report.position.dead_letters);
-            lag.add(&catalog, "source", *id, report.lag.unwrap_or(0));
+            if let Some(behind) = report.lag {
+                lag.add(&catalog, "source", *id, behind);
+            }
         }
         [rows, bytes, read, dead, lag].map(|family| family.text).concat()
     }
@@ -43,12 +54,8 @@ struct Family {
 }
 
 impl Family {
-    fn gauge(name: &'static str) -> Self {
-        Family { name, text: format!("# TYPE {name} gauge\n") }
-    }
-
-    fn counter(name: &'static str) -> Self {
-        Family { name, text: format!("# TYPE {name} counter\n") }
+    fn new(name: &'static str, kind: &str, help: &str) -> Self {
+        Family { name, text: format!("# HELP {name} {help}\n# TYPE {name} {kind}\n") }
     }
 
     /// The value for an object; nothing of one that was dropped meanwhile.

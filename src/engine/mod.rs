@@ -6,6 +6,7 @@
 mod access;
 mod alter;
 mod alter_columns;
+mod alter_key;
 mod catalog_change;
 mod checkpoint_writer;
 mod clock;
@@ -30,6 +31,7 @@ mod query;
 mod recover;
 mod registry;
 mod replace;
+mod savepoint;
 mod session;
 mod settings;
 mod show;
@@ -49,6 +51,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 
+pub use self::metrics::describe_metrics;
 pub use interrupt::{Ended, Interrupt};
 pub use outcome::{CopyTarget, Description, Notice, Outcome, Parameter, RowStream, TransactionStatus};
 pub use session::{Session, Startup};
@@ -107,6 +110,14 @@ pub(crate) struct KnownSource {
 }
 
 impl Engine {
+    /// The names of sources that have stopped for good.
+    pub fn failed_sources(&self) -> Vec<String> {
+        let catalog = self.catalog();
+        let sources = self.sources.read();
+        let failed = sources.iter().filter(|(_, source)| source.report.lock().status.starts_with("failed"));
+        failed.filter_map(|(id, _)| catalog.get(*id).map(|object| object.name.clone())).collect()
+    }
+
     /// The names of views that have failed.
     pub fn failed_views(&self) -> Vec<String> {
         let views = self.views.read();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,14 @@ pub struct Startup {
     pub peer: String,
 }
 
+/// A call of set_config().
+pub(crate) struct Configured {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    /// Until the end of the transaction.
+    pub(crate) local: bool,
+}
+
 /// One client's session. Used by one task at a time.
 pub struct Session {
     pub(crate) engine: Arc<Engine>,
@@ -54,10 +63,12 @@ pub struct Session {
     pub(crate) settings: Settings,
     pub(crate) transaction: Option<Transaction>,
     pub(crate) cursors: BTreeMap<String, Cursor>,
-    /// By PREPARE; the protocol's statements are the wire's.
+    /// By PREPARE, and the protocol's that have a name: those are the wire's, too.
     pub(crate) prepared: BTreeMap<String, (Arc<Parsed>, Vec<Option<SqlType>>)>,
     pub(crate) plans: PlanCache,
     notices: Vec<Notice>,
+    /// What calls of set_config() ask for. A query's rows are made while they are sent, so it takes effect at the end of the statement.
+    pub(crate) configured: Arc<Mutex<Vec<Configured>>>,
     changes: Vec<(String, String)>,
 }
 
@@ -100,6 +111,7 @@ impl Engine {
             prepared: BTreeMap::new(),
             plans: PlanCache::default(),
             notices: Vec::new(),
+            configured: Arc::default(),
             changes: Vec::new(),
         })
     }
@@ -212,6 +224,21 @@ impl Session {
         }
     }
 
+    /// A prepared statement, with the parameter types that were declared: by PREPARE, or as noted.
+    pub fn prepared_by_name(&self, name: &str) -> Option<(Arc<Parsed>, Vec<Option<SqlType>>)> {
+        self.prepared.get(name).cloned()
+    }
+
+    /// Lets EXECUTE find a statement that a message has prepared.
+    pub fn note_prepared(&mut self, name: &str, statement: &Arc<Parsed>, declared: &[Option<SqlType>]) {
+        self.prepared.insert(name.to_owned(), (Arc::clone(statement), declared.to_vec()));
+    }
+
+    /// Forgets a prepared statement, if there is one of this name.
+    pub fn forget_prepared(&mut self, name: &str) {
+        self.prepared.remove(name);
+    }
+
     /// Where the session stands.
     pub fn transaction_status(&self) -> TransactionStatus {
         match &self.transaction {
@@ -239,6 +266,7 @@ impl Session {
 
     /// Reported settings that changed.
     pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
+        self.apply_configured();
         std::mem::take(&mut self.changes)
     }
 
@@ -258,6 +286,7 @@ impl Session {
 
     /// Called before each statement: an earlier cancel request is forgotten, and its time begins.
     pub fn begin_statement(&mut self) {
+        self.apply_configured();
         if self.cancel.is_cancelled() {
             self.cancel = self.engine.registry.renew(self.process_id);
         }
@@ -279,6 +308,19 @@ impl Session {
         self.settings.known("timezone").to_owned()
     }
 
+    fn apply_configured(&mut self) {
+        let configured = std::mem::take(&mut *self.configured.lock());
+        for Configured { name, value, local } in configured {
+            let in_transaction = self.transaction.as_ref().is_some_and(|transaction| !transaction.single);
+            // The function has checked the value; one that is local to no transaction has been and gone.
+            if (!local || in_transaction)
+                && let Err(error) = self.set(&name, Some(&value), local)
+            {
+                self.warning(error);
+            }
+        }
+    }
+
     pub(crate) fn notice(&mut self, error: Error) {
         self.notices.push(Notice { severity: "NOTICE", error });
     }
@@ -289,6 +331,12 @@ impl Session {
 
     pub(crate) fn tell_change(&mut self, change: Option<(String, String)>) {
         self.changes.extend(change);
+    }
+
+    /// Takes all settings back to these, and tells the client.
+    pub(crate) fn restore_settings(&mut self, before: Settings) {
+        let changed = self.settings.restore(before);
+        self.changes.extend(changed);
     }
 
     pub(crate) fn in_failed_transaction(&self) -> bool {

@@ -29,6 +29,13 @@ struct Definition {
     about: &'static str,
 }
 
+impl Definition {
+    /// The connection is told when it changes: to tell the client, or to print values otherwise.
+    fn is_followed(&self) -> bool {
+        self.reported || self.name == "extra_float_digits"
+    }
+}
+
 const fn kept(name: &'static str, default: &'static str, about: &'static str) -> Definition {
     Definition { name, default, usage: Use::Kept, reported: false, about }
 }
@@ -52,14 +59,19 @@ pub const SERVER_VERSION: &str = "15.18";
 const DEFINITIONS: &[Definition] = &[
     told("application_name", "", "The name that the client gave itself."),
     kept("bytea_output", "hex", "How bytea is printed; only hex."),
+    ignored("backfill_rate_limit", "default"),
+    ignored("background_ddl", "off"),
+    ignored("batch_enable_distributed_dml", "off"),
+    ignored("batch_parallelism", "default"),
     ignored("check_function_bodies", "on"),
     told("client_encoding", "UTF8", "The client's character set; only UTF8."),
     kept("client_min_messages", "notice", "The least severity of messages sent to the client."),
-    told("datestyle", "ISO, MDY", "How dates are printed; only ISO."),
+    told("datestyle", "ISO, MDY", "How dates are printed, and 1/2/2024 is read; only ISO, MDY."),
     ignored("default_table_access_method", "heap"),
     ignored("default_transaction_deferrable", "off"),
     ignored("default_transaction_isolation", "repeatable read"),
     told("default_transaction_read_only", "off", "Whether transactions refuse to write unless they say READ WRITE."),
+    ignored("dml_rate_limit", "default"),
     ignored("enable_hashjoin", "on"),
     ignored("enable_mergejoin", "on"),
     ignored("enable_nestloop", "on"),
@@ -72,10 +84,10 @@ const DEFINITIONS: &[Definition] = &[
         "5min",
         "How long a client may leave a transaction open without a word before it is cut off; 0 is for ever.",
     ),
-    told("in_hot_standby", "off", "Always off."),
+    fixed("in_hot_standby", "off", true, "Always off."),
     fixed("integer_datetimes", "on", true, "Times are integers."),
     told("intervalstyle", "postgres", "How intervals are printed; only postgres."),
-    told("is_superuser", "on", "Whether the user may do everything."),
+    fixed("is_superuser", "on", true, "Whether the user may do everything."),
     ignored("jit", "off"),
     ignored("lc_collate", "C"),
     ignored("lc_ctype", "C"),
@@ -88,18 +100,33 @@ const DEFINITIONS: &[Definition] = &[
     fixed("max_index_keys", "32", false, "Shown for compatibility."),
     ignored("maintenance_work_mem", "65536"),
     ignored("query_mode", "auto"),
+    kept("role", "none", "The role that was set; none but one's own."),
     ignored("row_security", "on"),
+    ignored("rw_batch_enable_lookup_join", "on"),
+    ignored("rw_batch_enable_sort_agg", "on"),
+    ignored("rw_enable_join_ordering", "on"),
+    ignored("rw_enable_share_plan", "on"),
     ignored("rw_enable_two_phase_agg", "on"),
+    ignored("rw_force_two_phase_agg", "off"),
     ignored("rw_implicit_flush", "on"),
-    ignored("background_ddl", "off"),
+    ignored("rw_streaming_allow_jsonb_in_stream_key", "off"),
+    ignored("rw_streaming_enable_bushy_join", "on"),
+    ignored("rw_streaming_enable_delta_join", "off"),
     kept("search_path", "\"$user\", public", "The schemas in which unqualified names are looked up."),
     fixed("server_encoding", "UTF8", true, "The server's character set."),
     fixed("server_version", SERVER_VERSION, true, "The PostgreSQL version that Tidemill answers like."),
     fixed("server_version_num", "150018", false, "The same as a number."),
     told("session_authorization", "", "The user."),
-    kept("standard_conforming_strings", "on", "Backslashes in strings are plain characters; always on."),
+    told("standard_conforming_strings", "on", "Backslashes in strings are plain characters; always on."),
+    ignored("sink_decouple", "default"),
+    ignored("source_rate_limit", "default"),
     kept("statement_timeout", "0", "After how many milliseconds a statement is cancelled; 0 is never."),
+    ignored("streaming_enable_arrangement_backfill", "on"),
+    ignored("streaming_max_parallelism", "default"),
     ignored("streaming_parallelism", "default"),
+    ignored("streaming_rate_limit", "default"),
+    ignored("streaming_use_arrangement_backfill", "on"),
+    ignored("streaming_use_snapshot_backfill", "off"),
     ignored("synchronize_seqscans", "on"),
     ignored("synchronous_commit", "on"),
     ignored("temp_buffers", "1024"),
@@ -113,7 +140,7 @@ const DEFINITIONS: &[Definition] = &[
 ];
 
 /// The values that a session has set.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     values: BTreeMap<&'static str, String>,
 }
@@ -144,12 +171,31 @@ impl Settings {
         match value {
             None => drop(self.values.remove(definition.name)),
             Some(value) => {
-                let value = checked(definition.name, value)?;
+                let value = match definition.name {
+                    "role" => self.checked_role(value)?,
+                    name => checked(name, value)?,
+                };
                 self.values.insert(definition.name, value);
             }
         }
         let now = self.known(definition.name).to_owned();
-        Ok(definition.reported.then(|| (shown_name(definition.name), now)))
+        Ok(definition.is_followed().then(|| (shown_name(definition.name), now)))
+    }
+
+    /// There are no roles to change to: only that of the session itself.
+    fn checked_role(&self, value: &str) -> Result<String> {
+        if value == "none" || value == self.known("session_authorization") {
+            return Ok(value.to_owned());
+        }
+        Err(Error::new(Kind::InvalidParameter, format!("role \"{value}\" does not exist")))
+    }
+
+    /// Takes all values of `before` again. Returns name and value of those of which the client is to be told.
+    pub(crate) fn restore(&mut self, before: Settings) -> Vec<(String, String)> {
+        let now = std::mem::replace(self, before);
+        let followed = DEFINITIONS.iter().filter(|definition| definition.is_followed());
+        let changed = followed.filter(|definition| now.known(definition.name) != self.known(definition.name));
+        changed.map(|definition| (shown_name(definition.name), self.known(definition.name).to_owned())).collect()
     }
 
     /// Every setting back to its default.
@@ -158,6 +204,12 @@ impl Settings {
             ["session_authorization", "application_name"].iter().filter_map(|name| self.values.remove_entry(*name)).collect();
         self.values.clear();
         self.values.extend(keep);
+    }
+
+    /// What the connection has to know after all settings were reset.
+    pub(crate) fn followed(&self) -> Vec<(String, String)> {
+        let followed = DEFINITIONS.iter().filter(|definition| definition.is_followed());
+        followed.map(|definition| (shown_name(definition.name), self.known(definition.name).to_owned())).collect()
     }
 
     /// What the client is told at the start.
@@ -175,11 +227,6 @@ impl Settings {
             .iter()
             .map(|definition| (shown_name(definition.name), self.known(definition.name).to_owned(), definition.about.to_owned()))
             .collect()
-    }
-
-    /// Whether a setting is accepted without having any effect.
-    pub(crate) fn is_ignored(name: &str) -> bool {
-        find(name).is_ok_and(|definition| definition.usage == Use::Ignored)
     }
 
     /// The schemas in which unqualified names are looked up.
@@ -240,8 +287,11 @@ fn checked(name: &str, value: &str) -> Result<String> {
                 .or_else(|| fixed_zone(zone))
                 .ok_or_else(|| refuse().hint("Use a name of the IANA time zone database, like \"Europe/Berlin\", or whole hours."))
         }
-        "datestyle" if !value.to_ascii_uppercase().contains("ISO") => Err(refuse().hint("Only the ISO style is supported.")),
-        "datestyle" => Ok("ISO, MDY".to_owned()),
+        "datestyle" => date_style(value, &refuse),
+        "bytea_output" => only(value, "hex", &["escape"], "encode(value, 'escape') gives that form.", &refuse),
+        "intervalstyle" => {
+            only(value, "postgres", &["postgres_verbose", "sql_standard", "iso_8601"], "Only the postgres style is supported.", &refuse)
+        }
         "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
             parse_duration_ms(value).map(|_| value.to_owned()).ok_or_else(refuse)
         }
@@ -278,6 +328,31 @@ fn fixed_zone(text: &str) -> Option<String> {
     }
 }
 
+/// The one value that has an effect; `others` are PostgreSQL's, and refused rather than ignored.
+fn only(value: &str, known: &str, others: &[&str], hint: &str, refuse: &impl Fn() -> Error) -> Result<String> {
+    let value = value.trim().to_ascii_lowercase();
+    if value == known {
+        return Ok(value);
+    }
+    if others.contains(&value.as_str()) { Err(Error::not_supported(refuse().message()).hint(hint)) } else { Err(refuse()) }
+}
+
+/// A style of printing and an order of reading, each of which may be left out.
+fn date_style(value: &str, refuse: &impl Fn() -> Error) -> Result<String> {
+    for word in value.split(',').map(|word| word.trim().to_ascii_uppercase()) {
+        match word.as_str() {
+            "ISO" | "MDY" | "US" | "DEFAULT" => {}
+            word if word.starts_with("NONEURO") => {}
+            word if matches!(word, "DMY" | "YMD" | "SQL" | "POSTGRES" | "GERMAN") || word.starts_with("EURO") => {
+                let hint = "Only \"ISO, MDY\" is supported; dates like 2024-02-29 read the same in every style.";
+                return Err(Error::not_supported(refuse().message()).hint(hint));
+            }
+            _ => return Err(refuse()),
+        }
+    }
+    Ok("ISO, MDY".to_owned())
+}
+
 fn parse_duration_ms(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -302,6 +377,44 @@ mod tests {
         let error = Settings::default().set("statement_timeoutt", Some("1")).expect_err("there is no such setting");
         assert_eq!(error.kind(), Kind::UndefinedObject);
         assert_eq!(error.hint_text(), Some("Did you mean \"statement_timeout\"?"));
+    }
+
+    /// psql takes backslashes for escapes, and psycopg doubles them, unless they are told that strings are what they look like.
+    #[test]
+    fn a_client_is_told_what_postgresql_15_tells() {
+        let told = Settings::default().reported().into_iter().map(|(name, _)| name).collect::<std::collections::BTreeSet<_>>();
+        let expected = [
+            "application_name",
+            "client_encoding",
+            "DateStyle",
+            "default_transaction_read_only",
+            "in_hot_standby",
+            "integer_datetimes",
+            "IntervalStyle",
+            "is_superuser",
+            "server_encoding",
+            "server_version",
+            "session_authorization",
+            "standard_conforming_strings",
+            "TimeZone",
+        ];
+        assert_eq!(told, expected.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn what_has_no_effect_is_refused() {
+        let mut settings = Settings::default();
+        let mut set = |name: &str, value: &str| settings.set(name, Some(value)).map(drop).map_err(|error| error.kind().sqlstate());
+        for (name, value) in [("datestyle", "ISO, DMY"), ("datestyle", "German"), ("bytea_output", "escape"), ("intervalstyle", "iso_8601")]
+        {
+            assert_eq!(set(name, value), Err("0A000"), "{name} = {value}");
+        }
+        for (name, value) in [("datestyle", "yes"), ("bytea_output", "base64"), ("intervalstyle", "x"), ("role", "somebody")] {
+            assert_eq!(set(name, value), Err("22023"), "{name} = {value}");
+        }
+        for (name, value) in [("datestyle", "iso"), ("datestyle", "ISO, MDY"), ("intervalstyle", "POSTGRES"), ("role", "none")] {
+            assert_eq!(set(name, value), Ok(()), "{name} = {value}");
+        }
     }
 
     #[test]

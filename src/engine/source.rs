@@ -88,7 +88,7 @@ pub(crate) struct SourceReport {
     pub(crate) status: String,
     /// Of the rows in `position`.
     pub(crate) rate: Rate,
-    /// Records behind the position, by partition, where known.
+    /// Records behind the position, where known.
     pub(crate) lag: Option<i64>,
     /// The newest dead letters since the server started, with the time (microseconds since 1970) they were seen.
     pub(crate) dead_letters: VecDeque<(i64, DeadLetter)>,
@@ -130,7 +130,8 @@ impl RunningSource {
                 report.status = state.to_string();
             }
         };
-        let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake };
+        let noted = Some(Arc::clone(&report));
+        let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake, report: noted };
         thread.spawn(format!("source-{}", recipe.id), tell)?;
         Ok(RunningSource { id: recipe.id, report, queue, stop })
     }
@@ -213,6 +214,8 @@ struct ReaderThread {
     queue: Sender<Delivery>,
     stop: Arc<AtomicBool>,
     wake: Wake,
+    /// Where the lag of an idle source is noted; a busy one's comes with its batches.
+    report: Option<Arc<Mutex<SourceReport>>>,
 }
 
 impl ReaderThread {
@@ -250,12 +253,13 @@ impl ReaderThread {
                     }
                 }
                 Poll::Batch(batch) => {
-                    let batch = self.intake.take(batch)?;
+                    let lag = self.reader.lag();
+                    let batch = SourceBatch { lag, ..self.intake.take(batch)? };
                     if !self.send(Delivery::Batch(batch)) {
                         return Ok(Ending::Unwanted);
                     }
                 }
-                Poll::Pending => {}
+                Poll::Pending => self.note_lag(),
                 Poll::Failed(why) => return Err(Error::new(Kind::External, why)),
                 Poll::Degraded(why) => {
                     degraded = true;
@@ -266,6 +270,15 @@ impl ReaderThread {
             }
         }
         Ok(Ending::Unwanted)
+    }
+
+    /// Nothing has come: what is behind is told without a batch.
+    fn note_lag(&self) {
+        if let Some(report) = self.report.as_ref().filter(|_| self.queue.is_empty())
+            && let Some(lag) = self.reader.lag()
+        {
+            report.lock().lag = Some(lag);
+        }
     }
 
     /// Waits for room in the queue. Returns false when nobody wants the source any more.
@@ -344,7 +357,8 @@ impl ReplayFeed {
         let reader = recipe.connector.start_where(&read.starts, Some(&read.positions), &read.fingerprints)?;
         let (sender, queue) = bounded(QUEUE_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
-        let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake: Arc::new(|| {}) };
+        let thread =
+            ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake: Arc::new(|| {}), report: None };
         let outcome = Arc::new(OnceLock::new());
         let told = Arc::clone(&outcome);
         let (id, name) = (recipe.id, format!("replay-{}", recipe.id));

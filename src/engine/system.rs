@@ -20,12 +20,13 @@ use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
+use parking_lot::Mutex;
 
 use crate::catalog::system::{
     self, DeadLetterFacts, EpochFacts, FUNCTIONS, Facts, Function, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts, SourceFacts,
     Value, ViewFacts, array_of, values_of,
 };
-use crate::engine::session::Session;
+use crate::engine::session::{Configured, Session};
 use crate::engine::settings::{SERVER_VERSION, Settings};
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::engine::{Engine, KnownSource};
@@ -40,6 +41,7 @@ pub(crate) struct SystemRelations {
     user: String,
     database: String,
     process_id: i32,
+    configured: Arc<Mutex<Vec<Configured>>>,
     /// Gathered when the first one is asked for: most queries never do.
     facts: OnceLock<Arc<Facts>>,
     asked: AtomicBool,
@@ -53,6 +55,7 @@ impl SystemRelations {
             user: session.user.clone(),
             database: session.database.clone(),
             process_id: session.process_id(),
+            configured: Arc::clone(&session.configured),
             facts: OnceLock::new(),
             asked: AtomicBool::new(false),
         }
@@ -107,6 +110,8 @@ impl RelationSource for SystemRelations {
                 effect,
                 facts: self.facts(),
                 engine: Arc::clone(&self.engine),
+                settings: self.settings.clone(),
+                configured: Arc::clone(&self.configured),
                 signature: signature(Volatility::Volatile),
             })));
         }
@@ -331,6 +336,8 @@ struct EffectFunction {
     effect: Effect,
     facts: Arc<Facts>,
     engine: Arc<Engine>,
+    settings: Settings,
+    configured: Arc<Mutex<Vec<Configured>>>,
     signature: Signature,
 }
 
@@ -356,13 +363,13 @@ impl EffectFunction {
             }
             Effect::SetConfig => {
                 let (Some(name), Some(value)) = (argument(0).text(), argument(1).text()) else { return Ok(Value::Null) };
-                let mut settings = Settings::default();
-                settings.set(&name.to_ascii_lowercase(), Some(value))?;
-                let same = self.facts.settings.iter().any(|(known, now, _)| known.eq_ignore_ascii_case(name) && now == value);
-                if same || Settings::is_ignored(&name.to_ascii_lowercase()) {
-                    return Ok(value.into());
-                }
-                Err(Error::not_supported(format!("set_config() of \"{name}\" is not supported")).hint(format!("SET {name} = …")))
+                let name = name.to_ascii_lowercase();
+                let mut settings = self.settings.clone();
+                settings.set(&name, Some(value))?;
+                let shown = settings.get(&name)?.to_owned();
+                let local = matches!(argument(2), Value::Bool(true));
+                self.configured.lock().push(Configured { name, value: value.to_owned(), local });
+                Ok(shown.as_str().into())
             }
         }
     }

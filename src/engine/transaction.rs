@@ -6,8 +6,10 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::engine::clock::Write;
+use crate::engine::savepoint::Savepoint;
+use crate::engine::settings::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::state::{Draft, Lease, Relation, Snapshot};
+use crate::state::{Draft, DraftMark, Lease, Relation, Snapshot};
 use crate::types::{Changes, Epoch, ObjectId};
 
 /// Bytes of changes that one transaction may hold. They go into the log in one piece, whose size the store bounds at 4 GiB, and
@@ -26,6 +28,10 @@ pub(crate) struct Transaction {
     pub(crate) reads_at: Option<Lease>,
     /// Settings as they were before SET LOCAL.
     pub(crate) local_settings: Vec<(String, Option<String>)>,
+    /// All settings as they were before the first SET of whatever kind: a rollback takes it back.
+    pub(crate) settings_before: Option<Settings>,
+    /// Those that can be gone back to, the oldest first.
+    pub(crate) savepoints: Vec<Savepoint>,
     tables: BTreeMap<ObjectId, WrittenTable>,
 }
 
@@ -42,7 +48,16 @@ impl Transaction {
     }
 
     pub(crate) fn new(explicit: bool) -> Self {
-        Transaction { explicit, single: false, failed: false, reads_at: None, local_settings: Vec::new(), tables: BTreeMap::new() }
+        Transaction {
+            explicit,
+            single: false,
+            failed: false,
+            reads_at: None,
+            local_settings: Vec::new(),
+            settings_before: None,
+            savepoints: Vec::new(),
+            tables: BTreeMap::new(),
+        }
     }
 
     /// Whether it holds the table already.
@@ -74,6 +89,24 @@ impl Transaction {
     pub(crate) fn write(&mut self, table: ObjectId, changes: Changes) -> Result<()> {
         check_size(changes.memory_size() + self.tables.values().map(|written| written.draft.bytes()).sum::<usize>())?;
         self.table(table).expect("a transaction writes only tables that it holds").write(changes)
+    }
+
+    /// How much it has written of each table that it holds.
+    pub(crate) fn marks(&self) -> BTreeMap<ObjectId, DraftMark> {
+        self.tables.iter().map(|(table, written)| (*table, written.draft.mark())).collect()
+    }
+
+    /// Forgets what was written since `marks`; tables that were not held then are let go.
+    pub(crate) fn back_to(&mut self, marks: &BTreeMap<ObjectId, DraftMark>) {
+        self.tables.retain(|table, written| {
+            let mark = marks.get(table);
+            mark.inspect(|mark| written.draft.back_to(**mark)).is_some()
+        });
+    }
+
+    /// Forgets a table with all that was written into it; gives its turn.
+    pub(crate) fn let_go(&mut self, table: ObjectId) -> Option<OwnedMutexGuard<()>> {
+        self.tables.remove(&table).map(|written| written.turn)
     }
 
     /// What has been written, and the tables' turns, which end when the second part is dropped.

@@ -44,13 +44,16 @@ pub async fn serve(listener: TcpListener, engine: Arc<Engine>, render: RenderMet
         .map_err(|cause| Error::external("the HTTP server failed", cause))
 }
 
-/// `200 ok` while the clock runs; `503` with the names of failed views otherwise.
+/// `200 ok` while all is well; `200 degraded` with the names of sources that have stopped for good, as a restart of the server would not mend
+/// that; `503` with the names of failed views.
 async fn healthz(State(shared): State<Shared>) -> Response {
-    let failed = shared.engine.failed_views();
-    if failed.is_empty() {
-        return "ok\n".into_response();
+    let (views, sources) = (shared.engine.failed_views(), shared.engine.failed_sources());
+    let degraded = if sources.is_empty() { String::new() } else { format!("degraded: failed sources: {}\n", sources.join(", ")) };
+    match (views.is_empty(), degraded.is_empty()) {
+        (true, true) => "ok\n".into_response(),
+        (true, false) => degraded.into_response(),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, format!("failed views: {}\n{degraded}", views.join(", "))).into_response(),
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("failed views: {}\n", failed.join(", "))).into_response()
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {

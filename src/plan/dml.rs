@@ -65,7 +65,7 @@ impl Planner {
         }
         let named = !insert.columns.is_empty();
         let mut targets = insert_targets(&object, table, &insert.columns, scope)?;
-        let mut types = declared.to_vec();
+        let mut types = parameters::loosened(declared);
         let (planned, literal) = match &insert.source {
             None => {
                 targets.clear();
@@ -75,7 +75,7 @@ impl Planner {
             Some(query) => {
                 let mut query = query.as_ref().clone();
                 let literal = prepare_source(&mut query, table, &targets, &mut types, scope)?;
-                let planned = self.plan_typed(&query, scope, &mut types, true)?;
+                let planned = self.plan_typed(&query, scope, &mut types, declared, true)?;
                 (planned, literal)
             }
         };
@@ -120,7 +120,7 @@ impl Planner {
         if table.append_only {
             return Err(append_only(&object));
         }
-        let mut types = declared.to_vec();
+        let mut types = parameters::loosened(declared);
         let mut items = old_columns(table, &qualifier);
         let mut assigned: Vec<Option<bool>> = vec![None; table.columns.len()];
         for assignment in &update.assignments {
@@ -134,7 +134,7 @@ impl Planner {
             items.push(item(value, hidden("new", position)));
         }
         let query = joined_query(items, &update.table, &qualifier, others, update.selection.clone())?;
-        let (plan, views, system) = self.plan_typed(&query, scope, &mut types, false)?;
+        let (plan, views, system) = self.plan_typed(&query, scope, &mut types, declared, false)?;
         let old: Vec<Expr> = (0..table.columns.len()).map(|position| column_named(hidden("old", position))).collect();
         let mut values = old.clone();
         for (position, column) in table.columns.iter().enumerate().filter(|(_, column)| column.generated.is_none()) {
@@ -168,9 +168,9 @@ impl Planner {
         if table.append_only {
             return Err(append_only(&object));
         }
-        let mut types = declared.to_vec();
+        let mut types = parameters::loosened(declared);
         let query = joined_query(old_columns(table, &qualifier), only, &qualifier, others, delete.selection.clone())?;
-        let planned = self.plan_typed(&query, scope, &mut types, false)?;
+        let planned = self.plan_typed(&query, scope, &mut types, declared, false)?;
         let rows = self.change_rows(planned, types, unchecked(&table.columns), scope)?;
         let returning = self.returning(delete.returning.as_deref(), only.relation.clone(), scope)?;
         Ok(Change { object, rows, returning })
@@ -216,18 +216,28 @@ impl Planner {
         })
     }
 
-    /// Plans with the types of parameters as far as they are known, and makes the rest known.
+    /// Plans with the types of parameters as far as they are known, and makes the rest known. `declared`: by the client.
     pub(super) fn plan_typed(
         &self,
         query: &ast::Query,
         scope: &Scope<'_>,
         types: &mut Vec<Option<SqlType>>,
+        declared: &[Option<SqlType>],
         assigned: bool,
     ) -> Result<Planned> {
         *types = parameters::declared_types(query, types)?;
-        let planned = self.plan_query(query, scope, 0, types, assigned)?;
+        parameters::settle(types, declared);
+        let planned = match self.plan_query(query, scope, 0, types, assigned) {
+            Ok(planned) => planned,
+            // A function may have to know that it is a numeric, and not which.
+            Err(_) if *types != parameters::with_declared(types, declared) => {
+                *types = parameters::with_declared(types, declared);
+                self.plan_query(query, scope, 0, types, assigned)?
+            }
+            Err(error) => return Err(error),
+        };
         let inferred = planned.0.get_parameter_fields().map_err(|error| from_datafusion(error, scope.text))?;
-        if parameters::fill(types, &inferred) { self.plan_query(query, scope, 0, types, assigned) } else { Ok(planned) }
+        if parameters::fill(types, &inferred, declared) { self.plan_query(query, scope, 0, types, assigned) } else { Ok(planned) }
     }
 
     fn change_rows(&self, planned: Planned, types: Vec<Option<SqlType>>, schema: SchemaRef, scope: &Scope<'_>) -> Result<Bound> {

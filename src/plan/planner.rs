@@ -40,6 +40,7 @@ use super::integers;
 use super::mismatch::{refuse_mismatches, refuse_windows_in_conditions};
 use super::names::{name_outputs, visible};
 use super::operators::Operators;
+use super::parameters;
 use super::recursion::check_recursions;
 use super::resolve::{Names, ObjectSource, Scope};
 use super::rules::{all, maintainable, physical_rules};
@@ -160,8 +161,8 @@ impl Planner {
 
     /// Analyses a query. `parameters`: the types that the client declared, as far as it did.
     pub fn query(&self, query: &ast::Query, scope: &Scope<'_>, parameters: &[Option<SqlType>]) -> Result<Bound> {
-        let mut types = parameters.to_vec();
-        let planned = self.plan_typed(query, scope, &mut types, false)?;
+        let mut types = parameters::loosened(parameters);
+        let planned = self.plan_typed(query, scope, &mut types, parameters, false)?;
         let types = types.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect();
         self.bind(planned, types, scope)
     }

@@ -10,8 +10,7 @@ use crate::error::Result;
 /// Actions of PostgreSQL that we do not have, and what to do instead.
 const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["alter"], "ALTER COLUMN", "Add a column, fill it with UPDATE, and drop the old one."),
-    (&["add", "constraint"], "ADD CONSTRAINT", "Only the PRIMARY KEY is kept; it is given to CREATE TABLE."),
-    (&["add", "primary"], "ADD PRIMARY KEY", "Make a table with the key, and INSERT INTO … SELECT."),
+    (&["add", "constraint"], "ADD CONSTRAINT", "Only a PRIMARY KEY is kept."),
     (&["add", "unique"], "ADD UNIQUE", "Only the PRIMARY KEY is kept unique."),
     (&["add", "check"], "ADD CHECK", "Filter the rows in a view."),
     (&["add", "foreign"], "ADD FOREIGN KEY", "Join the tables in a view to find rows without a partner."),
@@ -48,6 +47,13 @@ pub(super) fn alter(reader: &mut Reader<'_>) -> Result<Statement> {
 }
 
 fn action(reader: &mut Reader<'_>, kind: DropKind, object: &str) -> Result<AlterAction> {
+    let key_at = if reader.is(1, "constraint") { 3 } else { 1 };
+    if reader.is(0, "add") && reader.is(key_at, "primary") && reader.is(key_at + 1, "key") {
+        refuse_of_view(reader, kind, "ADD PRIMARY KEY")?;
+        // A name of its own is read over: the constraint is called after its table.
+        (0..key_at + 2).for_each(|_| drop(reader.advance()));
+        return Ok(AlterAction::AddPrimaryKey(reader.parenthesised(Reader::identifier)?));
+    }
     for (words, construct, hint) in REFUSED {
         let found = words.iter().enumerate().all(|(n, word)| match *word {
             "(" => *reader.peek_nth(n) == sqlparser::tokenizer::Token::LParen,

@@ -224,6 +224,8 @@ pub enum AlterAction {
         /// IF NOT EXISTS.
         if_not_exists: bool,
     },
+    /// ADD PRIMARY KEY: the names of its columns.
+    AddPrimaryKey(Vec<String>),
     /// DROP COLUMN.
     DropColumn {
         /// The column.

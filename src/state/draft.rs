@@ -37,6 +37,13 @@ pub struct Draft {
     shown: Option<Snapshot>,
 }
 
+/// How much a draft held at some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct DraftMark {
+    changes: usize,
+    bytes: usize,
+}
+
 /// The newest rows under the keys that were touched.
 struct Near {
     /// The keys themselves.
@@ -73,6 +80,21 @@ impl Draft {
         self.bytes += changes.memory_size();
         self.changes.push(changes);
         Ok(())
+    }
+
+    /// How much has been written so far, for `back_to`.
+    pub fn mark(&self) -> DraftMark {
+        DraftMark { changes: self.changes.len(), bytes: self.bytes }
+    }
+
+    /// Forgets what was written behind the mark, which is one of this draft.
+    pub fn back_to(&mut self, mark: DraftMark) {
+        if self.changes.len() > mark.changes {
+            self.changes.truncate(mark.changes);
+            self.bytes = mark.bytes;
+            self.near = None;
+            self.shown = None;
+        }
     }
 
     /// The rows with these keys, as [`Relation::lookup`] gives them.
@@ -204,6 +226,10 @@ mod tests {
         Arc::new(table)
     }
 
+    fn draft_of_one_more() -> Changes {
+        Changes::insertions(rows(&[6], &[60]))
+    }
+
     fn shown(snapshot: &Snapshot) -> Vec<(i64, i64)> {
         let values =
             |batch: &RecordBatch, column: usize| batch.column(column).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec();
@@ -230,6 +256,13 @@ mod tests {
         assert_eq!(draft.lookup(&[column(&[5, 2, 1, 3])]).unwrap(), rows(&[5, 1, 3], &[50, 11, 30]));
         assert_eq!(draft.resolve(&rows(&[5], &[0]), OnConflict::Error, "t").unwrap_err().kind(), Kind::UniqueViolation);
         assert_eq!(draft.resolve(&rows(&[2, 3], &[0, 0]), OnConflict::DoNothing, "t").unwrap().affected, 1);
+
+        let mark = draft.mark();
+        draft.write(draft_of_one_more()).unwrap();
+        assert_eq!(shown(&draft.snapshot().unwrap()).len(), expected.len() + 1);
+        draft.back_to(mark);
+        assert_eq!(shown(&draft.snapshot().unwrap()), expected);
+        assert_eq!(draft.lookup(&[column(&[6, 5])]).unwrap(), rows(&[5], &[50]));
 
         let (base, changes) = draft.into_changes();
         base.apply(0, 2, &changes.unwrap()).unwrap();

@@ -36,7 +36,7 @@ pub(crate) mod test_directory;
 pub use blocks::RelationDelta;
 pub use changes::{StateChanges, StateEntry};
 pub use checkpoint::{CheckpointData, CheckpointInfo};
-pub use draft::{Draft, NEWEST};
+pub use draft::{Draft, DraftMark, NEWEST};
 pub use found::Found;
 pub use leases::{Lease, Leases};
 pub use relation::Relation;

@@ -36,6 +36,6 @@ pub use rate::Rate;
 pub use rows_equal::rows_equal;
 pub use sql_type::{NUMERIC_DEFAULT, SqlType, sql_type_of};
 pub use stack::{COLUMNS_MAX, LEVELS_MAX, STACK_BYTES};
-pub use text_in::{decimal_from_text, integer_from_text, parse_column, parse_column_in, parse_value, value_from_text};
+pub use text_in::{decimal_from_text, integer_from_text, no_infinity, parse_column, parse_column_in, parse_value, value_from_text};
 pub use text_out::{TextColumn, TextStyle, canonical, civil, format_value};
 pub use value::{ColumnBuilder, Value};

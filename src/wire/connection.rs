@@ -145,10 +145,10 @@ impl Connection {
             _ => {}
         }
         let served = match frame.kind {
-            b'B' => self.bind(&frame.body),
+            b'B' => self.bind(&frame.body).await,
             b'E' => self.execute(&frame.body).await,
             b'P' => self.parse(&frame.body).await,
-            b'D' => self.describe(&frame.body),
+            b'D' => self.describe(&frame.body).await,
             b'C' => self.close(&frame.body),
             other => {
                 let text = format!("invalid frontend message type {other}");
@@ -202,7 +202,11 @@ impl Connection {
                 None
             }
             Statement::Deallocate { name: Some(name) } if self.session.transaction_status() != TransactionStatus::Failed => {
-                self.statements.remove(name).map(|_| Outcome::Done("DEALLOCATE".to_owned()))
+                // The session knows those that have a name as well.
+                self.statements.remove(name).map(|_| {
+                    self.session.forget_prepared(name);
+                    Outcome::Done("DEALLOCATE".to_owned())
+                })
             }
             _ => None,
         }

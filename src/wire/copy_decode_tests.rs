@@ -89,7 +89,7 @@ fn an_error_names_its_line() {
     let error = decode(&text_format(), b"1\ta\nx\tb\n", 100).unwrap_err();
     assert_eq!(error.detail_text(), Some("COPY line 2, column \"n\": \"x\""));
     let error = decode(&text_format(), b"1\t\xff\n", 100).unwrap_err();
-    assert_eq!(error.kind(), Kind::InvalidText);
+    assert_eq!(error.kind(), Kind::InvalidEncoding);
 }
 
 #[test]

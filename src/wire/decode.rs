@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{SqlType, parse_column, parse_column_in};
+use crate::types::{SqlType, no_infinity, parse_column, parse_column_in};
 use crate::wire::encode::Format;
 use crate::wire::encode_binary::{EPOCH_DAYS, EPOCH_US, JSONB_VERSION};
 use crate::wire::message::Fields as Bytes;
@@ -49,10 +49,10 @@ pub(super) fn parameter(
 pub(super) fn text(bytes: &[u8]) -> Result<&str> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !bytes.contains(&0) => Ok(text),
-        Ok(_) => Err(Error::new(Kind::InvalidText, "invalid byte sequence for encoding \"UTF8\": 0x00")),
+        Ok(_) => Err(Error::new(Kind::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00")),
         Err(cause) => {
             let byte = bytes.get(cause.valid_up_to()).copied().unwrap_or(0);
-            Err(Error::new(Kind::InvalidText, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}")))
+            Err(Error::new(Kind::InvalidEncoding, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}")))
         }
     }
 }
@@ -70,10 +70,10 @@ pub(super) fn binary_column(sql_type: &SqlType, values: &[Option<&[u8]>]) -> Res
         SqlType::Oid => primitive::<Int64Type, 4>(sql_type, values, |bytes| Some(i64::from(u32::from_be_bytes(bytes))))?,
         SqlType::Float4 => primitive::<Float32Type, 4>(sql_type, values, |bytes| Some(f32::from_be_bytes(bytes)))?,
         SqlType::Float8 => primitive::<Float64Type, 8>(sql_type, values, |bytes| Some(f64::from_be_bytes(bytes)))?,
-        SqlType::Date => primitive::<Date32Type, 4>(sql_type, values, |bytes| match i32::from_be_bytes(bytes) {
-            infinity @ (i32::MIN | i32::MAX) => Some(infinity),
-            days => days.checked_add(EPOCH_DAYS),
-        })?,
+        SqlType::Date => {
+            finite(sql_type, values, [i32::MIN.to_be_bytes(), i32::MAX.to_be_bytes()])?;
+            primitive::<Date32Type, 4>(sql_type, values, |bytes| i32::from_be_bytes(bytes).checked_add(EPOCH_DAYS))?
+        }
         SqlType::Time => primitive::<Time64MicrosecondType, 8>(sql_type, values, |bytes| {
             Some(i64::from_be_bytes(bytes)).filter(|micros| (0..=86_400_000_000).contains(micros))
         })?,
@@ -134,10 +134,18 @@ fn primitive<T: ArrowPrimitiveType, const N: usize>(
 }
 
 fn timestamps(sql_type: &SqlType, values: &[Option<&[u8]>]) -> Result<ArrayRef> {
-    primitive::<TimestampMicrosecondType, 8>(sql_type, values, |bytes| match i64::from_be_bytes(bytes) {
-        infinity @ (i64::MIN | i64::MAX) => Some(infinity),
-        micros => micros.checked_add(EPOCH_US),
-    })
+    finite(sql_type, values, [i64::MIN.to_be_bytes(), i64::MAX.to_be_bytes()])?;
+    primitive::<TimestampMicrosecondType, 8>(sql_type, values, |bytes| i64::from_be_bytes(bytes).checked_add(EPOCH_US))
+}
+
+/// Refuses the infinite moments, which are the least and the greatest number, as their text forms are.
+fn finite<const N: usize>(sql_type: &SqlType, values: &[Option<&[u8]>], infinite: [[u8; N]; 2]) -> Result<()> {
+    let found = values.iter().flatten().find_map(|value| infinite.iter().position(|infinity| value == infinity));
+    match found {
+        Some(0) => Err(no_infinity(&sql_type.to_string(), "-infinity")),
+        Some(_) => Err(no_infinity(&sql_type.to_string(), "infinity")),
+        None => Ok(()),
+    }
 }
 
 /// For types whose text form says it all, and whose rules (lengths, scales, valid JSON) live with the text forms.

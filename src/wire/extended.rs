@@ -61,7 +61,7 @@ impl Connection {
     pub(super) async fn parse(&mut self, body: &[u8]) -> Result<(), Failure> {
         let message = Parse::read(body)?;
         if !message.name.is_empty() {
-            if self.statements.get(message.name).is_some() {
+            if self.statements.get(message.name).is_some() || self.session.prepared_by_name(message.name).is_some() {
                 let text = format!("prepared statement \"{}\" already exists", message.name);
                 return Err(Error::new(Kind::DuplicateStatement, text).into());
             }
@@ -78,6 +78,10 @@ impl Connection {
         let statement = statements.pop();
         let description = self.describe_statement(statement.as_ref(), &declared).await?;
         let types = description.columns.as_ref().map_or_else(|| Arc::from([]), types_of);
+        // EXECUTE finds it, too: there is one set of names.
+        if let Some(statement) = statement.as_ref().filter(|_| !message.name.is_empty()) {
+            self.session.note_prepared(message.name, statement, &declared);
+        }
         self.statements.insert(message.name, Arc::new(Prepared { statement, declared, description, types }));
         self.channel.put_bare(b'1');
         Ok(())
@@ -92,9 +96,9 @@ impl Connection {
     }
 
     /// Bind: values are decoded and the formats of the results fixed.
-    pub(super) fn bind(&mut self, body: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn bind(&mut self, body: &[u8]) -> Result<(), Failure> {
         let message = Bind::read(body)?;
-        let prepared = Arc::clone(self.prepared(message.statement)?);
+        let prepared = self.prepared(message.statement).await?;
         self.refuse_in_failed(&prepared)?;
         if !message.portal.is_empty() {
             if self.portals.get(message.portal).is_some() {
@@ -112,15 +116,22 @@ impl Connection {
         Ok(())
     }
 
-    fn prepared(&self, name: &str) -> Result<&Arc<Prepared>> {
-        self.statements.get(name).ok_or_else(|| {
-            let text = if name.is_empty() {
-                "unnamed prepared statement does not exist".to_owned()
-            } else {
-                format!("prepared statement \"{name}\" does not exist")
-            };
-            Error::new(Kind::UndefinedStatement, text)
-        })
+    /// A statement that was prepared by a message, or by PREPARE.
+    async fn prepared(&mut self, name: &str) -> Result<Arc<Prepared>, Failure> {
+        if let Some(prepared) = self.statements.get(name) {
+            return Ok(Arc::clone(prepared));
+        }
+        if let Some((statement, declared)) = self.session.prepared_by_name(name) {
+            let description = self.describe_statement(Some(&statement), &declared).await?;
+            let types = description.columns.as_ref().map_or_else(|| Arc::from([]), types_of);
+            return Ok(Arc::new(Prepared { statement: Some(statement), declared, description, types }));
+        }
+        let text = if name.is_empty() {
+            "unnamed prepared statement does not exist".to_owned()
+        } else {
+            format!("prepared statement \"{name}\" does not exist")
+        };
+        Err(Error::new(Kind::UndefinedStatement, text).into())
     }
 
     /// In a failed transaction nothing is described, nor bound, but what ends it.
@@ -129,10 +140,10 @@ impl Connection {
     }
 
     /// Describe: of a statement its parameters and columns, of a portal its columns in their formats.
-    pub(super) fn describe(&mut self, body: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn describe(&mut self, body: &[u8]) -> Result<(), Failure> {
         let (prepared, formats) = match Target::read(body)? {
             Target::Statement(name) => {
-                let prepared = Arc::clone(self.prepared(name)?);
+                let prepared = self.prepared(name).await?;
                 self.refuse_in_failed(&prepared)?;
                 let types = prepared.description.parameters.iter().map(oid_of).collect();
                 self.channel.put(&ParameterDescription::new(types));
@@ -160,7 +171,10 @@ impl Connection {
     /// Close: of what is not there is no error.
     pub(super) fn close(&mut self, body: &[u8]) -> Result<(), Failure> {
         match Target::read(body)? {
-            Target::Statement(name) => drop(self.statements.remove(name)),
+            Target::Statement(name) => {
+                self.statements.remove(name);
+                self.session.forget_prepared(name);
+            }
             Target::Portal(name) => drop(self.portals.remove(name)),
         }
         self.channel.put_bare(b'3');

@@ -25,11 +25,17 @@ contains tag "INSERT 0 2" "$(psql -X -c "INSERT INTO psql_t VALUES (1, 'one', 1.
 expect numeric $'1|one|1.50\n2||2.00' "$(ask -c "SELECT * FROM psql_t ORDER BY id" 2>&1)"
 expect variable "one" "$(ask -v key=1 2>&1 <<<"SELECT name FROM psql_t WHERE id = :key;")"
 
+expect backslash 'a\|1' "$(ask 2>&1 <<<"SELECT 'a\\', 1;")"
+
 contains d "psql_t" "$(ask -c '\d' 2>&1)"
 contains dt "psql_t" "$(ask -c '\dt' 2>&1)"
 contains d-table "bigint" "$(ask -c '\d psql_t' 2>&1)"
 contains dm "psql_v" "$(ask -c '\dm' 2>&1)"
 contains d-view "c" "$(ask -c '\d psql_v' 2>&1)"
+expect d-quoted "c|integer|||" "$(ask -c 'CREATE TABLE "psql""q" ("c" INT)' -c '\d "psql""q"' -c 'DROP TABLE "psql""q"' 2>&1 | grep '^c|')"
+expect db "pg_default" "$(ask -c '\db' 2>&1 | cut -d'|' -f1 | head -1)"
+expect df "" "$(ask -c '\df' 2>&1)"
+expect dO "" "$(ask -c '\dO psql_*' 2>&1)"
 contains dn "public" "$(ask -c '\dn' 2>&1)"
 contains l "tidemill" "$(ask -c '\l' 2>&1)"
 contains du "tidemill" "$(ask -c '\du' 2>&1)"

@@ -8,6 +8,7 @@ import time
 import uuid
 
 import psycopg
+import psycopg.sql
 from psycopg import errors
 
 # Against another server than Tidemill (to test the tests) views are not up to date.
@@ -70,6 +71,22 @@ def prepared(connection):
 
 
 @test
+def prepared_both_ways(connection):
+    """PREPARE and the protocol share their names."""
+    connection.execute("SELECT %s::int + 1", (1,), prepare=True)
+    assert connection.execute("EXECUTE _pg3_0(41)").fetchone() == (42,)
+    try:
+        connection.execute("PREPARE _pg3_0 AS SELECT 1")
+        raise AssertionError("a name was taken twice")
+    except errors.DuplicatePreparedStatement:
+        pass
+    connection.execute("PREPARE mine (int) AS SELECT $1 * 10")
+    assert connection.pgconn.exec_prepared(b"mine", [b"7"]).get_value(0, 0) == b"70"
+    connection.execute("DEALLOCATE mine")
+    assert b"does not exist" in connection.pgconn.exec_prepared(b"mine", [b"7"]).error_message
+
+
+@test
 def read_your_writes(connection):
     connection.execute("CREATE TABLE psycopg_t (id INT PRIMARY KEY, n INT)")
     connection.execute("CREATE MATERIALIZED VIEW psycopg_v AS SELECT sum(n) AS total FROM psycopg_t")
@@ -97,6 +114,47 @@ def transactions(connection):
         assert connection.execute("SELECT count(*) FROM psycopg_t").fetchone() == (1,)
     assert connection.execute("SELECT count(*) FROM psycopg_t").fetchone() == (1,)
     connection.execute("DROP TABLE psycopg_t")
+
+
+@test
+def savepoints(connection):
+    connection.execute("CREATE TABLE psycopg_s (id INT PRIMARY KEY)")
+    with connection.transaction():
+        connection.execute("INSERT INTO psycopg_s VALUES (1)")
+        try:
+            with connection.transaction():
+                connection.execute("INSERT INTO psycopg_s VALUES (2)")
+                connection.execute("SELECT nope")
+        except errors.UndefinedColumn:
+            pass
+        with connection.transaction():
+            connection.execute("INSERT INTO psycopg_s VALUES (3)")
+    assert connection.execute("SELECT id FROM psycopg_s ORDER BY id").fetchall() == [(1,), (3,)]
+    connection.execute("DROP TABLE psycopg_s")
+
+
+@test
+def exact_numbers(connection):
+    """psycopg says that a Decimal is a numeric, and not how many digits it has."""
+    value = decimal.Decimal("0.123456789012345")
+    connection.execute("CREATE TABLE psycopg_n (a NUMERIC(30, 15), price NUMERIC(10, 2))")
+    for place in ("%s", "%b", "%t"):
+        connection.execute("DELETE FROM psycopg_n")
+        connection.execute(f"INSERT INTO psycopg_n VALUES ({place}, {place})", (value, decimal.Decimal("2.005")))
+        assert connection.execute(f"SELECT a, price FROM psycopg_n WHERE a = {place}", (value,)).fetchone() == (value, decimal.Decimal("2.01"))
+    connection.execute("DROP TABLE psycopg_n")
+
+
+@test
+def backslashes(connection):
+    """Bytes in text are written with backslashes, which a server doubles that has no standard strings."""
+    value = b"\x00\\'\xff"
+    for place in ("%s", "%b", "%t"):
+        assert connection.execute(f"SELECT {place}::bytea", (value,)).fetchone() == (value,)
+    assert psycopg.sql.Literal(value).as_string(connection).startswith("'")
+    assert connection.execute(psycopg.sql.SQL("SELECT {}").format(psycopg.sql.Literal(value))).fetchone() == (value,)
+    cursor = psycopg.ClientCursor(connection)
+    assert cursor.execute("SELECT %s, %s", (value, "a\\")).fetchone() == (value, "a\\")
 
 
 @test

@@ -2,7 +2,7 @@
 # Real clients against a server: PGHOST and PGPORT say where it is (scripts/with-server sets them).
 # Prints `ok name`, `not ok name: reason` or `SKIP name: why` for each test; fails if one is not ok.
 #
-#   scripts/with-server tests/clients/run.sh [psql|psycopg|asyncpg|jdbc|node …]
+#   scripts/with-server tests/clients/run.sh [psql|pgbench|psycopg|asyncpg|jdbc|node …]
 #
 # Drivers are pinned beside this file and installed once, into ${TIDEMILL_CACHE:-~/.cache/tidemill}/clients.
 set -uo pipefail
@@ -47,6 +47,12 @@ test_psql() {
     run psql bash "$here/psql.sh"
 }
 
+# PostgreSQL's own benchmark, as it comes: its tables are filled by COPY and get their keys afterwards.
+test_pgbench() {
+    command -v pgbench >/dev/null || { skip pgbench "pgbench is not installed (Debian: postgresql-contrib)"; return; }
+    run pgbench bash "$here/pgbench.sh"
+}
+
 python_ready() {
     command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || { why="python3 with venv is not installed"; return 1; }
     make_venv() { python3 -m venv "$cache/python" && "$cache/python/bin/pip" install --quiet -r "$here/requirements.txt"; }
@@ -73,7 +79,7 @@ test_node() {
 }
 
 clients=("$@")
-[[ ${#clients[@]} -eq 0 ]] && clients=(psql psycopg asyncpg jdbc node)
+[[ ${#clients[@]} -eq 0 ]] && clients=(psql pgbench psycopg asyncpg jdbc node)
 for client in "${clients[@]}"; do
     declare -F "test_$client" >/dev/null || { echo "run.sh: there is no client \"$client\"" >&2; exit 2; }
     why=""

@@ -1,5 +1,6 @@
 //! The binary as a program: its answers to `--help`, its exit codes, its files, its way to stop.
 
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use crate::{Failure, Outcome, Test};
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("cli/help", help),
+        Test::new("cli/environment", environment),
+        Test::new("cli/run-from-standard-input", run_from_input),
         Test::new("cli/generate", generate),
         Test::new("cli/terminate", terminate),
         Test::new("cli/one-server-per-directory", one_server_per_directory),
@@ -29,6 +32,38 @@ async fn help() -> Outcome {
     }
     let status = Command::new(binary()).args(["serve", "--no-such-option"]).output()?.status;
     if status.code() == Some(2) { Ok(()) } else { Err(format!("an unknown option gave {status}").into()) }
+}
+
+/// A switch is on by any word that says so, a variable that is set to nothing is not set, and an address may be a name.
+async fn environment() -> Outcome {
+    let mut server = Command::new(binary())
+        .args(["serve", "--listen", "localhost:0", "--http", "localhost:0"])
+        .envs([("TIDEMILL_IN_MEMORY", "1"), ("TIDEMILL_WORKERS", ""), ("TIDEMILL_DATA_DIR", ""), ("TIDEMILL_LOG_JSON", "no")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let banner = BufReader::new(server.stdout.take().ok_or("no standard output")?).lines();
+    let listens = banner.map_while(Result::ok).find(|line| line.contains("postgresql://127.0.0.1:"));
+    server.kill()?;
+    let output = server.wait_with_output()?;
+    match listens {
+        Some(_) => Ok(()),
+        None => Err(format!("the server did not start: {}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
+
+/// `tidemill run -` reads what editors write, and tells of each statement what psql would.
+async fn run_from_input() -> Outcome {
+    let mut child =
+        Command::new(binary()).args(["run", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let sql = "\u{feff}CREATE TABLE t (a INT);\nINSERT INTO t VALUES (1), (2);\nDELETE FROM t WHERE a = 1; DROP TABLE t;\n";
+    child.stdin.take().ok_or("no standard input")?.write_all(sql.as_bytes())?;
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() && text == "CREATE TABLE\nINSERT 0 2\nDELETE 1\nDROP TABLE\n" {
+        return Ok(());
+    }
+    Err(format!("{}: {text:?} {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
 }
 
 async fn generate() -> Outcome {

@@ -1,5 +1,6 @@
 //! Statements that ask for too much, and servers that are asked to end while they run: nobody else notices, and nobody waits.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -27,6 +28,8 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("limits/stop-waited-for-statements", stop_while_busy),
         Test::new("limits/terminate-only-cancelled", terminate),
         Test::new("limits/failed-transaction-took-parse", failed_transaction),
+        Test::new("limits/drop-did-not-wait-for-writers", drop_waits),
+        Test::new("limits/write-error", write_error),
         Test::new("limits/definitions-showed-before-their-rows", definitions_with_rows),
     ]
 }
@@ -164,6 +167,66 @@ async fn failed_transaction() -> Outcome {
     client.execute("ROLLBACK", &[]).await?;
     client.prepare("SELECT 1").await?;
     Ok(())
+}
+
+/// A write that fails ends the process by SIGABRT (exit code 134 in a shell) and says why; what was acknowledged is there after a restart.
+async fn write_error() -> Outcome {
+    let mut server = Server::start(2).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (id INT PRIMARY KEY, s TEXT); CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c FROM t").await?;
+    server.limit_files(Some(4 << 20))?;
+    let mut acknowledged = 0_u32;
+    let failed = loop {
+        // Not one that compresses to nothing.
+        let sql = format!(
+            "INSERT INTO t SELECT {acknowledged}, string_agg(md5((g * {acknowledged} + g)::text), '') FROM generate_series(1, 4000) g"
+        );
+        match client.batch_execute(&sql).await {
+            Ok(()) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        if acknowledged > 2_000 {
+            return Err("no write has failed".into());
+        }
+    };
+    let status = server.ended().await?;
+    if status.signal() != Some(6) || acknowledged == 0 {
+        return Err(server.with_log(format!("after {acknowledged} rows ({failed}) the server ended with {status}")));
+    }
+    if !server.log().contains("the data directory could not be written") {
+        return Err(server.with_log("the server did not say why it ended"));
+    }
+    server.restart(1).await?;
+    let client = server.connect().await?;
+    // The row whose INSERT was not answered may be there or not.
+    let there = value(&client, &format!("SELECT count(*) FROM t WHERE id < {acknowledged} AND length(s) = 128000")).await?;
+    let counted = value(&client, "SELECT c - (SELECT count(*) FROM t) FROM v").await?;
+    if there == Some(acknowledged.to_string()) && counted.as_deref() == Some("0") {
+        Ok(())
+    } else {
+        Err(format!("{there:?} of {acknowledged} acknowledged rows are there; the view differs by {counted:?}").into())
+    }
+}
+
+/// A table was dropped under a transaction that had written it, whose COMMIT said that its rows were kept.
+async fn drop_waits() -> Outcome {
+    let server = Server::start(1).await?;
+    let (writer, dropper) = (server.connect().await?, server.connect().await?);
+    run(&writer, "CREATE SCHEMA s; CREATE TABLE s.t (a INT); CREATE TABLE u (a INT); CREATE MATERIALIZED VIEW v AS SELECT a FROM s.t")
+        .await?;
+    run(&writer, "BEGIN; INSERT INTO s.t VALUES (1)").await?;
+    run(&dropper, "SET lock_timeout = 200").await?;
+    for sql in ["DROP TABLE s.t CASCADE", "DROP TABLE u, s.t CASCADE", "DROP SCHEMA s CASCADE"] {
+        expect(&dropper, sql, "55P03").await?;
+    }
+    run(&dropper, "SET lock_timeout = 0; INSERT INTO u VALUES (1)").await?;
+    let dropping = tokio::spawn(async move { dropper.batch_execute("DROP TABLE u, s.t CASCADE").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    run(&writer, "INSERT INTO s.t VALUES (2); COMMIT").await?;
+    dropping.await??;
+    expect(&writer, "SELECT a FROM s.t", "42P01").await?;
+    // What a transaction itself has written is not in its way.
+    run(&writer, "CREATE TABLE own (a INT); BEGIN; INSERT INTO own VALUES (1); DROP TABLE own; COMMIT; CREATE TABLE own (b INT)").await
 }
 
 /// A table or view was in the catalog before its rows could be found, and a plan's relations were looked up in newer definitions: XX000.

@@ -15,6 +15,7 @@ mod kafka;
 mod kill;
 mod limits;
 mod oracle;
+mod parameters;
 mod positions;
 mod server;
 mod slt;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         cli::tests(),
         wire::tests(),
         positions::tests(),
+        parameters::tests(),
         interrupt::tests(),
         limits::tests(),
         slt::tests(),

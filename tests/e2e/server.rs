@@ -98,6 +98,35 @@ impl Server {
         Ok(())
     }
 
+    /// From now on no file of the server can grow beyond so many bytes, as if the disk were full; `None`: no limit. Works without privileges.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) -> Result<(), Failure> {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        // The soft limit alone: the hard one could not be raised again.
+        let status = Command::new("prlimit").args(["--pid", &self.child.id().to_string(), &format!("--fsize={limit}:")]).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("prlimit ended with {status}").into()),
+            Err(error) => Err(Box::new(crate::Skipped(format!("prlimit cannot be run: {error}")))),
+        }
+    }
+
+    /// How the server has ended by itself.
+    pub(crate) async fn ended(&mut self) -> Result<ExitStatus, Failure> {
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(self.with_log("the server lives on"))
+    }
+
+    /// What the server has written to its log.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("server.log")).unwrap_or_default()
+    }
+
     /// SIGTERM, and waits for the process to end.
     pub(crate) async fn terminate(&mut self) -> Result<ExitStatus, Failure> {
         let pid = self.child.id().to_string();
@@ -192,7 +221,10 @@ struct Ports {
 
 async fn spawn(directory: &Path, workers: usize, options: &[String]) -> Result<(Child, Ports), Failure> {
     let log = OpenOptions::new().create(true).append(true).open(directory.join("server.log"))?;
-    let mut child = Command::new(binary())
+    // A file that cannot grow is to be an error to the server, not a signal that ends it: the disposition is inherited.
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(binary())
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.join("data"))

@@ -297,9 +297,20 @@ pub(super) fn identifiers(text: &str) -> Option<Vec<String>> {
     loop {
         let part;
         if let Some(quoted) = rest.strip_prefix('"') {
-            let end = quoted.find('"')?;
-            part = quoted[..end].to_owned();
-            rest = &quoted[end + 1..];
+            let mut name = String::new();
+            let mut inner = quoted;
+            loop {
+                let end = inner.find('"')?;
+                name.push_str(&inner[..end]);
+                inner = &inner[end + 1..];
+                // Two quotes are one.
+                match inner.strip_prefix('"') {
+                    Some(more) => inner = more,
+                    None => break,
+                }
+                name.push('"');
+            }
+            (part, rest) = (name, inner);
         } else {
             let end = rest.find('.').unwrap_or(rest.len());
             part = rest[..end].trim().to_lowercase();

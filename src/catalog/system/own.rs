@@ -1,7 +1,7 @@
 //! Our own schema, `tidemill`: what runs, how far it is, what it holds, and what went wrong.
 
 use super::declared::{Declared, Rows};
-use super::facts::Facts;
+use super::facts::{Facts, SourceFacts, ViewFacts};
 use super::listings::connector_name;
 use super::names::user_relations;
 use super::value::Value;
@@ -19,18 +19,18 @@ pub(super) const RELATIONS: &[Declared] = &[
     view(
         13_601,
         "dead_letters",
-        "source name!, partition int4!, offset int8!, time timestamptz!, error text!, payload text!",
+        "schema name!, source name!, partition int4!, offset int8!, time timestamptz!, error text!, payload text!",
         dead_letters,
     ),
     view(
         13_602,
         "progress",
-        "name name!, status text!, rows_done int8!, rows_total int8, percent float8, rate float8!, rows_out int8!, epoch int8!, failure text",
+        "schema name!, name name!, status text!, rows_done int8!, rows_total int8, percent float8, rate float8!, rows_out int8!, epoch int8!, failure text",
         progress,
     ),
-    view(13_603, "state", "name name!, node int4!, operator text!, rows int8!, bytes int8!", state),
+    view(13_603, "state", "schema name!, name name!, node int4!, operator text!, rows int8!, bytes int8!", state),
     view(13_604, "relations", "schema name!, name name!, kind text!, rows int8!, bytes int8!", relations),
-    view(13_605, "row_errors", "name name!, count int8!, error text, row text", row_errors),
+    view(13_605, "row_errors", "schema name!, name name!, count int8!, error text, row text", row_errors),
     view(
         13_606,
         "sessions",
@@ -80,6 +80,7 @@ fn dead_letters(facts: &Facts, rows: &mut Rows) {
         let Some(object) = object(facts, source.id) else { continue };
         for letter in &source.newest_dead_letters {
             rows.push([
+                ("schema", object.schema.as_str().into()),
                 ("source", object.name.as_str().into()),
                 ("partition", letter.partition.into()),
                 ("offset", letter.offset.into()),
@@ -94,16 +95,14 @@ fn dead_letters(facts: &Facts, rows: &mut Rows) {
 fn progress(facts: &Facts, rows: &mut Rows) {
     for view in &facts.views {
         let Some(object) = object(facts, view.id) else { continue };
-        let percent = match view.rows_total {
-            _ if view.status == "running" => Some(100.0),
-            Some(total) => Some((view.rows_done as f64 / total.max(1) as f64 * 100.0).min(100.0)),
-            None => None,
-        };
+        let (done, total) = filled(facts, view, object);
+        let percent = total.map(|total| if done >= total { 100.0 } else { done as f64 / total as f64 * 100.0 });
         rows.push([
+            ("schema", object.schema.as_str().into()),
             ("name", object.name.as_str().into()),
             ("status", view.status.into()),
-            ("rows_done", view.rows_done.into()),
-            ("rows_total", view.rows_total.into()),
+            ("rows_done", done.into()),
+            ("rows_total", total.into()),
             ("percent", percent.into()),
             ("rate", view.rate.into()),
             ("rows_out", view.rows_out.into()),
@@ -130,11 +129,32 @@ fn sinks(facts: &Facts, rows: &mut Rows) {
     }
 }
 
+/// Rows that a view has read of those that were there before it, and how many there are, if that is known. One that follows a source counts
+/// that source's rows: what was there before the first view on it is what it still lags behind.
+fn filled(facts: &Facts, view: &ViewFacts, object: &Object) -> (u64, Option<u64>) {
+    let follows = |source: &&SourceFacts| object.depends_on.contains(&source.id);
+    if view.status != "running" {
+        return (view.rows_done, view.rows_total);
+    }
+    let (mut done, mut behind) = (0, Some(0_u64));
+    for source in facts.sources.iter().filter(follows) {
+        let lag = if source.status == "finished" { Some(0) } else { source.lag };
+        done += source.rows;
+        behind = behind.zip(lag).map(|(sum, lag)| sum + u64::try_from(lag).unwrap_or(0));
+    }
+    match behind {
+        Some(0) => (view.rows_done, Some(view.rows_total.unwrap_or(view.rows_done).max(view.rows_done))),
+        Some(behind) => (done, Some(done + behind)),
+        None => (done, None),
+    }
+}
+
 fn state(facts: &Facts, rows: &mut Rows) {
     for view in &facts.views {
         let Some(object) = object(facts, view.id) else { continue };
         for (node, operator, count, bytes) in &view.state {
             rows.push([
+                ("schema", object.schema.as_str().into()),
                 ("name", object.name.as_str().into()),
                 ("node", (*node).into()),
                 ("operator", operator.as_str().into()),
@@ -161,12 +181,13 @@ fn relations(facts: &Facts, rows: &mut Rows) {
 fn row_errors(facts: &Facts, rows: &mut Rows) {
     for errors in &facts.row_errors {
         let Some(object) = object(facts, errors.id) else { continue };
-        let name = || Value::from(object.name.as_str());
+        let begin = || [("schema", object.schema.as_str().into()), ("name", object.name.as_str().into()), ("count", errors.count.into())];
         if errors.samples.is_empty() {
-            rows.push([("name", name()), ("count", errors.count.into())]);
+            rows.push(begin());
         }
         for (error, row) in &errors.samples {
-            rows.push([("name", name()), ("count", errors.count.into()), ("error", error.as_str().into()), ("row", row.as_str().into())]);
+            let [schema, name, count] = begin();
+            rows.push([schema, name, count, ("error", error.as_str().into()), ("row", row.as_str().into())]);
         }
     }
 }
@@ -193,5 +214,41 @@ fn epochs(facts: &Facts, rows: &mut Rows) {
 fn settings(facts: &Facts, rows: &mut Rows) {
     for (name, setting, description) in &facts.settings {
         rows.push([("name", name.as_str().into()), ("setting", setting.as_str().into()), ("description", description.as_str().into())]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::filled;
+    use crate::catalog::system::{Facts, SourceFacts, ViewFacts};
+    use crate::catalog::{Object, ObjectKind};
+
+    #[test]
+    fn a_view_that_reads_what_was_there_is_not_full() {
+        let object = Object {
+            id: 2,
+            schema: "public".to_owned(),
+            name: "v".to_owned(),
+            sql: String::new(),
+            depends_on: vec![1],
+            kind: ObjectKind::Schema,
+            comments: BTreeMap::new(),
+        };
+        let source = |rows, lag, status: &str| SourceFacts { id: 1, rows, lag, status: status.to_owned(), ..SourceFacts::default() };
+        let other = SourceFacts { id: 7, lag: Some(1_000), ..SourceFacts::default() };
+        let tell = |source: SourceFacts, view: &ViewFacts| {
+            filled(&Facts { sources: vec![source, other.clone()], ..Facts::default() }, view, &object)
+        };
+        let running = ViewFacts { status: "running", ..ViewFacts::default() };
+        // The first view on a source follows it from its beginning.
+        assert_eq!(tell(source(25, Some(75), "running"), &running), (25, Some(100)));
+        assert_eq!(tell(source(25, None, "running"), &running), (25, None));
+        assert_eq!(tell(source(100, Some(0), "running"), &running), (0, Some(0)));
+        assert_eq!(tell(source(100, None, "finished"), &running), (0, Some(0)));
+        // A later one reads again what the others have read.
+        let later = ViewFacts { status: "hydrating", rows_done: 10, rows_total: Some(50), ..ViewFacts::default() };
+        assert_eq!(tell(source(50, None, "running"), &later), (10, Some(50)));
     }
 }

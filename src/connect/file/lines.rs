@@ -1,4 +1,4 @@
-//! Finds the ends of lines.
+//! Finds the ends of lines, and of CSV records, which may be several lines.
 
 /// Bytes looked at together: wide enough for the compiler to use the machine's vectors.
 const CHUNK_BYTES: usize = 64;
@@ -16,9 +16,82 @@ pub(super) fn line_feed(bytes: &[u8]) -> Option<usize> {
     None
 }
 
+/// Where the first CSV record ends: at a line feed that is in no quoted field. A field is quoted if it starts with a quote; two quotes within it
+/// are one.
+pub(super) fn record_end(bytes: &[u8], delimiter: char) -> Option<usize> {
+    let mut encoded = [0; 4];
+    let delimiter = delimiter.encode_utf8(&mut encoded).as_bytes();
+    let (mut place, mut from) = (Place::Start, 0);
+    loop {
+        let end = from + line_feed(&bytes[from..])?;
+        place = place.behind(&bytes[from..end], delimiter);
+        if place != Place::Quoted {
+            return Some(end);
+        }
+        from = end + 1;
+    }
+}
+
+/// Where in a CSV record we are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the first character of a field.
+    Start,
+    /// In a field without quotes, or behind the closing quote of one.
+    Plain,
+    /// Between the quotes.
+    Quoted,
+    /// Behind a quote that closes the field, unless another one follows.
+    Closed,
+}
+
+impl Place {
+    /// Where we are behind `bytes`, which have no line feed.
+    fn behind(self, bytes: &[u8], delimiter: &[u8]) -> Place {
+        // The usual line has no quotes.
+        if self != Place::Quoted && !bytes.contains(&b'"') {
+            return Place::Plain;
+        }
+        let mut place = self;
+        for (at, byte) in bytes.iter().enumerate() {
+            place = match (place, byte) {
+                (Place::Quoted, b'"') => Place::Closed,
+                (Place::Quoted, _) => Place::Quoted,
+                (Place::Start | Place::Closed, b'"') => Place::Quoted,
+                // The field begins behind the last byte of the delimiter.
+                _ if bytes[..=at].ends_with(delimiter) => Place::Start,
+                _ => Place::Plain,
+            };
+        }
+        place
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::line_feed;
+    use super::{line_feed, record_end};
+
+    #[test]
+    fn a_record_ends_where_no_quotes_are_open() {
+        let first = |text: &str, delimiter: char| record_end(text.as_bytes(), delimiter).map(|end| text[..end].to_owned());
+        let cases = [
+            ("1,a\n2,b\n", Some("1,a")),
+            ("1,\"a\nb\"\n2\n", Some("1,\"a\nb\"")),
+            ("\"a\n\n\"\"b\n\"\"\",2\n3\n", Some("\"a\n\n\"\"b\n\"\"\",2")),
+            // A quote within a field is a character.
+            ("1,5\" pipe\n2,x\n", Some("1,5\" pipe")),
+            ("\"\"\n2\n", Some("\"\"")),
+            ("\"a\"b\"\n2\n", Some("\"a\"b\"")),
+            ("1,\"a\nb", None),
+            ("1", None),
+            ("\n", Some("")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(first(text, ',').as_deref(), expected, "{text:?}");
+        }
+        assert_eq!(first("a→\"b\nc\"\nd\n", '→').as_deref(), Some("a→\"b\nc\""));
+        assert_eq!(first("a,\"b\nc\"\nd\n", '→').as_deref(), Some("a,\"b"));
+    }
 
     #[test]
     fn finds_the_first_wherever_it_is() {

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::lines::line_feed;
+use super::lines::{line_feed, record_end};
 use super::recognise::{fingerprint, read_at};
 use crate::connect::format::{Decoder, Envelope, Format};
 use crate::connect::{Fingerprints, Poll, Positions, Reader, SOURCE_BATCH_ROWS, SourceBatch};
@@ -75,6 +75,8 @@ struct OpenFile {
     /// Device and inode: tells a replaced file.
     identity: (u64, u64),
     decoder: Decoder,
+    /// Between the fields of a record, where line feeds may stand in quotes.
+    csv_delimiter: Option<char>,
     /// A file whose first line names columns cannot be read before that line is complete.
     header_missing: bool,
     next_offset: i64,
@@ -84,8 +86,10 @@ struct OpenFile {
     /// Read, from `buffer_start` of it on not yet decoded.
     buffer: Vec<u8>,
     buffer_start: usize,
-    /// What is in the buffer has no line feed.
+    /// What is in the buffer is no complete record.
     torn: bool,
+    /// When it was read last, there was nothing behind that.
+    at_end: bool,
     ended: bool,
 }
 
@@ -176,6 +180,11 @@ impl Reader for FileReader {
             self.pause = (self.pause * 2).min(LOOK_LAST);
         }
     }
+
+    /// Records are not counted ahead; that there are none is known.
+    fn lag(&self) -> Option<i64> {
+        (self.scanned_at.is_some() && self.files.values().all(|file| file.at_end)).then_some(0)
+    }
 }
 
 impl OpenFile {
@@ -196,6 +205,7 @@ impl OpenFile {
             file,
             identity: identity(&metadata),
             decoder: format.decoder(),
+            csv_delimiter: format.csv_delimiter(),
             header_missing: format.has_header(),
             next_offset,
             until,
@@ -203,6 +213,7 @@ impl OpenFile {
             buffer: Vec::new(),
             buffer_start: 0,
             torn: false,
+            at_end: false,
             ended: false,
             path,
         })
@@ -232,15 +243,13 @@ impl OpenFile {
             self.decode_last_line(id);
             self.ended = true;
         }
+        self.at_end = length <= self.next_offset;
         if self.decoder.len() == 0 {
             return Ok(None);
         }
-        let lag_bytes = length.saturating_sub(self.next_offset);
-        // Records are not counted ahead; that there is nothing behind is known.
-        let lag = (lag_bytes <= 0).then_some(0);
         let fingerprint = self.fingerprint_at(self.next_offset)?;
         self.seen = Some((self.next_offset, fingerprint));
-        Ok(Some(SourceBatch { fingerprint: Some(fingerprint), ..self.decoder.finish(id, self.next_offset, lag) }))
+        Ok(Some(SourceBatch { fingerprint: Some(fingerprint), ..self.decoder.finish(id, self.next_offset) }))
     }
 
     /// The file's length, if it is still the file that we read, and no shorter.
@@ -325,11 +334,15 @@ impl OpenFile {
         Ok(read > 0)
     }
 
-    /// Decodes the buffer's complete lines, up to a full batch.
+    /// Decodes the buffer's complete records, up to a full batch.
     fn decode(&mut self, id: i32) {
         while self.decoder.len() < SOURCE_BATCH_ROWS && !self.done() {
             let rest = &self.buffer[self.buffer_start..];
-            let Some(end) = line_feed(rest) else {
+            let end = match self.csv_delimiter {
+                None => line_feed(rest),
+                Some(delimiter) => record_end(rest, delimiter),
+            };
+            let Some(end) = end else {
                 self.torn = true;
                 break;
             };
@@ -465,6 +478,33 @@ mod tests {
         let mut until_three = reader(source(&path, "CSV", true), &Positions::new(), Some(&Positions::from([(id, 12)])));
         assert_eq!(numbers(&batch(&mut *until_three)), [1, 2]);
         assert!(matches!(until_three.poll(Duration::ZERO), Poll::End));
+    }
+
+    #[test]
+    fn a_line_break_in_quotes_made_two_dead_letters_of_one_record() {
+        let folder = Folder::new("quotes");
+        let path = folder.append("a.csv", "m,n\n\"one\ntwo\",1\n0,2\n\"three\n");
+        let id = partition_of(&path);
+        let mut follower = reader(source(&path, "CSV", true), &Positions::new(), None);
+        let first = batch(&mut *follower);
+        // Behind the last record that is complete: whoever goes on from there begins with the open quote.
+        assert_eq!((numbers(&first), first.offsets.clone(), first.next_offset), (vec![1, 2], vec![4, 16], 20));
+        assert!(matches!(follower.poll(Duration::ZERO), Poll::Pending));
+        folder.append("a.csv", "\"\"four\"\"\n");
+        assert!(matches!(follower.poll(Duration::ZERO), Poll::Pending));
+        folder.append("a.csv", "\",3\n0,4\n");
+        for mut reader in [follower, reader(source(&path, "CSV", false), &Positions::from([(id, 20)]), None)] {
+            let rest = batch(&mut *reader);
+            assert_eq!((numbers(&rest), rest.dead_letters.len(), rest.offsets[0]), (vec![3, 4], 0, 20));
+        }
+        // One that never closes is a dead letter where the file ends, and awaited where it does not.
+        folder.append("a.csv", "\"open,5\n0,6\n");
+        let mut to_the_end = reader(source(&path, "CSV", false), &Positions::new(), None);
+        let all = batch(&mut *to_the_end);
+        assert_eq!(numbers(&all), [1, 2, 3, 4]);
+        let last = batch(&mut *to_the_end);
+        assert_eq!((last.dead_letters.len(), last.dead_letters[0].offset), (1, 44));
+        assert!(matches!(to_the_end.poll(Duration::ZERO), Poll::End));
     }
 
     #[test]

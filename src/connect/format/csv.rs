@@ -1,4 +1,4 @@
-//! ENCODE CSV: a record is a line (RFC 4180, within one line); its fields fill the columns by position, or by a header's names.
+//! ENCODE CSV: a record is a line, or several if its quoted fields hold line feeds (RFC 4180); its fields fill the columns by position, or by a header's names.
 //!
 //! As in COPY: a field without quotes that equals `null` (by default: nothing between two delimiters) is NULL, one in quotes never is.
 
@@ -33,6 +33,13 @@ impl CsvOptions {
             },
         };
         Ok(CsvOptions { header, delimiter, null: options.verbatim("null").unwrap_or("").to_owned() })
+    }
+}
+
+impl CsvOptions {
+    /// What stands between two fields.
+    pub(super) fn delimiter(&self) -> char {
+        self.delimiter
     }
 }
 
@@ -176,7 +183,7 @@ mod tests {
         decoder.use_header("\u{feff}S;other;N".as_bytes()).unwrap();
         decoder.push(Some(b"a;ignored;1"), &Envelope::default());
         decoder.push(Some(b";;NA"), &Envelope::default());
-        let batch = decoder.finish(0, 0, None);
+        let batch = decoder.finish(0, 0);
         assert_eq!(rows(&batch), [vec![Value::Int(1), Value::Null, text("a")], vec![Value::Null, Value::Null, text("")]]);
         assert!(decoder.use_header(b"x;y").is_err());
     }

@@ -101,6 +101,14 @@ impl Format {
         matches!(&self.encoding, Encoding::Csv(options) if options.header)
     }
 
+    /// What stands between the fields of a CSV record, in whose quotes there may be line feeds.
+    pub(super) fn csv_delimiter(&self) -> Option<char> {
+        match &self.encoding {
+            Encoding::Csv(options) => Some(options.delimiter()),
+            _ => None,
+        }
+    }
+
     /// With nothing in it.
     pub(super) fn decoder(&self) -> Decoder {
         let payload: Vec<PayloadColumn> = self
@@ -227,14 +235,14 @@ impl Decoder {
     }
 
     /// What was collected, as a batch. The decoder is empty again.
-    pub(super) fn finish(&mut self, partition: i32, next_offset: i64, lag: Option<i64>) -> SourceBatch {
+    pub(super) fn finish(&mut self, partition: i32, next_offset: i64) -> SourceBatch {
         let columns = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
         let offsets = std::mem::take(&mut self.offsets);
         let options = RecordBatchOptions::new().with_row_count(Some(offsets.len()));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .expect("columns of the schema's types, and NULL refused where none may be");
         let dead_letters = std::mem::take(&mut self.dead_letters);
-        SourceBatch { partition, next_offset, changes: Changes::insertions(rows), offsets, dead_letters, lag, fingerprint: None }
+        SourceBatch { partition, next_offset, changes: Changes::insertions(rows), offsets, dead_letters, lag: None, fingerprint: None }
     }
 }
 
@@ -310,7 +318,7 @@ pub(super) mod tests {
         for (offset, record) in records.iter().enumerate() {
             decoder.push(Some(record), &Envelope { offset: i64::try_from(offset).unwrap(), ..Envelope::default() });
         }
-        decoder.finish(0, i64::try_from(records.len()).unwrap(), None)
+        decoder.finish(0, i64::try_from(records.len()).unwrap())
     }
 
     pub(in crate::connect) fn rows(batch: &SourceBatch) -> Vec<Vec<Value<'static>>> {
@@ -343,7 +351,7 @@ pub(super) mod tests {
         for (offset, key) in [(7, None), (8, Some(&b"k"[..]))] {
             decoder.push(Some(b"{\"n\":1}"), &Envelope { offset, key, ..Envelope::default() });
         }
-        let batch = decoder.finish(0, 9, None);
+        let batch = decoder.finish(0, 9);
         assert_eq!((rows(&batch), batch.offsets), (vec![vec![Value::Int(1), Value::Bytes(b"k".into())]], vec![8]));
         let dead: Vec<_> = batch.dead_letters.iter().map(|letter| (letter.offset, letter.error.as_str())).collect();
         assert_eq!(dead, [(7, "column \"key\": no value, but it is NOT NULL")]);

@@ -84,7 +84,7 @@ impl GeneratorReader {
             changes: Changes::insertions(rows),
             offsets: numbers.iter().map(|number| i64::try_from(*number).unwrap_or(i64::MAX)).collect(),
             dead_letters: Vec::new(),
-            lag: (limit < i64::MAX as u64).then(|| i64::try_from(left).unwrap_or(i64::MAX)),
+            lag: None,
             fingerprint: None,
         }))
     }
@@ -111,6 +111,16 @@ impl Reader for GeneratorReader {
                 sleep(pace.until_due(next.max(due)).min(deadline - now));
             }
         }
+    }
+
+    /// The numbers that are due; unknown if all there ever will be are.
+    fn lag(&self) -> Option<i64> {
+        let due = self.pace.as_ref().map_or(u64::MAX, Pace::due);
+        let left = self.partitions.iter().zip(self.source.partitions()).map(|(partition, slots)| {
+            let limit = partition.end.min(due);
+            (limit < i64::MAX as u64).then(|| slots.count(partition.position.min(limit), limit))
+        });
+        left.sum::<Option<u64>>().map(|left| i64::try_from(left).unwrap_or(i64::MAX))
     }
 }
 

@@ -242,8 +242,7 @@ impl KafkaReader {
             self.trouble = None;
         }
         for (id, partition) in self.partitions.iter_mut().filter(|(_, partition)| partition.decoder.len() > 0) {
-            let lag = consumer.context().end(*id).map(|end| (end - partition.next_offset).max(0));
-            self.ready.push_back(partition.decoder.finish(*id, partition.next_offset, lag));
+            self.ready.push_back(partition.decoder.finish(*id, partition.next_offset));
         }
         // What is done needs no fetching.
         self.must_assign |= self.partitions.values().filter(|partition| partition.done()).count() > done_before;
@@ -302,6 +301,16 @@ impl Reader for KafkaReader {
             Some(text) => Poll::Degraded(text),
             None => Poll::Pending,
         }
+    }
+
+    /// By the ends of the logs: those that the client tells while it fetches, and until then those that were asked for at the start.
+    fn lag(&self) -> Option<i64> {
+        let consumer = self.consumer.as_ref().filter(|_| self.attached)?;
+        let behind = self.partitions.iter().map(|(id, partition)| {
+            let end = consumer.context().end(*id).unwrap_or(partition.log_end);
+            (end - partition.next_offset).max(0)
+        });
+        Some(behind.sum())
     }
 }
 

@@ -75,6 +75,12 @@ struct Parser<'a> {
     at: usize,
 }
 
+/// `22008` for a moment that is no date.
+pub fn no_infinity(type_name: &str, written: &str) -> Error {
+    Error::new(Kind::DatetimeOutOfRange, format!("{type_name} does not hold \"{written}\""))
+        .hint("Use NULL, or a date far away such as 9999-12-31.")
+}
+
 impl<'a> Parser<'a> {
     fn new(type_name: &'static str, text: &'a str) -> Self {
         Parser { type_name, text, bytes: text.trim_ascii().as_bytes(), at: 0 }
@@ -168,8 +174,7 @@ impl<'a> Parser<'a> {
         let whole = String::from_utf8_lossy(self.bytes).to_ascii_lowercase();
         match whole.trim_start_matches(['-', '+']) {
             "epoch" => Ok(Some(0)),
-            "infinity" => Err(Error::new(Kind::DatetimeOutOfRange, format!("{} does not hold \"{whole}\"", self.type_name))
-                .hint("Use NULL, or a date far away such as 9999-12-31.")),
+            "infinity" => Err(no_infinity(self.type_name, &whole)),
             "now" | "today" | "tomorrow" | "yesterday" | "allballs" => {
                 Err(Error::not_supported(format!("\"{whole}\" as a {} text", self.type_name)).hint("Use now() or current_date."))
             }
