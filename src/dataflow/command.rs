@@ -17,7 +17,7 @@ use crate::types::{Changes, Epoch, ObjectId, OperatorId};
 #[derive(Clone)]
 pub enum Command {
     /// Start a dataflow.
-    Build(Arc<Dataflow>),
+    Build(Arc<Dataflow>, Arc<Beginning>),
     /// Stop the dataflow that maintains this view.
     Drop(ObjectId),
     /// The columns of a table or source stand elsewhere from the next epoch on: by their old positions the new ones. Sent when all earlier epochs
@@ -71,6 +71,17 @@ impl Target {
     }
 }
 
+/// What a dataflow needs when it is built. It goes when it has been read.
+#[derive(Default)]
+pub struct Beginning {
+    /// For each import node, by its number, what was there before, unless state is restored.
+    pub feeds: BTreeMap<u32, Arc<dyn Feed>>,
+    /// Import nodes whose changes wait until another one has read all that was there before, by its feed: they have nothing to read themselves.
+    pub followers: BTreeMap<u32, Arc<SnapshotFeed>>,
+    /// The rows of tables and views that its joins look into.
+    pub kept: BTreeMap<ObjectId, Arc<Relation>>,
+}
+
 /// A dataflow to be built.
 pub struct Dataflow {
     /// The view or sink it maintains.
@@ -84,12 +95,6 @@ pub struct Dataflow {
     pub first: Epoch,
     /// See `first`.
     pub last: Epoch,
-    /// For each import node, by its number, what was there before, unless state is restored.
-    pub feeds: BTreeMap<u32, Arc<dyn Feed>>,
-    /// Import nodes whose changes wait until another one has read all that was there before, by its feed: they have nothing to read themselves.
-    pub followers: BTreeMap<u32, Arc<SnapshotFeed>>,
-    /// The rows of tables and views that its joins look into.
-    pub kept: BTreeMap<ObjectId, Arc<Relation>>,
     /// Where to read operators' state back from, after a restart.
     pub restore: Option<Arc<Store>>,
     /// Where rows whose expressions fail are told.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use timely::container::NoopBuilder;
 use timely::dataflow::InputHandle;
 
-use crate::dataflow::command::Dataflow;
+use crate::dataflow::command::{Beginning, Dataflow};
 use crate::dataflow::feed::{Feed, FeedStep, SnapshotFeed};
 use crate::dataflow::packet::Packet;
 use crate::dataflow::progress::DataflowProgress;
@@ -51,10 +51,17 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    /// The input of import node `node`: reads the dataflow's feed for it, if there is one, and then follows the changes.
-    pub(crate) fn new(node: u32, object: ObjectId, columns: Vec<usize>, mut handle: Handle, dataflow: &Dataflow) -> Self {
+    /// The input of import node `node`: reads the feed for it, if there is one, and then follows the changes.
+    pub(crate) fn new(
+        node: u32,
+        object: ObjectId,
+        columns: Vec<usize>,
+        mut handle: Handle,
+        dataflow: &Dataflow,
+        beginning: &Beginning,
+    ) -> Self {
         let (first, last) = (dataflow.first, dataflow.last);
-        let (feed, leader) = (dataflow.feeds.get(&node).cloned(), dataflow.followers.get(&node).cloned());
+        let (feed, leader) = (beginning.feeds.get(&node).cloned(), beginning.followers.get(&node).cloned());
         let progress = Arc::clone(&dataflow.progress);
         handle.advance_to(if feed.is_some() { first } else { last + 1 });
         Import { object, columns, handle, feed, leader, first, last, gathered: (0, 0), waiting: VecDeque::new(), open: last + 1, progress }

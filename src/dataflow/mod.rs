@@ -21,7 +21,7 @@ mod sink;
 mod time;
 mod worker;
 
-pub use command::{Command, Dataflow, Target, Tick, WorkerCheckpoint};
+pub use command::{Beginning, Command, Dataflow, Target, Tick, WorkerCheckpoint};
 pub use feed::{Feed, FeedStep, SnapshotFeed};
 pub use outlet::Outlet;
 pub use pool::Workers;

@@ -61,6 +61,7 @@ impl<'scope> Renderer<'scope, Epoch> {
             let mut renderer = Renderer {
                 scope: inner,
                 dataflow: Arc::clone(&self.dataflow),
+                beginning: Arc::clone(&self.beginning),
                 worker: self.worker,
                 workers: self.workers,
                 imports: Vec::new(),
@@ -69,6 +70,7 @@ impl<'scope> Renderer<'scope, Epoch> {
                 entered,
             };
             renderer.node(term).connect_loop(handle);
+            debug_assert!(renderer.imports.is_empty() && renderer.kept.is_empty(), "what reads no working table is rendered outside");
             (working.leave(outer), renderer.operators)
         });
         self.operators.extend(operators);

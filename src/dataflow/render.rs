@@ -10,7 +10,7 @@ use timely::dataflow::Scope;
 use timely::dataflow::operators::core::Concatenate;
 use timely::dataflow::operators::generic::operator::source;
 
-use crate::dataflow::command::Dataflow;
+use crate::dataflow::command::{Beginning, Dataflow};
 use crate::dataflow::driver::{Flow, SharedOperator, Stage, exchange, stateful, stateless};
 use crate::dataflow::import::{Handle, Import};
 use crate::dataflow::operator::aggregate::Aggregate;
@@ -44,12 +44,19 @@ pub(crate) struct Rendered<'scope> {
 }
 
 /// Builds the operators of a dataflow in `scope`.
-pub(crate) fn render<'scope>(scope: Scope<'scope, Epoch>, dataflow: &Arc<Dataflow>, worker: usize, workers: usize) -> Rendered<'scope> {
+pub(crate) fn render<'scope>(
+    scope: Scope<'scope, Epoch>,
+    dataflow: &Arc<Dataflow>,
+    beginning: &Arc<Beginning>,
+    worker: usize,
+    workers: usize,
+) -> Rendered<'scope> {
     // Inputs have lower numbers than what reads them.
     dataflow.progress.expect_nodes(dataflow.plan.root.id as usize + 1);
     let mut renderer = Renderer {
         scope,
         dataflow: Arc::clone(dataflow),
+        beginning: Arc::clone(beginning),
         worker,
         workers,
         imports: Vec::new(),
@@ -65,6 +72,7 @@ pub(crate) fn render<'scope>(scope: Scope<'scope, Epoch>, dataflow: &Arc<Dataflo
 pub(super) struct Renderer<'scope, T: Time> {
     pub(super) scope: Scope<'scope, T>,
     pub(super) dataflow: Arc<Dataflow>,
+    pub(super) beginning: Arc<Beginning>,
     pub(super) worker: usize,
     pub(super) workers: usize,
     pub(super) imports: Vec<Import>,
@@ -86,7 +94,7 @@ impl Place for Epoch {
             NodeKind::Import { object, columns, .. } => {
                 let mut handle = Handle::new_with_builder();
                 let flow = handle.to_stream(renderer.scope);
-                renderer.imports.push(Import::new(node.id, *object, columns.clone(), handle, &renderer.dataflow));
+                renderer.imports.push(Import::new(node.id, *object, columns.clone(), handle, &renderer.dataflow, &renderer.beginning));
                 flow
             }
             NodeKind::Constant { rows } => renderer.constant(Changes::insertions(rows.clone())),
@@ -185,7 +193,7 @@ impl<'scope, T: Place> Renderer<'scope, T> {
     fn kept_of(&self, node: &Node) -> Option<SharedKept> {
         match &node.kind {
             NodeKind::Import { object, columns, .. } => {
-                let relation = Arc::clone(self.dataflow.kept.get(object)?);
+                let relation = Arc::clone(self.beginning.kept.get(object)?);
                 Some(Rc::new(RefCell::new(Kept { object: *object, columns: columns.clone(), relation })))
             }
             NodeKind::Map { input, .. } => self.kept_of(input),

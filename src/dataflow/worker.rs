@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use timely::worker::Worker as Timely;
 
-use crate::dataflow::command::{Command, Dataflow, Tick, WorkerCheckpoint};
+use crate::dataflow::command::{Beginning, Command, Dataflow, Tick, WorkerCheckpoint};
 use crate::dataflow::driver::{SharedOperator, guard};
 use crate::dataflow::import::Import;
 use crate::dataflow::operator::delta_join::SharedKept;
@@ -80,7 +80,7 @@ struct Worker {
 impl Worker {
     fn execute(&mut self, timely: &mut Timely, command: Command) {
         match command {
-            Command::Build(dataflow) => self.build(timely, dataflow),
+            Command::Build(dataflow, beginning) => self.build(timely, dataflow, &beginning),
             Command::Drop(object) => self.remove(timely, object),
             Command::MoveColumns { object, places, relation } => self.move_columns(object, &places, relation.as_ref()),
             Command::Tick(tick) => self.tick(&tick),
@@ -93,13 +93,13 @@ impl Worker {
         }
     }
 
-    fn build(&mut self, timely: &mut Timely, spec: Arc<Dataflow>) {
+    fn build(&mut self, timely: &mut Timely, spec: Arc<Dataflow>, beginning: &Arc<Beginning>) {
         let finished = Rc::new(RefCell::new(Vec::new()));
         let frontier = Rc::new(Cell::new(0));
         let index = timely.next_dataflow_index();
         let (worker, workers) = (self.index, self.workers);
         let (mut imports, operators, kept) = timely.dataflow::<Epoch, _, _>(|scope| {
-            let Rendered { output, imports, operators, kept } = render(scope, &spec, worker, workers);
+            let Rendered { output, imports, operators, kept } = render(scope, &spec, beginning, worker, workers);
             sink(output, &spec, worker, Rc::clone(&finished), Rc::clone(&frontier));
             (imports, operators, kept)
         });

@@ -203,8 +203,14 @@ impl Engine {
         for dependant in dependants_upwards(&catalog, object.id) {
             if let Some(moved) = moved_index(&dependant, object.id, &alteration.places) {
                 match moved {
-                    Some(index) => alteration.follow.push(Anew { object: index, plan: None }),
-                    None => alteration.indexes.push(dependant),
+                    Some(index) => {
+                        after.insert(index.clone());
+                        alteration.follow.push(Anew { object: index, plan: None });
+                    }
+                    None => {
+                        after.remove(dependant.id);
+                        alteration.indexes.push(dependant);
+                    }
                 }
                 continue;
             }

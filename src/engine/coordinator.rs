@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 
-use crate::dataflow::{Command, Dataflow, DataflowProgress, Feed, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
+use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::clock::{EpochClock, Write};
 use crate::engine::sink::{LOST, RunningSink};
@@ -326,13 +326,14 @@ impl Coordinator {
                     // First: whoever waits for the view reads what it has written.
                     self.advance_sink(view, *frontier, true);
                     view.set_status(ViewStatus::Ready);
-                    self.held.remove(&view.id);
                 }
                 ViewStatus::Hydrating if here => view.set_status(ViewStatus::Joining),
                 _ => {}
             }
             self.advance_sink(view, *frontier, view.status() == ViewStatus::Ready);
         }
+        let views = &self.views;
+        self.held.retain(|id, _| views.get(id).is_some_and(|view| matches!(view.status(), ViewStatus::Hydrating | ViewStatus::Joining)));
     }
 
     fn advance_sink(&self, view: &RunningView, frontier: Epoch, ready: bool) {
@@ -517,40 +518,10 @@ impl Coordinator {
                 (self.ticked + 1, self.ticked + HYDRATION_EPOCHS)
             }
         };
-        let before = self.ticked;
-        let mut feeds: BTreeMap<u32, Arc<dyn Feed>> = BTreeMap::new();
-        let (mut snapshots, mut kept) = (BTreeMap::new(), BTreeMap::new());
-        let following: BTreeMap<u32, u32> = view.plan().root.followers().into_iter().collect();
-        for (object, from) in imports {
-            let nodes: Vec<u32> =
-                view.plan().root.import_nodes().into_iter().filter(|(_, read)| *read == object).map(|(node, _)| node).collect();
-            match from {
-                ImportFrom::Relation(relation) => {
-                    let reading = nodes.into_iter().filter(|node| restore.is_none() && !following.contains_key(node));
-                    for node in reading {
-                        view.progress.expect_rows(relation.live_rows() as u64);
-                        let feed = Arc::new(SnapshotFeed::new(relation.snapshot(before)));
-                        snapshots.insert(node, Arc::clone(&feed));
-                        feeds.insert(node, feed);
-                    }
-                    kept.insert(object, relation);
-                }
-                ImportFrom::Source { recipe, report, from } => {
-                    let read = self.import_source(&recipe, report, from)?;
-                    if restore.is_none() && read.positions != read.starts {
-                        for node in nodes {
-                            // It gives the same rows again.
-                            view.progress.expect_rows(read.rows);
-                            feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, &read)?));
-                        }
-                    }
-                }
-            }
-        }
-        let followers = following.iter().filter_map(|(node, leader)| Some((*node, Arc::clone(snapshots.get(leader)?)))).collect();
-        if !following.is_empty() {
+        let beginning = self.beginning(&view.plan(), &view.progress, imports, restore.is_some())?;
+        if !beginning.kept.is_empty() {
             // Until it has caught up, its joins look into relations as they were.
-            self.held.insert(view.id, self.setting.leases.acquire(before));
+            self.held.insert(view.id, self.setting.leases.acquire(self.ticked));
         }
         let dataflow = Dataflow {
             object: view.id,
@@ -558,21 +529,60 @@ impl Coordinator {
             target: view.target(),
             first,
             last,
-            feeds,
-            followers,
-            kept,
             restore: restore.map(|_| Arc::clone(&self.setting.store)),
             errors,
             progress: Arc::clone(&view.progress),
         };
         view.set_valid_from(last);
         self.views.insert(view.id, Arc::clone(view));
-        self.workers.broadcast(&Command::Build(Arc::new(dataflow)));
+        self.workers.broadcast(&Command::Build(Arc::new(dataflow), Arc::new(beginning)));
         // An empty epoch, so that everyone moves behind those that were set aside.
         if !self.recovering {
             self.tick();
         }
         Ok(())
+    }
+
+    /// What the imports of a plan read that was there before, as of the last epoch, and the rows that its joins look into. `restored`: nothing
+    /// is read.
+    fn beginning(
+        &mut self,
+        plan: &Plan,
+        progress: &DataflowProgress,
+        imports: BTreeMap<ObjectId, ImportFrom>,
+        restored: bool,
+    ) -> Result<Beginning> {
+        let (following, looked_into) = (plan.root.followers(), plan.root.looked_into());
+        let mut beginning = Beginning::default();
+        let mut snapshots = BTreeMap::new();
+        for (object, from) in imports {
+            let nodes = plan.root.import_nodes().into_iter().filter(|(_, read)| *read == object).map(|(node, _)| node);
+            let reading: Vec<u32> = nodes.filter(|node| !restored && !following.contains_key(node)).collect();
+            match from {
+                ImportFrom::Relation(relation) => {
+                    for node in reading {
+                        progress.expect_rows(relation.live_rows() as u64);
+                        let feed = Arc::new(SnapshotFeed::new(relation.snapshot(self.ticked)));
+                        snapshots.insert(node, Arc::clone(&feed));
+                        beginning.feeds.insert(node, feed);
+                    }
+                    if looked_into.contains(&object) {
+                        beginning.kept.insert(object, relation);
+                    }
+                }
+                ImportFrom::Source { recipe, report, from } => {
+                    let read = self.import_source(&recipe, report, from)?;
+                    if read.positions != read.starts {
+                        for node in reading {
+                            beginning.feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, &read)?));
+                        }
+                    }
+                }
+            }
+        }
+        let followed = following.iter().filter_map(|(node, leader)| Some((*node, Arc::clone(snapshots.get(leader)?))));
+        beginning.followers = followed.collect();
+        Ok(beginning)
     }
 
     /// Reads a source for one more view: shares its reader if it has one, else starts it. Returns what the others have read.
@@ -586,7 +596,6 @@ impl Coordinator {
 
     fn remove(&mut self, objects: &[ObjectId]) {
         for object in objects {
-            self.held.remove(object);
             if self.views.remove(object).is_some() {
                 self.workers.broadcast(&Command::Drop(*object));
             }

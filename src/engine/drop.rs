@@ -138,15 +138,14 @@ impl Engine {
                 sink.stop();
             }
         }
-        {
-            let mut relations = self.relations.lock();
-            objects.iter().for_each(|id| drop(relations.remove(id)));
-            // What went may have been an index.
-            relations.values().for_each(|relation| objects.iter().for_each(|id| relation.drop_index(*id)));
-        }
+        objects.iter().for_each(|id| drop(self.relations.lock().remove(id)));
         let (reply, done) = tokio::sync::oneshot::channel();
         self.ask(Request::Drop { objects: objects.to_vec(), reply })?;
         done.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
+        // What went may have been an index, and nobody looks into it any more.
+        for relation in self.relations.lock().values() {
+            objects.iter().for_each(|id| relation.drop_index(*id));
+        }
         for id in objects {
             if let Some(view) = self.views.write().remove(id) {
                 view.set_status(ViewStatus::Dropped);

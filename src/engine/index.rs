@@ -24,14 +24,18 @@ impl Session {
             let ObjectKind::Index(index) = &object.kind else { return Err(Error::internal("an index is an index")) };
             let relation = engine.relation(&engine.catalog(), index.relation)?;
             object.id = engine.new_id()?;
-            let columns = index.columns.clone();
-            engine.install(std::slice::from_ref(&object))?;
-            (relation, object.id, columns)
+            // Begun before anybody can know of it.
+            relation.start_index(object.id, &index.columns);
+            if let Err(error) = engine.install(std::slice::from_ref(&object)) {
+                relation.drop_index(object.id);
+                return Err(error);
+            }
+            (relation, object.id)
         };
         // Not under the lock: everyone may define, write and read while the rows go in. Dropping the index ends it.
         let _filling = self.shield.raise();
-        let (relation, id, columns) = relation;
-        tokio::task::spawn_blocking(move || relation.add_index(id, &columns))
+        let (relation, id) = relation;
+        tokio::task::spawn_blocking(move || while relation.fill_index(id) == Some(true) {})
             .await
             .map_err(|cause| Error::internal(format!("the index could not be made: {cause}")))
     }

@@ -1,4 +1,4 @@
-//! A condition that reads no column stays above an aggregate without groups, which has a row even where the condition is false.
+//! A condition that reads no column stays above an aggregate: one without groups has a row even where the condition is false.
 //!
 //! DataFusion moves a filter below an aggregate if all its columns are keys: so also one without columns, such as `NULL IS NOT NULL`, which is
 //! what becomes of a condition on the padded side of a join. Here such filters stay until they have been simplified to true or false.

@@ -234,7 +234,7 @@ fn describe_join(node: &Node) -> String {
 
 /// `Delta join on a = b: t finds u by u_pkey (a), …; u finds t by …`.
 fn describe_delta_join(node: &Node) -> String {
-    let NodeKind::DeltaJoin { inputs, equal, conditions, paths } = &node.kind else { return String::new() };
+    let NodeKind::DeltaJoin { inputs, equal, conditions, paths, .. } = &node.kind else { return String::new() };
     let column = |column: &usize| names(&node.schema, [*column]);
     let terms = equal.iter().map(|(one, other)| format!("{} = {}", column(one), column(other)));
     let terms: Vec<String> = terms.chain(conditions.iter().map(|condition| condition.text.clone())).collect();

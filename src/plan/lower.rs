@@ -326,7 +326,7 @@ fn is_identity(projection: &[Scalar], width: usize) -> bool {
 }
 
 /// Every column as it is.
-fn identity(schema: &Schema) -> Vec<Scalar> {
+pub fn identity(schema: &Schema) -> Vec<Scalar> {
     schema.fields().iter().enumerate().map(|(index, field)| column_scalar(field.name(), index)).collect()
 }
 

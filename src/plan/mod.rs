@@ -59,7 +59,7 @@ pub use dml::{Change, ConflictUpdate, returning_query};
 pub use errors::from_datafusion;
 pub use explain::{explain, notices};
 pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
-pub use lower::ViewSettings;
+pub use lower::{ViewSettings, identity};
 pub use node::{
     AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Lookup, Moment, Node, NodeKind, OrderColumn, PackedColumn, Plan,
     Properties, Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod, column,

@@ -2,6 +2,7 @@
 //!
 //! Expressions are DataFusion's physical ones, over the columns of the node's input by position.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -176,6 +177,8 @@ pub enum NodeKind {
         conditions: Vec<Scalar>,
         /// For each input, how its changes find rows of all others.
         paths: Vec<Vec<Lookup>>,
+        /// The indexes without which it would be another join: those of its paths, and of the paths of smaller joins that it was made of.
+        needs: Vec<ObjectId>,
     },
     /// The first rows of every group, in an order: those whose place by `ranking` is at most `offset + limit`, without the first `offset`
     /// rows. Rows that the order leaves equal stand in the order of their other columns. The input is partitioned by the keys.
@@ -637,8 +640,8 @@ impl Node {
 
     /// `Import` nodes that do not read what was there before, each with the one that does so for it: the inputs of a delta join but the first,
     /// which finds the rows of all others.
-    pub fn followers(&self) -> Vec<(u32, u32)> {
-        let mut found: Vec<(u32, u32)> = self.inputs().into_iter().flat_map(Node::followers).collect();
+    pub fn followers(&self) -> BTreeMap<u32, u32> {
+        let mut found: BTreeMap<u32, u32> = self.inputs().into_iter().flat_map(Node::followers).collect();
         if let NodeKind::DeltaJoin { inputs, .. } = &self.kind {
             let imports: Vec<u32> = inputs.iter().flat_map(|input| input.import_nodes()).map(|(node, _)| node).collect();
             found.extend(imports[1..].iter().map(|follower| (*follower, imports[0])));
@@ -646,11 +649,20 @@ impl Node {
         found
     }
 
-    /// The indexes by which the plan below finds rows, each once.
+    /// The tables and views into whose rows joins of the plan below look.
+    pub fn looked_into(&self) -> BTreeSet<ObjectId> {
+        let mut found: BTreeSet<ObjectId> = self.inputs().into_iter().flat_map(Node::looked_into).collect();
+        if let NodeKind::DeltaJoin { .. } = &self.kind {
+            found.extend(self.imports());
+        }
+        found
+    }
+
+    /// The indexes without which the plan below would be another one, each once.
     pub fn indexes(&self) -> Vec<ObjectId> {
         let mut found: Vec<ObjectId> = self.inputs().into_iter().flat_map(Node::indexes).collect();
-        if let NodeKind::DeltaJoin { paths, .. } = &self.kind {
-            found.extend(paths.iter().flatten().filter_map(|lookup| lookup.index));
+        if let NodeKind::DeltaJoin { needs, .. } = &self.kind {
+            found.extend(needs);
         }
         found.sort_unstable();
         found.dedup();

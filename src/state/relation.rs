@@ -222,13 +222,26 @@ impl Relation {
     /// Makes an index by these columns, under a number of the caller's. Rows that are there are put into it page by page, so that writers and
     /// readers get their turns; it finds rows when this returns.
     pub fn add_index(&self, number: u32, columns: &[usize]) {
+        self.start_index(number, columns);
+        while self.fill_index(number) == Some(true) {}
+    }
+
+    /// Begins such an index: rows that come from now on are in it, and it finds nothing before `fill_index` has put in those that are there.
+    pub fn start_index(&self, number: u32, columns: &[usize]) {
         let columns: Arc<[usize]> = columns.into();
         for shard in &self.shards {
             shard.write().start_secondary(number, Arc::clone(&columns));
         }
+    }
+
+    /// Puts a page of each shard into an index, so that writers and readers get their turns. Says whether there is more to do; `None` if there is no
+    /// such index.
+    pub fn fill_index(&self, number: u32) -> Option<bool> {
+        let mut more = false;
         for shard in &self.shards {
-            while shard.write().fill_secondary(number) {}
+            more |= shard.write().fill_secondary(number)?;
         }
+        Some(more)
     }
 
     /// Forgets an index.
@@ -260,15 +273,6 @@ impl Relation {
             }
         }
         Some((found, probes))
-    }
-
-    /// Whether an index of this number is there and finds rows: reads what of it is still missing.
-    pub fn complete_index(&self, number: u32) -> bool {
-        let known = |shard: &RwLock<Shard>| shard.read().secondary_indexes().iter().any(|(known, _)| *known == number);
-        self.shards.iter().all(|shard| {
-            while shard.write().fill_secondary(number) {}
-            known(shard)
-        })
     }
 
     /// Everything visible at `epoch`. The caller holds a lease on it, and it is complete.

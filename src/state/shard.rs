@@ -92,18 +92,18 @@ impl Shard {
         self.secondary.push(Secondary { number, columns, index: Index::default(), waiting });
     }
 
-    /// Puts the rows of one page that waits into an index. Says whether there are more.
-    pub(super) fn fill_secondary(&mut self, number: u32) -> bool {
+    /// Puts the rows of one page that waits into an index. Says whether there are more; `None` if there is no such index.
+    pub(super) fn fill_secondary(&mut self, number: u32) -> Option<bool> {
         let Shard { pages, secondary, .. } = self;
-        let Some(secondary) = secondary.iter_mut().find(|secondary| secondary.number == number) else { return false };
-        let Some((slot, rows)) = secondary.waiting.pop() else { return false };
+        let secondary = secondary.iter_mut().find(|secondary| secondary.number == number)?;
+        let Some((slot, rows)) = secondary.waiting.pop() else { return Some(false) };
         let (mut at, first) = (0, Pages::first_row(slot));
         for segment in pages.get(slot).into_iter().flat_map(|page| page.segments()) {
             let wanted = segment.rows().min(rows - at);
             secondary.add(pages, segment.columns(), 0..wanted, first + at as u32);
             at += wanted;
         }
-        true
+        Some(!secondary.waiting.is_empty())
     }
 
     /// The numbers and columns of the indexes that users asked for.

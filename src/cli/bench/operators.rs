@@ -159,19 +159,19 @@ impl Running {
         // A full channel means that whoever waits has been told already.
         let progress = Arc::new(DataflowProgress::new(count, Arc::new(move || wake.try_send(()).unwrap_or_default())));
         let workers = Workers::start(count)?;
-        workers.broadcast(&Command::Build(Arc::new(Dataflow {
-            object: VIEW,
-            plan,
-            target: Target::Nothing,
-            first: 0,
-            last: 0,
-            feeds: BTreeMap::new(),
-            followers: BTreeMap::new(),
-            kept: BTreeMap::new(),
-            restore: None,
-            errors: Arc::new(RowErrorLog::default()).sink(VIEW),
-            progress: Arc::clone(&progress),
-        })));
+        workers.broadcast(&Command::Build(
+            Arc::new(Dataflow {
+                object: VIEW,
+                plan,
+                target: Target::Nothing,
+                first: 0,
+                last: 0,
+                restore: None,
+                errors: Arc::new(RowErrorLog::default()).sink(VIEW),
+                progress: Arc::clone(&progress),
+            }),
+            Arc::default(),
+        ));
         Ok(Running { workers, progress, progressed, fed: Vec::new() })
     }
 

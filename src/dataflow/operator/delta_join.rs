@@ -14,6 +14,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,12 +29,13 @@ use super::{Operator, StateSize, Stateless, Work};
 use crate::dataflow::expr::{Evaluator, narrow};
 use crate::dataflow::row_errors::{RowErrorLog, RowErrorSink};
 use crate::error::{Error, Result};
-use crate::plan::{Lookup, Node, NodeKind, column};
+use crate::plan::{Lookup, Node, NodeKind, column, identity};
 use crate::state::{Found, Relation, StateChanges, StateEntry};
 use crate::types::{Changes, Epoch, ObjectId};
 
-/// Rows found by one lookup before it is interrupted: their places take 24 bytes each.
-const FOUND_ROWS: usize = 65_536;
+/// Rows looked up at once, and rows found with which a lookup stops (behind those of the last key): writers of the relation wait meanwhile.
+const PROBES: usize = 4_096;
+const FOUND_ROWS: usize = 16_384;
 
 /// The rows of one input, where its table or view keeps them.
 pub struct Kept {
@@ -70,7 +72,7 @@ struct Input {
     /// Of the relation's columns that are read, and the number of the probe.
     schema: SchemaRef,
     /// Where its columns stand among those of all inputs.
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
 }
 
 /// One lookup of a path.
@@ -232,7 +234,7 @@ impl Operator for DeltaJoin {
 }
 
 impl Input {
-    fn new(node: &Node, kept: SharedKept, columns: std::ops::Range<usize>) -> Result<Self> {
+    fn new(node: &Node, kept: SharedKept, columns: Range<usize>) -> Result<Self> {
         let (predicate, mut projection, import) = match &node.kind {
             NodeKind::Map { input, predicate, projection } => (predicate.clone(), projection.clone(), input.as_ref()),
             _ => (None, identity(&node.schema), node),
@@ -250,7 +252,7 @@ impl Input {
     }
 
     /// Some of the rows found, as this input's: its columns and, last, for each row the probe that found it.
-    fn read(&mut self, found: &Found, rows: std::ops::Range<usize>) -> Result<Option<Vec<ArrayRef>>> {
+    fn read(&mut self, found: &Found, rows: Range<usize>) -> Result<Option<Vec<ArrayRef>>> {
         let kept = self.kept.borrow();
         let mut columns = kept.columns.iter().map(|column| found.gather(*column, rows.clone())).collect::<Result<Vec<_>>>()?;
         columns.push(Arc::new(UInt32Array::from(found.probes()[rows].to_vec())));
@@ -273,27 +275,24 @@ impl Underway {
 
     /// Has the next rows look for theirs.
     fn look(&mut self, input: &Input, step: &Step, as_of: Epoch) -> Result<()> {
-        let key =
-            |column: &usize| self.rows.columns[*column].as_ref().expect("the path has come to the input").slice(self.next, self.left());
+        let count = PROBES.min(self.rows.count - self.next);
+        let key = |column: &usize| self.rows.columns[*column].as_ref().expect("the path has come to the input").slice(self.next, count);
         let keys: Vec<ArrayRef> = step.keys.iter().map(key).collect();
         let relation = &input.kept.borrow().relation;
         let (found, probes) = match step.index {
             None => relation.find(&keys, FOUND_ROWS, as_of)?,
             Some(index) => {
-                let mut found = relation.find_by_index(index, &keys, FOUND_ROWS, as_of);
-                if found.is_none() && relation.complete_index(index) {
-                    found = relation.find_by_index(index, &keys, FOUND_ROWS, as_of);
-                }
-                found.ok_or_else(|| Error::internal("an index that a view needs is gone"))?
+                let Some(found) = relation.find_by_index(index, &keys, FOUND_ROWS, as_of) else {
+                    // It is still being made: this helps, and the next turn looks again.
+                    relation.fill_index(index).ok_or_else(|| Error::internal("an index that a view needs is gone"))?;
+                    return Ok(());
+                };
+                found
             }
         };
         self.found = (self.next, found, 0);
         self.next += probes;
         Ok(())
-    }
-
-    fn left(&self) -> usize {
-        self.rows.count - self.next
     }
 
     /// Some more of what was found, with the rows that found it, as far as the condition holds.
@@ -352,8 +351,4 @@ impl Rows {
 /// Pieces of a bounded number of rows.
 fn pieces(changes: &Changes) -> impl Iterator<Item = Changes> {
     (0..changes.len()).step_by(PART_ROWS).map(|first| changes.slice(first, PART_ROWS.min(changes.len() - first)))
-}
-
-fn identity(schema: &Schema) -> Vec<crate::plan::Scalar> {
-    schema.fields().iter().enumerate().map(|(index, field)| column(field.name(), index)).collect()
 }

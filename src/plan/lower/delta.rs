@@ -26,6 +26,7 @@ use super::{Lowering, both};
 use crate::catalog::{IndexOf, ObjectKind};
 use crate::plan::expressions::{column_index, column_scalar, moved};
 use crate::plan::node::{Lookup, Node, NodeKind, Properties, Scalar};
+use crate::types::ObjectId;
 
 /// A join that may become a delta join. Positions are those in the columns of all inputs, one input behind the other.
 struct Parts {
@@ -34,6 +35,8 @@ struct Parts {
     conditions: Vec<Scalar>,
     /// Where the columns stand that come out.
     output: Vec<usize>,
+    /// The indexes by which it became a delta join so far.
+    needs: Vec<ObjectId>,
 }
 
 /// What is known of the inputs when paths are sought.
@@ -64,13 +67,14 @@ impl Lowering<'_> {
         if let Some(condition) = condition {
             parts.conditions.push(condition.over(&|column| parts.output[column]));
         }
-        let Parts { inputs, equal, conditions, output } = parts;
+        let Parts { inputs, equal, conditions, output, mut needs } = parts;
         let paths = self.known(&inputs).all(&equal, &conditions)?;
+        needs.extend(paths.iter().flatten().filter_map(|lookup| lookup.index));
 
         let fields: Vec<FieldRef> = inputs.iter().flat_map(|input| input.schema.fields().iter().cloned()).collect();
         let key = properties.key.as_ref().map(|key| key.iter().map(|column| output[*column]).collect());
         let below = Properties { append_only: properties.append_only, key, partitioning: None };
-        let node = self.node(NodeKind::DeltaJoin { inputs, equal, conditions, paths }, Arc::new(Schema::new(fields)), below);
+        let node = self.node(NodeKind::DeltaJoin { inputs, equal, conditions, paths, needs }, Arc::new(Schema::new(fields)), below);
         let fields: Vec<FieldRef> = left.schema.fields().iter().chain(right.schema.fields()).cloned().collect();
         let columns = output.iter().zip(&fields).map(|(column, field)| column_scalar(field.name(), *column)).collect();
         Some(self.map(node, None, columns, Arc::new(Schema::new(fields))))
@@ -78,9 +82,10 @@ impl Lowering<'_> {
 
     /// The inputs of a join below, or the one input that a node is; `None` for what is computed from either.
     fn joined(&self, node: &Node) -> Option<Parts> {
-        if let NodeKind::DeltaJoin { inputs, equal, conditions, .. } = &node.kind {
-            let output = (0..node.schema.fields().len()).collect();
-            return Some(Parts { inputs: inputs.clone(), equal: equal.clone(), conditions: conditions.clone(), output });
+        let output = (0..node.schema.fields().len()).collect();
+        if let NodeKind::DeltaJoin { inputs, equal, conditions, needs, .. } = &node.kind {
+            let (equal, conditions, needs) = (equal.clone(), conditions.clone(), needs.clone());
+            return Some(Parts { inputs: inputs.clone(), equal, conditions, output, needs });
         }
         if let NodeKind::Map { input, predicate: None, projection } = &node.kind
             && matches!(input.kind, NodeKind::DeltaJoin { .. })
@@ -94,8 +99,7 @@ impl Lowering<'_> {
             ObjectKind::MaterializedView(view) => !view.discard,
             _ => false,
         };
-        let output = (0..node.schema.fields().len()).collect();
-        keeps_rows.then(|| Parts { inputs: vec![node.clone()], equal: Vec::new(), conditions: Vec::new(), output })
+        keeps_rows.then(|| Parts { inputs: vec![node.clone()], equal: Vec::new(), conditions: Vec::new(), output, needs: Vec::new() })
     }
 
     fn known(&self, inputs: &[Node]) -> Paths {
@@ -123,6 +127,7 @@ impl Parts {
         self.equal.extend(others.equal.iter().map(|(one, other)| (one + width, other + width)));
         self.conditions.extend(others.conditions.iter().map(|condition| condition.over(&|column| column + width)));
         self.output.extend(others.output.iter().map(|column| column + width));
+        self.needs.extend(others.needs);
     }
 }
 
