@@ -79,6 +79,8 @@ kinds! {
     Grouping = "42803",
     /// a window function where none may be.
     Windowing = "42P20",
+    /// a value for a column that is computed.
+    GeneratedAlways = "428C9",
     /// a column reference that is not valid here.
     InvalidColumnReference = "42P10",
     /// a recursive query that reads itself where it must not.

@@ -17,7 +17,7 @@ use datafusion::physical_expr::utils::collect_columns;
 
 use crate::dataflow::row_errors::{RowError, RowErrorSink, SAMPLES_MAX};
 use crate::error::{Error, Result};
-use crate::plan::Scalar;
+use crate::plan::{Scalar, from_datafusion};
 use crate::types::one_zero;
 
 /// The longest text of a sampled row, in bytes: samples are read by people.
@@ -146,7 +146,7 @@ fn renumber(scalar: &Scalar, columns: &[usize]) -> Result<Scalar> {
 /// The message as a user knows it: Arrow's kinds by our names, the others without DataFusion's wrapping.
 fn error_text(error: DataFusionError) -> String {
     match error {
-        DataFusionError::ArrowError(cause, _) => Error::from(*cause).message().to_owned(),
+        DataFusionError::ArrowError(..) => from_datafusion(error, "").message().to_owned(),
         DataFusionError::Context(_, cause) => error_text(*cause),
         DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
             Some(ours) => ours.message().to_owned(),

@@ -12,7 +12,7 @@ use crate::engine::outcome::Outcome;
 use crate::engine::query::stream_of;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::plan::{Planner, Scope, ViewSettings, schema_of};
+use crate::plan::{Planner, Scope, ViewSettings, readable, schema_of};
 use crate::serve::{UsedIndexes, empty_provider, explain_physical};
 use crate::sql::{CreateSink, ExplainKind, Parsed, Statement};
 use crate::types::{OnConflict, SqlType};
@@ -91,6 +91,6 @@ impl Session {
         };
         let catalog = self.engine.catalog();
         let (text, _) = self.planned(&catalog, text, explain).await?;
-        Ok(text)
+        Ok(readable(&text))
     }
 }

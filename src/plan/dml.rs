@@ -64,16 +64,19 @@ impl Planner {
             return Err(append_only(&object));
         }
         let named = !insert.columns.is_empty();
-        let mut targets = insert_targets(&object, table, &insert.columns, scope)?;
+        let (mut names, mut source) = (insert.columns.clone(), insert.source.as_deref().cloned());
+        if let Some(ast::SetExpr::Values(values)) = source.as_mut().map(|query| query.body.as_mut()) {
+            leave_out_generated(table, &mut names, values);
+        }
+        let mut targets = insert_targets(&object, table, &names, scope)?;
         let mut types = parameters::loosened(declared);
-        let (planned, literal) = match &insert.source {
+        let (planned, literal) = match source {
             None => {
                 targets.clear();
                 let empty = LogicalPlanBuilder::empty(true).build().map_err(|error| from_datafusion(error, scope.text))?;
                 ((empty, std::collections::BTreeSet::new(), false), Vec::new())
             }
-            Some(query) => {
-                let mut query = query.as_ref().clone();
+            Some(mut query) => {
                 let literal = prepare_source(&mut query, table, &targets, &mut types, scope)?;
                 let planned = self.plan_typed(&query, scope, &mut types, declared, true)?;
                 (planned, literal)
@@ -124,7 +127,7 @@ impl Planner {
         let mut items = old_columns(table, &qualifier);
         let mut assigned: Vec<Option<bool>> = vec![None; table.columns.len()];
         for assignment in &update.assignments {
-            let (position, value) = assignment_of(assignment, &object, table, scope)?;
+            let Some((position, value)) = assignment_of(assignment, &object, table, scope)? else { continue };
             if assigned[position].is_some() {
                 let message = format!("multiple assignments to same column \"{}\"", table.columns[position].name);
                 return Err(Error::new(Kind::Syntax, message));
@@ -417,9 +420,27 @@ fn position_of(object: &Object, table: &Table, name: &str, scope: &Scope<'_>) ->
     };
     if table.columns[position].generated.is_some() {
         let message = format!("column \"{name}\" is generated: no value can be given for it");
-        return Err(Error::new(Kind::InvalidColumnReference, message).hint("Leave it out; it is computed from the other columns."));
+        return Err(Error::new(Kind::GeneratedAlways, message).hint("Leave it out; it is computed from the other columns."));
     }
     Ok(position)
+}
+
+/// Takes the generated columns out of VALUES in which they are DEFAULT in every row: they are computed anyway.
+fn leave_out_generated(table: &Table, names: &mut Vec<String>, values: &mut ast::Values) {
+    let columns: Vec<Option<&Column>> = match names.is_empty() {
+        true => table.columns.iter().map(Some).collect(),
+        false => names.iter().map(|name| table.columns.iter().find(|column| column.name == *name)).collect(),
+    };
+    let named = !names.is_empty();
+    for (at, column) in columns.into_iter().enumerate().rev() {
+        let generated = column.is_some_and(|column| column.generated.is_some());
+        if generated && values.rows.iter().all(|row| row.content.len() > 1 && row.content.get(at).is_some_and(is_default)) {
+            values.rows.iter_mut().for_each(|row| drop(row.content.remove(at)));
+            if named {
+                names.remove(at);
+            }
+        }
+    }
 }
 
 /// The positions that an INSERT's expressions go to.
@@ -568,12 +589,15 @@ fn note_parameter(value: &ast::Expr, sql_type: &SqlType, types: &mut Vec<Option<
     }
 }
 
-fn assignment_of(assignment: &ast::Assignment, object: &Object, table: &Table, scope: &Scope<'_>) -> Result<(usize, ast::Expr)> {
+fn assignment_of(assignment: &ast::Assignment, object: &Object, table: &Table, scope: &Scope<'_>) -> Result<Option<(usize, ast::Expr)>> {
     let ast::AssignmentTarget::ColumnName(name) = &assignment.target else {
         return Err(Error::not_supported("UPDATE … SET (a, b) = … is not supported").hint("Write one assignment per column."));
     };
     let name = name.0.last().and_then(|part| part.as_ident()).map(normal).unwrap_or_default();
+    if is_default(&assignment.value) && table.columns.iter().any(|column| column.name == name && column.generated.is_some()) {
+        return Ok(None);
+    }
     let position = position_of(object, table, &name, scope)?;
     let value = if is_default(&assignment.value) { default_expression(&table.columns[position])? } else { assignment.value.clone() };
-    Ok((position, value))
+    Ok(Some((position, value)))
 }

@@ -10,6 +10,7 @@ use datafusion::error::DataFusionError;
 use crate::catalog::nearest;
 use crate::error::{Error, Kind};
 
+use super::mistakes::{told, window_function};
 use super::names::visible;
 
 /// `error`, in our words. `text` is the SQL that it is about; empty if there is none.
@@ -188,7 +189,12 @@ fn from_message(message: &str, text: &str) -> Error {
 }
 
 fn from_known_message(message: &str, text: &str) -> Option<Error> {
-    name_error(message, text).or_else(|| operator_error(message)).or_else(|| grouping_error(message, text)).or_else(|| value_error(message))
+    window_function(message)
+        .or_else(|| name_error(message, text))
+        .or_else(|| operator_error(message))
+        .or_else(|| grouping_error(message, text))
+        .or_else(|| value_error(message))
+        .or_else(|| told(message))
 }
 
 /// Names of functions and tables.
@@ -383,7 +389,7 @@ fn before_quote(text: &str) -> Option<&str> {
 }
 
 /// Arrow's names for types, separated by commas → SQL's.
-fn sql_types(text: &str) -> String {
+pub(super) fn sql_types(text: &str) -> String {
     let mut depth = 0_usize;
     let parts = text.split(|c: char| {
         match c {

@@ -8,6 +8,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 
 use super::expressions::moved;
+use super::names::visible_throughout;
 use super::node::{
     AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Lookup, Node, NodeKind, OrderColumn, Plan, Properties, Scalar,
     WindowMethod,
@@ -375,4 +376,19 @@ fn duration(micros: i64) -> String {
         Some((unit, name)) => format!("{} {name}", micros / unit),
         None => format!("{micros} µs"),
     }
+}
+/// A plan's text with names as the user sees them, and intervals as SQL writes them.
+pub fn readable(plan: &str) -> String {
+    const BEFORE: &str = "IntervalMonthDayNano { months: ";
+    let text = visible_throughout(plan);
+    let mut parts = text.split(BEFORE);
+    let mut readable = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (numbers, rest) = part.split_once(" }").unwrap_or((part, ""));
+        let numbers: Vec<&str> = numbers.split(|c: char| !c.is_ascii_digit() && c != '-').filter(|number| !number.is_empty()).collect();
+        let fields = numbers.iter().zip(["months", "days", "nanoseconds"]).filter(|(number, _)| **number != "0");
+        let fields: Vec<String> = fields.map(|(number, unit)| format!("{number} {unit}")).collect();
+        readable += &format!("interval '{}'{rest}", if fields.is_empty() { "0".to_owned() } else { fields.join(" ") });
+    }
+    readable
 }

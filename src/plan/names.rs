@@ -30,6 +30,13 @@ pub(super) fn hidden(name: &str, number: usize) -> String {
     format!("{name}{HIDDEN}{number}")
 }
 
+/// A text that names stand in, with those that the user sees.
+pub(super) fn visible_throughout(text: &str) -> String {
+    let mut parts = text.split(HIDDEN);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |seen, part| seen + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+}
+
 /// Gives every column of `query` and of the queries within it its name. With `all`, every name that stands beside a `*` is made
 /// unique: for the second attempt, after a column turned out to be there twice.
 pub(super) fn name_outputs(query: &mut Query, all: bool) {

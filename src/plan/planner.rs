@@ -13,7 +13,7 @@ use chrono_tz::Tz;
 use datafusion::catalog::TableProvider;
 use datafusion::common::config::{ConfigOptions, Dialect};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{JoinConstraint, JoinType, ParamValues, ScalarValue};
+use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -43,6 +43,7 @@ use super::operators::Operators;
 use super::parameters;
 use super::recursion::check_recursions;
 use super::resolve::{Names, ObjectSource, Scope};
+use super::row_comparisons;
 use super::rules::{all, maintainable, physical_rules};
 use super::scalar;
 use super::sized;
@@ -53,6 +54,7 @@ use super::table_functions;
 use super::text;
 use super::time_precision;
 use super::unnest::unnested;
+use super::using;
 use super::values;
 use super::with_ties::without_ties;
 use super::zeros::order_with_one_zero;
@@ -172,7 +174,6 @@ impl Planner {
         let text = scope.text;
         let (plan, views, reads_system) = planned;
         super::size::check(&plan)?;
-        refuse_merged_columns(&plan)?;
         refuse_windows_in_conditions(&plan)?;
         if !reads_system {
             refuse_mismatches(&plan)?;
@@ -204,8 +205,10 @@ impl Planner {
     ) -> Result<Planned> {
         super::size::check_text(query)?;
         let mut expanded = query.clone();
+        using::expand(&mut expanded, using::Within { planner: self, scope, depth, parameters })?;
         crate::sql::expand_windows(&mut expanded)?;
         crate::sql::prepare_recursion(&mut expanded)?;
+        row_comparisons::rewrite_query(&mut expanded)?;
         spelling::rewrite_query(&mut expanded)?;
         let attempt = |all: bool| {
             let mut named = expanded.clone();
@@ -340,24 +343,6 @@ fn attach(plan: LogicalPlan, provider: &RowsOf<'_>) -> Result<LogicalPlan> {
         Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source: provider_as_source(rows), ..scan.clone() })))
     });
     attached.map(|transformed| transformed.data).map_err(|error| from_datafusion(error, ""))
-}
-
-/// Refuses RIGHT and FULL joins with USING or NATURAL: DataFusion gives their common column the left row's value, NULL where there is none.
-fn refuse_merged_columns(plan: &LogicalPlan) -> Result<()> {
-    let merged = |node: &LogicalPlan| {
-        matches!(node, LogicalPlan::Join(join)
-            if join.join_constraint == JoinConstraint::Using && matches!(join.join_type, JoinType::Right | JoinType::Full))
-    };
-    let mut found = false;
-    let _ = plan.apply_with_subqueries(|node| {
-        found = merged(node);
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    });
-    if !found {
-        return Ok(());
-    }
-    Err(Error::not_supported("RIGHT or FULL JOIN with USING or NATURAL is not supported yet")
-        .hint("Write ON a.k = b.k, and coalesce(a.k, b.k) for the common column."))
 }
 
 /// The objects that a plan scans, in subqueries too.

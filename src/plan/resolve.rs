@@ -41,6 +41,11 @@ pub trait RelationSource: Send + Sync {
     /// The system relation of this name in `pg_catalog`, `information_schema` or `tidemill`.
     fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>>;
 
+    /// Whether there are system relations, but not for this query.
+    fn withholds_system(&self) -> bool {
+        false
+    }
+
     /// The zone in which local time is meant.
     fn time_zone(&self) -> Tz {
         Tz::UTC
@@ -59,6 +64,10 @@ pub struct NoSystemRelations;
 impl RelationSource for NoSystemRelations {
     fn system(&self, _schema: &str, _name: &str) -> Option<Arc<dyn TableProvider>> {
         None
+    }
+
+    fn withholds_system(&self) -> bool {
+        true
     }
 }
 
@@ -165,7 +174,14 @@ impl<'a> Names<'a> {
                 }
             }
         }
-        self.source(self.scope.catalog.resolve(schema, name, self.scope.search_path)?)
+        match self.scope.catalog.resolve(schema, name, self.scope.search_path) {
+            Ok(object) => self.source(object),
+            Err(_) if self.scope.relations.withholds_system() && is_system(schema, name) => {
+                let message = format!("a view cannot read the system relation \"{name}\"");
+                Err(Error::not_supported(message).hint("A query can: it is not kept up to date."))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableSource>> {
@@ -255,6 +271,14 @@ impl<'a> Names<'a> {
         let known = self.udf_names().into_iter().chain(self.udaf_names()).collect::<Vec<_>>();
         let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
         Arc::new(ScalarUDF::from(UnknownFunction::new(name, near)))
+    }
+}
+
+/// Whether a name is one of those that only the system gives.
+fn is_system(schema: Option<&str>, name: &str) -> bool {
+    match schema {
+        Some(schema) => matches!(schema, "pg_catalog" | "information_schema" | "tidemill"),
+        None => name.starts_with("pg_"),
     }
 }
 

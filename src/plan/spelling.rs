@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval,
-    LimitClause, Query, UnaryOperator, Value, VisitMut, VisitorMut,
+    LimitClause, Query, SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use super::written_call::{written_call, written_name};
@@ -80,6 +80,21 @@ impl VisitorMut for Spelling {
                 function.name = written_name("now");
                 return ControlFlow::Continue(());
             }
+            Expr::Function(function) if is_named(function, "localtimestamp") && is_bare(function) => {
+                now_as(DataType::Timestamp(None, TimezoneInfo::None))
+            }
+            Expr::Function(function) if is_named(function, "localtime") && is_bare(function) => {
+                now_as(DataType::Time(None, TimezoneInfo::None))
+            }
+            // `SELECT FROM t` has no columns; whether it has rows does not depend on them.
+            Expr::Exists { subquery, .. } => {
+                if let SetExpr::Select(select) = subquery.body.as_mut()
+                    && select.projection.is_empty()
+                {
+                    select.projection.push(SelectItem::UnnamedExpr(Expr::value(Value::Boolean(true))));
+                }
+                return ControlFlow::Continue(());
+            }
             Expr::Function(function) if is_named(function, "make_interval") => {
                 named_interval(function);
                 return ControlFlow::Continue(());
@@ -89,6 +104,16 @@ impl VisitorMut for Spelling {
         *expr = new;
         ControlFlow::Continue(())
     }
+}
+
+/// Whether a function is written without parentheses.
+fn is_bare(function: &Function) -> bool {
+    matches!(function.args, FunctionArguments::None)
+}
+
+/// The time of the statement, as local time.
+fn now_as(data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(written_call("now", Vec::new())), data_type, array: false, format: None }
 }
 
 fn cast_to(text: String, data_type: DataType) -> Expr {

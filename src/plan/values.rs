@@ -1,14 +1,19 @@
-//! VALUES whose columns have one type each, and VALUES that are compared with.
+//! VALUES whose columns have one type each, VALUES that are compared with, and VALUES with subqueries in them.
 //!
 //! A cast in one row says what the column is, also for the other rows: `VALUES ('a'::varchar), (NULL)`. DataFusion agrees on Arrow types by
 //! itself, but not on what only the field's metadata tells.
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{CastKind, DataType, Expr, Query, SetExpr, TableFactor, TableWithJoins, Values, VisitMut, VisitorMut};
+use sqlparser::ast::helpers::attached_token::AttachedToken;
+use sqlparser::ast::{
+    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Ident, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    TableWithJoins, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
+};
 
 use super::data_type::sql_type;
 use super::expressions::is_literal;
+use super::names::hidden;
 
 /// Casts the cells of each VALUES column whose type Arrow has no word for.
 pub(super) fn agree(query: &mut Query) {
@@ -21,6 +26,7 @@ impl VisitorMut for Agree {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        subqueries_outside(&mut query.body);
         agree_within(&mut query.body);
         ControlFlow::Continue(())
     }
@@ -52,6 +58,82 @@ fn as_select(subquery: &mut Query) {
         std::mem::swap(within.as_mut(), subquery);
         *subquery = around;
     }
+}
+
+/// Breaks at a query.
+struct HasQuery;
+
+impl Visitor for HasQuery {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+/// VALUES are computed before any subquery is. So cells with subqueries go to a SELECT around, which knows by the row's number where to put them:
+///
+/// ```text
+/// VALUES (1, 2), (3, (SELECT 4))
+/// SELECT c1 AS column1, CASE WHEN c3 = 2 THEN (SELECT 4) ELSE c2 END AS column2 FROM (VALUES (1, 2, 1), (3, NULL, 2)) AS v (c1, c2, c3)
+/// ```
+fn subqueries_outside(body: &mut SetExpr) {
+    match body {
+        SetExpr::Values(values) => {
+            if let Some(select) = select_around(values) {
+                *body = select;
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            subqueries_outside(left);
+            subqueries_outside(right);
+        }
+        // Queries in parentheses are visited on their own.
+        _ => {}
+    }
+}
+
+fn select_around(values: &mut Values) -> Option<SetExpr> {
+    let width = values.rows.first()?.content.len();
+    let uneven = values.rows.iter().any(|row| row.content.len() != width);
+    if uneven || Visit::visit(&*values, &mut HasQuery).is_continue() {
+        return None;
+    }
+    let name = |number: usize| Ident::with_quote('"', hidden("column", number));
+    let column = |number: usize| Expr::Identifier(name(number));
+    let mut arms: Vec<Vec<CaseWhen>> = vec![Vec::new(); width];
+    for (number, row) in values.rows.iter_mut().enumerate() {
+        let number = Expr::value(Value::Number((number + 1).to_string(), false));
+        for (cell, arms) in row.content.iter_mut().zip(&mut arms) {
+            if Visit::visit(&*cell, &mut HasQuery).is_break() {
+                let result = std::mem::replace(cell, Expr::value(Value::Null));
+                let (left, right) = (Box::new(column(width)), Box::new(number.clone()));
+                arms.push(CaseWhen { condition: Expr::BinaryOp { left, op: BinaryOperator::Eq, right }, result });
+            }
+        }
+        row.content.push(number);
+    }
+    let items = arms.into_iter().enumerate().map(|(number, conditions)| {
+        let mut expr = column(number);
+        // In every row: nothing of VALUES is left, not even a type.
+        if conditions.len() == 1 && values.rows.len() == 1 {
+            expr = conditions.into_iter().next().expect("there is one").result;
+        } else if !conditions.is_empty() {
+            let else_result = (conditions.len() < values.rows.len()).then(|| Box::new(expr));
+            let (case_token, end_token) = (AttachedToken::empty(), AttachedToken::empty());
+            expr = Expr::Case { case_token, end_token, operand: None, conditions, else_result };
+        }
+        SelectItem::ExprWithAlias { expr, alias: Ident::new(format!("column{}", number + 1)) }
+    });
+    let mut around = super::parse_query("SELECT * FROM (SELECT 1) AS v").expect("a constant text");
+    let SetExpr::Select(select) = around.body.as_mut() else { return None };
+    select.projection = items.collect();
+    if let Some(TableWithJoins { relation: TableFactor::Derived { subquery, alias, .. }, .. }) = select.from.first_mut() {
+        let columns = (0..=width).map(|number| TableAliasColumnDef { name: name(number), data_type: None }).collect();
+        *alias = Some(TableAlias { explicit: true, name: Ident::with_quote('"', hidden("values", 0)), columns, at: None });
+        *subquery.body = SetExpr::Values(values.clone());
+    }
+    Some(*around.body)
 }
 
 fn agree_within(body: &mut SetExpr) {

@@ -18,6 +18,7 @@ use super::lists::{element_of, no_such, ordinals};
 use super::{Columns, SetFunction, json};
 use crate::error::{Error, Kind};
 use crate::plan::casts::text_input;
+use crate::plan::column_aliases::ColumnAliases;
 use crate::plan::data_type::sql_type;
 use crate::plan::errors::external;
 use crate::plan::names::{hidden, normal};
@@ -25,9 +26,9 @@ use crate::plan::written_call::written_call;
 use crate::sql::ROWS_FROM;
 use crate::types::{SqlType, sql_type_of};
 
-/// Plans set-returning functions in FROM, for DataFusion.
+/// Plans set-returning functions in FROM, and relations whose columns get names, for DataFusion.
 pub(in crate::plan) fn planners() -> &'static [Arc<dyn RelationPlanner>] {
-    static PLANNERS: LazyLock<Vec<Arc<dyn RelationPlanner>>> = LazyLock::new(|| vec![Arc::new(SetFunctions)]);
+    static PLANNERS: LazyLock<Vec<Arc<dyn RelationPlanner>>> = LazyLock::new(|| vec![Arc::new(SetFunctions), Arc::new(ColumnAliases)]);
     &PLANNERS
 }
 

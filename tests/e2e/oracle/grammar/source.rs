@@ -101,7 +101,7 @@ impl Grammar<'_> {
             return None;
         }
         let name = self.pick(&fitting);
-        let kind = self.pick(&["JOIN", "LEFT JOIN"]);
+        let kind = self.pick(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
         let mut columns = left.columns.clone();
         columns.extend(right.columns.clone());
         let rows = left.rows * right.rows / 8.0;

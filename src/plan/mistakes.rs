@@ -1,0 +1,116 @@
+//! Plain mistakes that DataFusion tells in words of its own: PostgreSQL's sentence and SQLSTATE for each.
+
+use super::errors::sql_types;
+use crate::error::{Error, Kind};
+
+/// Functions that need an OVER clause.
+const WINDOW_FUNCTIONS: [&str; 11] =
+    ["cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number"];
+
+/// A window function without OVER, which DataFusion does not find; or a function behind TUMBLE and HOP, which nobody has written.
+pub(super) fn window_function(message: &str) -> Option<Error> {
+    let after = |prefix: &str| message.split_once(prefix).map(|(_, rest)| rest);
+    for (function, window) in [("tumble_start", "TUMBLE"), ("hop_starts", "HOP")] {
+        if let Some(rest) = after(&format!("argument types '{function}(")) {
+            let found = type_of(rest.split(", ").next().unwrap_or(rest));
+            let message = format!("{window} wants a column of type timestamp or timestamptz, and intervals, not a column of type {found}");
+            return Some(Error::new(Kind::UndefinedFunction, message));
+        }
+    }
+    let (_, rest) = message.split_once("Invalid function '")?;
+    let name = rest.split('\'').next().unwrap_or(rest);
+    let message = || format!("window function {name} requires an OVER clause");
+    WINDOW_FUNCTIONS.contains(&name).then(|| Error::new(Kind::WrongObjectType, message()))
+}
+
+/// The error that `message` speaks of, if it is one of them.
+pub(super) fn told(message: &str) -> Option<Error> {
+    place_or_name(message).or_else(|| type_or_value(message))
+}
+
+/// Positions, windows, tables, functions.
+fn place_or_name(message: &str) -> Option<Error> {
+    let after = |prefix: &str| message.split_once(prefix).map(|(_, rest)| rest);
+    let word = |rest: &str| rest.split([' ', ',', '!', '\'', '\n']).next().unwrap_or_default().to_owned();
+    if let Some(rest) = after("Order by column out of bounds, specified: ") {
+        return Some(Error::new(Kind::InvalidColumnReference, format!("ORDER BY position {} is not in select list", word(rest))));
+    }
+    if let Some(rest) = after("Cannot find column with position ") {
+        return Some(Error::new(Kind::InvalidColumnReference, format!("GROUP BY position {} is not in select list", word(rest))));
+    }
+    if message.contains("Too many columns! The subquery should only return one column") {
+        return Some(Error::new(Kind::Syntax, "subquery must return only one column"));
+    }
+    if let Some(name) = after("The window ").and_then(|rest| rest.strip_suffix(" is not defined!")) {
+        return Some(Error::new(Kind::UndefinedObject, format!("window \"{name}\" does not exist")));
+    }
+    if let Some(rest) = after("Invalid qualifier ") {
+        let name = word(rest);
+        let error = Error::new(Kind::UndefinedTable, format!("invalid reference to FROM-clause entry for table \"{name}\""));
+        return Some(error.hint("A table with an alias is known by its alias only."));
+    }
+    message
+        .contains("Aggregate function calls cannot be nested")
+        .then(|| Error::new(Kind::Grouping, "aggregate function calls cannot be nested").hint("Aggregate in a subquery first."))
+}
+
+/// Arguments that are of another type than is wanted.
+fn type_or_value(message: &str) -> Option<Error> {
+    let after = |prefix: &str| message.split_once(prefix).map(|(_, rest)| rest);
+    let boolean = |clause: &str, found: String| {
+        Some(Error::new(Kind::DatatypeMismatch, format!("argument of {clause} must be type boolean, not type {found}")))
+    };
+    if let Some(rest) = after("Unary operator 'NOT' requires a boolean expression, got ") {
+        return boolean("NOT", type_of(rest));
+    }
+    if let Some(rest) = after("Join condition must be boolean type, but got ") {
+        return boolean("JOIN/ON", type_of(rest));
+    }
+    for clause in ["LIMIT", "OFFSET"] {
+        if let Some(rest) = after(&format!("Expected {clause} to be an integer or null, but got ")) {
+            return Some(match type_of(rest) {
+                found if found == "text" => Error::new(Kind::InvalidText, format!("argument of {clause} is not a number")),
+                found => Error::new(Kind::DatatypeMismatch, format!("argument of {clause} must be type bigint, not type {found}")),
+            });
+        }
+        if message.contains(&format!("Unsupported {clause} expression")) {
+            return Some(Error::not_supported(format!("{clause} must be a number or a parameter")).hint("Ask for the number first."));
+        }
+    }
+    if let Some((from, to)) = after("Cannot automatically convert ").and_then(|rest| rest.split_once(" to ")) {
+        let message = format!("no operator takes a value of type {} and one of type {}", type_of(from), type_of(to));
+        let hint = "No operator matches the given argument types. You might need to add explicit type casts.";
+        return Some(Error::new(Kind::UndefinedFunction, message).hint(hint));
+    }
+    if let Some(rest) = after("Cannot access field at argument 1: type ") {
+        let found = type_of(rest.split(" is not ").next().unwrap_or(rest));
+        return Some(match found.as_str() {
+            "anyarray" => Error::new(Kind::DatatypeMismatch, "array subscript must have type integer"),
+            _ => Error::new(Kind::UndefinedColumn, format!("a value of type {found} has no columns")),
+        });
+    }
+    (message.contains("Cannot cast to Decimal") && message.contains("verflow"))
+        .then(|| Error::new(Kind::NumericOutOfRange, "numeric field overflow"))
+}
+
+/// What SQL calls the type at the end of a message's first line.
+fn type_of(rest: &str) -> String {
+    sql_types(rest.lines().next().unwrap_or(rest).trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn mistakes_are_told_in_postgresql_s_words() {
+        let told = |message: &str| told(message).map(|error| (error.kind().sqlstate(), error.message().to_owned())).unwrap();
+        assert_eq!(
+            told("Order by column out of bounds, specified: 9, max: 1"),
+            ("42P10", "ORDER BY position 9 is not in select list".to_owned())
+        );
+        assert_eq!(told("The window w is not defined!"), ("42704", "window \"w\" does not exist".to_owned()));
+        let not = "Unary operator 'NOT' requires a boolean expression, got Int32";
+        assert_eq!(told(not), ("42804", "argument of NOT must be type boolean, not type integer".to_owned()));
+    }
+}

@@ -1,0 +1,189 @@
+//! The columns of a FROM item whose joins merge some of them, and the conditions that the joins are.
+
+use std::collections::VecDeque;
+
+use datafusion::common::TableReference;
+use sqlparser::ast::{
+    BinaryOperator, Expr, Function, JoinConstraint, JoinOperator, ObjectName, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins,
+    Value,
+};
+
+use super::references::{References, merged_among};
+use super::{Columns, constraint_of, in_select, merges, quoted};
+use crate::error::{Error, Kind, Result};
+use crate::plan::errors::word_position;
+use crate::plan::names::{normal, visible};
+use crate::plan::text;
+use crate::plan::written_call::written_call;
+
+/// A column of a FROM.
+#[derive(Clone)]
+pub(super) struct Output {
+    pub(super) name: String,
+    /// What it is over the relations: `l.k`, `coalesce(l.k, r.k)`.
+    pub(super) value: Expr,
+    pub(super) merged: bool,
+}
+
+impl Output {
+    /// It, in a SELECT list.
+    pub(super) fn item(&self) -> SelectItem {
+        match self.merged {
+            true => SelectItem::ExprWithAlias { expr: self.value.clone(), alias: quoted(visible(&self.name)) },
+            false => SelectItem::UnnamedExpr(self.value.clone()),
+        }
+    }
+}
+
+/// Takes USING and NATURAL out of the items of one FROM.
+pub(super) struct Merge<'a> {
+    columns: &'a Columns<'a>,
+    /// The columns of the relations that are still to come.
+    left: VecDeque<(Option<TableReference>, String)>,
+}
+
+impl<'a> Merge<'a> {
+    pub(super) fn new(columns: &'a Columns<'a>, all: Vec<(Option<TableReference>, String)>) -> Self {
+        Merge { columns, left: all.into() }
+    }
+
+    /// The columns of an item; its joins get conditions.
+    pub(super) fn item(&mut self, item: &mut TableWithJoins) -> Result<Vec<Output>> {
+        let mut left = self.factor(&mut item.relation)?;
+        for join in &mut item.joins {
+            if is_lateral(&join.relation) {
+                References::new(&merged_among(&left), self.columns).put_into(&mut join.relation)?;
+            }
+            let right = self.factor(&mut join.relation)?;
+            left = self.join(&mut join.join_operator, left, right)?;
+        }
+        Ok(left)
+    }
+
+    fn join(&self, operator: &mut JoinOperator, left: Vec<Output>, right: Vec<Output>) -> Result<Vec<Output>> {
+        let kind = operator.clone();
+        let together = |left: Vec<Output>, right: Vec<Output>| left.into_iter().chain(right).collect::<Vec<_>>();
+        let Some(constraint) = constraint_of(operator) else { return Ok(together(left, right)) };
+        let keys: Vec<String> = match constraint {
+            JoinConstraint::Using(names) => names.iter().map(key_name).collect::<Result<_>>()?,
+            JoinConstraint::Natural => {
+                left.iter().map(|output| &output.name).filter(|name| right.iter().any(|other| other.name == **name)).cloned().collect()
+            }
+            JoinConstraint::On(condition) => {
+                let both = together(left, right);
+                References::new(&merged_among(&both), self.columns).put_into(condition)?;
+                return Ok(both);
+            }
+            JoinConstraint::None => return Ok(together(left, right)),
+        };
+        let mut merged = Vec::with_capacity(keys.len());
+        let mut condition: Option<Expr> = None;
+        for key in &keys {
+            let (one, other) = (self.only(&left, key, "left")?, self.only(&right, key, "right")?);
+            let equal = binary(one.value.clone(), BinaryOperator::Eq, other.value.clone());
+            condition = Some(match condition {
+                Some(before) => binary(before, BinaryOperator::And, equal),
+                None => equal,
+            });
+            let value = match kind {
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) => other.value.clone(),
+                JoinOperator::FullOuter(_) => either(&one.value, &other.value),
+                _ => one.value.clone(),
+            };
+            merged.push(Output { name: key.clone(), value, merged: true });
+        }
+        *constraint = JoinConstraint::On(condition.unwrap_or_else(|| Expr::value(Value::Boolean(true))));
+        let rest = |side: Vec<Output>| side.into_iter().filter(|output| !keys.contains(&output.name)).collect::<Vec<_>>();
+        merged.extend(together(rest(left), rest(right)));
+        Ok(merged)
+    }
+
+    /// The only column of this name on one side.
+    fn only<'o>(&self, outputs: &'o [Output], key: &str, side: &str) -> Result<&'o Output> {
+        let mut found = outputs.iter().filter(|output| output.name == key);
+        let error = match (found.next(), found.next()) {
+            (Some(output), None) => return Ok(output),
+            (None, _) => {
+                let message = format!("column \"{key}\" specified in USING clause does not exist in {side} table");
+                Error::new(Kind::UndefinedColumn, message)
+            }
+            _ => Error::new(Kind::AmbiguousColumn, format!("common column name \"{key}\" appears more than once in {side} table")),
+        };
+        Err(match word_position(key, self.columns.within.scope.text) {
+            Some(position) => error.at(position),
+            None => error,
+        })
+    }
+
+    fn factor(&mut self, factor: &mut TableFactor) -> Result<Vec<Output>> {
+        if let TableFactor::NestedJoin { table_with_joins, alias: None } = factor {
+            return self.item(table_with_joins);
+        }
+        let name = relation_name(factor);
+        let mut outputs = Vec::new();
+        while let Some((qualifier, column)) = self.left.front() {
+            if qualifier.as_ref().map(TableReference::table) != name.as_deref() {
+                break;
+            }
+            let parts = qualifier.iter().flat_map(|qualifier| qualifier.schema().into_iter().chain([qualifier.table()]));
+            let parts = parts.chain([column.as_str()]).map(quoted).collect();
+            outputs.push(Output { name: column.clone(), value: Expr::CompoundIdentifier(parts), merged: false });
+            self.left.pop_front();
+        }
+        Ok(outputs)
+    }
+}
+
+/// `(a JOIN b USING (k)) AS j` → `(SELECT * FROM a JOIN b USING (k)) AS j`.
+pub(super) fn name_parenthesised(item: &mut TableWithJoins, columns: &Columns<'_>) -> Result<()> {
+    for factor in std::iter::once(&mut item.relation).chain(item.joins.iter_mut().map(|join| &mut join.relation)) {
+        let TableFactor::NestedJoin { table_with_joins, alias } = factor else { continue };
+        name_parenthesised(table_with_joins, columns)?;
+        let Some(alias) = alias.clone().filter(|_| merges(table_with_joins)) else { continue };
+        let mut subquery = text::query("SELECT * FROM t")?;
+        if let SetExpr::Select(select) = subquery.body.as_mut() {
+            select.from = vec![table_with_joins.as_ref().clone()];
+            in_select(select, None, columns)?;
+        }
+        *factor = TableFactor::Derived { lateral: false, subquery: Box::new(subquery), alias: Some(alias), sample: None };
+    }
+    Ok(())
+}
+
+fn is_lateral(factor: &TableFactor) -> bool {
+    match factor {
+        TableFactor::Derived { lateral, .. } => *lateral,
+        TableFactor::Function { .. } | TableFactor::UNNEST { .. } => true,
+        TableFactor::Table { args, .. } => args.is_some(),
+        _ => false,
+    }
+}
+
+/// What stands before the names of a relation's columns.
+fn relation_name(factor: &TableFactor) -> Option<String> {
+    let last = |name: &ObjectName| name.0.last().and_then(|part| part.as_ident()).map(normal);
+    let or = |alias: &Option<TableAlias>, own: Option<String>| alias.as_ref().map(|alias| normal(&alias.name)).or(own);
+    match factor {
+        TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. } => or(alias, last(name)),
+        TableFactor::Derived { alias, .. } | TableFactor::NestedJoin { alias, .. } => or(alias, None),
+        TableFactor::UNNEST { alias, .. } => or(alias, Some("unnest".to_owned())),
+        TableFactor::TableFunction { expr: Expr::Function(Function { name, .. }), alias } => or(alias, last(name)),
+        _ => None,
+    }
+}
+
+fn key_name(name: &ObjectName) -> Result<String> {
+    match name.0.as_slice() {
+        [part] if part.as_ident().is_some() => Ok(part.as_ident().map(normal).unwrap_or_default()),
+        _ => Err(Error::new(Kind::Syntax, format!("USING wants names of columns, not \"{name}\""))),
+    }
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+/// The first of two that is there.
+fn either(one: &Expr, other: &Expr) -> Expr {
+    written_call("coalesce", vec![one.clone(), other.clone()])
+}
