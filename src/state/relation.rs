@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, make_array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use parking_lot::{Mutex, RwLock};
@@ -81,8 +81,12 @@ impl Relation {
         let lenient: SchemaRef = Arc::new(arrow::datatypes::Schema::new(
             self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
         ));
-        let segment =
-            |segment: &Segment| Ok(segment.with_columns(change(&batch_of(&lenient, segment.columns().to_vec(), segment.rows()))?));
+        let segment = |segment: &Segment| {
+            let columns = change(&batch_of(&lenient, segment.columns().to_vec(), segment.rows()))?;
+            let columns = columns.into_iter().zip(schema.fields());
+            let columns = columns.map(|(column, field)| if field.is_nullable() { Ok(column) } else { without_nulls(&column) });
+            Ok(segment.with_columns(columns.collect::<Result<_>>()?))
+        };
         let shards =
             self.shards.iter().map(|shard| Ok(RwLock::new(shard.read().with_columns(Arc::clone(&index_columns), places, &segment)?)));
         Ok(Relation {
@@ -350,6 +354,11 @@ impl Relation {
         };
         Ok(batch_of(&self.schema, columns, found.len()))
     }
+}
+
+/// The column with some value or other in the place of NULLs: only rows that have gone have them, and nobody reads those with this column.
+fn without_nulls(column: &ArrayRef) -> Result<ArrayRef> {
+    Ok(make_array(column.to_data().into_builder().nulls(None).build()?))
 }
 
 /// Rows of `columns` and their hashes, copied together.

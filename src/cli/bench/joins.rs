@@ -49,7 +49,10 @@ async fn measure(name: &str, indexed: bool, rows: u64, workers: usize) -> Result
         .run(&format!("INSERT INTO customer SELECT i, 'customer ' || i, i % 100 FROM generate_series(0, {customers} - 1) AS g(i)"))
         .await?;
     let sales = |first: u64, count: u64| {
-        format!("INSERT INTO sale SELECT i, i::bigint * 7919 % {customers}, i % 1000 FROM generate_series({first}, {}) AS g(i)", first + count - 1)
+        format!(
+            "INSERT INTO sale SELECT i, i::bigint * 7919 % {customers}, i % 1000 FROM generate_series({first}, {}) AS g(i)",
+            first + count - 1
+        )
     };
     subject.run(&sales(0, rows)).await?;
     if indexed {
