@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options, concat, prep_null_mask_filter};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -111,6 +111,31 @@ impl Evaluator {
         if count > 0 {
             self.errors.record(count, samples);
         }
+    }
+}
+
+/// A condition over the rows of a join, whose columns are read one by one: only those that decide are.
+pub struct Condition {
+    evaluator: Evaluator,
+    /// Positions of the columns that it reads, in its order.
+    columns: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl Condition {
+    /// `scalar` over rows of `schema`.
+    pub fn new(scalar: &Scalar, schema: &Schema, errors: RowErrorSink) -> Result<Self> {
+        let (columns, narrowed) = narrow(std::slice::from_ref(scalar))?;
+        let schema = SchemaRef::new(schema.project(&columns)?);
+        Ok(Condition { evaluator: Evaluator::predicate(&narrowed[0], errors), columns, schema })
+    }
+
+    /// For which of `count` rows it is true. `read` gives a column by its position. Errors are reported where the weight is positive.
+    pub fn mask(&self, count: usize, weights: Option<&Int64Array>, read: impl FnMut(usize) -> Result<ArrayRef>) -> Result<BooleanArray> {
+        let columns = self.columns.iter().copied().map(read).collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let rows = RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)?;
+        self.evaluator.mask(&rows, weights)
     }
 }
 

@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 
@@ -26,7 +26,7 @@ use super::map::Map;
 use super::output::OutputSchema;
 use super::rows::{PART_BYTES, PART_ROWS};
 use super::{Operator, StateSize, Stateless, Work};
-use crate::dataflow::expr::{Evaluator, narrow};
+use crate::dataflow::expr::Condition;
 use crate::dataflow::row_errors::{RowErrorLog, RowErrorSink};
 use crate::error::{Error, Result};
 use crate::plan::{Lookup, Node, NodeKind, column, identity};
@@ -83,13 +83,6 @@ struct Step {
     condition: Option<Condition>,
 }
 
-struct Condition {
-    evaluator: Evaluator,
-    /// Positions of the columns that it reads, in its order.
-    columns: Vec<usize>,
-    schema: SchemaRef,
-}
-
 /// Rows that have come to the same place of their path.
 struct Rows {
     /// The columns of all inputs; `None`: the path has not come to that input.
@@ -129,11 +122,7 @@ impl DeltaJoin {
             known.push(Input::new(input, kept, columns)?);
         }
         let step = |lookup: &Lookup| {
-            let condition = lookup.condition.as_ref().map(|condition| {
-                let (columns, narrowed) = narrow(std::slice::from_ref(condition))?;
-                let schema = SchemaRef::new(node.schema.project(&columns)?);
-                Ok::<_, Error>(Condition { evaluator: Evaluator::predicate(&narrowed[0], errors.clone()), columns, schema })
-            });
+            let condition = lookup.condition.as_ref().map(|condition| Condition::new(condition, &node.schema, errors.clone()));
             Ok(Step { input: lookup.input, index: lookup.index, keys: lookup.keys.clone(), condition: condition.transpose()? })
         };
         Ok(DeltaJoin {
@@ -331,10 +320,8 @@ impl Rows {
 
     /// The rows for which a condition is true, if there are any.
     fn keep(self, condition: &Condition) -> Result<Option<Rows>> {
-        let read = condition.columns.iter().map(|column| self.columns[*column].clone().expect("checked where all its columns are there"));
-        let options = RecordBatchOptions::new().with_row_count(Some(self.count));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&condition.schema), read.collect(), &options)?;
-        let mask = condition.evaluator.mask(&batch, self.weights.as_ref())?;
+        let read = |column: usize| Ok(self.columns[column].clone().expect("checked where all its columns are there"));
+        let mask = condition.mask(self.count, self.weights.as_ref(), read)?;
         match mask.true_count() {
             0 => Ok(None),
             all if all == self.count => Ok(Some(self)),

@@ -3,13 +3,13 @@
 //! Up to 16 Ki pairs or 8 MiB at a time: find their row numbers, read only the columns that decide, drop the pairs that do not match. Whoever asked
 //! reads the other columns of the rest, if there is need for them.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::kernels::cmp::{eq, not_distinct};
 use arrow::compute::{filter, take};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::Schema;
 
 use super::side::{Arrived, Cursor, Pairs, Side};
-use crate::dataflow::expr::{Evaluator, narrow};
+use crate::dataflow::expr::Condition;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::Result;
 use crate::plan::Scalar;
@@ -23,13 +23,6 @@ pub(super) struct Matcher {
     compared: Vec<(usize, usize)>,
     null_equals_null: bool,
     condition: Option<Condition>,
-}
-
-struct Condition {
-    evaluator: Evaluator,
-    /// Pair positions of the columns that it reads, in its order.
-    columns: Vec<usize>,
-    schema: SchemaRef,
 }
 
 /// Rows that arrived on one side, on their way along the chains of the other.
@@ -67,7 +60,7 @@ impl Matcher {
         let left_width = left.fields().len();
         let fields = left.fields().iter().chain(right.fields()).map(|field| field.as_ref().clone().with_nullable(true));
         let pair = Schema::new(fields.collect::<Vec<_>>());
-        let condition = condition.map(|scalar| Condition::new(scalar, &pair, errors)).transpose()?;
+        let condition = condition.map(|scalar| Condition::new(&scalar, &pair, errors)).transpose()?;
         let compared = keys.map(|(left_key, right_key)| (left_key, left_width + right_key)).collect();
         Ok(Matcher { left_width, width: pair.fields().len(), compared, null_equals_null, condition })
     }
@@ -87,12 +80,8 @@ impl Matcher {
         if candidates.held.is_empty() {
             return Ok(());
         }
-        let columns = condition.columns.iter().map(|column| self.read(sides, candidates, *column)).collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(candidates.held.len()));
-        let rows = RecordBatch::try_new_with_options(condition.schema.clone(), columns, &options)?;
-        // Errors are reported where the weight is positive.
-        let weights = candidates.weights(sides);
-        let mask = condition.evaluator.mask(&rows, Some(&weights))?;
+        let (count, weights) = (candidates.held.len(), candidates.weights(sides));
+        let mask = condition.mask(count, Some(&weights), |column| self.read(sides, candidates, column))?;
         candidates.keep(&mask)
     }
 
@@ -138,14 +127,6 @@ impl Matcher {
     fn keys_match(&self, left: &ArrayRef, right: &ArrayRef, row: usize) -> bool {
         let null = left.is_null(row) && !self.null_equals_null;
         !null && rows_equal(std::slice::from_ref(left), row, std::slice::from_ref(right), row)
-    }
-}
-
-impl Condition {
-    fn new(scalar: Scalar, pair: &Schema, errors: RowErrorSink) -> Result<Self> {
-        let (columns, narrowed) = narrow(std::slice::from_ref(&scalar))?;
-        let schema = SchemaRef::new(pair.project(&columns)?);
-        Ok(Condition { evaluator: Evaluator::predicate(&narrowed[0], errors), columns, schema })
     }
 }
 
