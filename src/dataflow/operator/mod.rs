@@ -15,6 +15,7 @@ pub mod net;
 mod ordered;
 pub mod output;
 pub mod rows;
+mod slot_table;
 pub mod top_n;
 pub mod unnest;
 pub mod window;

@@ -10,8 +10,8 @@ use arrow::row::{RowConverter, SortField};
 
 use super::codec::{Reader, damaged};
 use super::segments::Segments;
-use super::slot_table::SlotTable;
 use super::value::{Shape, array_of_words, canonical, fold, hash_bytes, shape, words};
+use crate::dataflow::operator::slot_table::SlotTable;
 use crate::error::{Error, Kind, Result};
 use crate::types::decode_rows;
 

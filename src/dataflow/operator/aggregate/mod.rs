@@ -34,7 +34,6 @@ mod multiset;
 mod recompute;
 mod running;
 mod segments;
-mod slot_table;
 mod state;
 mod sums;
 #[cfg(test)]

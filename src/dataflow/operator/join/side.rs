@@ -20,11 +20,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Arr
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use crate::dataflow::operator::StateSize;
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS, RowStore};
+use crate::dataflow::operator::slot_table::SlotTable;
 use crate::error::{Error, Result};
 use crate::types::{Changes, hash_rows, rows_equal};
 
@@ -34,6 +33,12 @@ pub(super) const NONE: u32 = u32::MAX;
 /// Pairs and bytes found per call. Bounds the memory of a batch of output, however many rows share a key and however long they are.
 pub(super) const PAIRS_MAX: usize = PART_ROWS;
 const PAIR_BYTES_MAX: usize = PART_BYTES;
+
+/// Rows whose cache misses overlap: as many as a core has loads in flight, a few times over.
+const BLOCK_ROWS: usize = 32;
+
+/// Rows of a chain that are looked at ahead. Longer chains are rare, or so long that what they give is more work than finding it.
+const LINKS_AHEAD: usize = 4;
 
 /// Dead rows below this number are not worth a compaction.
 const DEAD_MIN: usize = 4_096;
@@ -50,7 +55,8 @@ pub(super) struct Side {
     null_equals_null: bool,
     pub(super) rows: RowStore,
     pub(super) links: Vec<Link>,
-    heads: HashTable<u32>,
+    /// By the hash of the key, spread.
+    heads: SlotTable,
     /// `None`: rows only ever arrive, each stands for itself.
     pub(super) ledger: Option<Ledger>,
     /// Without a ledger: the first row that no checkpoint has seen yet.
@@ -74,10 +80,9 @@ pub(super) struct Link {
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) weights: Vec<i64>,
-    row_hashes: Vec<u32>,
     pub(super) flags: Vec<u8>,
-    /// From a whole row to its number; only rows whose weight is not 0.
-    by_row: HashTable<u32>,
+    /// From a whole row, by its hash, to its number; only rows whose weight is not 0.
+    by_row: SlotTable,
     /// Rows with the flag `DIRTY`.
     pub(super) dirty: Vec<u32>,
     /// Rows of weight 0.
@@ -113,6 +118,8 @@ pub(super) struct Cursor {
     at: u32,
     /// The last row of the chain that was alive.
     previous: u32,
+    /// Rows before this one have been looked up ahead.
+    seen: usize,
 }
 
 impl Link {
@@ -161,7 +168,7 @@ impl Arrived {
 
 impl Cursor {
     pub(super) fn new(heads: &[u32]) -> Self {
-        Cursor { row: 0, at: heads.first().copied().unwrap_or(NONE), previous: NONE }
+        Cursor { row: 0, at: heads.first().copied().unwrap_or(NONE), previous: NONE, seen: 0 }
     }
 }
 
@@ -174,7 +181,7 @@ impl Side {
             null_equals_null,
             rows,
             links: Vec::new(),
-            heads: HashTable::new(),
+            heads: SlotTable::default(),
             ledger: (!append_only).then(Ledger::default),
             unsaved: 0,
             sequence: 0,
@@ -256,14 +263,49 @@ impl Side {
         if self.heads.is_empty() {
             return Vec::new();
         }
-        let links = &self.links;
-        let find = |hash: u64| self.heads.find(hash, |head| links[*head as usize].hash() == hash).copied().unwrap_or(NONE);
-        hashes.iter().map(|hash| find(*hash)).collect()
+        let mut heads = Vec::with_capacity(hashes.len());
+        for block in hashes.chunks(BLOCK_ROWS) {
+            self.bring_near(block);
+            heads.extend(block.iter().map(|hash| self.head(*hash).unwrap_or(NONE)));
+        }
+        heads
+    }
+
+    fn head(&self, hash: u64) -> Option<u32> {
+        self.heads.find(spread(hash), |head| self.links[head as usize].hash() == hash)
+    }
+
+    /// Looks at the newest rows of these keys, so that they are near when they are needed.
+    fn bring_near(&self, hashes: &[u64]) {
+        let mut spread_hashes = [0; BLOCK_ROWS];
+        let spread_hashes = &mut spread_hashes[..hashes.len()];
+        spread_hashes.iter_mut().zip(hashes).for_each(|(to, hash)| *to = spread(*hash));
+        self.heads.touch(spread_hashes, |head| u64::from(self.links[head as usize].hash_low));
+    }
+
+    /// Looks at the first rows of chains, all chains at a time.
+    fn look_ahead(&self, heads: &[u32]) {
+        let mut next = [NONE; BLOCK_ROWS];
+        let next = &mut next[..heads.len()];
+        next.copy_from_slice(heads);
+        let mut seen = 0_i64;
+        for _ in 0..LINKS_AHEAD {
+            for at in next.iter_mut().filter(|at| **at != NONE) {
+                seen = seen.wrapping_add(self.weight(*at));
+                *at = self.links[*at as usize].next;
+            }
+        }
+        std::hint::black_box((seen, next));
     }
 
     /// Fills `pairs` from where the cursor is, up to the limit; false when all is done.
     pub(super) fn next_pairs(&mut self, heads: &[u32], cursor: &mut Cursor, pairs: &mut Pairs) -> bool {
         while cursor.row < heads.len() {
+            if cursor.row >= cursor.seen {
+                let block = &heads[cursor.row..heads.len().min(cursor.row + BLOCK_ROWS)];
+                self.look_ahead(block);
+                cursor.seen = cursor.row + block.len();
+            }
             while cursor.at != NONE {
                 if pairs.are_enough() {
                     return true;
@@ -286,13 +328,14 @@ impl Side {
 
     /// Takes a dead row out of its chain. Its own link stays: a probe that started from it still finds its way.
     fn unlink(&mut self, previous: u32, dead: u32, next: u32) {
+        let hash = self.links[dead as usize].hash();
         if previous != NONE {
             self.links[previous as usize].next = next;
-        } else if let Ok(mut head) = self.heads.find_entry(self.links[dead as usize].hash(), |head| *head == dead) {
+        } else if self.head(hash) == Some(dead) {
             if next == NONE {
-                head.remove();
+                self.heads.remove(spread(hash), dead);
             } else {
-                *head.get_mut() = next;
+                self.heads.replace(spread(hash), dead, next);
             }
         }
     }
@@ -309,8 +352,13 @@ impl Side {
         }
         let all: Vec<u32> = (0..count as u32).collect();
         self.rows.append(&arrived.columns, &all)?;
-        for (row, hash) in (base..).zip(&arrived.hashes) {
-            self.link(row, *hash);
+        let mut row = base;
+        for block in arrived.hashes.chunks(BLOCK_ROWS) {
+            self.bring_near(block);
+            for hash in block {
+                self.link(row, *hash);
+                row += 1;
+            }
         }
         Ok(())
     }
@@ -319,9 +367,13 @@ impl Side {
         let row_hashes = hash_rows(&arrived.columns, arrived.hashes.len());
         let base = self.rows.next_number(arrived.hashes.len())?;
         let mut fresh = Vec::new();
-        for (row, row_hash) in row_hashes.into_iter().enumerate() {
+        for (row, row_hash) in row_hashes.iter().copied().enumerate() {
+            if row % BLOCK_ROWS == 0 {
+                let block = row..row_hashes.len().min(row + BLOCK_ROWS);
+                self.bring_near(&arrived.hashes[block.clone()]);
+                self.ledger.iter().for_each(|ledger| ledger.bring_near(&row_hashes[block.clone()]));
+            }
             let weight = arrived.weight(row);
-            let row_hash = (row_hash >> 32) as u32;
             let ledger = self.ledger.as_mut().expect("the caller looked");
             let same = |held: u32| match held.checked_sub(base) {
                 None => self.rows.equal(held, &arrived.columns, row),
@@ -344,21 +396,18 @@ impl Side {
     /// Puts the next row at the head of its chain.
     fn link(&mut self, row: u32, hash: u64) {
         debug_assert_eq!(row as usize, self.links.len(), "rows are linked in the order of their numbers");
-        let links = &self.links;
-        let next = match self.heads.entry(hash, |head| links[*head as usize].hash() == hash, |head| links[*head as usize].hash()) {
-            Entry::Occupied(mut head) => std::mem::replace(head.get_mut(), row),
-            Entry::Vacant(vacant) => {
-                vacant.insert(row);
-                NONE
-            }
-        };
-        self.links.push(Link::new(hash, next));
+        let next = self.head(hash);
+        match next {
+            Some(head) => self.heads.replace(spread(hash), head, row),
+            None => self.heads.insert(spread(hash), row),
+        }
+        self.links.push(Link::new(hash, next.unwrap_or(NONE)));
     }
 
     /// What a checkpoint stores of a row has changed, beside its weight.
     pub(super) fn touch(&mut self, row: u32) {
         match &mut self.ledger {
-            Some(ledger) => ledger.touch(row),
+            Some(ledger) => ledger.dirty(row),
             None if (row as usize) < self.unsaved => drop(self.recounted.insert(row)),
             None => {}
         }
@@ -377,11 +426,12 @@ impl Side {
         let mut copy = Ledger::default();
         for part in self.rows.parts(&kept, |row| *row) {
             let all: Vec<u32> = (0..part.len() as u32).collect();
-            compacted.rows.append(&self.rows.gather_all(part)?, &all)?;
-            for row in part {
+            let columns = self.rows.gather_all(part)?;
+            compacted.rows.append(&columns, &all)?;
+            for (row, row_hash) in part.iter().zip(hash_rows(&columns, part.len())) {
                 let number = compacted.links.len() as u32;
                 let hash = self.links[*row as usize].hash();
-                copy.copy(ledger, *row, number);
+                copy.copy(ledger, *row, row_hash, number);
                 if ledger.weights[*row as usize] == 0 {
                     compacted.links.push(Link::new(hash, NONE));
                 } else {
@@ -396,7 +446,7 @@ impl Side {
 
     pub(super) fn size(&self) -> StateSize {
         let dead = self.ledger.as_ref().map_or(0, |ledger| ledger.dead);
-        let index = self.links.capacity() * size_of::<Link>() + self.heads.allocation_size();
+        let index = self.links.capacity() * size_of::<Link>() + self.heads.bytes();
         let ledger = self.ledger.as_ref().map_or(0, Ledger::bytes);
         StateSize { rows: self.rows.len() - dead, bytes: self.rows.bytes() + index + ledger }
     }
@@ -404,37 +454,36 @@ impl Side {
 
 impl Ledger {
     /// Adds to the weight of the row for which `same` holds, and gives its number; `None` if there is none.
-    fn add(&mut self, row_hash: u32, weight: i64, same: impl Fn(u32) -> bool) -> Option<u32> {
-        let (weights, row_hashes) = (&mut self.weights, &self.row_hashes);
-        let found = self.by_row.find_entry(spread(row_hash), |held| row_hashes[*held as usize] == row_hash && same(*held));
-        let entry = found.ok()?;
-        let row = *entry.get();
-        let sum = &mut weights[row as usize];
+    fn add(&mut self, row_hash: u64, weight: i64, same: impl Fn(u32) -> bool) -> Option<u32> {
+        let row = self.by_row.find(spread(row_hash), same)?;
+        let sum = &mut self.weights[row as usize];
         *sum += weight;
         if *sum == 0 {
-            entry.remove();
+            self.by_row.remove(spread(row_hash), row);
             self.dead += 1;
             self.undeleted += usize::from(self.flags[row as usize] & SAVED != 0);
         }
-        self.touch(row);
+        self.dirty(row);
         Some(row)
     }
 
+    /// Looks where rows with these hashes are, so that they are near when they are needed.
+    fn bring_near(&self, row_hashes: &[u64]) {
+        let mut spread_hashes = [0; BLOCK_ROWS];
+        let spread_hashes = &mut spread_hashes[..row_hashes.len()];
+        spread_hashes.iter_mut().zip(row_hashes).for_each(|(to, hash)| *to = spread(*hash));
+        self.by_row.touch(spread_hashes, u64::from);
+    }
+
     /// Enters a row that was not there.
-    fn push(&mut self, row_hash: u32, weight: i64, row: u32) {
+    fn push(&mut self, row_hash: u64, weight: i64, row: u32) {
         self.weights.push(weight);
-        self.row_hashes.push(row_hash);
         self.flags.push(0);
-        self.index(row_hash, row);
-        self.touch(row);
+        self.by_row.insert(spread(row_hash), row);
+        self.dirty(row);
     }
 
-    fn index(&mut self, row_hash: u32, row: u32) {
-        let row_hashes = &self.row_hashes;
-        self.by_row.insert_unique(spread(row_hash), row, |held| spread(row_hashes[*held as usize]));
-    }
-
-    fn touch(&mut self, row: u32) {
+    fn dirty(&mut self, row: u32) {
         let flags = &mut self.flags[row as usize];
         if *flags & DIRTY == 0 {
             *flags |= DIRTY;
@@ -448,10 +497,9 @@ impl Ledger {
     }
 
     /// Enters a row of another ledger under a new number.
-    fn copy(&mut self, from: &Ledger, row: u32, number: u32) {
+    fn copy(&mut self, from: &Ledger, row: u32, row_hash: u64, number: u32) {
         let old = row as usize;
         self.weights.push(from.weights[old]);
-        self.row_hashes.push(from.row_hashes[old]);
         self.flags.push(from.flags[old]);
         if from.flags[old] & DIRTY != 0 {
             self.dirty.push(number);
@@ -460,7 +508,7 @@ impl Ledger {
             self.dead += 1;
             self.undeleted += 1;
         } else {
-            self.index(from.row_hashes[old], number);
+            self.by_row.insert(spread(row_hash), number);
         }
     }
 
@@ -471,10 +519,7 @@ impl Ledger {
     }
 
     fn bytes(&self) -> usize {
-        self.weights.capacity() * size_of::<i64>()
-            + (self.row_hashes.capacity() + self.dirty.capacity()) * size_of::<u32>()
-            + self.flags.capacity()
-            + self.by_row.allocation_size()
+        self.weights.capacity() * size_of::<i64>() + self.dirty.capacity() * size_of::<u32>() + self.flags.capacity() + self.by_row.bytes()
     }
 }
 
@@ -501,9 +546,10 @@ impl Pairs {
     }
 }
 
-/// A table takes both ends of a hash; half a hash has only one.
-fn spread(row_hash: u32) -> u64 {
-    u64::from(row_hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+/// A table takes the lower half of a hash: of one to which all bits of `hash` have come (Knuth, TAOCP 3, 6.4: multiplicative hashing). Hashes of the
+/// rows of one worker have some bits in common.
+fn spread(hash: u64) -> u64 {
+    hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
 }
 
 /// Types whose values are at most one word, each with bits of its own.

@@ -73,6 +73,16 @@ impl SlotTable {
         self.place(entry(hash as u32, slot));
     }
 
+    /// Puts one slot in the place of another, of a key with the same hash.
+    pub(super) fn replace(&mut self, hash: u64, old: u32, new: u32) {
+        let wanted = entry(hash as u32, old);
+        let mut place = self.home(hash as u32);
+        while self.entries[place] != wanted {
+            place = self.behind(place);
+        }
+        self.entries[place] = entry(hash as u32, new);
+    }
+
     /// Takes a slot out; nothing happens if it is not there.
     pub(super) fn remove(&mut self, hash: u64, slot: u32) {
         let wanted = entry(hash as u32, slot);
@@ -109,6 +119,11 @@ impl SlotTable {
         let keys = hashes.iter().map(home).filter(|found| *found != FREE).fold(0, |sum, found| sum ^ read(slot_of(found)));
         // The sums are good for nothing, but the loads must not be optimised away.
         std::hint::black_box(homes ^ keys);
+    }
+
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.used == 0
     }
 
     /// Forgets everything.
@@ -155,6 +170,10 @@ mod tests {
                 let slot = random.random_range(0..200_u32);
                 let hash = if seed % 2 == 0 { u64::from(slot % 7) } else { u64::from(slot).wrapping_mul(0x9E37_79B9) | 0xFFF0_0000 };
                 if model.remove(&slot).is_some() {
+                    // A slot that takes another's place, and gives it back.
+                    table.replace(hash, slot, slot + 200);
+                    assert_eq!(table.find(hash, |found| found == slot + 200), Some(slot + 200));
+                    table.replace(hash, slot + 200, slot);
                     table.remove(hash, slot);
                 } else {
                     model.insert(slot, hash);
