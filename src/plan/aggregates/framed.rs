@@ -24,6 +24,7 @@ use datafusion::logical_expr::{
 };
 
 use super::moments::{MomentTotals, moment};
+use super::replayed::Replayed;
 use crate::plan::node::Moment;
 use crate::types::ExactSum;
 
@@ -74,15 +75,28 @@ fn framed(mut call: WindowFunction, schema: &DFSchema) -> DataFusionResult<Trans
         WindowFunctionDefinition::AggregateUDF(inner) if !call.params.distinct => function(inner.name()).map(|known| (known, inner)),
         _ => None,
     };
-    let Some((function, inner)) = function else { return Ok(Transformed::no(Expr::from(call))) };
+    let Some((function, inner)) = function else { return Ok(replayed(call)) };
     for argument in &call.params.args {
         if !argument.get_type(schema)?.is_floating() {
-            return Ok(Transformed::no(Expr::from(call)));
+            return Ok(replayed(call));
         }
     }
     let framed = Framed { inner: Arc::clone(inner), function };
     call.fun = WindowFunctionDefinition::AggregateUDF(Arc::new(AggregateUDF::from(framed)));
     Ok(Transformed::yes(Expr::from(call)))
+}
+
+/// The call, if rows leave its frames, with a function that can be computed over them.
+fn replayed(mut call: WindowFunction) -> Transformed<Expr> {
+    let slides = !call.params.window_frame.start_bound.is_unbounded();
+    match &call.fun {
+        WindowFunctionDefinition::AggregateUDF(inner) if slides && inner.inner().downcast_ref::<Replayed>().is_none() => {
+            let replayed = AggregateUDF::from(Replayed(Arc::clone(inner)));
+            call.fun = WindowFunctionDefinition::AggregateUDF(Arc::new(replayed));
+            Transformed::yes(Expr::from(call))
+        }
+        _ => Transformed::no(Expr::from(call)),
+    }
 }
 
 fn function(name: &str) -> Option<Function> {

@@ -12,6 +12,7 @@ mod gather;
 mod intervals;
 mod json;
 pub(super) mod moments;
+mod replayed;
 mod sum;
 
 use std::sync::Arc;
