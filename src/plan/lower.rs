@@ -207,18 +207,14 @@ impl Lowering<'_> {
     /// The view's last touch: exactly the types and names that the catalog will hold, and rows where the relation store wants them.
     fn finish(&mut self, root: Node, schema: &SchemaRef) -> Result<Node> {
         let mut root = self.coerced(root, schema)?;
-        if root.schema != *schema {
-            if matches!(root.kind, NodeKind::Import { .. } | NodeKind::Exchange { .. } | NodeKind::Constant { .. }) {
-                let scalars = identity(schema);
-                let properties = root.properties.clone();
-                root = self.node(
-                    NodeKind::Map { input: Box::new(root), predicate: None, projection: scalars },
-                    Arc::clone(schema),
-                    properties,
-                );
-            } else {
-                root.schema = Arc::clone(schema);
-            }
+        if matches!(root.kind, NodeKind::Import { .. } | NodeKind::Exchange { .. } | NodeKind::Constant { .. }) {
+            // Also where names are the same: they may be other ones tomorrow, and the plan is to be the same then.
+            let scalars = identity(schema);
+            let properties = root.properties.clone();
+            let kind = NodeKind::Map { input: Box::new(root), predicate: None, projection: scalars };
+            root = self.node(kind, Arc::clone(schema), properties);
+        } else {
+            root.schema = Arc::clone(schema);
         }
         let all: Vec<usize> = (0..schema.fields().len()).collect();
         let needed = match &root.properties.key {
