@@ -165,7 +165,8 @@ impl Catalog {
 
 /// The candidate that `name` was probably meant to be: the fewest edits, and not more than a third of its length.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
+    // One letter of two says nothing.
+    let limit = name.chars().count() / 3;
     candidates
         .map(|candidate| (edits(name, candidate), candidate))
         .filter(|(edits, _)| *edits <= limit)

@@ -30,17 +30,18 @@ use crate::types::{Changes, Epoch, ObjectId, OnConflict, sql_type_of};
 const READY_WAIT: Duration = Duration::from_millis(500);
 
 impl Session {
-    pub(crate) async fn create_table(&mut self, create: &CreateTable, parsed: &Parsed, source: bool) -> Result<()> {
+    /// Gives the number of rows that it has from the start, if a query made them.
+    pub(crate) async fn create_table(&mut self, create: &CreateTable, parsed: &Parsed, source: bool) -> Result<Option<usize>> {
         match &create.query {
             Some(query) if !source => self.create_table_as(create, query, parsed).await,
-            _ => self.define_table(create, parsed, source).await,
+            _ => self.define_table(create, parsed, source).await.map(|()| None),
         }
     }
 
     /// CREATE TABLE … AS: a table of the query's columns, and its rows as they are now. It is there with all its rows, or not at all.
-    async fn create_table_as(&mut self, create: &CreateTable, query: &sqlparser::ast::Query, parsed: &Parsed) -> Result<()> {
+    async fn create_table_as(&mut self, create: &CreateTable, query: &sqlparser::ast::Query, parsed: &Parsed) -> Result<Option<usize>> {
         if self.free_name(&create.name, create.if_not_exists)?.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let planned = self.plan(query, &parsed.text, &[]).await?;
         let columns = planned.bound.schema.fields().iter().enumerate().map(|(index, field)| {
@@ -57,7 +58,7 @@ impl Session {
         };
         let engine = Arc::clone(&self.engine);
         let _one_at_a_time = engine.ddl.lock().await;
-        let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
+        let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(None) };
         let (name, sql) = (create.name.name.clone(), parsed.text.clone());
         let mut object =
             Object { id: 0, schema, name, sql, depends_on: Vec::new(), kind: ObjectKind::Table(table.clone()), comments: BTreeMap::new() };
@@ -74,7 +75,8 @@ impl Session {
             engine.install(std::slice::from_ref(&object))
         };
         let created = created.await;
-        engine.whole(object.id, created).await
+        engine.whole(object.id, created).await?;
+        Ok(create.with_data.then(|| rows.iter().map(RecordBatch::num_rows).sum()))
     }
 
     async fn define_table(&mut self, create: &CreateTable, parsed: &Parsed, source: bool) -> Result<()> {

@@ -73,7 +73,10 @@ impl Session {
                 self.truncate(names).await?;
                 done("TRUNCATE TABLE")
             }
-            Statement::CreateTable(create) => self.create_table(create, parsed, false).await.and(done("CREATE TABLE")),
+            Statement::CreateTable(create) => self.create_table(create, parsed, false).await.and_then(|rows| match rows {
+                Some(rows) => done(&format!("SELECT {rows}")),
+                None => done("CREATE TABLE"),
+            }),
             Statement::CreateSource(create) => self.create_table(create, parsed, true).await.and(done("CREATE SOURCE")),
             Statement::CreateView(create) => self.create_view(create, parsed, false).await.and(done("CREATE VIEW")),
             Statement::CreateMaterializedView(create) => self.create_view(create, parsed, true).await.and(done("CREATE MATERIALIZED VIEW")),

@@ -322,11 +322,15 @@ impl Session {
     }
 
     pub(crate) fn notice(&mut self, error: Error) {
-        self.notices.push(Notice { severity: "NOTICE", error });
+        if !matches!(self.settings.known("client_min_messages").to_ascii_lowercase().as_str(), "warning" | "error") {
+            self.notices.push(Notice { severity: "NOTICE", error });
+        }
     }
 
     pub(crate) fn warning(&mut self, error: Error) {
-        self.notices.push(Notice { severity: "WARNING", error });
+        if !self.settings.known("client_min_messages").eq_ignore_ascii_case("error") {
+            self.notices.push(Notice { severity: "WARNING", error });
+        }
     }
 
     pub(crate) fn tell_change(&mut self, change: Option<(String, String)>) {

@@ -1,5 +1,6 @@
 //! The incremental plan as text: an indented tree, each node with what it does, what is known of its rows, and what it keeps and why.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -115,6 +116,9 @@ fn write_identity(node: &Node, text: &mut String) {
 pub fn notices(plan: &Plan) -> Vec<(String, &'static str)> {
     let mut found = Vec::new();
     collect_notices(&plan.root, &mut found);
+    // One for joins that are alike in what is said of them.
+    let mut told = BTreeSet::new();
+    found.retain(|(message, _)| told.insert(message.clone()));
     found
 }
 

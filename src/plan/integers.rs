@@ -144,11 +144,6 @@ impl VisitorMut for Marker {
         if let Some(ast::Distinct::On(exprs)) = &mut select.distinct {
             exprs.iter_mut().for_each(plain);
         }
-        for ast::NamedWindowDefinition(_, window) in &mut select.named_window {
-            if let ast::NamedWindowExpr::WindowSpec(spec) = window {
-                plain_frame(spec);
-            }
-        }
         ControlFlow::Continue(())
     }
 

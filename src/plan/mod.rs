@@ -3,6 +3,7 @@
 mod aggregates;
 mod arrays;
 mod arrow_kinds;
+mod call_clauses;
 mod casts;
 mod checked;
 mod column_aliases;
@@ -24,6 +25,7 @@ mod lower;
 mod marks;
 mod mismatch;
 mod mistakes;
+mod named_windows;
 mod names;
 mod node;
 mod null_equality;

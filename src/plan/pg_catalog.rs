@@ -1,7 +1,7 @@
 //! Queries on PostgreSQL's catalogs, as its clients write them → the same questions in words that DataFusion has.
 //!
 //! In: a parsed query. Out: the query with
-//! - `pg_catalog.` taken off functions, `OPERATOR(pg_catalog.~)` and `COLLATE` resolved, `LIKE … ESCAPE` in DataFusion's form;
+//! - `pg_catalog.` taken off functions, `OPERATOR(pg_catalog.~)` resolved, `LIKE … ESCAPE` in DataFusion's form;
 //! - casts to `regclass`, `regtype` and their kin turned into functions that look names up;
 //! - and, if the query reads catalogs, its subqueries in a form that can be decorrelated (`subquery`).
 //!
@@ -122,7 +122,6 @@ impl VisitorMut for Rewrite {
                     keep_oid(expr);
                 }
             }
-            Expr::Collate { expr: inner, collation } if is_builtin_collation(collation) => *expr = (**inner).clone(),
             Expr::Identifier(ident) if ident.quote_style.is_none() => {
                 let name = ident.value.to_ascii_lowercase();
                 if matches!(name.as_str(), "current_schema" | "current_role") {
@@ -161,11 +160,6 @@ fn part(name: &ObjectName, position: usize) -> Option<String> {
 }
 
 /// The collations that all mean the order of bytes.
-fn is_builtin_collation(collation: &ObjectName) -> bool {
-    let last = part(collation, collation.0.len().saturating_sub(1));
-    last.is_some_and(|last| matches!(last.to_ascii_lowercase().as_str(), "default" | "c" | "posix" | "ucs_basic"))
-}
-
 /// A literal.
 fn literal(value: Value) -> Expr {
     Expr::Value(ValueWithSpan { value, span: Span::empty() })
@@ -427,7 +421,7 @@ mod tests {
             prepared(
                 "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relname OPERATOR(pg_catalog.~) '^(t)$' COLLATE pg_catalog.default AND pg_catalog.pg_table_is_visible(c.oid)"
             ),
-            "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relname ~ '^(t)$' AND pg_table_is_visible(c.oid)"
+            "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relname ~ '^(t)$' COLLATE pg_catalog.default AND pg_table_is_visible(c.oid)"
         );
         assert_eq!(prepared("SELECT relname FROM pg_class WHERE oid = '16384'"), "SELECT relname FROM pg_class WHERE oid = 16384");
     }

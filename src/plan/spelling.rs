@@ -10,7 +10,7 @@ use sqlparser::ast::{
 };
 
 use super::written_call::{written_call, written_name};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, integer_from_text, value_from_text};
 
 /// Digits that a numeric has at the most, before and behind its point together.
@@ -67,6 +67,14 @@ impl VisitorMut for Spelling {
             Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(**expr, Expr::Interval(_)) => {
                 Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(Expr::Nested(expr.clone())) }
             }
+            // Text has one order.
+            Expr::Collate { expr, collation } => match collation.0.last().map(ToString::to_string) {
+                Some(name) if is_known_collation(&name) => Expr::Nested(expr.clone()),
+                _ => {
+                    let error = Error::new(Kind::UndefinedObject, format!("collation {collation} for encoding \"UTF8\" does not exist"));
+                    return ControlFlow::Break(error.hint("Text is compared by code point: COLLATE \"C\"."));
+                }
+            },
             Expr::Interval(interval) => match interval_text(interval) {
                 Some(text) => cast_to(text, DataType::Interval { fields: None, precision: None }),
                 None => return ControlFlow::Continue(()),
@@ -104,6 +112,11 @@ impl VisitorMut for Spelling {
         *expr = new;
         ControlFlow::Continue(())
     }
+}
+
+/// Those that compare by code point.
+fn is_known_collation(name: &str) -> bool {
+    matches!(name.trim_matches('"').to_ascii_lowercase().as_str(), "default" | "c" | "posix" | "ucs_basic" | "c.utf-8" | "c.utf8")
 }
 
 /// Whether a function is written without parentheses.
