@@ -61,7 +61,7 @@ use super::zeros::order_with_one_zero;
 use super::zones::{in_utc, in_zone};
 use crate::catalog::View;
 use crate::error::{Error, Kind, Result};
-use crate::types::{ObjectId, SqlType, one_zero, sql_type_of};
+use crate::types::{ObjectId, SqlType, declared_type_of, one_zero};
 
 /// What a planner is built with.
 #[derive(Clone, Debug)]
@@ -208,6 +208,7 @@ impl Planner {
         using::expand(&mut expanded, using::Within { planner: self, scope, depth, parameters })?;
         crate::sql::expand_windows(&mut expanded)?;
         crate::sql::prepare_recursion(&mut expanded)?;
+        arrays::rectangular(&expanded)?;
         row_comparisons::rewrite_query(&mut expanded)?;
         spelling::rewrite_query(&mut expanded)?;
         let attempt = |all: bool| {
@@ -361,7 +362,7 @@ fn objects_of(plan: &LogicalPlan) -> BTreeSet<ObjectId> {
 
 /// The columns of a plan as the user sees them.
 pub(super) fn output_schema(plan: &LogicalPlan) -> SchemaRef {
-    let fields = plan.schema().fields().iter().map(|field| sql_type_of(field).field(visible(field.name()), true));
+    let fields = plan.schema().fields().iter().map(|field| declared_type_of(field).field(visible(field.name()), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
