@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Bound, NoSystemRelations, Plan, Scalar, Scope, ViewSettings, column_type, schema_of};
 use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed};
 use crate::state::Relation;
-use crate::types::{Changes, Epoch, ObjectId, OnConflict, sql_type_of};
+use crate::types::{Changes, Epoch, ObjectId, OnConflict, declared_type_of};
 
 /// How long CREATE MATERIALIZED VIEW waits for the view to be readable before it answers with a notice instead.
 const READY_WAIT: Duration = Duration::from_millis(500);
@@ -46,7 +46,7 @@ impl Session {
         let planned = self.plan(query, &parsed.text, &[]).await?;
         let columns = planned.bound.schema.fields().iter().enumerate().map(|(index, field)| {
             let name = create.columns.get(index).map_or_else(|| field.name().clone(), |column| column.name.clone());
-            Column { name, sql_type: sql_type_of(field), not_null: false, default: None, generated: None, include: None }
+            Column { name, sql_type: declared_type_of(field), not_null: false, default: None, generated: None, include: None }
         });
         let columns: Vec<Column> = columns.collect();
         let key = key_positions(create, &columns)?;
@@ -612,7 +612,7 @@ fn view_columns(create: &CreateView, schema: &arrow::datatypes::Schema) -> Resul
             return Err(Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
                 .hint("Give each column a name of its own with AS."));
         }
-        columns.push(Column { name, sql_type: sql_type_of(field), not_null: false, default: None, generated: None, include: None });
+        columns.push(Column { name, sql_type: declared_type_of(field), not_null: false, default: None, generated: None, include: None });
     }
     Ok(columns)
 }

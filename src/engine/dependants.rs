@@ -10,7 +10,7 @@ use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Bound, NoSystemRelations, Plan, Scope, ViewSettings};
 use crate::sql::{Respelling, may_see_column, respell};
-use crate::types::{ObjectId, sql_type_of};
+use crate::types::{ObjectId, declared_type_of};
 
 /// The columns of a relation as they are called now and as those that read it call them.
 pub(crate) type Spelled = Vec<(String, String)>;
@@ -82,7 +82,7 @@ impl Engine {
         };
         let fields = bound.schema.fields();
         let same = fields.len() == view.columns.len()
-            && fields.iter().zip(&view.columns).all(|(field, column)| sql_type_of(field) == column.sql_type);
+            && fields.iter().zip(&view.columns).all(|(field, column)| declared_type_of(field) == column.sql_type);
         if !same {
             return Err(Error::new(Kind::DatatypeMismatch, "its columns would change"));
         }

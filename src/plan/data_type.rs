@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 use datafusion::logical_expr::planner::TypePlanner;
-use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo};
+use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, StructField, TimezoneInfo};
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::errors::external;
-use crate::plan::time_precision::digits_of;
+use crate::plan::names::normal;
+use crate::plan::time_precision::{digits_of, digits_written};
 use crate::types::{NUMERIC_DEFAULT, SqlType};
 
 /// The most digits that a `numeric` can have: those of Arrow's Decimal256.
@@ -53,28 +54,54 @@ pub fn sql_type(data_type: &DataType) -> Result<SqlType> {
         DataType::Array(ArrayElemTypeDef::AngleBracket(element) | ArrayElemTypeDef::SquareBracket(element, _)) => {
             SqlType::Array(Box::new(sql_type(element)?))
         }
-        DataType::Struct(fields, _) => SqlType::Struct(
-            fields
-                .iter()
-                .enumerate()
-                .map(|(index, field)| {
-                    let name = field.field_name.as_ref().map_or_else(|| format!("f{}", index + 1), |name| name.value.clone());
-                    Ok((name, sql_type(&field.field_type)?))
-                })
-                .collect::<Result<_>>()?,
-        ),
+        DataType::Struct(fields, _) => SqlType::Struct(struct_fields(fields)?),
         DataType::Custom(name, modifiers) => custom(name, modifiers)?,
         other => return Err(undefined(&other.to_string().to_lowercase())),
     })
 }
 
-/// As `sql_type`, of a column: one that would have to round what it is given is refused.
-pub fn column_type(data_type: &DataType) -> Result<SqlType> {
-    if digits_of(data_type).is_some() {
-        let message = format!("a column of type {} is not supported: columns keep microseconds", data_type.to_string().to_lowercase());
-        return Err(Error::not_supported(message).hint("Leave the precision out, and round where the column is read: t::timestamp(0)."));
+/// The fields of a struct; one without a name is called by its place, as those of a row are.
+fn struct_fields(fields: &[StructField]) -> Result<Vec<(String, SqlType)>> {
+    let mut known: Vec<(String, SqlType)> = Vec::with_capacity(fields.len());
+    for (index, field) in fields.iter().enumerate() {
+        let name = field.field_name.as_ref().map_or_else(|| format!("f{}", index + 1), normal);
+        if known.iter().any(|(other, _)| *other == name) {
+            return Err(Error::new(Kind::DuplicateColumn, format!("field \"{name}\" of a struct specified more than once")));
+        }
+        known.push((name, sql_type(&field.field_type)?));
     }
-    sql_type(data_type)
+    Ok(known)
+}
+
+/// As `sql_type`, of a column: one that says how many digits of a second it has rounds to them what it is given. Parts of its values cannot.
+pub fn column_type(data_type: &DataType) -> Result<SqlType> {
+    if let Some(inner) = rounded_part(data_type) {
+        let message = format!("type {} within another type is not supported", inner.to_string().to_lowercase());
+        return Err(Error::not_supported(message).hint("Leave the precision out, and round where the column is read."));
+    }
+    let whole = sql_type(data_type)?;
+    Ok(match digits_written(data_type) {
+        Some(digits) => SqlType::Rounded(Box::new(whole), digits),
+        None => whole,
+    })
+}
+
+/// What an array's elements or a struct's fields would have to be rounded to.
+fn rounded_part(data_type: &DataType) -> Option<&DataType> {
+    let rounded = |inner: &'_ DataType| digits_of(inner).is_some();
+    match data_type {
+        DataType::Array(ArrayElemTypeDef::AngleBracket(element) | ArrayElemTypeDef::SquareBracket(element, _)) => {
+            if rounded(element) {
+                Some(element)
+            } else {
+                rounded_part(element)
+            }
+        }
+        DataType::Struct(fields, _) => fields
+            .iter()
+            .find_map(|field| if rounded(&field.field_type) { Some(&field.field_type) } else { rounded_part(&field.field_type) }),
+        _ => None,
+    }
 }
 
 /// The name of a type as PostgreSQL's catalogs spell it: what a column made by a bare cast is called.

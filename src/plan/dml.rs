@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
+use super::casts::has_rows;
 use super::data_type::sql_type;
 use super::errors::{character_position, from_datafusion, word_position};
 use super::expressions::{Assignment, assignment_cast, expression_text, is_literal, null_of, refuse_volatile};
@@ -511,9 +512,9 @@ fn prepare_source(
 /// Where rows of VALUES have quoted strings beside other things, the strings are read as values of the column that they go to, and dates and
 /// times become what it holds: else the rows would agree on a type of their own first.
 fn read_beside_others(values: &mut ast::Values, table: &Table, targets: &[usize]) -> Result<()> {
-    let is_moment = |sql_type: &SqlType| matches!(sql_type, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz);
+    let is_moment = |sql_type: &SqlType| matches!(sql_type.whole(), SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz);
     for (at, target) in targets.iter().enumerate() {
-        let sql_type = &table.columns[*target].sql_type;
+        let sql_type = table.columns[*target].sql_type.whole();
         let cells = || values.rows.iter().filter_map(|row| row.content.get(at)).filter(|cell| !is_default(cell));
         let keeps_length = matches!(sql_type, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_));
         if keeps_length || cells().all(is_literal) || !cells().any(is_literal) && !is_moment(sql_type) {
@@ -545,8 +546,14 @@ fn default_expression(column: &Column) -> Result<ast::Expr> {
 }
 
 /// A constant for a float column is read as a float, each row's by itself: as numeric it would lose digits, and there is no infinite one. And
-/// one for an array is an array, whatever the rows beside it make theirs of.
+/// one for an array is an array, whatever the rows beside it make theirs of. Rows of fields are rows of the column's type, all of them.
 fn as_column(value: &mut ast::Expr, sql_type: &SqlType) -> Result<()> {
+    if has_rows(sql_type) {
+        let (kind, data_type) = (ast::CastKind::DoubleColon, text::data_type(&sql_type.to_string())?);
+        let expr = Box::new(std::mem::replace(value, ast::Expr::value(ast::Value::Null)));
+        *value = ast::Expr::Cast { kind, expr, data_type, array: false, format: None };
+        return Ok(());
+    }
     let constant = match sql_type {
         SqlType::Float4 | SqlType::Float8 => constant_text(value),
         SqlType::Array(_) if !matches!(value, ast::Expr::Value(constant) if matches!(constant.value, ast::Value::Number(..))) => {
@@ -585,7 +592,7 @@ fn note_parameter(value: &ast::Expr, sql_type: &SqlType, types: &mut Vec<Option<
         if types.len() < number {
             types.resize(number, None);
         }
-        types[number - 1].get_or_insert_with(|| sql_type.clone());
+        types[number - 1].get_or_insert_with(|| sql_type.whole().clone());
     }
 }
 

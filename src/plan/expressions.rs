@@ -12,7 +12,7 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, lit};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column as PhysicalColumn};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -41,7 +41,7 @@ use super::zeros::without_zero;
 use super::zones::expression_in_zone;
 use crate::catalog::Column as TableColumn;
 use crate::error::{Error, Kind, Result};
-use crate::types::{SqlType, sql_type_of};
+use crate::types::{SqlType, declared_type_of, sql_type_of};
 
 impl Planner {
     /// An expression over a table's columns, cast to `target` as an assignment is: for generated columns.
@@ -105,6 +105,7 @@ impl Planner {
         if !scope.search_path.is_empty() {
             inline_expression(&mut marked, scope)?;
         }
+        arrays::rectangular(&marked)?;
         arrays::rewrite_expression(&mut marked);
         spelling::rewrite_expression(&mut marked)?;
         time_precision::rewrite_expression(&mut marked);
@@ -273,6 +274,11 @@ pub(super) struct Assignment<'a> {
 /// else `42804`.
 pub(super) fn assignment_cast(expr: Expr, schema: &DFSchema, target: &SqlType, assignment: &Assignment<'_>) -> Result<Expr> {
     let (_, field) = expr.to_field(schema).map_err(|error| from_datafusion(error, ""))?;
+    if let SqlType::Rounded(whole, digits) = target {
+        let rounded = declared_type_of(&field) == *target && !matches!(expr, Expr::Placeholder(_));
+        let value = assignment_cast(expr, schema, whole, assignment)?;
+        return Ok(if rounded { value } else { scalar::call("round_time", vec![value, lit(i64::from(*digits))]) });
+    }
     let from = field.data_type().clone();
     let to = target.arrow();
     let open = assignment.literal || from == DataType::Null || matches!(expr, Expr::Placeholder(_));

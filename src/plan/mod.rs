@@ -54,6 +54,7 @@ mod time_precision;
 mod unnest;
 mod using;
 mod values;
+mod whole_rows;
 mod with_ties;
 mod written_call;
 mod zeros;

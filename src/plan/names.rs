@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut};
+use sqlparser::ast::{AccessExpr, Expr, Ident, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut};
 
 use super::data_type::catalog_name;
 
@@ -121,7 +121,14 @@ pub(super) fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::Identifier(ident) => Some((normal(ident), true)),
         Expr::CompoundIdentifier(parts) => parts.last().map(|ident| (normal(ident), true)),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
-        Expr::CompoundFieldAccess { root, .. } => figure(root),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            // That of the last field; subscripts have none.
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(name)) => Some((normal(name), true)),
+                _ => None,
+            });
+            field.or_else(|| figure(root))
+        }
         Expr::Function(function) => function.name.0.last().and_then(|part| part.as_ident()).map(|ident| (normal(ident), true)),
         Expr::Cast { expr, data_type, .. } => match figure(expr) {
             Some((name, true)) => Some((name, true)),

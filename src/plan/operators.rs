@@ -3,11 +3,15 @@
 //! A quoted string beside a value of another type is read as a value of that type. Operators of jsonb, intervals, dates and patterns become
 //! calls of functions of ours, and so do products and quotients of numerics; everything else is left to DataFusion.
 
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
 use datafusion::common::DFSchema;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions::core::named_struct;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit};
 use sqlparser::ast::BinaryOperator as Op;
 
@@ -16,6 +20,7 @@ use super::errors::external;
 use super::mismatch::no_operator;
 use super::plain_type::{literal_text, plain_type};
 use super::scalar::call;
+use crate::error::{Error, Kind};
 use crate::types::{NUMERIC_DEFAULT, SqlType, parse_value, sql_type_of};
 
 /// Asked before DataFusion's own planners.
@@ -84,6 +89,11 @@ impl ExprPlanner for Operators {
         {
             return Err(external(error));
         }
+        if is_comparison(&op)
+            && let (Some(SqlType::Struct(left)), Some(SqlType::Struct(right))) = (&left.sql_type, &right.sql_type)
+        {
+            (left_expr, right_expr) = rows_alike((left_expr, left), (right_expr, right))?;
+        }
         Ok(match planned(&op, (&left_expr, &left), (&right_expr, &right)) {
             Some(expr) => PlannerResult::Planned(expr),
             None => PlannerResult::Original(RawBinaryExpr { op, left: left_expr, right: right_expr }),
@@ -132,6 +142,47 @@ fn comparison(op: &Op) -> Option<Operator> {
     })
 }
 
+/// One side of a comparison of rows: the expression, and its fields.
+type Row<'a> = (Expr, &'a [(String, SqlType)]);
+
+/// Two rows that are compared, as rows of one type: that of the left, with fields of a type that both sides have. Names of fields say nothing.
+fn rows_alike((left_expr, left): Row<'_>, (right_expr, right): Row<'_>) -> DataFusionResult<(Expr, Expr)> {
+    if left.len() != right.len() {
+        return Err(external(Error::new(Kind::DatatypeMismatch, "cannot compare record types with different numbers of columns")));
+    }
+    let same =
+        |left: &[(String, SqlType)], right: &[(String, SqlType)]| left.iter().zip(right).all(|((_, left), (_, right))| left == right);
+    let common = left.iter().zip(right).map(|((name, left), (_, right))| {
+        let common = common_type(left, right).ok_or_else(|| {
+            external(Error::new(Kind::DatatypeMismatch, format!("cannot compare dissimilar column types {left} and {right} of two rows")))
+        })?;
+        Ok((name.clone(), common))
+    });
+    let common = common.collect::<DataFusionResult<Vec<_>>>()?;
+    let as_common = |expr: Expr, fields: &[(String, SqlType)]| {
+        let exact = same(fields, &common) && fields.iter().zip(&common).all(|((left, _), (right, _))| left == right);
+        let target = SqlType::Struct(common.clone());
+        if exact { expr } else { Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::new(target.field("", true)))) }
+    };
+    Ok((as_common(left_expr, left), as_common(right_expr, right)))
+}
+
+/// The type in which values of two types are compared; what is read from a text takes the other's.
+fn common_type(left: &SqlType, right: &SqlType) -> Option<SqlType> {
+    match (left, right) {
+        (left, right) if left == right => Some(left.clone()),
+        (SqlType::Text, other) | (other, SqlType::Text) => Some(other.clone()),
+        (SqlType::Struct(left), SqlType::Struct(right)) if left.len() == right.len() => {
+            let fields = left.iter().zip(right).map(|((name, left), (_, right))| Some((name.clone(), common_type(left, right)?)));
+            fields.collect::<Option<_>>().map(SqlType::Struct)
+        }
+        (left, right) => {
+            let common = comparison_coercion(&left.arrow(), &right.arrow())?;
+            Some(sql_type_of(&Field::new("", common, true)))
+        }
+    }
+}
+
 /// The function behind an operator of json values.
 fn json_function(op: &Op, left: &Side, right: &Side) -> Option<&'static str> {
     // One side may be a string that is to be read as jsonb.
@@ -170,7 +221,8 @@ fn json_call(name: &'static str, expr: RawBinaryExpr) -> Expr {
 fn literal_type(op: &Op, other: &Side, written: Option<&str>, first: bool) -> Option<SqlType> {
     let sql_type = other.sql_type.as_ref().filter(|_| !other.open)?;
     let plain = match sql_type {
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Name | SqlType::CatalogChar | SqlType::Oid | SqlType::Struct(_) => return None,
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Name | SqlType::CatalogChar | SqlType::Oid => return None,
+        SqlType::Struct(_) if !is_comparison(op) => return None,
         SqlType::Char(_) if !is_comparison(op) => return None,
         SqlType::Numeric(..) => SqlType::Numeric(NUMERIC_DEFAULT.0, written.map_or(NUMERIC_DEFAULT.1, fraction_digits)),
         other => other.clone(),

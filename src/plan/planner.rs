@@ -13,12 +13,12 @@ use chrono_tz::Tz;
 use datafusion::catalog::TableProvider;
 use datafusion::common::config::{ConfigOptions, Dialect};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
-use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableScan, TableSource};
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -58,12 +58,13 @@ use super::time_precision;
 use super::unnest::unnested;
 use super::using;
 use super::values;
+use super::whole_rows;
 use super::with_ties::without_ties;
 use super::zeros::order_with_one_zero;
 use super::zones::{in_utc, in_zone};
 use crate::catalog::View;
 use crate::error::{Error, Kind, Result};
-use crate::types::{ObjectId, SqlType, one_zero, sql_type_of};
+use crate::types::{ObjectId, SqlType, declared_type_of, one_zero, sql_type_of};
 
 /// What a planner is built with.
 #[derive(Clone, Debug)]
@@ -212,9 +213,10 @@ impl Planner {
         named_windows::expand(&mut expanded, scope.text)?;
         call_clauses::check(&expanded, self, scope.text)?;
         crate::sql::prepare_recursion(&mut expanded)?;
+        arrays::rectangular(&expanded)?;
         row_comparisons::rewrite_query(&mut expanded)?;
         spelling::rewrite_query(&mut expanded)?;
-        let attempt = |all: bool| {
+        let attempt = |expanded: &ast::Query, all: bool| {
             let mut named = expanded.clone();
             name_outputs(&mut named, all);
             time_precision::rewrite_query(&mut named);
@@ -238,19 +240,35 @@ impl Planner {
                     (plan, views, system)
                 })
         };
-        match attempt(false) {
+        match attempt(&expanded, false) {
             Ok(planned) => Ok(planned),
             Err(error) => {
                 let error = from_datafusion(error, scope.text);
+                if error.kind() == Kind::UndefinedColumn
+                    && let Some(whole) = whole_rows::expand(&expanded, &|schema, name| self.columns_of(schema, name, scope, depth))
+                    && let Ok(planned) = attempt(&whole, false)
+                {
+                    return Ok(planned);
+                }
                 // `SELECT *, id` has a column twice: legal SQL, if each has a name of its own.
                 if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn)
-                    && let Ok(planned) = attempt(true)
+                    && let Ok(planned) = attempt(&expanded, true)
                 {
                     return Ok(planned);
                 }
                 Err(error)
             }
         }
+    }
+
+    /// The columns of a relation, if there is one of this name.
+    fn columns_of(&self, schema: Option<&str>, name: &str, scope: &Scope<'_>, depth: usize) -> Option<Vec<(String, SqlType)>> {
+        let reference = match schema {
+            Some(schema) => TableReference::partial(schema, name),
+            None => TableReference::bare(name),
+        };
+        let source = Names::new(self, *scope, depth).get_table_source(reference).ok()?;
+        Some(source.schema().fields().iter().map(|field| (field.name().clone(), sql_type_of(field))).collect())
     }
 
     /// The plan of a view's query, with the view's column names.
@@ -365,7 +383,7 @@ fn objects_of(plan: &LogicalPlan) -> BTreeSet<ObjectId> {
 
 /// The columns of a plan as the user sees them.
 pub(super) fn output_schema(plan: &LogicalPlan) -> SchemaRef {
-    let fields = plan.schema().fields().iter().map(|field| sql_type_of(field).field(visible(field.name()), true));
+    let fields = plan.schema().fields().iter().map(|field| declared_type_of(field).field(visible(field.name()), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 

@@ -17,7 +17,9 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Like, LogicalPlan, Operator, lit, when};
 
 use super::arrow_kinds::{is_integer, is_nested, is_text};
-use super::casts::{cut_text, double_to_real, float_to_numeric, has_length, nearest_float, nested_as_text, text_input};
+use super::casts::{
+    cast_rows, cut_text, double_to_real, float_to_numeric, has_length, has_rows, nearest_float, nested_as_text, text_input,
+};
 use super::checked::{self, is_checked};
 use super::scalar;
 use super::zeros::with_one_zero;
@@ -75,6 +77,9 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
                 return Ok(Transformed::yes(nested_as_text(*value, &from)));
             }
             let from = sql_type_of(&from);
+            if from != target && has_rows(&from) && has_rows(&target) {
+                return cast_rows(*value, &from, &target).map(Transformed::yes);
+            }
             if has_length(&target) && from != target {
                 let text = Arc::new(SqlType::Text.field("", true));
                 let text = strict(Expr::Cast(Cast { expr: value, field: text }), schema)?.data;

@@ -1,6 +1,6 @@
 //! `x::timestamp(0)`: a cast that rounds to digits of a second → the cast, and a call of a function that rounds.
 //!
-//! What is rounded to is no part of our types. Runs when columns have their names.
+//! What is rounded to is part of a column's type only. Runs when columns have their names.
 
 use std::ops::ControlFlow;
 
@@ -23,9 +23,14 @@ pub(super) fn rewrite_expression(expr: &mut Expr) {
 
 /// The digits of a second that a type has, if they are fewer than all.
 pub(super) fn digits_of(data_type: &DataType) -> Option<u64> {
+    digits_written(data_type).map(u64::from).filter(|digits| *digits < DIGITS)
+}
+
+/// The digits of a second that a type says it has; more than there are mean all.
+pub(super) fn digits_written(data_type: &DataType) -> Option<u8> {
     match data_type {
         DataType::Timestamp(digits, _) | DataType::Time(digits, _) | DataType::Interval { precision: digits, .. } => {
-            digits.filter(|digits| *digits < DIGITS)
+            digits.and_then(|digits| u8::try_from(digits.min(DIGITS)).ok())
         }
         _ => None,
     }

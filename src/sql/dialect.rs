@@ -1,10 +1,11 @@
-//! PostgreSQL's dialect as sqlparser knows it, with three differences of ours.
+//! PostgreSQL's dialect as sqlparser knows it, with four differences of ours.
 //!
 //! In: the parser's questions about the language. Out: PostgreSQL's answers, except that
 //! - the name of a named argument is an identifier, never an expression: sqlparser would otherwise parse every
 //!   argument twice, which takes exponential time in the depth of nested calls;
 //! - what is on the right of IS [NOT] DISTINCT FROM ends where AND begins, where sqlparser would read on to the end of the condition;
-//! - between the parentheses of CREATE TABLE, `NOT NULL` ends an expression: `DEFAULT 1 NOT NULL` is a constraint there.
+//! - between the parentheses of CREATE TABLE, `NOT NULL` ends an expression: `DEFAULT 1 NOT NULL` is a constraint there;
+//! - `struct<x int, y text>` is a type.
 
 use std::any::TypeId;
 
@@ -19,6 +20,11 @@ pub(super) static QUERY: TidemillDialect = TidemillDialect { definition: false }
 
 /// For the columns of CREATE TABLE and CREATE SOURCE.
 pub(super) static DEFINITION: TidemillDialect = TidemillDialect { definition: true };
+
+/// The language of what the catalog keeps: types and expressions.
+pub fn dialect() -> &'static dyn Dialect {
+    &QUERY
+}
 
 /// Whom we ask.
 const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
@@ -104,6 +110,10 @@ impl Dialect for TidemillDialect {
 
     fn supports_named_fn_args_with_expr_name(&self) -> bool {
         false
+    }
+
+    fn supports_struct_literal(&self) -> bool {
+        true
     }
 
     as_postgres!(

@@ -35,6 +35,7 @@ mod tokens;
 mod unsupported;
 mod windows;
 
+pub use dialect::dialect;
 pub use located::located;
 pub use parse::parse;
 pub use query::{WITH_TIES, is_default};

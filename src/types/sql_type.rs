@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// The metadata key under which a field keeps the name of a SQL type that its Arrow type does not tell.
 const METADATA_KEY: &str = "tidemill.type";
 
+/// The metadata key of a `Rounded` type's digits.
+const DIGITS_KEY: &str = "tidemill.digits";
+
 /// Precision and scale of `numeric` without any given: as many digits as fit into 128 bits, ten of them after the point.
 pub const NUMERIC_DEFAULT: (u8, i8) = (38, 10);
 
@@ -65,6 +68,9 @@ pub enum SqlType {
     Array(Box<SqlType>),
     /// A row of named fields: Struct.
     Struct(Vec<(String, SqlType)>),
+    /// `time(n)`, `timestamp(n)`, `timestamptz(n)`, `interval(n)`: one of these types, rounded to so many digits of a second (0 to 6) where a
+    /// value is given to a column. Only columns are of such a type: to expressions they are of the type within.
+    Rounded(Box<SqlType>, u8),
 }
 
 impl SqlType {
@@ -94,13 +100,41 @@ impl SqlType {
             SqlType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Array(element) => DataType::List(Arc::new(element.field("item", true))),
+            SqlType::Rounded(whole, _) => whole.arrow(),
             SqlType::Struct(fields) => DataType::Struct(fields.iter().map(|(name, field)| field.field(name, true)).collect::<Fields>()),
         }
     }
 
-    /// An Arrow field of this type, from which `sql_type_of` gives it back.
+    /// What arrays, however deep, are arrays of; other types are their own.
+    pub fn innermost(&self) -> &SqlType {
+        match self {
+            SqlType::Array(element) => element.innermost(),
+            other => other,
+        }
+    }
+
+    /// How many arrays are within each other, the outermost counted: `attndims`.
+    pub fn dimensions(&self) -> usize {
+        match self {
+            SqlType::Array(element) => 1 + element.dimensions(),
+            _ => 0,
+        }
+    }
+
+    /// The type that expressions see: without digits to round to.
+    pub fn whole(&self) -> &SqlType {
+        match self {
+            SqlType::Rounded(whole, _) => whole,
+            other => other,
+        }
+    }
+
+    /// An Arrow field of this type, from which `declared_type_of` gives it back, and `sql_type_of` what expressions see.
     pub fn field(&self, name: &str, nullable: bool) -> Field {
         let field = Field::new(name, self.arrow(), nullable);
+        if let SqlType::Rounded(_, digits) = self {
+            return field.with_metadata(HashMap::from([(DIGITS_KEY.to_owned(), digits.to_string())]));
+        }
         let mark = match self {
             SqlType::Uuid | SqlType::Jsonb | SqlType::Json | SqlType::Oid | SqlType::Name | SqlType::Varchar(_) | SqlType::Char(_) => {
                 self.to_string()
@@ -140,16 +174,33 @@ impl std::fmt::Display for SqlType {
             SqlType::Oid => "oid",
             SqlType::Name => "name",
             SqlType::CatalogChar => "\"char\"",
+            SqlType::Rounded(whole, digits) => {
+                let name = whole.to_string();
+                let (word, rest) = name.split_at(name.find(' ').unwrap_or(name.len()));
+                return write!(f, "{word}({digits}){rest}");
+            }
             SqlType::Array(element) => return write!(f, "{element}[]"),
             SqlType::Struct(fields) => {
                 f.write_str("struct<")?;
                 for (index, (name, field)) in fields.iter().enumerate() {
-                    write!(f, "{}{name} {field}", if index == 0 { "" } else { ", " })?;
+                    f.write_str(if index == 0 { "" } else { ", " })?;
+                    write_field_name(f, name)?;
+                    write!(f, " {field}")?;
                 }
                 return f.write_str(">");
             }
         };
         f.write_str(name)
+    }
+}
+
+/// A field's name, in double quotes where it would otherwise fold or break. Keywords may be names here.
+fn write_field_name(f: &mut std::fmt::Formatter<'_>, name: &str) -> std::fmt::Result {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.starts_with(|c: char| plain(c) && !c.is_ascii_digit()) && name.chars().all(plain) {
+        f.write_str(name)
+    } else {
+        write!(f, "\"{}\"", name.replace('"', "\"\""))
     }
 }
 
@@ -187,6 +238,17 @@ pub fn sql_type_of(field: &Field) -> SqlType {
     }
 }
 
+/// The type that a column with this field was declared with: as `sql_type_of`, and the digits that its values were rounded to.
+pub fn declared_type_of(field: &Field) -> SqlType {
+    let whole = sql_type_of(field);
+    let rounds = matches!(whole, SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval);
+    let digits = field.metadata().get(DIGITS_KEY).and_then(|digits| digits.parse().ok());
+    match digits {
+        Some(digits) if rounds => SqlType::Rounded(Box::new(whole), digits),
+        _ => whole,
+    }
+}
+
 /// The type behind a metadata mark, as `SqlType::field` writes it.
 fn marked_type(mark: &str) -> Option<SqlType> {
     let length = || mark.split_once('(')?.1.strip_suffix(')')?.parse::<u32>().ok();
@@ -205,7 +267,7 @@ fn marked_type(mark: &str) -> Option<SqlType> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SqlType, sql_type_of};
+    use super::{SqlType, declared_type_of, sql_type_of};
 
     #[test]
     fn a_field_gives_its_sql_type_back() {
@@ -224,5 +286,14 @@ mod tests {
         for sql_type in types {
             assert_eq!(sql_type_of(&sql_type.field("x", true)), sql_type);
         }
+    }
+
+    #[test]
+    fn digits_to_round_to_are_the_columns_alone() {
+        let rounded = SqlType::Rounded(Box::new(SqlType::Timestamptz), 3);
+        let field = rounded.field("x", true);
+        assert_eq!((sql_type_of(&field), declared_type_of(&field)), (SqlType::Timestamptz, rounded.clone()));
+        let names = [rounded, SqlType::Rounded(Box::new(SqlType::Interval), 0)].map(|sql_type| sql_type.to_string());
+        assert_eq!(names, ["timestamp(3) with time zone", "interval(0)"]);
     }
 }

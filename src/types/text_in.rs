@@ -16,6 +16,7 @@ use chrono_tz::Tz;
 use super::SqlType;
 use super::json_scan::{JsonError, JsonScanner};
 use super::jsonb::canonical_jsonb;
+use super::round_time::round_value;
 use super::value::{ColumnBuilder, Value};
 use crate::error::{Error, Kind, Result};
 
@@ -68,6 +69,7 @@ fn value_in_zone<'a>(sql_type: &SqlType, text: &'a str, zone: Tz) -> Result<Valu
         SqlType::Jsonb => Value::Text(canonical_jsonb(text)?.into()),
         SqlType::Array(element) => nested::array(sql_type, element, text, zone)?,
         SqlType::Struct(fields) => nested::row(fields, text, zone)?,
+        SqlType::Rounded(whole, digits) => round_value(whole, value_in_zone(whole, text, zone)?, *digits)?,
     })
 }
 

@@ -73,6 +73,7 @@ struct Scale {
 /// Whether an array of `data_type` is carried exactly as `SqlType::arrow` says (names and metadata aside).
 fn carries(data_type: &DataType, sql_type: &SqlType) -> bool {
     match (sql_type, data_type) {
+        (SqlType::Rounded(whole, _), _) => carries(data_type, whole),
         (SqlType::Numeric(_, scale), DataType::Decimal128(_, actual) | DataType::Decimal256(_, actual)) => scale == actual,
         (SqlType::Timestamp, DataType::Timestamp(TimeUnit::Microsecond, None)) => true,
         (SqlType::Timestamptz, DataType::Timestamp(TimeUnit::Microsecond, Some(_))) => true,
@@ -179,6 +180,7 @@ fn form_of<'a>(array: &'a dyn Array, sql_type: &SqlType) -> Result<Form<'a>> {
         SqlType::Timestamp => Form::Timestamp(array.as_primitive()),
         SqlType::Timestamptz => Form::Timestamptz(array.as_primitive()),
         SqlType::Interval => Form::Interval(array.as_primitive()),
+        SqlType::Rounded(whole, _) => form_of(array, whole)?,
         SqlType::Array(element) => {
             let lists = array.as_list::<i32>();
             Form::List(lists, Box::new(TextColumn::new(&**lists.values(), element)?))

@@ -139,6 +139,7 @@ impl ColumnBuilder {
             SqlType::Time => Column::Time(PrimitiveBuilder::new()),
             SqlType::Timestamp | SqlType::Timestamptz => Column::Timestamp(PrimitiveBuilder::new().with_data_type(arrow)),
             SqlType::Interval => Column::Interval(PrimitiveBuilder::new()),
+            SqlType::Rounded(whole, _) => return ColumnBuilder::new(whole),
             SqlType::Array(element) => {
                 let DataType::List(field) = arrow else { unreachable!("an array is carried by a List") };
                 Column::List { field, offsets: vec![0], valid: NullBufferBuilder::new(0), elements: Box::new(ColumnBuilder::new(element)) }

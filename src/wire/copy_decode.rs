@@ -10,7 +10,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use chrono_tz::Tz;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{CopyFormat, CopyKind, SqlType, parse_column_in, sql_type_of};
+use crate::types::{CopyFormat, CopyKind, SqlType, declared_type_of, parse_column_in};
 use crate::wire::copy_encode::SIGNATURE;
 use crate::wire::decode::{binary_column, text};
 use crate::wire::message::Fields;
@@ -111,7 +111,7 @@ impl CopyDecoder {
     /// For lines with these columns.
     pub(super) fn new(columns: &SchemaRef, format: CopyFormat, zone: Tz) -> Self {
         let fields = columns.fields().iter().map(|field| Field::clone(field).with_nullable(true)).collect::<Vec<_>>();
-        let cells = |field: &Field| Cells { sql_type: sql_type_of(field), bytes: Vec::new(), ends: Vec::new(), present: Vec::new() };
+        let cells = |field: &Field| Cells { sql_type: declared_type_of(field), bytes: Vec::new(), ends: Vec::new(), present: Vec::new() };
         CopyDecoder {
             columns: fields.iter().map(cells).collect(),
             schema: Arc::new(Schema::new(fields)),

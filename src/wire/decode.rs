@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{SqlType, no_infinity, parse_column, parse_column_in};
+use crate::types::{SqlType, no_infinity, parse_column, parse_column_in, round_column};
 use crate::wire::encode::Format;
 use crate::wire::encode_binary::{EPOCH_DAYS, EPOCH_US, JSONB_VERSION};
 use crate::wire::message::Fields as Bytes;
@@ -101,6 +101,7 @@ pub(super) fn binary_column(sql_type: &SqlType, values: &[Option<&[u8]>]) -> Res
             parse_texts(sql_type, decode_all(values, decode))?
         }
         SqlType::Bytea => Arc::new(values.iter().copied().collect::<BinaryArray>()),
+        SqlType::Rounded(whole, digits) => round_column(&binary_column(whole, values)?, *digits)?,
         SqlType::Array(_) => arrays(sql_type, values)?,
         SqlType::Struct(fields) => records(sql_type, fields, values)?,
     })

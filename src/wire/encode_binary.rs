@@ -77,6 +77,7 @@ impl<'a> BinaryColumn<'a> {
             SqlType::Time => Form::Time(array.as_primitive()),
             SqlType::Timestamp | SqlType::Timestamptz => Form::Timestamp(array.as_primitive()),
             SqlType::Interval => Form::Interval(array.as_primitive()),
+            SqlType::Rounded(whole, _) => return BinaryColumn::new(array, whole),
             SqlType::Array(element) => {
                 let lists = array.as_list::<i32>();
                 Form::List(lists, Box::new(BinaryColumn::new(&**lists.values(), element)?))

@@ -10,14 +10,14 @@ use pgwire::messages::data::{FieldDescription, RowDescription};
 
 use crate::engine::{Interrupt, RowStream};
 use crate::error::Result;
-use crate::types::{SqlType, TextStyle, sql_type_of};
+use crate::types::{SqlType, TextStyle, declared_type_of};
 use crate::wire::encode::{Format, RowEncoder, canonical_columns};
 use crate::wire::frame::{Channel, FLUSH_BYTES, Failure};
 use crate::wire::type_oid::{modifier_of, oid_of, size_of};
 
 /// The SQL types of a result's columns.
 pub(super) fn types_of(schema: &SchemaRef) -> Arc<[SqlType]> {
-    schema.fields().iter().map(|field| sql_type_of(field)).collect()
+    schema.fields().iter().map(|field| declared_type_of(field)).collect()
 }
 
 /// What a client is told of a result's columns; the format of `Describe` of a statement, which has none yet, is text.
@@ -239,5 +239,12 @@ mod tests {
         round_trip(&SqlType::Uuid, &[Some("6f1d5b1e-2c3d-4e5f-8a9b-0c1d2e3f4a5b"), None]);
         round_trip(&SqlType::Jsonb, &[Some("{\"a\": 1}")]);
         round_trip(&SqlType::Text, &[Some("häß"), Some(""), None]);
+        round_trip(&SqlType::Rounded(Box::new(SqlType::Timestamptz), 3), &[Some("2015-07-15 00:00:00.123+00"), None]);
+        let matrix = |element| SqlType::Array(Box::new(SqlType::Array(Box::new(element))));
+        round_trip(&matrix(SqlType::Int4), &[Some("{{1,2},{3,NULL}}"), None, Some("{}"), Some("{{7}}")]);
+        let row = SqlType::Struct(vec![("x".into(), SqlType::Int4), ("y".into(), SqlType::Uuid), ("z".into(), matrix(SqlType::Text))]);
+        let rows = [Some("(1,6f1d5b1e-2c3d-4e5f-8a9b-0c1d2e3f4a5b,\"{{a,b}}\")"), None, Some("(,,)")];
+        round_trip(&row, &rows);
+        round_trip(&SqlType::Array(Box::new(row)), &[Some("{\"(1,,)\",\"(,,{})\"}"), Some("{}")]);
     }
 }

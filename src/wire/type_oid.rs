@@ -33,6 +33,7 @@ fn oids(sql_type: &SqlType) -> (u32, u32) {
         SqlType::Name => (19, 1003),
         SqlType::CatalogChar => (18, 1002),
         SqlType::Struct(_) => (RECORD, RECORD_ARRAY),
+        SqlType::Rounded(whole, _) => oids(whole),
         // Arrays of arrays are arrays of more dimensions: the same type in PostgreSQL.
         SqlType::Array(element) => {
             let (_, array) = oids(element);
@@ -94,11 +95,13 @@ pub(super) fn size_of(sql_type: &SqlType) -> i16 {
         SqlType::Int8 | SqlType::Float8 | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz => 8,
         SqlType::Interval | SqlType::Uuid => 16,
         SqlType::Name => 64,
+        SqlType::Rounded(whole, _) => size_of(whole),
         _ => -1,
     }
 }
 
-/// `atttypmod`: length or precision and scale with 4 added (the header that lengths count in PostgreSQL), -1 without one.
+/// `atttypmod`: length or precision and scale with 4 added (the header that lengths count in PostgreSQL), digits of a second as
+/// they are; -1 without one.
 pub(super) fn modifier_of(sql_type: &SqlType) -> i32 {
     match sql_type {
         SqlType::Varchar(Some(length)) | SqlType::Char(length) => i32::try_from(*length).unwrap_or(i32::MAX - 4).saturating_add(4),
@@ -106,6 +109,9 @@ pub(super) fn modifier_of(sql_type: &SqlType) -> i32 {
             ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + 4
         }
         SqlType::Array(element) => modifier_of(element),
+        // All fields of an interval stand before its digits.
+        SqlType::Rounded(whole, digits) if **whole == SqlType::Interval => (0x7fff << 16) | i32::from(*digits),
+        SqlType::Rounded(_, digits) => i32::from(*digits),
         _ => -1,
     }
 }
@@ -129,5 +135,7 @@ mod tests {
         assert_eq!(modifier_of(&SqlType::Varchar(Some(20))), 24);
         assert_eq!(modifier_of(&SqlType::Numeric(12, 2)), ((12 << 16) | 2) + 4);
         assert_eq!(modifier_of(&SqlType::Numeric(38, 10)), -1);
+        assert_eq!(modifier_of(&SqlType::Rounded(Box::new(SqlType::Timestamp), 3)), 3);
+        assert_eq!(modifier_of(&SqlType::Rounded(Box::new(SqlType::Interval), 0)), 2_147_418_112);
     }
 }

@@ -5,10 +5,10 @@ use super::functions::{arg, undefined};
 use super::listings;
 use super::names::{
     OWNER_NAME, effective_path, indexes, namespace, namespaces, quote_ident, relation_name, relation_oid, relation_text, relations,
-    role_oid, roles, table_of_key,
+    role_oid, roles, table_of_key, user_relations,
 };
 use super::objects::default_of;
-use super::types::oid_named;
+use super::types::{self, oid_named};
 use super::value::Value;
 use crate::catalog::{Argument, Function, Object, ObjectKind};
 use crate::error::{Error, Kind, Result};
@@ -262,4 +262,15 @@ pub fn declared_type(name: &str) -> Option<&'static str> {
         }
     }
     found
+}
+
+/// `format_type(oid, modifier)`. What a struct is made of, the columns tell that are of its type.
+pub(super) fn type_name(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let (Some(oid), modifier) = (arg(args, 0).int(), arg(args, 1).int()) else { return Ok(Value::Null) };
+    let name = types::format_type(oid, modifier);
+    let Some(wanted) = modifier.filter(|modifier| *modifier >= 0) else { return Ok(name.into()) };
+    let Some(dimensions) = name.strip_prefix("record") else { return Ok(name.into()) };
+    let columns = user_relations(facts).flat_map(|object| object.columns().unwrap_or_default());
+    let found = columns.map(|column| column.sql_type.innermost()).find(|row| types::modifier(row) == wanted);
+    Ok(found.map_or_else(|| name.clone(), |row| format!("{row}{dimensions}")).into())
 }

@@ -119,7 +119,7 @@ pub const FUNCTIONS: &[Function] = &[
     pure("pg_tablespace_location", t_text, |_, _| Ok("".into())),
     pure("getdatabaseencoding", t_name, |_, _| Ok("UTF8".into())),
     pure("shobj_description", t_text, |_, _| Ok(Value::Null)),
-    pure("format_type", t_text, |_, args| Ok(arg(args, 0).int().map(|oid| types::format_type(oid, arg(args, 1).int())).into())),
+    of("format_type", t_text, describe::type_name),
     pure("pg_encoding_to_char", t_name, |_, args| Ok(if arg(args, 0).int() == Some(6) { "UTF8" } else { "" }.into())),
     pure("pg_char_to_encoding", t_int4, |_, args| {
         Ok(if arg(args, 0).text().is_some_and(|name| name.replace('-', "").eq_ignore_ascii_case("utf8")) { 6 } else { -1 }.into())

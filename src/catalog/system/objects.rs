@@ -125,7 +125,7 @@ fn attribute(rows: &mut Rows, relation: ObjectId, number: usize, name: &str, sql
         ("attstattarget", (-1).into()),
         ("attlen", length.into()),
         ("attnum", (number + 1).into()),
-        ("attndims", i64::from(matches!(sql_type, SqlType::Array(_))).into()),
+        ("attndims", sql_type.dimensions().into()),
         ("attcacheoff", (-1).into()),
         ("atttypmod", modifier(sql_type).into()),
         ("attbyval", by_value.into()),

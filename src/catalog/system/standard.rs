@@ -71,7 +71,6 @@ pub(super) fn columns(facts: &Facts, rows: &mut Rows) {
 
 fn column_row(facts: &Facts, rows: &mut Rows, (schema, table, number): (&str, &str, usize), column: &Column, updatable: bool) {
     let (data_type, length, precision, radix, scale) = described(&column.sql_type);
-    let datetime = matches!(column.sql_type, SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval);
     let generated = column.generated.is_some();
     rows.push([
         ("table_catalog", facts.database.as_str().into()),
@@ -86,7 +85,7 @@ fn column_row(facts: &Facts, rows: &mut Rows, (schema, table, number): (&str, &s
         ("numeric_precision", precision.into()),
         ("numeric_precision_radix", radix.into()),
         ("numeric_scale", scale.into()),
-        ("datetime_precision", datetime.then_some(6_i64).into()),
+        ("datetime_precision", digits_of_a_second(&column.sql_type).into()),
         ("udt_catalog", facts.database.as_str().into()),
         ("udt_schema", "pg_catalog".into()),
         ("udt_name", catalog_name(&column.sql_type).into()),
@@ -98,6 +97,16 @@ fn column_row(facts: &Facts, rows: &mut Rows, (schema, table, number): (&str, &s
         ("generation_expression", column.generated.as_deref().into()),
         ("is_updatable", yes(updatable)),
     ]);
+}
+
+/// `datetime_precision`.
+fn digits_of_a_second(sql_type: &SqlType) -> Option<i64> {
+    match sql_type {
+        SqlType::Rounded(_, digits) => Some(i64::from(*digits)),
+        SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => Some(6),
+        SqlType::Date => Some(0),
+        _ => None,
+    }
 }
 
 /// `data_type`, length in characters, numeric precision, its radix, numeric scale.
@@ -116,7 +125,7 @@ fn described(sql_type: &SqlType) -> Description {
         SqlType::Varchar(length) => ("character varying".to_owned(), length.map(i64::from), None, None, None),
         SqlType::Char(length) => ("character".to_owned(), Some(i64::from(*length)), None, None, None),
         SqlType::Array(_) => plain("ARRAY"),
-        SqlType::Struct(_) => plain("record"),
+        SqlType::Rounded(whole, _) => plain(&whole.to_string()),
         other => (other.to_string(), None, None, None, None),
     }
 }

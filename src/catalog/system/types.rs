@@ -4,7 +4,7 @@ use super::declared::Rows;
 use super::facts::Facts;
 use super::names::{OWNER, PG_CATALOG};
 use super::value::Value;
-use crate::types::{NUMERIC_DEFAULT, SqlType};
+use crate::types::{NUMERIC_DEFAULT, SqlType, hash_bytes};
 
 /// A row of `pg_type`, as in PostgreSQL's `pg_type.dat`.
 struct Builtin {
@@ -203,6 +203,7 @@ pub fn type_oids(sql_type: &SqlType) -> (u32, u32) {
         SqlType::Name => (19, 1003),
         SqlType::CatalogChar => (18, 1002),
         SqlType::Struct(_) => (2249, 2287),
+        SqlType::Rounded(whole, _) => type_oids(whole),
         // Arrays of arrays are arrays of more dimensions: the same type in PostgreSQL.
         SqlType::Array(element) => {
             let (_, array) = type_oids(element);
@@ -211,7 +212,8 @@ pub fn type_oids(sql_type: &SqlType) -> (u32, u32) {
     }
 }
 
-/// `atttypmod`: length, or precision and scale, with 4 added (the header that lengths count in PostgreSQL); -1 without one.
+/// `atttypmod`: length, or precision and scale, with 4 added (the header that lengths count in PostgreSQL); -1 without one. All structs have
+/// one number in `pg_type`: their modifier is a number made from the names and types of the fields, by which `format_type` tells them apart.
 pub(super) fn modifier(sql_type: &SqlType) -> i64 {
     match sql_type {
         SqlType::Varchar(Some(length)) | SqlType::Char(length) => i64::from(*length) + 4,
@@ -219,6 +221,10 @@ pub(super) fn modifier(sql_type: &SqlType) -> i64 {
             ((i64::from(*precision) << 16) | (i64::from(*scale) & 0x7ff)) + 4
         }
         SqlType::Array(element) => modifier(element),
+        // All fields of an interval stand before its digits.
+        SqlType::Rounded(whole, digits) if **whole == SqlType::Interval => (0x7fff << 16) | i64::from(*digits),
+        SqlType::Rounded(_, digits) => i64::from(*digits),
+        SqlType::Struct(_) => (hash_bytes(sql_type.to_string().as_bytes()) & 0x7fff_ffff) as i64,
         _ => -1,
     }
 }
@@ -283,6 +289,11 @@ pub(super) fn format_type(oid: i64, modifier: Option<i64>) -> String {
         return format!("{}[]", format_type(i64::from(builtin.element), modifier));
     }
     let name = standard_name(builtin.oid).unwrap_or(builtin.name);
+    if let (1083 | 1114 | 1184 | 1186, Some(digits @ 0..)) = (builtin.oid, modifier) {
+        let (word, rest) = name.split_at(name.find(' ').unwrap_or(name.len()));
+        // An interval's digits stand behind its fields; where they are all ones, nobody gave any.
+        return if digits & 0xffff == 0xffff { name.to_owned() } else { format!("{word}({}){rest}", digits & 0xffff) };
+    }
     match (builtin.oid, modifier.filter(|modifier| *modifier >= 4)) {
         // A modifier was asked for and there is none: `bpchar` says that the length is open.
         (1042, None) if modifier.is_some() => "bpchar".to_owned(),
@@ -299,8 +310,9 @@ mod tests {
 
     #[test]
     fn types_are_named_as_sql_writes_them() {
-        for sql_type in [SqlType::Numeric(12, 2), SqlType::Varchar(Some(20)), SqlType::Timestamptz, SqlType::Array(Box::new(SqlType::Int4))]
-        {
+        let rounded = |whole| SqlType::Rounded(Box::new(whole), 3);
+        let plain = [SqlType::Numeric(12, 2), SqlType::Varchar(Some(20)), SqlType::Timestamptz, SqlType::Array(Box::new(SqlType::Int4))];
+        for sql_type in plain.into_iter().chain([SqlType::Time, SqlType::Timestamptz, SqlType::Interval].map(rounded)) {
             let oid = i64::from(type_oids(&sql_type).0);
             assert_eq!(format_type(oid, Some(modifier(&sql_type))), sql_type.to_string());
         }

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, IntervalMonthDayNano};
 
 use crate::connect::generator::Draw;
 use crate::error::{Error, Result};
-use crate::types::SqlType;
+use crate::types::{SqlType, round_column};
 
 use super::rule::{Float, Rules, Whole};
 
@@ -48,11 +48,22 @@ enum Shape {
     Json,
     Array(Box<Column>, u64),
     Struct(Vec<Column>),
+    /// Times, rounded to so many digits of a second.
+    Rounded(Box<Column>, u8),
 }
 
 impl Column {
     /// Reads the options of the column at `path`: its name, and for nested ones those above it.
     pub(super) fn new(path: &str, sql_type: &SqlType, rules: &mut Rules<'_>) -> Result<Self> {
+        if let SqlType::Rounded(whole, digits) = sql_type {
+            if **whole == SqlType::Time {
+                // The last half of a day's last unit has nowhere to go.
+                let error = Error::not_supported(format!("connector \"datagen\" makes no values of type {sql_type}"));
+                return Err(error.hint("Use time."));
+            }
+            let column = Column::new(path, whole, rules)?;
+            return Ok(Column { sql_type: sql_type.clone(), draw: column.draw, shape: Shape::Rounded(Box::new(column), *digits) });
+        }
         let path = path.to_lowercase();
         let draw = rules.draw(&path)?;
         let shape = match sql_type {
@@ -90,6 +101,7 @@ impl Column {
         let draw = self.draw;
         let array: ArrayRef = match &self.shape {
             Shape::Whole(whole) => return whole_values(*whole, draw, numbers, &self.sql_type),
+            Shape::Rounded(whole, digits) => return round_column(&whole.values(numbers)?, *digits),
             Shape::Float(float) if self.sql_type == SqlType::Float4 => {
                 Arc::new(Float32Array::from_iter_values(numbers.iter().map(|&number| float.value(draw, number) as f32)))
             }

@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{Json, JsonScanner, SqlType, Value, canonical_jsonb, decimal_from_text, integer_from_text, value_from_text};
+use crate::types::{
+    Json, JsonScanner, SqlType, Value, canonical_jsonb, decimal_from_text, integer_from_text, round_value, value_from_text,
+};
 
 /// Below this a number is seconds, …
 const SECONDS_BELOW: u64 = 100_000_000_000;
@@ -19,6 +21,7 @@ const MICROS_BELOW: u64 = 1_000 * MILLIS_BELOW;
 pub(super) fn value_from_json<'a>(sql_type: &SqlType, json: Json<'a>) -> Result<Value<'a>> {
     match (sql_type, json) {
         (_, Json::Null) => Ok(Value::Null),
+        (SqlType::Rounded(whole, digits), json) => round_value(whole, value_from_json(whole, json)?, *digits),
         (SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Oid, Json::Number(text)) => integer(sql_type, text).map(Value::Int),
         (SqlType::Text | SqlType::Varchar(None), Json::String(text)) => Ok(Value::Text(text.decode().map_err(|_| mismatch(sql_type))?)),
         (SqlType::Timestamp | SqlType::Timestamptz, Json::Number(text)) => timestamp(text).map(Value::Int),

@@ -7,6 +7,7 @@ mod contain;
 mod parameters;
 mod planner;
 mod rewrite;
+mod shape;
 mod subscript;
 mod text;
 
@@ -17,6 +18,7 @@ use datafusion::logical_expr::ScalarUDF;
 pub(super) use parameters::infer;
 pub(super) use planner::ArrayPlanner;
 pub(super) use rewrite::{rewrite, rewrite_expression};
+pub(super) use shape::rectangular;
 pub(super) use text::maps_as_text;
 
 /// The functions that the rewriting calls by name.

@@ -9,7 +9,10 @@ use sqlparser::ast::BinaryOperator;
 
 use super::contain::contain;
 use super::subscript::{slice, subscript};
+use crate::catalog::nearest;
+use crate::error::{Error, Kind};
 use crate::plan::casts::text_input;
+use crate::plan::errors::external;
 use crate::plan::plain_type::plain_type;
 use crate::plan::scalar;
 use crate::plan::table_functions::element_of;
@@ -46,6 +49,9 @@ impl ExprPlanner for ArrayPlanner {
                 field_access => PlannerResult::Original(RawFieldAccessExpr { expr: expr.expr, field_access }),
             });
         }
+        if let (SqlType::Struct(fields), GetFieldAccess::NamedStructField { name }) = (sql_type_of(&field), &expr.field_access) {
+            known_field(&fields, name)?;
+        }
         if element_of(field.data_type()).is_none() {
             return Ok(PlannerResult::Original(expr));
         }
@@ -55,6 +61,20 @@ impl ExprPlanner for ArrayPlanner {
             field_access => PlannerResult::Original(RawFieldAccessExpr { expr: expr.expr, field_access }),
         })
     }
+}
+
+/// Refuses a name that is none of a row's fields.
+fn known_field(fields: &[(String, SqlType)], name: &ScalarValue) -> DataFusionResult<()> {
+    let Some(wanted) = name.try_as_str().flatten() else { return Ok(()) };
+    if fields.iter().any(|(field, _)| field == wanted) {
+        return Ok(());
+    }
+    let error =
+        Error::new(Kind::UndefinedColumn, format!("column \"{wanted}\" not found in data type {}", SqlType::Struct(fields.to_vec())));
+    Err(external(match nearest(wanted, fields.iter().map(|(field, _)| field.as_str())) {
+        Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
+        None => error,
+    }))
 }
 
 /// A quoted string beside an array is an array, too: `a = '{1,2}'`. Not where it is put behind an array of texts.

@@ -7,13 +7,15 @@
 //! (r).field                      ─▶  (r)['field']
 //! array_cat(NULL, a)             ─▶  a
 //! row(a, b)                      ─▶  named_struct('f1', a, 'f2', b)
+//! (a, b)::struct<x int, y int>   ─▶  named_struct(…)::struct<x int, y int>
+//! struct<x int>(a)               ─▶  named_struct('f1', a)::struct<x int>
 //! ```
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Query, Subscript, Value, VisitMut,
-    VisitorMut,
+    AccessExpr, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Query,
+    StructBracketKind, Subscript, Value, VisitMut, VisitorMut,
 };
 
 use super::compare::{ALL, ANY};
@@ -62,9 +64,20 @@ impl VisitorMut for Rewriter {
                 _ => None,
             });
             if let Some(values) = values.collect::<Option<Vec<_>>>() {
-                let fields = values.into_iter().enumerate().flat_map(|(place, value)| [string(format!("f{}", place + 1)), value]);
-                *expr = written_call("named_struct", fields.collect());
+                *expr = row_of(values);
             }
+        } else if let Expr::Struct { values, fields } = expr
+            && !fields.is_empty()
+        {
+            let data_type = DataType::Struct(std::mem::take(fields), StructBracketKind::AngleBrackets);
+            let expr_of_row = Box::new(row_of(std::mem::take(values)));
+            *expr = Expr::Cast { kind: CastKind::DoubleColon, expr: expr_of_row, data_type, array: false, format: None };
+        } else if let Expr::Cast { expr: value, .. } = expr {
+            tuple_as_row(value);
+        } else if let Expr::BinaryOp { left, right, .. } = expr {
+            // Of two rows that are both written out, the parts have been compared already.
+            tuple_as_row(left);
+            tuple_as_row(right);
         } else if let Expr::CompoundFieldAccess { root, access_chain } = expr {
             // `t.a[1]` is a subscript of the column `t.a`; only what follows a value is a field.
             let mut of_value = !matches!(root.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_));
@@ -75,6 +88,25 @@ impl VisitorMut for Rewriter {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `(a, b)` is a row where only a value may stand. Elsewhere, as in GROUP BY, it may be several expressions.
+fn tuple_as_row(expr: &mut Expr) {
+    match expr {
+        Expr::Nested(inner) => tuple_as_row(inner),
+        Expr::Tuple(parts) => {
+            let mut parts = std::mem::take(parts);
+            parts.iter_mut().for_each(tuple_as_row);
+            *expr = row_of(parts);
+        }
+        _ => {}
+    }
+}
+
+/// A row whose fields are called f1, f2, ….
+fn row_of(values: Vec<Expr>) -> Expr {
+    let fields = values.into_iter().enumerate().flat_map(|(place, value)| [string(format!("f{}", place + 1)), value]);
+    written_call("named_struct", fields.collect())
 }
 
 fn is_named(function: &Function, wanted: &str) -> bool {

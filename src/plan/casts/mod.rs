@@ -8,6 +8,7 @@ mod cut;
 mod nested;
 mod number;
 mod read;
+mod rows;
 
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ enum Method {
     Digits,
     /// A double becomes a real, if it is one.
     Real,
+    /// Rows, or arrays of them, of this type: field by field, by their places. Instants are read as `Read` does.
+    Fields(SqlType, Tz),
     /// The values are such already, and are said to be.
     Mark,
 }
@@ -49,11 +52,29 @@ pub(super) fn text_input(text: Expr, target: &SqlType) -> Expr {
     converted(text, target, Method::Read(Tz::UTC))
 }
 
-/// The same call, if it is one of `text_input` that reads instants, with local time of `zone`.
+/// The same call, if it is one that reads instants, with local time of `zone`.
 pub(super) fn text_input_in(call: &ScalarFunction, zone: Tz) -> Option<Expr> {
     let function = InPlaceOfCast::of(call)?;
-    let reads = matches!(function.method, Method::Read(_)) && has_instants(&function.target);
-    reads.then(|| converted(call.args[0].clone(), &function.target, Method::Read(zone)))
+    let method = match &function.method {
+        Method::Read(_) => Method::Read(zone),
+        Method::Fields(from, _) => Method::Fields(from.clone(), zone),
+        _ => return None,
+    };
+    has_instants(&function.target).then(|| converted(call.args[0].clone(), &function.target, method))
+}
+
+/// Whether a type is one of rows, or of arrays of them.
+pub(super) fn has_rows(sql_type: &SqlType) -> bool {
+    match sql_type {
+        SqlType::Array(element) => has_rows(element),
+        other => matches!(other, SqlType::Struct(_)),
+    }
+}
+
+/// `value`, a row of type `from` or an array of such, as one of `target`: `42846` if it has another number of fields.
+pub(super) fn cast_rows(value: Expr, from: &SqlType, target: &SqlType) -> DataFusionResult<Expr> {
+    rows::check(from, target).map_err(external)?;
+    Ok(converted(value, target, Method::Fields(from.clone(), Tz::UTC)))
 }
 
 /// Whether values of a type have a length that text is cut to.
@@ -132,6 +153,7 @@ impl InPlaceOfCast {
             Method::Nearest => number::nearest(values, &self.target),
             Method::Digits => number::numerics(values, &self.target),
             Method::Real => number::reals(values),
+            Method::Fields(from, zone) => rows::cast(values, from, &self.target, *zone),
             Method::Mark => Ok(Arc::clone(values)),
         }
     }
@@ -146,6 +168,7 @@ impl ScalarUDFImpl for InPlaceOfCast {
             Method::Nearest => "nearest_float",
             Method::Digits => "float_to_numeric",
             Method::Real => "double_to_real",
+            Method::Fields(..) => "cast_fields",
             Method::Mark => "marked",
         }
     }

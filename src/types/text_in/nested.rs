@@ -33,7 +33,24 @@ pub(super) fn array<'a>(sql_type: &SqlType, element: &SqlType, text: &str, zone:
             Part::Plain(value) => value_in_zone(element, &value, zone).map(Value::into_owned)?,
         });
     }
+    if matches!(element, SqlType::Array(_)) && !is_rectangular(&elements) {
+        return Err(malformed("Multidimensional arrays must have sub-arrays with matching dimensions."));
+    }
     Ok(Value::List(elements))
+}
+
+/// Whether arrays in one array are there, and of one length; those within them were looked at when they were read.
+fn is_rectangular(arrays: &[Value<'_>]) -> bool {
+    let shape = |array: &Value<'_>| {
+        let (mut lengths, mut inner) = (Vec::new(), Some(array));
+        while let Some(Value::List(elements)) = inner {
+            lengths.push(elements.len());
+            inner = elements.first();
+        }
+        lengths
+    };
+    let first = arrays.first().map(shape);
+    arrays.iter().all(|array| matches!(array, Value::List(_)) && Some(shape(array)) == first)
 }
 
 /// A row of these fields; nothing between two commas is NULL.
@@ -137,8 +154,11 @@ mod tests {
             assert_eq!(read(bad), Err(format!("malformed array literal: \"{bad}\"")));
         }
         let matrix = SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Int4))));
-        let rows = vec![Value::List(vec![Value::Int(1), Value::Int(2)]), Value::List(vec![Value::Null])];
-        assert_eq!(value_from_text(&matrix, "{{1,2},{NULL}}").unwrap(), Value::List(rows));
+        let rows = vec![Value::List(vec![Value::Int(1), Value::Int(2)]), Value::List(vec![Value::Null, Value::Int(4)])];
+        assert_eq!(value_from_text(&matrix, "{{1,2},{NULL,4}}").unwrap(), Value::List(rows));
+        for ragged in ["{{1,2},{3}}", "{{1},NULL}"] {
+            assert_eq!(value_from_text(&matrix, ragged).unwrap_err().kind().sqlstate(), "22P02", "{ragged}");
+        }
         let numbers = SqlType::Array(Box::new(SqlType::Int4));
         assert_eq!(value_from_text(&numbers, "{1,x}").unwrap_err().message(), "invalid input syntax for type integer: \"x\"");
         assert_eq!(value_from_text(&numbers, "{{1}}").unwrap_err().kind().sqlstate(), "0A000");

@@ -1,0 +1,169 @@
+//! `SELECT t FROM t`: a relation's name where a value is wanted means its whole row.
+//!
+//! Only asked for a query that names a column that nobody knows. In: the query. Out: the same, where relations whose names stand alone have one
+//! more column, called like them, that holds the others:
+//!
+//! ```text
+//! SELECT u, count(t) FROM t LEFT JOIN u ON …
+//! SELECT u, count(t) FROM (SELECT *, named_struct('a', a, …)::struct<a int, …> AS t FROM t) AS t LEFT JOIN (…) AS u ON …
+//! ```
+//!
+//! So it is NULL where an outer join has found no partner, and `*` leaves it out.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+};
+
+use super::names::normal;
+use super::text;
+use crate::sql::{quote_ident, quote_literal};
+use crate::types::SqlType;
+
+/// The columns of the relation of a name that may have a schema before it; `None`: there is none.
+pub(super) type ColumnsOf<'a> = &'a dyn Fn(Option<&str>, &str) -> Option<Vec<(String, SqlType)>>;
+
+/// The query with whole rows; `None` if it names none. Relations that WITH has given a name to have no whole rows.
+pub(super) fn expand(query: &Query, columns_of: ColumnsOf<'_>) -> Option<Query> {
+    let mut given = Given(BTreeSet::new());
+    let _ = query.visit(&mut given);
+    let mut expanded = query.clone();
+    let mut expander = Expander { columns_of, given: given.0, changed: false };
+    let _ = VisitMut::visit(&mut expanded, &mut expander);
+    expander.changed.then_some(expanded)
+}
+
+/// The names that WITH gives, anywhere.
+struct Given(BTreeSet<String>);
+
+impl Visitor for Given {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let queries = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.0.extend(queries.map(|cte| normal(&cte.alias.name)));
+        ControlFlow::Continue(())
+    }
+}
+
+/// The names that stand alone in a SELECT and the queries within it.
+#[derive(Default)]
+struct Alone(BTreeSet<String>);
+
+impl Visitor for Alone {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(name) = expr {
+            self.0.insert(normal(name));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Expander<'a> {
+    columns_of: ColumnsOf<'a>,
+    given: BTreeSet<String>,
+    changed: bool,
+}
+
+impl VisitorMut for Expander<'_> {
+    type Break = ();
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let mut alone = Alone::default();
+        let _ = Visit::visit(&*select, &mut alone);
+        let mut wrapped = BTreeSet::new();
+        for item in &mut select.from {
+            for factor in std::iter::once(&mut item.relation).chain(item.joins.iter_mut().map(|join| &mut join.relation)) {
+                wrapped.extend(self.wrap(factor, &alone.0));
+            }
+        }
+        self.changed |= !wrapped.is_empty();
+        leave_out(&mut select.projection, &wrapped);
+        ControlFlow::Continue(())
+    }
+}
+
+impl Expander<'_> {
+    /// Gives a relation the column of its own name, if that stands alone; tells the name.
+    fn wrap(&self, factor: &mut TableFactor, alone: &BTreeSet<String>) -> Option<String> {
+        let TableFactor::Table { name, alias, args: None, .. } = &*factor else { return None };
+        let parts = name.0.iter().map(|part| part.as_ident().map(normal)).collect::<Option<Vec<_>>>()?;
+        let (relation, schema) = match parts.as_slice() {
+            [relation] if !self.given.contains(relation) => (relation, None),
+            [schema, relation] => (relation, Some(schema.as_str())),
+            _ => return None,
+        };
+        let called = match alias {
+            None => relation.clone(),
+            Some(alias) if alias.columns.is_empty() => normal(&alias.name),
+            Some(_) => return None,
+        };
+        if !alone.contains(&called) {
+            return None;
+        }
+        let columns = (self.columns_of)(schema, relation)?;
+        if columns.is_empty() || columns.iter().any(|(column, _)| *column == called) {
+            return None;
+        }
+        let within = wrapping(&called, columns, factor.clone())?;
+        let name = Ident::with_quote('"', &called);
+        let alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+        *factor = TableFactor::Derived { lateral: false, subquery: Box::new(within), alias, sample: None };
+        Some(called)
+    }
+}
+
+/// All columns of a relation, and one that holds them.
+fn wrapping(called: &str, columns: Vec<(String, SqlType)>, factor: TableFactor) -> Option<Query> {
+    let fields: Vec<String> = columns.iter().map(|(name, _)| format!("{}, {}", quote_literal(name), quote_ident(name))).collect();
+    let row = format!("named_struct({})::{}", fields.join(", "), SqlType::Struct(columns));
+    let mut query = text::query(&format!("SELECT *, {row} AS {} FROM t", quote_ident(called))).ok()?;
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    select.from.first_mut()?.relation = factor;
+    Some(query)
+}
+
+/// Leaves the new columns out of `*` and `t.*`.
+fn leave_out(projection: &mut [SelectItem], wrapped: &BTreeSet<String>) {
+    let name_of = |name: &String| ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
+    let exclude = |options: &mut WildcardAdditionalOptions, names: Vec<ObjectName>| {
+        if !names.is_empty() {
+            options.opt_exclude = Some(ExcludeSelectItem::Multiple(names));
+        }
+    };
+    for item in projection {
+        match item {
+            SelectItem::Wildcard(options) => exclude(options, wrapped.iter().map(name_of).collect()),
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(relation), options) => {
+                let last = relation.0.last().and_then(ObjectNamePart::as_ident).map(normal);
+                exclude(options, wrapped.iter().filter(|name| Some(*name) == last.as_ref()).map(name_of).collect());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::expand;
+    use crate::types::SqlType;
+
+    #[test]
+    fn a_name_that_stands_alone_is_a_row() {
+        let columns = |_: Option<&str>, name: &str| (name == "t").then(|| vec![("a".to_owned(), SqlType::Int4)]);
+        let expanded = |text: &str| expand(&crate::plan::parse_query(text).unwrap(), &columns).map(|query| query.to_string());
+        let row = "named_struct('a', a)::STRUCT<a INTEGER>";
+        assert_eq!(
+            expanded("SELECT *, x.*, x FROM t AS x"),
+            Some(format!("SELECT * EXCLUDE (\"x\"), x.* EXCLUDE (\"x\"), x FROM (SELECT *, {row} AS x FROM t AS x) AS \"x\""))
+        );
+        assert_eq!(expanded("SELECT t.a FROM t"), None);
+        assert_eq!(expanded("SELECT u FROM u"), None);
+        assert_eq!(expanded("WITH t AS (SELECT 1 AS b) SELECT t FROM t"), None);
+    }
+}
