@@ -165,11 +165,15 @@ impl Catalog {
 
 /// The candidate that `name` was probably meant to be: the fewest edits, and not more than a third of its length.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // One letter of two says nothing.
-    let limit = name.chars().count() / 3;
+    let length = name.chars().count();
+    // Of two letters another one says nothing, one more or less does.
+    let near = |edits: usize, candidate: &str| match length {
+        0..3 => edits <= 1 && (name.starts_with(candidate) || candidate.starts_with(name)),
+        _ => edits <= length / 3,
+    };
     candidates
         .map(|candidate| (edits(name, candidate), candidate))
-        .filter(|(edits, _)| *edits <= limit)
+        .filter(|(edits, candidate)| near(*edits, candidate))
         .min()
         .map(|(_, candidate)| candidate)
 }
