@@ -61,6 +61,10 @@ kinds! {
     AmbiguousColumn = "42702",
     /// a relation of this name is there already.
     DuplicateTable = "42P07",
+    /// a name that stands twice in FROM or WITH.
+    DuplicateAlias = "42712",
+    /// a name longer than names are.
+    NameTooLong = "42622",
     /// a column named twice.
     DuplicateColumn = "42701",
     /// a schema of this name is there already.
@@ -260,6 +264,13 @@ impl Error {
     #[must_use]
     pub fn shifted(mut self, characters: usize) -> Self {
         self.0.position = self.0.position.map(|position| position + characters);
+        self
+    }
+
+    /// Without its position: it counts in a text that the user did not send.
+    #[must_use]
+    pub fn unplaced(mut self) -> Self {
+        self.0.position = None;
         self
     }
 

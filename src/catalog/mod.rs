@@ -35,6 +35,8 @@ pub struct Catalog {
     objects: BTreeMap<ObjectId, Arc<Object>>,
     /// `(schema, name)` → number; a schema itself stands under `("", name)`.
     names: BTreeMap<(String, String), ObjectId>,
+    /// By an object, those whose definitions name it.
+    dependants: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
     /// Goes up with every change: cached plans are valid for one generation.
     generation: u64,
 }
@@ -52,7 +54,11 @@ impl Catalog {
     /// Adds an object, or replaces the one of its number.
     pub fn insert(&mut self, object: Object) {
         self.forget_name(object.id);
+        self.forget_dependant(object.id);
         self.names.insert(name_of(&object), object.id);
+        for dependency in &object.depends_on {
+            self.dependants.entry(*dependency).or_default().insert(object.id);
+        }
         self.objects.insert(object.id, Arc::new(object));
         self.generation += 1;
     }
@@ -60,6 +66,7 @@ impl Catalog {
     /// Takes an object out.
     pub fn remove(&mut self, id: ObjectId) {
         self.forget_name(id);
+        self.forget_dependant(id);
         if self.objects.remove(&id).is_some() {
             self.generation += 1;
         }
@@ -71,6 +78,19 @@ impl Catalog {
         let name = name_of(object);
         if self.names.get(&name) == Some(&id) {
             self.names.remove(&name);
+        }
+    }
+
+    /// Takes an object out of the dependants of what it depends on.
+    fn forget_dependant(&mut self, id: ObjectId) {
+        let Some(object) = self.objects.get(&id) else { return };
+        for dependency in &object.depends_on {
+            if let Some(dependants) = self.dependants.get_mut(dependency)
+                && dependants.remove(&id)
+                && dependants.is_empty()
+            {
+                self.dependants.remove(dependency);
+            }
         }
     }
 
@@ -117,9 +137,9 @@ impl Catalog {
         found.ok_or_else(|| self.undefined(schema, name))
     }
 
-    /// The objects that name `id` in their definition, directly.
+    /// The objects that name `id` in their definition, directly, in the order of their numbers.
     pub fn dependants(&self, id: ObjectId) -> impl Iterator<Item = &Arc<Object>> {
-        self.objects.values().filter(move |object| object.depends_on.contains(&id))
+        self.dependants.get(&id).into_iter().flatten().filter_map(|dependant| self.objects.get(dependant))
     }
 
     /// The objects that depend on `id`, directly or through others, so that each stands before those it depends on.
@@ -133,6 +153,19 @@ impl Catalog {
         let mut ordered = self.ordered(&found);
         ordered.reverse();
         ordered
+    }
+
+    /// Whether an object's definition leads to one of `ids`, directly or through others.
+    pub fn reads_any(&self, id: ObjectId, ids: &BTreeSet<ObjectId>) -> bool {
+        let (mut seen, mut left) = (BTreeSet::from([id]), vec![id]);
+        while let Some(id) = left.pop() {
+            let below = self.objects.get(&id).map_or(&[] as &[ObjectId], |object| &object.depends_on);
+            if below.iter().any(|id| ids.contains(id)) {
+                return true;
+            }
+            left.extend(below.iter().filter(|id| seen.insert(**id)));
+        }
+        false
     }
 
     /// These objects, each behind those of them that it depends on; otherwise in the order of their numbers. A view that was replaced may

@@ -26,6 +26,9 @@ pub struct Workers {
 impl Workers {
     /// Starts `count` threads that wait for commands. Not by timely's own `execute`: its threads have a stack of the usual size, and an
     /// expression is evaluated, and dropped, by one call within another for each of its levels.
+    ///
+    /// Commands have no limit of their own, since the coordinator must not wait for one worker while others wait for it: those that carry rows are
+    /// of the epochs in flight, of which there are two, and all others answer one request each.
     pub fn start(count: usize) -> Result<Self> {
         let Hooks { refill, spill, .. } = Hooks::default();
         let (mut commands, mut running) = (Vec::with_capacity(count), Vec::with_capacity(count));

@@ -94,6 +94,30 @@ impl Session {
         Ok(lease)
     }
 
+    /// Tells the client, once in a transaction, that a view which it reads does not show what it has written: views follow commits.
+    pub(crate) fn tell_behind(&mut self, catalog: &Catalog, objects: &[ObjectId]) {
+        let Some(transaction) = self.transaction.as_mut().filter(|transaction| !transaction.single && !transaction.told_behind) else {
+            return;
+        };
+        let written = transaction.written();
+        let is_kept = |id: &&ObjectId| catalog.get(**id).is_some_and(|object| matches!(object.kind, ObjectKind::MaterializedView(_)));
+        let Some(view) =
+            objects.iter().filter(is_kept).find(|view| catalog.reads_any(**view, &written)).and_then(|view| catalog.get(*view))
+        else {
+            return;
+        };
+        transaction.told_behind = true;
+        let hint = match transaction.explicit {
+            true => "Views follow when the transaction commits.",
+            false => {
+                "Views follow when the transaction commits, and statements that are sent in one string are one transaction: \
+                      put BEGIN and COMMIT around those that write, or send them by themselves."
+            }
+        };
+        let message = format!("materialized view \"{}\" does not show what this transaction has written", view.name);
+        self.notice(Error::new(Kind::ObjectState, message).hint(hint));
+    }
+
     /// One relation as this statement sees it: a table that the transaction writes with what it has written, all others at `epoch`.
     pub(crate) fn snapshot(&mut self, catalog: &Catalog, id: ObjectId, epoch: Epoch) -> Result<Snapshot> {
         if let Some(transaction) = &mut self.transaction

@@ -153,7 +153,9 @@ fn column_renamed(object: &Arc<Object>, from: &str, to: &str) -> Result<(Vec<Obj
     let has_connector =
         matches!(&object.kind, ObjectKind::Source(_)) || matches!(&object.kind, ObjectKind::Table(table) if table.connector.is_some());
     let is_table = matches!(&object.kind, ObjectKind::Table(_) | ObjectKind::Source(_));
-    let columns = new.kind.columns_mut().expect("a relation has columns");
+    let Some(columns) = new.kind.columns_mut() else {
+        return Err(Error::new(Kind::WrongObjectType, format!("{} \"{}\" has no columns", object.kind_name(), object.name)));
+    };
     let position = columns.iter().position(|column| column.name == from).ok_or_else(|| undefined_column(object, from))?;
     if columns.iter().any(|column| column.name == to) {
         let message = format!("column \"{to}\" of relation \"{}\" already exists", object.name);

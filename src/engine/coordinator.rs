@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
@@ -175,6 +175,9 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     /// A coordinator whose last epoch is the clock's, and the way to reach it.
+    ///
+    /// Requests have no limit of their own, since whoever wakes the coordinator must not wait for it: a session asks for one thing at a time and
+    /// waits for the answer, there are `max_connections` of them, and of wakes there is one.
     pub(crate) fn new(setting: Setting, workers: Workers, checkpointed: Epoch) -> (Self, Sender<Request>) {
         let (sender, requests) = unbounded();
         let woken = sender.clone();
@@ -628,7 +631,7 @@ impl Coordinator {
         let started = Instant::now();
         self.quiesce();
         let epoch = self.ticked;
-        let (sender, parts) = unbounded();
+        let (sender, parts) = bounded(self.workers.count());
         let ready: Vec<ObjectId> = self.views.values().filter(|view| view.status() == ViewStatus::Ready).map(|view| view.id).collect();
         self.workers.broadcast(&Command::Checkpoint { views: Arc::new(ready.clone()), reply: sender });
         let mut parts: Vec<WorkerCheckpoint> = parts.iter().take(self.workers.count()).collect();

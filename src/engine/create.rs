@@ -397,12 +397,17 @@ impl Engine {
     pub(crate) fn check_expressions(&self, columns: &[Column]) -> Result<()> {
         for column in columns {
             if let Some(default) = &column.default {
-                self.constant(default, &column.sql_type)?;
+                self.constant(default, &column.sql_type).map_err(|error| match error.kind() {
+                    Kind::UndefinedColumn => Error::not_supported("cannot use column reference in DEFAULT expression")
+                        .hint("A column that is computed from others is GENERATED ALWAYS AS (…) STORED."),
+                    _ => error.unplaced(),
+                })?;
             }
         }
+        crate::plan::refuse_nested_generated(columns)?;
         if columns.iter().any(|column| column.generated.is_some()) {
             let plain: Vec<Column> = columns.iter().filter(|column| column.generated.is_none()).cloned().collect();
-            self.generated_projection(&plain, columns)?;
+            self.generated_projection(&plain, columns).map_err(Error::unplaced)?;
         }
         Ok(())
     }

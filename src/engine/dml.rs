@@ -9,14 +9,14 @@ use futures::TryStreamExt;
 
 use crate::catalog::{Catalog, Object, ObjectKind, Table};
 use crate::engine::outcome::{Outcome, RowStream};
-use crate::engine::query::stream_of;
+use crate::engine::query::{reads_rows, stream_of};
 use crate::engine::session::Session;
 use crate::engine::transaction::check_size;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, Change, ConflictUpdate, Planner, Scope, schema_of};
+use crate::plan::{Bound, Change, ConflictUpdate, Planner, RETURNED, Scope, schema_of};
 use crate::serve::{Providers, run};
 use crate::sql::{Insert, InsertConflict, Name, Parsed, Statement};
-use crate::state::{Draft, Relation};
+use crate::state::{Draft, Lease, Relation};
 use crate::types::{Changes, ObjectId, OnConflict, SqlType, rows_equal};
 
 /// A statement that writes, planned.
@@ -74,9 +74,14 @@ impl Session {
         let PlannedChange { change, update, catalog } = planned;
         let table = writable(&change.object)?.clone();
         let rows = self.collect(&Arc::new(change.rows), &catalog, parameters).await?;
+        // RETURNING reads other relations as they were before.
+        let others = match &change.returning {
+            Some(returning) => Some(self.read_beside(returning, &catalog).await?),
+            None => None,
+        };
         let written = match &parsed.statement {
-            Statement::Insert(insert) => self.insert_rows(&change.object, &table, insert, update.as_ref(), rows)?,
-            Statement::Update(_) => self.update_rows(&change.object, &table, rows)?,
+            Statement::Insert(insert) => self.insert_rows(&change.object, &table, insert, update.as_ref(), &rows)?,
+            Statement::Update(_) => self.update_rows(&change.object, &table, &rows)?,
             _ => self.delete_rows(&change.object, &table, rows)?,
         };
         let tag = match &parsed.statement {
@@ -84,10 +89,10 @@ impl Session {
             Statement::Update(_) => "UPDATE",
             _ => "DELETE",
         };
-        match change.returning {
+        match change.returning.zip(others) {
             None if tag == "INSERT" => Ok(Outcome::Done(format!("INSERT 0 {}", written.affected))),
             None => Ok(Outcome::Done(format!("{tag} {}", written.affected))),
-            Some(returning) => self.returning(&Arc::new(returning), &catalog, change.object.id, written.rows, parameters, tag).await,
+            Some((returning, others)) => self.returning(&Arc::new(returning), others, written.rows, parameters, tag).await,
         }
     }
 
@@ -125,10 +130,10 @@ impl Session {
         table: &Table,
         insert: &Insert,
         update: Option<&ConflictUpdate>,
-        rows: Vec<RecordBatch>,
+        rows: &RecordBatch,
     ) -> Result<Written> {
         check_conflict_target(table, insert)?;
-        let rows = concat_batches(&schema_of_nullable(table), &rows)?;
+        let rows = rows.clone();
         check_not_null(object, table, &rows)?;
         let (changes, affected, shown) = match update {
             Some(update) => upsert(object, table, self.held(object.id), update, &rows)?,
@@ -143,58 +148,56 @@ impl Session {
         Ok(Written { rows: shown, affected })
     }
 
-    /// `rows`: the old columns, then the new ones.
-    fn update_rows(&mut self, object: &Object, table: &Table, rows: Vec<RecordBatch>) -> Result<Written> {
-        let width = table.columns.len();
-        let schema = schema_of_nullable(table);
-        let mut changed = Vec::new();
-        let (mut old_rows, mut new_rows) = (Vec::new(), Vec::new());
-        for batch in &rows {
-            old_rows.push(RecordBatch::try_new(Arc::clone(&schema), batch.columns()[..width].to_vec())?);
-            new_rows.push(RecordBatch::try_new(Arc::clone(&schema), batch.columns()[width..].to_vec())?);
-        }
-        let (old, new) = (concat_batches(&schema, &old_rows)?, concat_batches(&schema, &new_rows)?);
+    /// `rows`: the old columns, then the new ones, then what RETURNING may show beside them.
+    fn update_rows(&mut self, object: &Object, table: &Table, rows: &RecordBatch) -> Result<Written> {
+        let (width, schema) = (table.columns.len(), schema_of_nullable(table));
+        let old = RecordBatch::try_new(Arc::clone(&schema), rows.columns()[..width].to_vec())?;
+        let new = RecordBatch::try_new(Arc::clone(&schema), rows.columns()[width..2 * width].to_vec())?;
         check_not_null(object, table, &new)?;
         check_moved_keys(object, table, self.held(object.id), &old, &new)?;
-        changed.push(Changes::retractions(old));
-        changed.push(Changes::insertions(new.clone()));
-        self.write(object.id, Changes::concat(&schema, &changed))?;
-        Ok(Written { affected: new.num_rows(), rows: new })
+        self.write(object.id, Changes::concat(&schema, &[Changes::retractions(old), Changes::insertions(new)]))?;
+        let shown: Vec<usize> = (width..rows.num_columns()).collect();
+        Ok(Written { affected: rows.num_rows(), rows: rows.project(&shown)? })
     }
 
-    fn delete_rows(&mut self, object: &Object, table: &Table, rows: Vec<RecordBatch>) -> Result<Written> {
-        let rows = concat_batches(&schema_of_nullable(table), &rows)?;
-        self.write(object.id, Changes::retractions(rows.clone()))?;
+    /// `rows`: the columns, then what RETURNING may show beside them.
+    fn delete_rows(&mut self, object: &Object, table: &Table, rows: RecordBatch) -> Result<Written> {
+        let old = RecordBatch::try_new(schema_of_nullable(table), rows.columns()[..table.columns.len()].to_vec())?;
+        self.write(object.id, Changes::retractions(old))?;
         Ok(Written { affected: rows.num_rows(), rows })
     }
 
-    async fn collect(&mut self, bound: &Arc<Bound>, catalog: &Catalog, parameters: &[ArrayRef]) -> Result<Vec<RecordBatch>> {
+    async fn collect(&mut self, bound: &Arc<Bound>, catalog: &Catalog, parameters: &[ArrayRef]) -> Result<RecordBatch> {
         let lease = self.read_epoch(&bound.depends_on).await?;
-        let (_, rows) = self.run_bound(bound, catalog, parameters, lease).await?;
-        collected(rows).await
+        let (schema, rows) = self.run_bound(bound, catalog, parameters, lease).await?;
+        Ok(concat_batches(&schema, &collected(rows).await?)?)
+    }
+
+    /// What RETURNING reads besides the rows that are written, and the lease by which it stays there.
+    async fn read_beside(&mut self, returning: &Bound, catalog: &Catalog) -> Result<(Providers, Lease)> {
+        let others: Vec<ObjectId> = returning.depends_on.iter().copied().filter(|id| *id != RETURNED && reads_rows(catalog, *id)).collect();
+        let lease = self.read_epoch(&others).await?;
+        let mut providers = Providers::default();
+        for id in others {
+            providers.snapshot(id, self.snapshot(catalog, id, lease.epoch())?);
+        }
+        Ok((providers, lease))
     }
 
     async fn returning(
         &mut self,
         returning: &Arc<Bound>,
-        catalog: &Catalog,
-        table: ObjectId,
+        (mut providers, lease): (Providers, Lease),
         rows: RecordBatch,
         parameters: &[ArrayRef],
         tag: &'static str,
     ) -> Result<Outcome> {
-        let mut providers = Providers::default();
-        let others: Vec<ObjectId> = returning.depends_on.iter().copied().filter(|id| *id != table).collect();
-        // Held until the rows below have been read.
-        let lease = self.read_epoch(&others).await?;
-        for id in others {
-            providers.snapshot(id, self.snapshot(catalog, id, lease.epoch())?);
-        }
         let affected = rows.num_rows();
-        providers.batch(table, rows);
+        providers.batch(RETURNED, rows);
         let now = self.engine.wall.now_micros();
         let rows = run(&self.engine.planner, returning, providers, parameters, now, self.engine.queries.handle()).await?;
         let rows: Vec<RecordBatch> = rows.try_collect().await?;
+        drop(lease);
         debug_assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), affected, "RETURNING gives one row per affected row");
         Ok(Outcome::Rows { schema: Arc::clone(&returning.schema), rows: stream_of(rows), tag })
     }

@@ -10,10 +10,13 @@ use crate::engine::Engine;
 use crate::engine::alter::undefined_column;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
-use crate::sql::{CreateIndex, Name, Parsed, quote_ident};
+use crate::sql::{CreateIndex, NAME_BYTES_MAX, Name, Parsed, cut_name, quote_ident};
 
 /// PostgreSQL's limit of columns in an index.
 const COLUMNS_MAX: usize = 32;
+
+/// Of the name that an index gets without being given one: `_idx` and a number of five digits.
+const ENDING_BYTES: usize = 9;
 
 impl Session {
     pub(crate) async fn create_index(&mut self, create: &CreateIndex, parsed: &Parsed) -> Result<()> {
@@ -88,7 +91,8 @@ impl Engine {
     /// `t_a_b_idx`, with a number behind it where that is taken.
     fn free_index_name(&self, relation: &Object, columns: &[String]) -> String {
         let catalog = self.catalog();
-        let base = format!("{}_{}_idx", relation.name, columns.join("_"));
+        let named = format!("{}_{}", relation.name, columns.join("_"));
+        let base = format!("{}_idx", cut_name(&named, NAME_BYTES_MAX - ENDING_BYTES));
         let free = |name: &String| catalog.find_in(&relation.schema, name).is_none();
         let numbered = (1..).map(|number| format!("{base}{number}"));
         std::iter::once(base.clone()).chain(numbered).find(free).unwrap_or(base)

@@ -109,6 +109,7 @@ impl Session {
     pub(crate) async fn run_planned(&mut self, planned: &PlannedQuery, parameters: &[ArrayRef]) -> Result<(SchemaRef, RowStream)> {
         let catalog = &planned.catalog;
         let lease = self.read_epoch(&planned.bound.depends_on).await?;
+        self.tell_behind(catalog, &planned.bound.depends_on);
         if let Some(point) = &planned.point
             && !self.transaction.as_ref().is_some_and(|transaction| transaction.holds(point.object))
         {
@@ -149,7 +150,7 @@ impl Session {
 }
 
 /// Whether an object has rows of its own: a view without a materialisation has none, its query was put in its place, as were functions.
-fn reads_rows(catalog: &Catalog, id: ObjectId) -> bool {
+pub(crate) fn reads_rows(catalog: &Catalog, id: ObjectId) -> bool {
     catalog.get(id).is_some_and(|object| !matches!(object.kind, ObjectKind::View(_) | ObjectKind::Function(_)))
 }
 

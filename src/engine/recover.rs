@@ -302,12 +302,26 @@ impl Reader for Unreadable {
     }
 }
 
+/// What is stored, and cannot be read.
+pub(crate) fn undecodable(what: &str, cause: &serde_json::Error) -> Error {
+    Error::external(&format!("{what} is in the data directory, but cannot be read"), cause)
+        .hint("Another version of Tidemill may have written it: start that one. If it is damaged, restore the directory from a copy.")
+}
+
+/// What an object is called whose definition cannot be read, as far as that can be told.
+fn stored_name(id: ObjectId, bytes: &[u8]) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_slice(bytes).ok();
+    let name = json.as_ref().and_then(|json| Some((json.get("schema")?.as_str()?, json.get("name")?.as_str()?)));
+    match name {
+        Some((schema, name)) => format!("the definition of \"{schema}.{name}\" (object {id})"),
+        None => format!("the definition of object {id}"),
+    }
+}
+
 fn stored_objects(store: &Store) -> Result<Vec<Object>> {
-    let mut objects = Vec::new();
+    let mut objects: Vec<Object> = Vec::new();
     for (id, bytes) in store.objects()? {
-        let object: Object = serde_json::from_slice(&bytes)
-            .map_err(|cause| Error::internal(format!("the definition of object {id} cannot be read: {cause}")))?;
-        objects.push(object);
+        objects.push(serde_json::from_slice(&bytes).map_err(|cause| undecodable(&stored_name(id, &bytes), &cause))?);
     }
     objects.sort_by_key(|object| object.id);
     Ok(objects)

@@ -158,6 +158,11 @@ impl Session {
             let text = text.to_owned();
             self.engine.queries.plan(move || crate::sql::parse(&text)).await?
         };
+        for name in crate::sql::long_names(text) {
+            let message =
+                format!("identifier \"{name}\" will be truncated to \"{}\"", crate::sql::cut_name(&name, crate::sql::NAME_BYTES_MAX));
+            self.notice(Error::new(Kind::NameTooLong, message));
+        }
         Ok(parsed.into_iter().map(Arc::new).collect())
     }
 
@@ -262,6 +267,11 @@ impl Session {
     /// The settings that a client is told at the start.
     pub fn parameter_status(&self) -> Vec<(String, String)> {
         self.settings.reported()
+    }
+
+    /// Those that the connection has to know from the start: what `parameter_status` tells the client, and how values look.
+    pub fn followed_settings(&self) -> Vec<(String, String)> {
+        self.settings.followed()
     }
 
     /// Reported settings that changed.

@@ -19,6 +19,7 @@ use crate::connect::{Connector, DeadLetter, Fingerprints, Poll, Positions, Reade
 use crate::dataflow::{Feed, FeedStep, Wake};
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::intake::{Intake, MakeIntake};
+use crate::engine::recover::undecodable;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Store, fatal};
 use crate::types::{ObjectId, Rate};
@@ -56,7 +57,7 @@ impl SourcePosition {
     /// What is stored of source `id`.
     pub(crate) fn stored(store: &Store, id: ObjectId) -> Result<Self> {
         let Some(bytes) = store.offsets(id)? else { return Ok(SourcePosition::default()) };
-        serde_json::from_slice(&bytes).map_err(|cause| Error::internal(format!("the position of source {id} cannot be read: {cause}")))
+        serde_json::from_slice(&bytes).map_err(|cause| undecodable(&format!("the position of source {id}"), &cause))
     }
 
     /// As it is stored.

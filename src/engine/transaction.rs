@@ -1,6 +1,6 @@
 //! A transaction: what it has written and not shown yet, which tables it holds, which epoch it reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
@@ -30,6 +30,8 @@ pub(crate) struct Transaction {
     pub(crate) local_settings: Vec<(String, Option<String>)>,
     /// All settings as they were before the first SET of whatever kind: a rollback takes it back.
     pub(crate) settings_before: Option<Settings>,
+    /// Whether the client knows that a view does not show what it has written.
+    pub(crate) told_behind: bool,
     /// Those that can be gone back to, the oldest first.
     pub(crate) savepoints: Vec<Savepoint>,
     tables: BTreeMap<ObjectId, WrittenTable>,
@@ -55,6 +57,7 @@ impl Transaction {
             reads_at: None,
             local_settings: Vec::new(),
             settings_before: None,
+            told_behind: false,
             savepoints: Vec::new(),
             tables: BTreeMap::new(),
         }
@@ -63,6 +66,11 @@ impl Transaction {
     /// Whether it holds the table already.
     pub(crate) fn holds(&self, table: ObjectId) -> bool {
         self.tables.contains_key(&table)
+    }
+
+    /// The tables that it has changed.
+    pub(crate) fn written(&self) -> BTreeSet<ObjectId> {
+        self.tables.iter().filter(|(_, written)| written.draft.bytes() > 0).map(|(table, _)| *table).collect()
     }
 
     /// The newest epoch of the tables that it holds, if it holds any.

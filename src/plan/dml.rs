@@ -21,12 +21,13 @@ use super::node::Scalar;
 use super::parameters;
 use super::planner::{Bound, Planned, Planner};
 use super::resolve::{Scope, schema_of};
+use super::returning::Beside;
 use super::text;
 use super::values::declared_as;
 use super::zones::expression_in_utc;
 use crate::catalog::{Column, Object, ObjectKind, Table, nearest};
 use crate::error::{Error, Kind, Result};
-use crate::sql::{Insert, InsertConflict, Name, is_default};
+use crate::sql::{Insert, InsertConflict, Name, WithQueries, is_default};
 use crate::types::SqlType;
 
 /// The columns of a table before NOT NULL has been checked.
@@ -41,7 +42,8 @@ pub struct Change {
     pub object: Arc<Object>,
     /// Where the rows come from.
     pub rows: Bound,
-    /// RETURNING: a query over the table, to be run with the affected rows in the place of the table's.
+    /// RETURNING: a query over the rows that were written, under the number [`RETURNED`](super::RETURNED): the table's new columns, or the old
+    /// ones of DELETE, and what the rows have beyond them.
     pub returning: Option<Bound>,
 }
 
@@ -65,27 +67,30 @@ impl Planner {
             return Err(append_only(&object));
         }
         let named = !insert.columns.is_empty();
-        let (mut names, mut source) = (insert.columns.clone(), insert.source.as_deref().cloned());
-        if let Some(ast::SetExpr::Values(values)) = source.as_mut().map(|query| query.body.as_mut()) {
-            leave_out_generated(table, &mut names, values);
-        }
-        let mut targets = insert_targets(&object, table, &names, scope)?;
+        let mut targets = insert_targets(&object, table, &insert.columns, scope)?;
         let mut types = parameters::loosened(declared);
-        let (planned, literal) = match source {
+        let (planned, given) = match insert.source.as_deref().cloned() {
             None => {
                 targets.clear();
                 let empty = LogicalPlanBuilder::empty(true).build().map_err(|error| from_datafusion(error, scope.text))?;
                 ((empty, std::collections::BTreeSet::new(), false), Vec::new())
             }
             Some(mut query) => {
-                let literal = prepare_source(&mut query, table, &targets, &mut types, scope)?;
+                let given = prepare_source(&mut query, table, &targets, &mut types, scope)?;
+                let query = within(query, insert.with.as_ref())?;
                 let planned = self.plan_typed(&query, scope, &mut types, declared, true)?;
-                (planned, literal)
+                (planned, given)
             }
         };
         let width = planned.0.schema().fields().len();
         if insert.source.is_some() && width > targets.len() {
             return Err(Error::new(Kind::Syntax, "INSERT has more expressions than target columns"));
+        }
+        let is_values = insert.source.as_ref().is_some_and(|query| matches!(query.body.as_ref(), ast::SetExpr::Values(_)));
+        let computed = targets.iter().take(width).map(|target| &table.columns[*target]).find(|column| column.generated.is_some());
+        // In VALUES each is DEFAULT, as has been seen.
+        if let Some(column) = computed.filter(|_| !is_values) {
+            return Err(not_default(column));
         }
         if insert.source.is_some() && named && width < targets.len() {
             return Err(Error::new(Kind::Syntax, "INSERT has more target columns than expressions"));
@@ -94,30 +99,30 @@ impl Planner {
         let columns = plan.schema().columns();
         let mut values = Vec::with_capacity(table.columns.len());
         for (position, column) in table.columns.iter().enumerate().filter(|(_, column)| column.generated.is_none()) {
-            let given = targets.iter().position(|target| *target == position).and_then(|at| Some((at, columns.get(at)?)));
-            let value = match given {
+            let from = targets.iter().position(|target| *target == position).and_then(|at| Some((at, columns.get(at)?)));
+            let value = match from {
                 Some((at, from)) => {
-                    let assignment = Assignment { column: &column.name, literal: literal.get(at).copied().unwrap_or(false) };
-                    assignment_cast(Expr::Column(from.clone()), plan.schema(), &column.sql_type, &assignment)?
+                    given.get(at).copied().unwrap_or_default().assigned(Expr::Column(from.clone()), plan.schema(), column)?
                 }
                 None => self.default_of(column, scope)?,
             };
             values.push(value.alias(column.name.clone()));
         }
         let plan = project(plan, values, scope)?;
-        let plan = self.with_generated(plan, table, Vec::new(), scope)?;
+        let plan = self.with_generated(plan, table, Vec::new(), Vec::new(), scope)?;
         let rows = self.change_rows((plan, views, system), types, unchecked(&table.columns), scope)?;
-        let returning = self.returning(insert.returning.as_deref(), table_factor(&insert.table), scope)?;
+        let (with, name) = (insert.with.as_ref(), &insert.table.name);
+        let returning = self.returning(insert.returning.as_deref(), with, (&object, table), name, &Beside::default(), scope)?;
         Ok(Change { object, rows, returning })
     }
 
-    /// UPDATE: the old columns, then the new ones.
-    pub fn update(&self, update: &ast::Update, scope: &Scope<'_>, declared: &[Option<SqlType>]) -> Result<Change> {
+    /// UPDATE: the old columns, then the new ones, then what RETURNING may show of FROM.
+    pub fn update(&self, update: &WithQueries<ast::Update>, scope: &Scope<'_>, declared: &[Option<SqlType>]) -> Result<Change> {
+        let WithQueries { with, body: update } = update;
         let others = match &update.from {
             Some(ast::UpdateTableFromKind::AfterSet(others) | ast::UpdateTableFromKind::BeforeSet(others)) => others.as_slice(),
             None => &[],
         };
-        refuse_returning(others, update.returning.as_deref())?;
         let (name, qualifier) = relation_name(&update.table.relation, scope)?;
         let object = target(scope, &name)?;
         let table = table_of(&object)?;
@@ -126,7 +131,7 @@ impl Planner {
         }
         let mut types = parameters::loosened(declared);
         let mut items = old_columns(table, &qualifier);
-        let mut assigned: Vec<Option<bool>> = vec![None; table.columns.len()];
+        let mut assigned: Vec<Option<Given>> = vec![None; table.columns.len()];
         for assignment in &update.assignments {
             let Some((position, value)) = assignment_of(assignment, &object, table, scope)? else { continue };
             if assigned[position].is_some() {
@@ -134,38 +139,37 @@ impl Planner {
                 return Err(Error::new(Kind::Syntax, message));
             }
             note_parameter(&value, &table.columns[position].sql_type, &mut types);
-            assigned[position] = Some(is_literal(&value));
+            assigned[position] = Some(Given::of(&assignment.value, &value, scope));
             items.push(item(value, hidden("new", position)));
         }
-        let query = joined_query(items, &update.table, &qualifier, others, update.selection.clone())?;
+        let beside = self.beside(others, with.as_ref(), update.returning.as_deref(), scope, &types)?;
+        let query = joined_query(items, (&object, &update.table), &qualifier, (others, &beside), update.selection.clone(), with.as_ref())?;
         let (plan, views, system) = self.plan_typed(&query, scope, &mut types, declared, false)?;
         let old: Vec<Expr> = (0..table.columns.len()).map(|position| column_named(hidden("old", position))).collect();
         let mut values = old.clone();
         for (position, column) in table.columns.iter().enumerate().filter(|(_, column)| column.generated.is_none()) {
-            let value = match assigned[position] {
-                Some(literal) => {
-                    let assignment = Assignment { column: &column.name, literal };
-                    assignment_cast(column_named(hidden("new", position)), plan.schema(), &column.sql_type, &assignment)?
-                }
+            let value = match &assigned[position] {
+                Some(given) => given.assigned(column_named(hidden("new", position)), plan.schema(), column)?,
                 None => column_named(hidden("old", position)),
             };
             values.push(value.alias(column.name.clone()));
         }
+        values.extend(beside.names().into_iter().map(column_named));
         let plan = project(plan, values, scope)?;
-        let plan = self.with_generated(plan, table, old, scope)?;
+        let plan = self.with_generated(plan, table, old, beside.names(), scope)?;
         let columns = unchecked(&table.columns);
-        let doubled = Arc::new(Schema::new(columns.fields().iter().chain(columns.fields()).cloned().collect::<Vec<_>>()));
-        let rows = self.change_rows((plan, views, system), types, doubled, scope)?;
-        let returning = self.returning(update.returning.as_deref(), update.table.relation.clone(), scope)?;
+        let fields = columns.fields().iter().chain(columns.fields()).chain(beside.schema().fields()).cloned().collect::<Vec<_>>();
+        let rows = self.change_rows((plan, views, system), types, Arc::new(Schema::new(fields)), scope)?;
+        let returning = self.returning(update.returning.as_deref(), with.as_ref(), (&object, table), &qualifier, &beside, scope)?;
         Ok(Change { object, rows, returning })
     }
 
-    /// DELETE: the old columns.
-    pub fn delete(&self, delete: &ast::Delete, scope: &Scope<'_>, declared: &[Option<SqlType>]) -> Result<Change> {
+    /// DELETE: the old columns, then what RETURNING may show of USING.
+    pub fn delete(&self, delete: &WithQueries<ast::Delete>, scope: &Scope<'_>, declared: &[Option<SqlType>]) -> Result<Change> {
+        let WithQueries { with, body: delete } = delete;
         let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
         let [only] = from.as_slice() else { return Err(Error::not_supported("DELETE from several tables is not supported")) };
         let others = delete.using.as_deref().unwrap_or_default();
-        refuse_returning(others, delete.returning.as_deref())?;
         let (name, qualifier) = relation_name(&only.relation, scope)?;
         let object = target(scope, &name)?;
         let table = table_of(&object)?;
@@ -173,10 +177,13 @@ impl Planner {
             return Err(append_only(&object));
         }
         let mut types = parameters::loosened(declared);
-        let query = joined_query(old_columns(table, &qualifier), only, &qualifier, others, delete.selection.clone())?;
+        let beside = self.beside(others, with.as_ref(), delete.returning.as_deref(), scope, &types)?;
+        let items = old_columns(table, &qualifier);
+        let query = joined_query(items, (&object, only), &qualifier, (others, &beside), delete.selection.clone(), with.as_ref())?;
         let planned = self.plan_typed(&query, scope, &mut types, declared, false)?;
-        let rows = self.change_rows(planned, types, unchecked(&table.columns), scope)?;
-        let returning = self.returning(delete.returning.as_deref(), only.relation.clone(), scope)?;
+        let fields = unchecked(&table.columns).fields().iter().chain(beside.schema().fields()).cloned().collect::<Vec<_>>();
+        let rows = self.change_rows(planned, types, Arc::new(Schema::new(fields)), scope)?;
+        let returning = self.returning(delete.returning.as_deref(), with.as_ref(), (&object, table), &qualifier, &beside, scope)?;
         Ok(Change { object, rows, returning })
     }
 
@@ -204,6 +211,7 @@ impl Planner {
         for (name, value) in assignments {
             let position = position_of(object, table, name, scope)?;
             let column = &table.columns[position];
+            refuse_generated(column)?;
             let expr = self.logical_expression(value, &both, scope)?;
             let assignment = Assignment { column: &column.name, literal: is_literal(value) };
             values[position] = assignment_cast(expr, &both, &column.sql_type, &assignment)?;
@@ -250,8 +258,15 @@ impl Planner {
         Ok(Bound { schema, ..bound })
     }
 
-    /// `before`, then every column of the table: the generated ones computed from the others, which `plan` has by their names.
-    fn with_generated(&self, plan: LogicalPlan, table: &Table, before: Vec<Expr>, scope: &Scope<'_>) -> Result<LogicalPlan> {
+    /// `before`, then every column of the table: the generated ones computed from the others, which `plan` has by their names. Then `behind`.
+    fn with_generated(
+        &self,
+        plan: LogicalPlan,
+        table: &Table,
+        before: Vec<Expr>,
+        behind: Vec<String>,
+        scope: &Scope<'_>,
+    ) -> Result<LogicalPlan> {
         let mut values = before;
         for column in &table.columns {
             let value = match &column.generated {
@@ -266,6 +281,7 @@ impl Planner {
             };
             values.push(value);
         }
+        values.extend(behind.into_iter().map(column_named));
         project(plan, values, scope)
     }
 
@@ -276,20 +292,24 @@ impl Planner {
         let expr = self.logical_expression(&parsed, &empty, &Scope { text: sql, ..*scope })?;
         assignment_cast(expr, &empty, &column.sql_type, &Assignment { column: &column.name, literal: is_literal(&parsed) })
     }
+}
 
-    fn returning(&self, items: Option<&[ast::SelectItem]>, table: ast::TableFactor, scope: &Scope<'_>) -> Result<Option<Bound>> {
-        let Some(items) = items else { return Ok(None) };
-        let query = returning_query(items.to_vec(), table)?;
-        self.query(&query, scope, &[]).map(Some)
+/// The query with those that it may read named before it.
+fn within(query: ast::Query, with: Option<&ast::With>) -> Result<ast::Query> {
+    let Some(with) = with else { return Ok(query) };
+    if query.with.is_none() {
+        return Ok(ast::Query { with: Some(with.clone()), ..query });
     }
+    // Its own names are read by it alone.
+    let around = text::query("SELECT 1")?;
+    Ok(ast::Query { with: Some(with.clone()), body: Box::new(ast::SetExpr::Query(Box::new(query))), ..around })
 }
 
-/// `SELECT items FROM table`.
-pub fn returning_query(items: Vec<ast::SelectItem>, table: ast::TableFactor) -> Result<ast::Query> {
-    select_query(items, vec![ast::TableWithJoins { relation: table, joins: Vec::new() }], None)
-}
-
-fn select_query(items: Vec<ast::SelectItem>, from: Vec<ast::TableWithJoins>, selection: Option<ast::Expr>) -> Result<ast::Query> {
+pub(super) fn select_query(
+    items: Vec<ast::SelectItem>,
+    from: Vec<ast::TableWithJoins>,
+    selection: Option<ast::Expr>,
+) -> Result<ast::Query> {
     let mut query = text::query("SELECT 1")?;
     if let ast::SetExpr::Select(select) = query.body.as_mut() {
         select.projection = items;
@@ -299,17 +319,26 @@ fn select_query(items: Vec<ast::SelectItem>, from: Vec<ast::TableWithJoins>, sel
     Ok(query)
 }
 
-/// `SELECT items FROM target, others WHERE selection`, each row of the target once at the most: one that several rows of the others fit to is
+/// `WITH with SELECT items FROM target, others WHERE selection`, each row of the target once at the most: one that several rows of the others fit to is
 /// changed by one of them, as in PostgreSQL. Rows that are equal are told apart by a number.
 fn joined_query(
-    items: Vec<ast::SelectItem>,
-    target: &ast::TableWithJoins,
+    mut items: Vec<ast::SelectItem>,
+    (object, target): (&Object, &ast::TableWithJoins),
     qualifier: &str,
-    others: &[ast::TableWithJoins],
+    (others, beside): (&[ast::TableWithJoins], &Beside),
     selection: Option<ast::Expr>,
+    with: Option<&ast::With>,
 ) -> Result<ast::Query> {
+    // What WITH names is not what is changed, whatever it is called.
+    let target = match with {
+        None => target.clone(),
+        Some(_) => {
+            let name = Name { schema: Some(object.schema.clone()), name: object.name.clone(), position: 1 };
+            ast::TableWithJoins { relation: table_factor(&name, Some(qualifier)), joins: Vec::new() }
+        }
+    };
     if others.is_empty() {
-        return select_query(items, vec![target.clone()], selection);
+        return Ok(ast::Query { with: with.cloned(), ..select_query(items, vec![target], selection)? });
     }
     let quoted = |name: &str| ast::Ident::with_quote('"', name);
     let number = hidden("row", 0);
@@ -319,27 +348,20 @@ fn joined_query(
     ];
     let numbered = ast::TableFactor::Derived {
         lateral: false,
-        subquery: Box::new(select_query(rows, vec![target.clone()], None)?),
+        subquery: Box::new(select_query(rows, vec![target], None)?),
         alias: Some(ast::TableAlias { explicit: true, name: quoted(qualifier), columns: Vec::new(), at: None }),
         sample: None,
     };
     let number = ast::Expr::CompoundIdentifier(vec![quoted(qualifier), quoted(&number)]);
+    items.extend(beside.items(number.clone()));
     let mut from = vec![ast::TableWithJoins { relation: numbered, joins: Vec::new() }];
     from.extend_from_slice(others);
     let mut query = select_query(items, from, selection)?;
     if let ast::SetExpr::Select(select) = query.body.as_mut() {
         select.distinct = Some(ast::Distinct::On(vec![number]));
     }
+    query.with = with.cloned();
     Ok(query)
-}
-
-/// RETURNING sees the table alone: what it would show of the others is refused rather than left out.
-fn refuse_returning(others: &[ast::TableWithJoins], returning: Option<&[ast::SelectItem]>) -> Result<()> {
-    let wildcard = |item: &ast::SelectItem| matches!(item, ast::SelectItem::Wildcard(_));
-    if !others.is_empty() && returning.is_some_and(|items| items.iter().any(wildcard)) {
-        return Err(Error::not_supported("RETURNING * with FROM or USING is not supported yet").hint("Name the columns of the table."));
-    }
-    Ok(())
 }
 
 fn item(expr: ast::Expr, alias: String) -> ast::SelectItem {
@@ -390,12 +412,14 @@ fn relation_name(factor: &ast::TableFactor, scope: &Scope<'_>) -> Result<(Name, 
     Ok((Name { schema: before.last().cloned(), name: last.clone(), position }, qualifier))
 }
 
-fn table_factor(name: &Name) -> ast::TableFactor {
-    let quoted = |name: &String| ast::ObjectNamePart::Identifier(ast::Ident::with_quote('"', name.as_str()));
-    let parts = name.schema.iter().chain(std::iter::once(&name.name)).map(quoted).collect();
+/// `name AS alias`
+pub(super) fn table_factor(name: &Name, alias: Option<&str>) -> ast::TableFactor {
+    let quoted = |name: &str| ast::Ident::with_quote('"', name);
+    let parts = name.schema.iter().chain(std::iter::once(&name.name));
+    let parts = parts.map(|part| ast::ObjectNamePart::Identifier(quoted(part))).collect();
     ast::TableFactor::Table {
         name: ast::ObjectName(parts),
-        alias: None,
+        alias: alias.map(|alias| ast::TableAlias { explicit: true, name: quoted(alias), columns: Vec::new(), at: None }),
         args: None,
         with_hints: Vec::new(),
         version: None,
@@ -405,6 +429,39 @@ fn table_factor(name: &Name) -> ast::TableFactor {
         sample: None,
         index_hints: Vec::new(),
     }
+}
+
+/// A value that is given for a column.
+#[derive(Clone, Copy, Default)]
+struct Given {
+    /// Whether it is a literal or parameter: its type is then open.
+    literal: bool,
+    /// Where it stands, if that is known.
+    position: Option<usize>,
+}
+
+impl Given {
+    /// `written` is what stands in the text, `value` what is meant.
+    fn of(written: &ast::Expr, value: &ast::Expr, scope: &Scope<'_>) -> Given {
+        let place = written.span().start;
+        Given { literal: is_literal(value), position: character_position(place.line, place.column, scope.text) }
+    }
+
+    /// The value as one of the column.
+    fn assigned(self, value: Expr, schema: &DFSchema, column: &Column) -> Result<Expr> {
+        let assignment = Assignment { column: &column.name, literal: self.literal };
+        assignment_cast(value, schema, &column.sql_type, &assignment).map_err(|error| match self.position {
+            Some(position) if error.kind() == Kind::DatatypeMismatch && error.position().is_none() => error.at(position),
+            _ => error,
+        })
+    }
+}
+
+/// `428C9`: only DEFAULT can be given.
+fn not_default(column: &Column) -> Error {
+    Error::new(Kind::GeneratedAlways, format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name))
+        .detail(format!("Column \"{}\" is a generated column.", column.name))
+        .hint("Name the other columns, or give DEFAULT for it.")
 }
 
 fn position_of(object: &Object, table: &Table, name: &str, scope: &Scope<'_>) -> Result<usize> {
@@ -419,36 +476,22 @@ fn position_of(object: &Object, table: &Table, name: &str, scope: &Scope<'_>) ->
             None => error,
         });
     };
-    if table.columns[position].generated.is_some() {
-        let message = format!("column \"{name}\" is generated: no value can be given for it");
-        return Err(Error::new(Kind::GeneratedAlways, message).hint("Leave it out; it is computed from the other columns."));
-    }
     Ok(position)
 }
 
-/// Takes the generated columns out of VALUES in which they are DEFAULT in every row: they are computed anyway.
-fn leave_out_generated(table: &Table, names: &mut Vec<String>, values: &mut ast::Values) {
-    let columns: Vec<Option<&Column>> = match names.is_empty() {
-        true => table.columns.iter().map(Some).collect(),
-        false => names.iter().map(|name| table.columns.iter().find(|column| column.name == *name)).collect(),
-    };
-    let named = !names.is_empty();
-    for (at, column) in columns.into_iter().enumerate().rev() {
-        let generated = column.is_some_and(|column| column.generated.is_some());
-        if generated && values.rows.iter().all(|row| row.content.len() > 1 && row.content.get(at).is_some_and(is_default)) {
-            values.rows.iter_mut().for_each(|row| drop(row.content.remove(at)));
-            if named {
-                names.remove(at);
-            }
-        }
+/// `428C9` for a generated column that is set to anything but DEFAULT.
+fn refuse_generated(column: &Column) -> Result<()> {
+    if column.generated.is_none() {
+        return Ok(());
     }
+    Err(Error::new(Kind::GeneratedAlways, format!("column \"{}\" can only be updated to DEFAULT", column.name))
+        .detail(format!("Column \"{}\" is a generated column.", column.name)))
 }
 
 /// The positions that an INSERT's expressions go to.
 fn insert_targets(object: &Object, table: &Table, names: &[String], scope: &Scope<'_>) -> Result<Vec<usize>> {
     if names.is_empty() {
-        let given = table.columns.iter().enumerate().filter(|(_, column)| column.generated.is_none());
-        return Ok(given.map(|(position, _)| position).collect());
+        return Ok((0..table.columns.len()).collect());
     }
     let mut positions = Vec::with_capacity(names.len());
     for name in names {
@@ -461,34 +504,31 @@ fn insert_targets(object: &Object, table: &Table, names: &[String], scope: &Scop
     Ok(positions)
 }
 
-/// Puts defaults in the place of DEFAULT and notes the types of parameters; tells which columns are literals.
+/// Puts defaults in the place of DEFAULT and notes the types of parameters; tells what is given for each column.
 fn prepare_source(
     query: &mut ast::Query,
     table: &Table,
     targets: &[usize],
     types: &mut Vec<Option<SqlType>>,
     scope: &Scope<'_>,
-) -> Result<Vec<bool>> {
-    let mut literal = vec![false; targets.len()];
+) -> Result<Vec<Given>> {
+    let mut given = vec![Given::default(); targets.len()];
     match query.body.as_mut() {
         ast::SetExpr::Values(values) => {
-            if let Some(first) = values.rows.iter().find_map(|row| row.content.get(targets.len())) {
-                let error = Error::new(Kind::Syntax, "INSERT has more expressions than target columns");
-                let place = first.span().start;
-                return Err(match character_position(place.line, place.column, scope.text) {
-                    Some(position) => error.at(position),
-                    None => error,
-                });
-            }
+            check_rows(values, targets.len(), scope)?;
             read_beside_others(values, table, targets)?;
             for row in &mut values.rows {
                 for (at, value) in row.content.iter_mut().enumerate() {
                     let column = &table.columns[targets[at]];
+                    let position = Given::of(value, value, scope).position;
                     if is_default(value) {
+                        // A generated column is computed, whatever stands for it here.
                         *value = default_expression(column)?;
+                    } else if column.generated.is_some() {
+                        return Err(not_default(column));
                     }
                     note_parameter(value, &column.sql_type, types);
-                    literal[at] |= is_literal(value);
+                    given[at] = Given { literal: given[at].literal | is_literal(value), position: given[at].position.or(position) };
                     as_column(value, &column.sql_type)?;
                 }
             }
@@ -497,7 +537,7 @@ fn prepare_source(
             for (at, item) in select.projection.iter().enumerate().take(targets.len()) {
                 if let ast::SelectItem::UnnamedExpr(value) | ast::SelectItem::ExprWithAlias { expr: value, .. } = item {
                     note_parameter(value, &table.columns[targets[at]].sql_type, types);
-                    literal[at] = is_literal(value);
+                    given[at] = Given::of(value, value, scope);
                 } else {
                     // From a `*` on, positions are not known before planning.
                     break;
@@ -506,7 +546,26 @@ fn prepare_source(
         }
         _ => {}
     }
-    Ok(literal)
+    Ok(given)
+}
+
+/// Rows of VALUES have as many values as each other, and not more than there are columns for them.
+fn check_rows(values: &ast::Values, width: usize, scope: &Scope<'_>) -> Result<()> {
+    let at = |error: Error, value: Option<&ast::Expr>| {
+        let place = value.map(|value| value.span().start);
+        match place.and_then(|place| character_position(place.line, place.column, scope.text)) {
+            Some(position) => error.at(position),
+            None => error,
+        }
+    };
+    let first = values.rows.first().map_or(0, |row| row.content.len());
+    if let Some(other) = values.rows.iter().find(|row| row.content.len() != first) {
+        return Err(at(Error::new(Kind::Syntax, "VALUES lists must all be the same length"), other.content.first()));
+    }
+    match values.rows.iter().find_map(|row| row.content.get(width)) {
+        Some(surplus) => Err(at(Error::new(Kind::Syntax, "INSERT has more expressions than target columns"), Some(surplus))),
+        None => Ok(()),
+    }
 }
 
 /// Where rows of VALUES have quoted strings beside other things, the strings are read as values of the column that they go to, and dates and
@@ -605,6 +664,7 @@ fn assignment_of(assignment: &ast::Assignment, object: &Object, table: &Table, s
         return Ok(None);
     }
     let position = position_of(object, table, &name, scope)?;
+    refuse_generated(&table.columns[position])?;
     let value = if is_default(&assignment.value) { default_expression(&table.columns[position])? } else { assignment.value.clone() };
     Ok(Some((position, value)))
 }

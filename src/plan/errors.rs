@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use crate::catalog::nearest;
 use crate::error::{Error, Kind};
 
-use super::mistakes::{told, window_function};
+use super::mistakes::{not_boolean, told, window_function};
 use super::names::visible;
 
 /// `error`, in our words. `text` is the SQL that it is about; empty if there is none.
@@ -47,7 +47,7 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
                 Some((from, to)) => {
                     Error::new(Kind::CannotCoerce, format!("cannot cast type {} to {}", sql_type_name(from), sql_type_name(to.trim())))
                 }
-                None => Error::not_supported(format!("not supported: {}", first_line(&message))),
+                None => told(&message).unwrap_or_else(|| Error::not_supported(format!("not supported: {}", first_line(&message)))),
             }
         }
         DataFusionError::ResourcesExhausted(message) => Error::new(Kind::OutOfMemory, "the query needs more memory than it may use")
@@ -80,18 +80,24 @@ pub(super) fn character_position(line: u64, column: u64, text: &str) -> Option<u
 
 /// The 1-based character position of the first occurrence of `word` as a whole word, whatever its case.
 pub(super) fn word_position(word: &str, text: &str) -> Option<usize> {
+    word_positions(word, text).first().map(|(position, _)| *position)
+}
+
+/// The 1-based character positions of `word` as a whole word, whatever its case, and whether a dot stands before it.
+fn word_positions(word: &str, text: &str) -> Vec<(usize, bool)> {
     if word.is_empty() {
-        return None;
+        return Vec::new();
     }
     let (text, word): (Vec<char>, Vec<char>) = (text.to_lowercase().chars().collect(), word.to_lowercase().chars().collect());
     let part_of_word = |character: Option<&char>| character.is_some_and(|c| c.is_alphanumeric() || *c == '_');
-    (0..text.len().checked_sub(word.len())? + 1)
-        .find(|&at| {
+    (0..(text.len() + 1).saturating_sub(word.len()))
+        .filter(|&at| {
             text[at..].starts_with(&word)
                 && !part_of_word(at.checked_sub(1).and_then(|before| text.get(before)))
                 && !part_of_word(text.get(at + word.len()))
         })
-        .map(|at| at + 1)
+        .map(|at| (at + 1, at > 0 && text[at - 1] == '.'))
+        .collect()
 }
 
 fn position_of(span: Span, text: &str) -> Option<usize> {
@@ -155,7 +161,9 @@ fn undefined_column(field: &Column, valid: &[Column], text: &str) -> Error {
 
 fn at_column(error: Error, field: &Column, text: &str) -> Error {
     let known = field.spans.first().and_then(|span| position_of(span, text));
-    match known.or_else(|| word_position(&field.name, text)) {
+    // One without a qualifier stands alone somewhere.
+    let alone = || word_positions(&field.name, text).into_iter().find(|(_, behind_dot)| !behind_dot || field.relation.is_some());
+    match known.or_else(|| alone().map(|(position, _)| position)).or_else(|| word_position(&field.name, text)) {
         Some(position) => error.at(before_qualifier(position, text)),
         None => error,
     }
@@ -255,6 +263,9 @@ fn operator_error(message: &str) -> Option<Error> {
         let error = match words.iter().position(|word| operators.contains(word)) {
             Some(at) => {
                 let (left, right) = (sql_types(&words[..at].join(" ")), sql_types(&words[at + 1..].join(" ")));
+                if ["AND", "OR"].contains(&words[at]) {
+                    return Some(not_boolean(words[at], if ["boolean", "unknown"].contains(&left.as_str()) { &right } else { &left }));
+                }
                 Error::new(Kind::UndefinedFunction, format!("operator does not exist: {left} {} {right}", words[at]))
             }
             None => Error::new(Kind::UndefinedFunction, "operator does not exist for these types"),
@@ -263,7 +274,7 @@ fn operator_error(message: &str) -> Option<Error> {
     }
     if let Some(rest) = after(message, "Cannot create filter with non-boolean predicate '") {
         let found = rest.rsplit("returning ").next().map(sql_types).unwrap_or_default();
-        return Some(Error::new(Kind::DatatypeMismatch, format!("argument of WHERE must be type boolean, not type {found}")));
+        return Some(not_boolean("WHERE", &found));
     }
     ["UNION", "INTERSECT", "EXCEPT"]
         .into_iter()

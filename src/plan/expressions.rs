@@ -1,5 +1,6 @@
 //! Expressions: SQL → logical → physical, and the casts that an assignment to a column implies.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -27,7 +28,7 @@ use super::errors::from_datafusion;
 use super::functions::{fit_text, type_name};
 use super::inline::inline_expression;
 use super::integers;
-use super::names::{hidden, visible};
+use super::names::{hidden, normal, visible};
 use super::node::Scalar;
 use super::planner::{Planner, planner_context};
 use super::resolve::{Names, NoSystemRelations, Scope, schema_of};
@@ -151,6 +152,28 @@ impl Planner {
         let expr = expr.and_then(|expr| simplifier.simplify(expr)).map_err(|error| from_datafusion(error, scope.text))?;
         physical(&expr, schema).map_err(|error| from_datafusion(error, scope.text))
     }
+}
+
+/// `42P17` for a generated column that is computed from another one: each is computed from what was given.
+pub fn refuse_nested_generated(columns: &[TableColumn]) -> Result<()> {
+    let is_generated = |name: &str| columns.iter().any(|column| column.generated.is_some() && column.name == name);
+    for sql in columns.iter().filter_map(|column| column.generated.as_deref()) {
+        let named = ast::visit_expressions(&text::expression(sql)?, |expr| {
+            let name = match expr {
+                ast::Expr::Identifier(ident) => normal(ident),
+                ast::Expr::CompoundIdentifier(parts) => parts.last().map(normal).unwrap_or_default(),
+                _ => return ControlFlow::Continue(()),
+            };
+            if is_generated(&name) { ControlFlow::Break(name) } else { ControlFlow::Continue(()) }
+        });
+        if let ControlFlow::Break(name) = named {
+            let message = format!("cannot use generated column \"{name}\" in column generation expression");
+            return Err(Error::new(Kind::InvalidObjectDefinition, message)
+                .detail("A generated column cannot reference another generated column.")
+                .hint("Write its expression in its place."));
+        }
+    }
+    Ok(())
 }
 
 /// A physical expression whose arithmetic fails instead of wrapping around.

@@ -88,6 +88,8 @@ pub(super) fn type_name(data_type: &DataType) -> String {
 pub(super) struct UnknownFunction {
     name: String,
     nearest: Option<String>,
+    /// There is such a function, whose value depends on the session: here nobody asks.
+    of_session: bool,
     signature: Signature,
 }
 
@@ -95,7 +97,12 @@ impl UnknownFunction {
     /// Stands in for `name`; `nearest` is what was probably meant.
     pub(super) fn new(name: &str, nearest: Option<String>) -> Self {
         let signature = Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], Volatility::Immutable);
-        UnknownFunction { name: name.to_owned(), nearest, signature }
+        UnknownFunction { name: name.to_owned(), nearest, of_session: false, signature }
+    }
+
+    /// Stands in for a function of a session, where there is none.
+    pub(super) fn of_session(name: &str) -> Self {
+        UnknownFunction { of_session: true, ..UnknownFunction::new(name, None) }
     }
 }
 
@@ -109,6 +116,11 @@ impl ScalarUDFImpl for UnknownFunction {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
+        if self.of_session {
+            let message = format!("function {}() depends on the session that calls it, and cannot be part of what is kept", self.name);
+            let hint = "Views, generated columns and defaults are the same for everyone: call it in the query that reads them.";
+            return Err(external(Error::not_supported(message).hint(hint)));
+        }
         if self.name.starts_with("jsonb_path_") {
             let error = Error::not_supported(format!("function {}() is not supported: there is no jsonpath", self.name));
             return Err(external(error.hint("Use ->, #> and jsonb_array_elements().")));

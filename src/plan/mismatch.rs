@@ -14,7 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
 
 /// Functions whose result is, or holds, their arguments, and what messages call them.
-const CHOOSING: [(&str, &str); 4] = [("coalesce", "COALESCE"), ("greatest", "GREATEST"), ("least", "LEAST"), ("make_array", "ARRAY")];
+pub(super) const CHOOSING: [(&str, &str); 4] =
+    [("coalesce", "COALESCE"), ("greatest", "GREATEST"), ("least", "LEAST"), ("make_array", "ARRAY")];
 
 /// Types that fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,11 @@ fn family(sql_type: &SqlType) -> Option<Family> {
         SqlType::Interval => Family::Interval,
         _ => return None,
     })
+}
+
+/// Whether a quoted string beside a value of the type is read as one: not beside texts, and what fits a type of no family DataFusion says.
+pub(super) fn is_read(sql_type: &SqlType) -> bool {
+    family(sql_type).is_some_and(|family| family != Family::Text)
 }
 
 /// Refuses UNIONs, CASEs and calls of `coalesce` and its kin whose types do not fit together: `42804`.
@@ -71,7 +77,11 @@ fn of_node(node: &LogicalPlan) -> Option<Error> {
 
 fn of_expression(expr: &Expr, schema: &DFSchema) -> Option<Error> {
     match expr {
-        Expr::Case(Case { when_then_expr, else_expr, .. }) => {
+        Expr::Case(Case { expr, when_then_expr, else_expr }) => {
+            let mut conditions = when_then_expr.iter().filter(|_| expr.is_none());
+            if let Some(error) = conditions.find_map(|(when, _)| condition("CASE/WHEN", when, schema)) {
+                return Some(error);
+            }
             // PostgreSQL looks at the ELSE first.
             let results = else_expr.iter().map(AsRef::as_ref).chain(when_then_expr.iter().map(|(_, then)| then.as_ref()));
             together("CASE", results.map(|result| of(result, schema)))
@@ -85,8 +95,17 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Option<Error> {
             let (_, shown) = CHOOSING.iter().find(|(name, _)| *name == func.name())?;
             together(shown, args.iter().map(|argument| of(argument, schema)))
         }
+        Expr::AggregateFunction(call) => call.params.filter.as_ref().and_then(|filter| condition("FILTER", filter, schema)),
+        Expr::WindowFunction(call) => call.params.filter.as_ref().and_then(|filter| condition("FILTER", filter, schema)),
         _ => None,
     }
+}
+
+/// The error, if a condition is of a type that is not boolean.
+fn condition(clause: &str, expr: &Expr, schema: &DFSchema) -> Option<Error> {
+    let found = of(expr, schema).filter(|found| *found != SqlType::Bool)?;
+    let message = format!("argument of {clause} must be type boolean, not type {}", type_name(&found.arrow()));
+    Some(Error::new(Kind::DatatypeMismatch, message))
 }
 
 /// The error, if two operands are of different families.
@@ -103,7 +122,7 @@ pub(super) fn no_operator(left: &SqlType, op: &str, right: &SqlType) -> Option<E
 }
 
 /// A type that is not open.
-fn of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
+pub(super) fn of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
     if matches!(expr, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, _) | Expr::Placeholder(_)) {
         return None;
     }
@@ -111,7 +130,7 @@ fn of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
 }
 
 /// The type of a column of a query, as far as it is not open.
-fn of_column(plan: &LogicalPlan, column: usize) -> Option<SqlType> {
+pub(super) fn of_column(plan: &LogicalPlan, column: usize) -> Option<SqlType> {
     match plan {
         LogicalPlan::Projection(projection) => {
             let mut expr = projection.expr.get(column)?;

@@ -1,5 +1,9 @@
 //! Plain mistakes that DataFusion tells in words of its own: PostgreSQL's sentence and SQLSTATE for each.
 
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Query, Select, VisitMut, VisitorMut};
+
 use super::errors::sql_types;
 use crate::error::{Error, Kind};
 
@@ -26,6 +30,32 @@ pub(super) fn window_function(message: &str) -> Option<Error> {
 /// The error that `message` speaks of, if it is one of them.
 pub(super) fn told(message: &str) -> Option<Error> {
     place_or_name(message).or_else(|| type_or_value(message))
+}
+
+/// `42804` for a condition of type `found`.
+pub(super) fn not_boolean(clause: &str, found: &str) -> Error {
+    Error::new(Kind::DatatypeMismatch, format!("argument of {clause} must be type boolean, not type {found}"))
+}
+
+/// The same error of HAVING, if it is one of WHERE.
+pub(super) fn in_having(error: &Error) -> Option<Error> {
+    error.message().strip_prefix("argument of WHERE must be type boolean, not type ").map(|found| not_boolean("HAVING", found))
+}
+
+/// The query without any HAVING, if it has one.
+pub(super) fn without_having(query: &Query) -> Option<Query> {
+    struct Without(bool);
+    impl VisitorMut for Without {
+        type Break = ();
+
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            self.0 |= select.having.take().is_some();
+            ControlFlow::Continue(())
+        }
+    }
+    let (mut query, mut without) = (query.clone(), Without(false));
+    let _ = query.visit(&mut without);
+    without.0.then_some(query)
 }
 
 /// Positions, windows, tables, functions.
@@ -57,14 +87,11 @@ fn place_or_name(message: &str) -> Option<Error> {
 /// Arguments that are of another type than is wanted.
 fn type_or_value(message: &str) -> Option<Error> {
     let after = |prefix: &str| message.split_once(prefix).map(|(_, rest)| rest);
-    let boolean = |clause: &str, found: String| {
-        Some(Error::new(Kind::DatatypeMismatch, format!("argument of {clause} must be type boolean, not type {found}")))
-    };
     if let Some(rest) = after("Unary operator 'NOT' requires a boolean expression, got ") {
-        return boolean("NOT", type_of(rest));
+        return Some(not_boolean("NOT", &type_of(rest)));
     }
     if let Some(rest) = after("Join condition must be boolean type, but got ") {
-        return boolean("JOIN/ON", type_of(rest));
+        return Some(not_boolean("JOIN/ON", &type_of(rest)));
     }
     for clause in ["LIMIT", "OFFSET"] {
         if let Some(rest) = after(&format!("Expected {clause} to be an integer or null, but got ")) {

@@ -3,6 +3,7 @@
 //! In: a parsed query. Out: the query with
 //! - `pg_catalog.` taken off functions, `OPERATOR(pg_catalog.~)` resolved, `LIKE … ESCAPE` in DataFusion's form;
 //! - casts to `regclass`, `regtype` and their kin turned into functions that look names up;
+//! - `c.tableoid` of a catalog, which is its number, put in;
 //! - and, if the query reads catalogs, its subqueries in a form that can be decorrelated (`subquery`).
 //!
 //! A query that has nothing of all this comes out as it went in.
@@ -14,7 +15,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName,
-    ObjectNamePart, OrderByKind, Query, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
+    ObjectNamePart, OrderByKind, Query, Select, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -92,7 +93,15 @@ impl VisitorMut for Rewrite {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if self.catalogs {
+            put_numbers(select);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        rewrite_function_number(expr);
         if self.catalogs {
             subquery::rewrite(expr, self.scalars);
         }
@@ -120,12 +129,6 @@ impl VisitorMut for Rewrite {
                 strip(&mut function.name);
                 if self.catalogs {
                     keep_oid(expr);
-                }
-            }
-            Expr::Identifier(ident) if ident.quote_style.is_none() => {
-                let name = ident.value.to_ascii_lowercase();
-                if matches!(name.as_str(), "current_schema" | "current_role") {
-                    *expr = written_call(&name, Vec::new());
                 }
             }
             Expr::Cast { .. } => rewrite_cast(expr),
@@ -230,6 +233,45 @@ fn rewrite_cast(expr: &mut Expr) {
         _ => return,
     };
     *expr = new;
+}
+
+/// `'f'::regproc::oid`: functions are kept by their names, unless their number is asked for.
+fn rewrite_function_number(expr: &mut Expr) {
+    let Expr::Cast { expr: inner, data_type, .. } = &*expr else { return };
+    let Expr::Cast { expr: name, data_type: kind, .. } = inner.as_ref() else { return };
+    let is_function = type_name(kind).is_some_and(|kind| kind == "regproc" || kind == "regprocedure");
+    if is_function && type_name(data_type).as_deref() == Some("oid") && literal_text(name).is_some() {
+        *expr = written_call("tidemill_regproc", vec![(**name).clone()]);
+    }
+}
+
+/// Puts the numbers of the catalogs that a SELECT reads in the place of their `tableoid`.
+fn put_numbers(select: &mut Select) {
+    struct Numbers(Vec<(String, u32)>);
+    impl VisitorMut for Numbers {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::CompoundIdentifier(parts) = &*expr
+                && let [relation, column] = parts.as_slice()
+                && super::names::normal(column) == "tableoid"
+                && let Some((_, number)) = self.0.iter().find(|(name, _)| *name == super::names::normal(relation))
+            {
+                *expr = literal(Value::Number(number.to_string(), false));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let factors = select.from.iter().flat_map(|item| std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)));
+    let numbers = factors.filter_map(|factor| match factor {
+        TableFactor::Table { name, alias, .. } => {
+            let called = alias.as_ref().map(|alias| super::names::normal(&alias.name)).or_else(|| part(name, name.0.len() - 1))?;
+            Some((called, empty::declared(name)?.oid))
+        }
+        _ => None,
+    });
+    let mut numbers = Numbers(numbers.collect());
+    let _ = select.visit(&mut numbers);
 }
 
 /// The same call of another function.

@@ -36,11 +36,15 @@ use super::equal_values::compare_by_keys;
 use super::errors::{external, from_datafusion};
 use super::floats::numeric_to_float;
 use super::functions;
+use super::in_union::with_union_columns;
 use super::inline::inline_query;
 use super::integers;
 use super::mismatch::{refuse_mismatches, refuse_windows_in_conditions};
+use super::mistakes;
 use super::named_windows;
 use super::names::{name_outputs, visible};
+use super::names_once;
+use super::open_literals::read_literals;
 use super::operators::Operators;
 use super::parameters;
 use super::recursion::check_recursions;
@@ -178,13 +182,16 @@ impl Planner {
         let (plan, views, reads_system) = planned;
         super::size::check(&plan)?;
         refuse_windows_in_conditions(&plan)?;
-        if !reads_system {
+        let plan = if reads_system {
+            plan
+        } else {
             refuse_mismatches(&plan)?;
-        }
+            read_literals(plan).map_err(|error| from_datafusion(error, text))?
+        };
         check_recursions(&plan)?;
         let plan = with_copies(plan)?;
         let options = self.state.config_options();
-        let plan = correlated_to_one_value(plan).and_then(unnested).and_then(numeric_to_float);
+        let plan = with_union_columns(plan).and_then(correlated_to_one_value).and_then(unnested).and_then(numeric_to_float);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         let plan =
             plan.and_then(strict_plan).and_then(compare_by_keys).and_then(exact_frames).map_err(|error| from_datafusion(error, text))?;
@@ -207,6 +214,7 @@ impl Planner {
         assigned: bool,
     ) -> Result<Planned> {
         super::size::check_text(query)?;
+        names_once::check(query, scope)?;
         let mut expanded = query.clone();
         using::expand(&mut expanded, using::Within { planner: self, scope, depth, parameters })?;
         crate::sql::expand_windows(&mut expanded)?;
@@ -216,8 +224,8 @@ impl Planner {
         arrays::rectangular(&expanded)?;
         row_comparisons::rewrite_query(&mut expanded)?;
         spelling::rewrite_query(&mut expanded)?;
-        let attempt = |expanded: &ast::Query, all: bool| {
-            let mut named = expanded.clone();
+        let attempt = |query: &ast::Query, all: bool| {
+            let mut named = query.clone();
             name_outputs(&mut named, all);
             time_precision::rewrite_query(&mut named);
             let called = inline_query(&mut named, scope).map_err(external)?;
@@ -255,6 +263,13 @@ impl Planner {
                     && let Ok(planned) = attempt(&expanded, true)
                 {
                     return Ok(planned);
+                }
+                // DataFusion knows conditions by what they are, not by where they stand.
+                if let Some(in_having) = mistakes::in_having(&error)
+                    && let Some(without) = mistakes::without_having(&expanded)
+                    && attempt(&without, false).is_ok()
+                {
+                    return Err(in_having);
                 }
                 Err(error)
             }

@@ -28,7 +28,7 @@ use super::planner::Planner;
 use super::strict::strict_expression;
 use super::table_functions;
 use super::zones::expression_in_zone;
-use crate::catalog::{Catalog, Column, Object, ObjectKind, View, nearest};
+use crate::catalog::{Catalog, Column, Object, ObjectKind, View, nearest, system};
 use crate::error::{Error, Kind, Result};
 use crate::plan::errors::external;
 use crate::types::{ObjectId, SqlType};
@@ -49,6 +49,11 @@ pub trait RelationSource: Send + Sync {
     /// The zone in which local time is meant.
     fn time_zone(&self) -> Tz {
         Tz::UTC
+    }
+
+    /// A relation that only this statement knows; asked before all others.
+    fn object(&self, _name: &str) -> Option<&Arc<Object>> {
+        None
     }
 
     /// A function that depends on the session, such as `current_user`; asked before all others.
@@ -160,6 +165,9 @@ impl<'a> Names<'a> {
                 }
             }
             None => {
+                if let Some(object) = self.scope.relations.object(name) {
+                    return self.source(object);
+                }
                 let implicit = !self.scope.search_path.iter().any(|schema| schema == "pg_catalog");
                 let path = implicit.then_some("pg_catalog").into_iter().chain(self.scope.search_path.iter().map(String::as_str));
                 for schema in path {
@@ -331,6 +339,9 @@ impl ContextProvider for Names<'_> {
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
         if let Some(function) = self.scope.relations.function(name).or_else(|| integers::function(name)) {
             return Some(function);
+        }
+        if self.scope.relations.withholds_system() && system::function(name).is_some_and(|function| !function.pure) {
+            return Some(Arc::new(ScalarUDF::from(UnknownFunction::of_session(name))));
         }
         match self.state().scalar_functions().get(name) {
             Some(function) => Some(Arc::clone(function)),

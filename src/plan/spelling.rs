@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval,
-    LimitClause, Query, SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value, VisitMut, VisitorMut,
+    JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 
 use super::written_call::{written_call, written_name};
@@ -35,7 +36,15 @@ impl VisitorMut for Spelling {
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
             for count in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+                // A number is rounded to one without digits behind the point.
                 if let Expr::Value(value) = count
+                    && let Value::Number(digits, _) = &mut value.value
+                    && let Ok(rounded) = digits.parse::<f64>()
+                    && digits.contains('.')
+                    && rounded < 1e15
+                {
+                    *digits = format!("{rounded:.0}");
+                } else if let Expr::Value(value) = count
                     && let Value::SingleQuotedString(text) = &value.value
                 {
                     match integer_from_text(&SqlType::Int8, text) {
@@ -48,7 +57,18 @@ impl VisitorMut for Spelling {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        let joins = select.from.iter_mut().flat_map(|item| item.joins.iter_mut());
+        joins
+            .filter_map(|join| condition_of(&mut join.join_operator))
+            .chain(&mut select.selection)
+            .chain(&mut select.having)
+            .for_each(as_boolean);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        operands_as_booleans(expr);
         let new = match expr {
             Expr::AtTimeZone { timestamp, time_zone } => written_call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]),
             Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (&**left, &**right) {
@@ -94,6 +114,13 @@ impl VisitorMut for Spelling {
             Expr::Function(function) if is_named(function, "localtime") && is_bare(function) => {
                 now_as(DataType::Time(None, TimezoneInfo::None))
             }
+            // PostgreSQL's words for calls that sqlparser takes for columns.
+            Expr::Identifier(ident)
+                if ident.quote_style.is_none()
+                    && ["current_schema", "current_role"].iter().any(|name| ident.value.eq_ignore_ascii_case(name)) =>
+            {
+                written_call(&ident.value.to_ascii_lowercase(), Vec::new())
+            }
             // `SELECT FROM t` has no columns; whether it has rows does not depend on them.
             Expr::Exists { subquery, .. } => {
                 if let SetExpr::Select(select) = subquery.body.as_mut()
@@ -117,6 +144,40 @@ impl VisitorMut for Spelling {
 /// Those that compare by code point.
 fn is_known_collation(name: &str) -> bool {
     matches!(name.trim_matches('"').to_ascii_lowercase().as_str(), "default" | "c" | "posix" | "ucs_basic" | "c.utf-8" | "c.utf8")
+}
+
+/// The ON of a join.
+fn condition_of(operator: &mut JoinOperator) -> Option<&mut Expr> {
+    match operator {
+        JoinOperator::Join(JoinConstraint::On(on))
+        | JoinOperator::Inner(JoinConstraint::On(on))
+        | JoinOperator::Left(JoinConstraint::On(on))
+        | JoinOperator::LeftOuter(JoinConstraint::On(on))
+        | JoinOperator::Right(JoinConstraint::On(on))
+        | JoinOperator::RightOuter(JoinConstraint::On(on))
+        | JoinOperator::FullOuter(JoinConstraint::On(on)) => Some(on),
+        _ => None,
+    }
+}
+
+/// A quoted string that stands where a condition must is a truth value: `WHERE 't'`.
+fn as_boolean(expr: &mut Expr) {
+    if let Expr::Value(value) = expr
+        && let Value::SingleQuotedString(text) = &value.value
+    {
+        *expr = cast_to(text.clone(), DataType::Boolean);
+    }
+}
+
+/// The same of the operands of AND, OR and NOT.
+fn operands_as_booleans(expr: &mut Expr) {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+            [left, right].into_iter().for_each(|side| as_boolean(side))
+        }
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => as_boolean(expr),
+        _ => {}
+    }
 }
 
 /// Whether a function is written without parentheses.

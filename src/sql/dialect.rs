@@ -1,15 +1,17 @@
-//! PostgreSQL's dialect as sqlparser knows it, with four differences of ours.
+//! PostgreSQL's dialect as sqlparser knows it, with five differences of ours.
 //!
 //! In: the parser's questions about the language. Out: PostgreSQL's answers, except that
 //! - the name of a named argument is an identifier, never an expression: sqlparser would otherwise parse every
 //!   argument twice, which takes exponential time in the depth of nested calls;
 //! - what is on the right of IS [NOT] DISTINCT FROM ends where AND begins, where sqlparser would read on to the end of the condition;
+//! - BETWEEN SYMMETRIC, which sqlparser does not know, is read as what PostgreSQL makes of it: two BETWEENs;
 //! - between the parentheses of CREATE TABLE, `NOT NULL` ends an expression: `DEFAULT 1 NOT NULL` is a constraint there;
 //! - `struct<x int, y text>` is a type.
 
 use std::any::TypeId;
+use std::ops::ControlFlow;
 
-use sqlparser::ast::Expr;
+use sqlparser::ast::{self, BinaryOperator, Expr};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -25,6 +27,9 @@ pub(super) static DEFINITION: TidemillDialect = TidemillDialect { definition: tr
 pub fn dialect() -> &'static dyn Dialect {
     &QUERY
 }
+
+/// Expressions within one BETWEEN SYMMETRIC: far more than anyone writes, and ten within each other are still a thousand.
+const SYMMETRIC_EXPRESSIONS_MAX: usize = 1_000;
 
 /// Whom we ask.
 const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
@@ -89,6 +94,10 @@ impl Dialect for TidemillDialect {
     }
 
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if let Some((negated, symmetric)) = symmetric_between(parser) {
+            let between = parser.parse_between(expr.clone(), negated);
+            return Some(if symmetric { between.and_then(both_ways) } else { between });
+        }
         let same = if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
             false
         } else if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
@@ -146,4 +155,39 @@ impl Dialect for TidemillDialect {
         supports_comma_separated_trim,
         supports_xml_expressions,
     );
+}
+
+/// Steps over `[NOT] BETWEEN SYMMETRIC` or `ASYMMETRIC`: whether there was a NOT, and which of them it was.
+fn symmetric_between(parser: &mut Parser) -> Option<(bool, bool)> {
+    let word = |n: usize| match &parser.peek_nth_token_ref(n).token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_lowercase(),
+        _ => String::new(),
+    };
+    let negated = word(0) == "not";
+    let at = usize::from(negated);
+    let symmetric = match (word(at).as_str(), word(at + 1).as_str()) {
+        ("between", "symmetric") => true,
+        ("between", "asymmetric") => false,
+        _ => return None,
+    };
+    (0..at + 2).for_each(|_| parser.advance_token());
+    Some((negated, symmetric))
+}
+
+/// `x BETWEEN a AND b` → `(x BETWEEN a AND b OR x BETWEEN b AND a)`. What stands in it stands there twice, so it must not be large: each BETWEEN
+/// SYMMETRIC within another doubles it.
+fn both_ways(between: Expr) -> Result<Expr, ParserError> {
+    let mut expressions = 0_usize;
+    let counted = ast::visit_expressions(&between, |_| {
+        expressions += 1;
+        if expressions > SYMMETRIC_EXPRESSIONS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let Expr::Between { expr, negated, low, high } = between else { return Ok(between) };
+    if counted.is_break() {
+        return Err(ParserError::RecursionLimitExceeded);
+    }
+    let other = Expr::Between { expr: expr.clone(), negated, low: high.clone(), high: low.clone() };
+    let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
+    let (left, right) = (Box::new(Expr::Between { expr, negated, low, high }), Box::new(other));
+    Ok(Expr::Nested(Box::new(Expr::BinaryOp { left, op, right })))
 }

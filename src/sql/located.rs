@@ -57,8 +57,25 @@ fn place(error: &Error, tokens: &[TokenWithSpan]) -> Option<usize> {
             let name = message.strip_prefix("column \"")?.strip_suffix("\" specified more than once")?;
             (0..tokens.len()).filter(|at| is_word(tokens, *at, name)).nth(1)
         }
+        Kind::UndefinedColumn => {
+            let name = message.strip_prefix("column \"")?.strip_suffix("\" does not exist")?;
+            only(tokens, |at| is_word(tokens, at, name))
+        }
+        Kind::NotSupported => {
+            let name = message.strip_prefix("function ")?.split('(').next()?;
+            only(tokens, |at| is_word(tokens, at, name))
+        }
+        // A definition of the column has its type behind the name.
+        Kind::InvalidObjectDefinition => {
+            let name = message.strip_prefix("cannot use generated column \"")?.split('"').next()?;
+            only(tokens, |at| is_word(tokens, at, name) && !tokens.get(at + 1).is_some_and(|next| matches!(next.token, Token::Word(_))))
+        }
         Kind::DatatypeMismatch => {
-            let clause = message.strip_prefix("argument of ")?.split(' ').next()?;
+            let clause = message.strip_prefix("argument of ")?.split([' ', '/']).find(|word| !["CASE", "JOIN"].contains(word))?;
+            // The operand may stand on either side.
+            if ["AND", "OR"].contains(&clause) {
+                return None;
+            }
             only(tokens, |at| is_word(tokens, at, clause)).map(|at| at + 1)
         }
         Kind::InvalidColumnReference => {

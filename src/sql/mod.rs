@@ -44,7 +44,7 @@ pub use recursion::prepare_recursion;
 pub use respell::{Respelling, may_see_column, rename_column, respell};
 pub use statement::{
     Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateFunction, CreateIndex, CreateSink, CreateTable, CreateView, DropKind,
-    ExplainKind, FunctionArgument, Insert, InsertConflict, Name, Parsed, Show, SinkSource, Statement, Volatility,
+    ExplainKind, FunctionArgument, Insert, InsertConflict, Name, Parsed, Show, SinkSource, Statement, Volatility, WithQueries,
 };
-pub use tokens::ROWS_FROM;
+pub use tokens::{NAME_BYTES_MAX, ROWS_FROM, cut_name, long_names};
 pub use windows::expand_windows;

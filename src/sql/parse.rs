@@ -51,10 +51,11 @@ fn statement(reader: &mut Reader<'_>) -> Result<Statement> {
     }
     let Some(word) = reader.peek_word() else { return Err(reader.unexpected()) };
     match word.as_str() {
+        "with" if rows::is_behind_with(reader) => rows::with(reader),
         "select" | "with" | "values" => Ok(Statement::Query(reader.query()?)),
-        "insert" => rows::insert(reader),
-        "update" => rows::update(reader),
-        "delete" => rows::delete(reader),
+        "insert" => rows::insert(reader, None),
+        "update" => rows::update(reader, None),
+        "delete" => rows::delete(reader, None),
         "truncate" => rows::truncate(reader),
         "create" => create::create(reader),
         "alter" => alter::alter(reader),

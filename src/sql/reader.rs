@@ -87,6 +87,29 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// The first word behind a closing parenthesis that is in no other, if it is neither AS nor a name: where the statement behind WITH begins.
+    pub(super) fn word_behind_parentheses(&self) -> Option<String> {
+        let (mut depth, mut closed) = (0_usize, false);
+        for index in self.parser.index().. {
+            match &self.parser.token_at(index).token {
+                Token::EOF => return None,
+                Token::Whitespace(_) => continue,
+                Token::LParen => depth += 1,
+                Token::RParen if depth > 0 => {
+                    depth -= 1;
+                    closed = depth == 0;
+                    continue;
+                }
+                Token::Word(word) if closed && word.quote_style.is_none() && !word.value.eq_ignore_ascii_case("as") => {
+                    return Some(word.value.to_ascii_lowercase());
+                }
+                _ => {}
+            }
+            closed = false;
+        }
+        None
+    }
+
     /// Whether everything has been read.
     pub(super) fn at_end(&self) -> bool {
         *self.peek() == Token::EOF
@@ -285,9 +308,37 @@ impl<'t> Reader<'t> {
         if token.token == Token::EOF {
             return Error::new(Kind::Syntax, "syntax error at end of input").at(self.text.chars().count() + 1);
         }
+        if let Some(error) = self.as_of(token) {
+            return error;
+        }
         let (start, end) = (locate(self.text, token.span.start), locate(self.text, token.span.end));
         let written = &self.text[start.byte..end.byte];
         Error::new(Kind::Syntax, format!("syntax error at or near \"{written}\"")).at(start.characters + 1)
+    }
+
+    /// The error of whoever asks for a table as it was: `t AS OF …` is an alias and more, `t FOR SYSTEM_TIME AS OF …` a lock.
+    fn as_of(&self, token: &TokenWithSpan) -> Option<Error> {
+        let mut before: Vec<&TokenWithSpan> = Vec::new();
+        for other in (0..).map(|index| self.parser.token_at(index)).take_while(|other| other.token != Token::EOF) {
+            if other.span.start >= token.span.start {
+                break;
+            }
+            if !matches!(other.token, Token::Whitespace(_)) {
+                before.push(other);
+            }
+        }
+        let is = |token: &TokenWithSpan, word: &str| matches!(&token.token, Token::Word(found) if found.value.eq_ignore_ascii_case(word));
+        let start = match before.as_slice() {
+            [.., as_word, of] if is(as_word, "as") && is(of, "of") => as_word,
+            [.., for_word] if is(for_word, "for") && is(token, "system_time") => for_word,
+            _ => return None,
+        };
+        let error = Error::not_supported("AS OF (rows as they were at an earlier time) is not supported yet");
+        Some(
+            error
+                .hint("A query reads the newest rows; keep those of earlier times in a table.")
+                .at(position_of(self.text, start.span.start)),
+        )
     }
 
     /// sqlparser's error in PostgreSQL's words. Its texts end in ` at Line: l, Column: c`, unless at the end of input.

@@ -1,14 +1,37 @@
-//! INSERT, UPDATE, DELETE, TRUNCATE: sqlparser reads them, we keep what PostgreSQL has and refuse the other dialects' rest.
+//! INSERT, UPDATE, DELETE, with queries named before them or not, and TRUNCATE: sqlparser reads them, we keep what PostgreSQL has and refuse the
+//! other dialects' rest.
 
 use sqlparser::ast::{self, AssignmentTarget, ObjectName, ObjectNamePart};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
 
 use super::query::folded;
 use super::reader::{Reader, name_of};
-use super::statement::{Insert, InsertConflict, Name, Statement};
+use super::statement::{Insert, InsertConflict, Name, Statement, WithQueries};
 use crate::error::{Error, Kind, Result};
 
+/// Whether the statement that begins with WITH is one that changes rows: such a word follows the parenthesis that closes the last query.
+pub(super) fn is_behind_with(reader: &Reader<'_>) -> bool {
+    matches!(reader.word_behind_parentheses().as_deref(), Some("insert" | "update" | "delete"))
+}
+
+/// WITH queries, then INSERT, UPDATE or DELETE.
+pub(super) fn with(reader: &mut Reader<'_>) -> Result<Statement> {
+    let with_token = reader.advance().into();
+    let (recursive, cte_tables) =
+        reader.ast(|parser| Ok((parser.parse_keyword(Keyword::RECURSIVE), parser.parse_comma_separated(Parser::parse_cte)?)))?;
+    let mut with = ast::With { with_token, recursive, cte_tables };
+    reader.normalize(&mut with)?;
+    match reader.peek_word().as_deref() {
+        Some("insert") => insert(reader, Some(with)),
+        Some("update") => update(reader, Some(with)),
+        Some("delete") => delete(reader, Some(with)),
+        _ => Err(reader.unexpected()),
+    }
+}
+
 /// INSERT INTO table [(columns)] source [ON CONFLICT …] [RETURNING …].
-pub(super) fn insert(reader: &mut Reader<'_>) -> Result<Statement> {
+pub(super) fn insert(reader: &mut Reader<'_>, with: Option<ast::With>) -> Result<Statement> {
     let token = reader.advance();
     if !reader.is(0, "into") {
         return Err(reader.unexpected().detail("Expected INTO."));
@@ -44,7 +67,7 @@ pub(super) fn insert(reader: &mut Reader<'_>) -> Result<Statement> {
         None => (Vec::new(), None),
         Some(on) => conflict(on)?,
     };
-    let insert = Insert { table, columns, source: insert.source, conflict_target, on_conflict, returning: insert.returning };
+    let insert = Insert { with, table, columns, source: insert.source, conflict_target, on_conflict, returning: insert.returning };
     Ok(Statement::Insert(Box::new(insert)))
 }
 
@@ -87,7 +110,7 @@ fn assignment(assignment: ast::Assignment) -> Result<(String, ast::Expr)> {
 }
 
 /// UPDATE table SET … [FROM …] [WHERE …] [RETURNING …].
-pub(super) fn update(reader: &mut Reader<'_>) -> Result<Statement> {
+pub(super) fn update(reader: &mut Reader<'_>, with: Option<ast::With>) -> Result<Statement> {
     let token = reader.advance();
     let ast::Statement::Update(mut update) = reader.ast(|parser| parser.parse_update(token))? else {
         return Err(reader.unexpected());
@@ -99,11 +122,11 @@ pub(super) fn update(reader: &mut Reader<'_>) -> Result<Statement> {
     if matches!(update.from, Some(ast::UpdateTableFromKind::BeforeSet(_))) || !update.table.joins.is_empty() {
         return Err(foreign_clause("UPDATE"));
     }
-    Ok(Statement::Update(Box::new(update)))
+    Ok(Statement::Update(Box::new(WithQueries { with, body: update })))
 }
 
 /// DELETE FROM table [USING …] [WHERE …] [RETURNING …].
-pub(super) fn delete(reader: &mut Reader<'_>) -> Result<Statement> {
+pub(super) fn delete(reader: &mut Reader<'_>, with: Option<ast::With>) -> Result<Statement> {
     let token = reader.advance();
     if !reader.is(0, "from") {
         return Err(reader.unexpected().detail("Expected FROM."));
@@ -115,7 +138,7 @@ pub(super) fn delete(reader: &mut Reader<'_>) -> Result<Statement> {
     if delete.limit.is_some() || !delete.order_by.is_empty() || delete.output.is_some() || !delete.tables.is_empty() {
         return Err(foreign_clause("DELETE"));
     }
-    Ok(Statement::Delete(Box::new(delete)))
+    Ok(Statement::Delete(Box::new(WithQueries { with, body: delete })))
 }
 
 /// TRUNCATE [TABLE] names [RESTART IDENTITY | CONTINUE IDENTITY] [RESTRICT].

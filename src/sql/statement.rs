@@ -79,9 +79,9 @@ pub enum Statement {
     /// INSERT.
     Insert(Box<Insert>),
     /// UPDATE … SET … [FROM] WHERE … [RETURNING].
-    Update(Box<ast::Update>),
+    Update(Box<WithQueries<ast::Update>>),
     /// DELETE FROM … WHERE … [RETURNING].
-    Delete(Box<ast::Delete>),
+    Delete(Box<WithQueries<ast::Delete>>),
     /// TRUNCATE.
     Truncate {
         /// Which tables.
@@ -399,9 +399,20 @@ pub struct CreateView {
     pub emit_on_window_close: bool,
 }
 
+/// A statement that changes rows, and the queries that it names before.
+#[derive(Clone, Debug)]
+pub struct WithQueries<T> {
+    /// WITH.
+    pub with: Option<ast::With>,
+    /// UPDATE or DELETE.
+    pub body: T,
+}
+
 /// INSERT INTO.
 #[derive(Clone, Debug)]
 pub struct Insert {
+    /// WITH, before the INSERT.
+    pub with: Option<ast::With>,
     /// The table.
     pub table: Name,
     /// The columns named; empty: all, in order.

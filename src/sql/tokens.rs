@@ -13,6 +13,9 @@ use crate::error::{Error, Kind, Result};
 /// What `ROWS FROM (f(…), …)` is called.
 pub const ROWS_FROM: &str = "rows_from";
 
+/// Bytes of a name at the most, as in PostgreSQL (`NAMEDATALEN` less one): clients rely on it, and so do the catalogs.
+pub const NAME_BYTES_MAX: usize = 63;
+
 /// How much of the text an error quotes.
 const QUOTED_CHARACTERS_MAX: usize = 60;
 
@@ -21,7 +24,10 @@ pub(super) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
     let tokens = Tokenizer::new(&QUERY, text).tokenize_with_location().map_err(|error| not_a_token(text, &error))?;
     let mut statements = Vec::new();
     let mut current: Vec<TokenWithSpan> = Vec::new();
-    for token in tokens {
+    for mut token in tokens {
+        if let Token::Word(word) = &mut token.token {
+            word.value.truncate(cut_name(&word.value, NAME_BYTES_MAX).len());
+        }
         match token.token {
             Token::Whitespace(_) | Token::EOF => {}
             Token::SemiColon => statements.push(std::mem::take(&mut current)),
@@ -31,6 +37,34 @@ pub(super) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
     statements.push(current);
     statements.retain(|tokens| !tokens.is_empty());
     statements.into_iter().map(|tokens| prepare(text, tokens)).collect()
+}
+
+/// A name of `bytes_max` at the most; what is longer loses its end.
+pub fn cut_name(name: &str, bytes_max: usize) -> &str {
+    if name.len() <= bytes_max {
+        return name;
+    }
+    let end = (0..=bytes_max).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    &name[..end]
+}
+
+/// The names in a text that are longer than names may be, as written but for the case of those without quotes.
+pub fn long_names(text: &str) -> Vec<String> {
+    // Most texts have no word of such a length at all.
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80;
+    let is_short = |part: &[u8]| part.len() <= NAME_BYTES_MAX;
+    let quoted = || text.split('"').skip(1).step_by(2).any(|name| name.len() > NAME_BYTES_MAX);
+    if text.as_bytes().split(|byte| !is_part(byte)).all(is_short) && !quoted() {
+        return Vec::new();
+    }
+    let Ok(tokens) = Tokenizer::new(&QUERY, text).tokenize() else { return Vec::new() };
+    let names = tokens.into_iter().filter_map(|token| match token {
+        Token::Word(word) if word.value.len() > NAME_BYTES_MAX => {
+            Some(if word.quote_style.is_some() { word.value } else { word.value.to_ascii_lowercase() })
+        }
+        _ => None,
+    });
+    names.collect()
 }
 
 /// The unquoted word at `index`, if there is one.

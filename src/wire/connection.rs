@@ -75,10 +75,10 @@ impl<T> Named<T> {
 }
 
 impl Connection {
-    /// Over an authenticated client. `settings` are those that were reported at startup.
-    pub(super) fn new(channel: Channel, session: Session, settings: &[(String, String)], shutdown: CancellationToken) -> Self {
+    /// Over an authenticated client.
+    pub(super) fn new(channel: Channel, session: Session, shutdown: CancellationToken) -> Self {
         let mut style = TextStyle::default();
-        settings.iter().for_each(|(name, value)| apply_setting(&mut style, name, value));
+        session.followed_settings().iter().for_each(|(name, value)| apply_setting(&mut style, name, value));
         Connection { channel, session, style, statements: Named::new(), portals: Named::new(), implicit: false, skipping: false, shutdown }
     }
 

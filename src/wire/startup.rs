@@ -54,9 +54,9 @@ pub(super) async fn start(socket: TcpStream, peer: SocketAddr, engine: Arc<Engin
         }
     };
     match started {
-        Ok(Some((session, settings))) => {
+        Ok(Some(session)) => {
             channel.logged_in();
-            Connection::new(channel, session, &settings, shutdown).serve().await;
+            Connection::new(channel, session, shutdown).serve().await;
         }
         Ok(None) | Err(Failure::Gone) => {}
         Err(Failure::Fatal(error) | Failure::Error(error)) => {
@@ -86,11 +86,8 @@ pub(super) async fn refuse_starting(socket: TcpStream) {
     }
 }
 
-/// A session and the settings reported to its client.
-type Started = (Session, Vec<(String, String)>);
-
 /// Everything before the first ReadyForQuery; `None` if there is no session to serve.
-async fn handshake(channel: &mut Channel, peer: SocketAddr, engine: &Arc<Engine>) -> Result<Option<Started>, Failure> {
+async fn handshake(channel: &mut Channel, peer: SocketAddr, engine: &Arc<Engine>) -> Result<Option<Session>, Failure> {
     let (mut asked_ssl, mut asked_gss) = (false, false);
     loop {
         let Some(body) = channel.next_startup().await? else { return Ok(None) };
@@ -128,7 +125,7 @@ async fn refuse_encryption(channel: &mut Channel) -> Result<(), Failure> {
 }
 
 /// Opens a session and reports it: authentication passed, settings, and the key for cancel requests.
-fn open(channel: &mut Channel, version: i32, body: &Bytes, peer: SocketAddr, engine: &Arc<Engine>) -> Result<Started, Failure> {
+fn open(channel: &mut Channel, version: i32, body: &Bytes, peer: SocketAddr, engine: &Arc<Engine>) -> Result<Session, Failure> {
     if version >> 16 != MAJOR {
         let text = format!("unsupported frontend protocol {}.{}: server supports 3.0 to 3.2", version >> 16, version & 0xffff);
         return Err(Failure::Fatal(Error::not_supported(text)));
@@ -143,12 +140,11 @@ fn open(channel: &mut Channel, version: i32, body: &Bytes, peer: SocketAddr, eng
     let startup = Startup { user, database, parameters: packet.parameters, peer: peer.to_string() };
     let session = engine.connect(startup).map_err(Failure::Fatal)?;
     channel.put(&Authentication::Ok);
-    let settings = session.parameter_status();
-    for (name, value) in &settings {
-        channel.put(&ParameterStatus::new(name.clone(), value.clone()));
+    for (name, value) in session.parameter_status() {
+        channel.put(&ParameterStatus::new(name, value));
     }
     channel.put(&BackendKeyData::new(session.process_id(), SecretKey::I32(session.secret())));
-    Ok((session, settings))
+    Ok(session)
 }
 
 fn invalid_packet() -> Failure {

@@ -200,6 +200,28 @@ pub(super) fn regclass_text(facts: &Facts, args: &[Value]) -> Result<Value> {
     Ok(regclass(facts, args)?.int().map(|oid| relation_text(facts, oid)).into())
 }
 
+/// `'f'::regproc` and `'f(int)'::regprocedure` as a number: there is one function of a name. Built-in ones have no definition that could be shown.
+pub(super) fn regproc(facts: &Facts, args: &[Value]) -> Result<Value> {
+    let Value::Text(text) = arg(args, 0) else { return Ok(arg(args, 0).clone()) };
+    let name = text.split('(').next().unwrap_or(text).trim();
+    let parts: Vec<String> = name.split('.').map(unquoted).collect();
+    let (schema, last) = match parts.as_slice() {
+        [.., schema, last] => (Some(schema.as_str()), last.as_str()),
+        _ => (None, parts.first().map_or("", String::as_str)),
+    };
+    let found = facts.catalog.find_function(schema, last, &facts.search_path);
+    found.map(|object| object.id.into()).ok_or_else(|| undefined(Kind::UndefinedFunction, "function", name))
+}
+
+/// A part of a name, as it is looked up.
+fn unquoted(part: &str) -> String {
+    let part = part.trim();
+    match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => part.to_lowercase(),
+    }
+}
+
 /// `x::regtype` as a number.
 pub(super) fn regtype(_facts: &Facts, args: &[Value]) -> Result<Value> {
     match arg(args, 0) {

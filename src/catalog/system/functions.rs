@@ -161,6 +161,7 @@ pub const FUNCTIONS: &[Function] = &[
     // What queries are rewritten into.
     of("tidemill_regclass", t_oid, describe::regclass),
     of("tidemill_regclass_text", t_text, describe::regclass_text),
+    of("tidemill_regproc", t_oid, describe::regproc),
     pure("tidemill_regtype", t_oid, describe::regtype),
     pure("tidemill_regtype_text", t_text, |facts, args| {
         let oid = describe::regtype(facts, args)?;

@@ -145,6 +145,7 @@ impl Engine {
         let target = catalog.get(sink.target).ok_or_else(|| Error::new(Kind::UndefinedTable, "the sink's table is gone"))?;
         let table = writable(target)?;
         let insert = Insert {
+            with: None,
             table: Name { schema: Some(target.schema.clone()), name: target.name.clone(), position: 1 },
             columns: sink.fills.iter().map(|position| table.columns[*position].name.clone()).collect(),
             source: Some(Box::new(crate::plan::parse_query(text)?)),

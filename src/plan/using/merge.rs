@@ -38,23 +38,34 @@ impl Output {
 /// Takes USING and NATURAL out of the items of one FROM.
 pub(super) struct Merge<'a> {
     columns: &'a Columns<'a>,
-    /// The columns of the relations that are still to come.
+    /// The columns of the relations that are still to come, as far as they are known.
     left: VecDeque<(Option<TableReference>, String)>,
+    /// Where a relation may name merged columns of those before it, its columns are known only when these are: the relations so far, without
+    /// their joins, and how many columns they have.
+    so_far: Option<(Vec<TableWithJoins>, usize)>,
 }
 
 impl<'a> Merge<'a> {
-    pub(super) fn new(columns: &'a Columns<'a>, all: Vec<(Option<TableReference>, String)>) -> Self {
-        Merge { columns, left: all.into() }
+    /// For the items of a FROM, which are given one after the other.
+    pub(super) fn new(columns: &'a Columns<'a>, items: &[TableWithJoins]) -> Result<Self> {
+        if items.iter().any(has_lateral) {
+            return Ok(Merge { columns, left: VecDeque::new(), so_far: Some((Vec::new(), 0)) });
+        }
+        Ok(Merge { columns, left: columns.of(items, &[])?.into(), so_far: None })
     }
 
-    /// The columns of an item; its joins get conditions.
-    pub(super) fn item(&mut self, item: &mut TableWithJoins) -> Result<Vec<Output>> {
-        let mut left = self.factor(&mut item.relation)?;
+    /// The columns of an item; its joins get conditions. `before`: those of the items before it.
+    pub(super) fn item(&mut self, item: &mut TableWithJoins, before: &[Output]) -> Result<Vec<Output>> {
+        let seen = |left: &[Output]| merged_among(&before.iter().chain(left).cloned().collect::<Vec<_>>());
+        if is_lateral(&item.relation) {
+            References::new(&seen(&[]), self.columns).put_into(&mut item.relation)?;
+        }
+        let mut left = self.factor(&mut item.relation, before)?;
         for join in &mut item.joins {
             if is_lateral(&join.relation) {
-                References::new(&merged_among(&left), self.columns).put_into(&mut join.relation)?;
+                References::new(&seen(&left), self.columns).put_into(&mut join.relation)?;
             }
-            let right = self.factor(&mut join.relation)?;
+            let right = self.factor(&mut join.relation, before)?;
             left = self.join(&mut join.join_operator, left, right)?;
         }
         Ok(left)
@@ -115,9 +126,15 @@ impl<'a> Merge<'a> {
         })
     }
 
-    fn factor(&mut self, factor: &mut TableFactor) -> Result<Vec<Output>> {
+    fn factor(&mut self, factor: &mut TableFactor, before: &[Output]) -> Result<Vec<Output>> {
         if let TableFactor::NestedJoin { table_with_joins, alias: None } = factor {
-            return self.item(table_with_joins);
+            return self.item(table_with_joins, before);
+        }
+        if let Some((relations, known)) = &mut self.so_far {
+            relations.push(TableWithJoins { relation: factor.clone(), joins: Vec::new() });
+            let all = self.columns.of(relations, &[])?;
+            self.left.extend(all[*known..].iter().cloned());
+            *known = all.len();
         }
         let name = relation_name(factor);
         let mut outputs = Vec::new();
@@ -148,6 +165,14 @@ pub(super) fn name_parenthesised(item: &mut TableWithJoins, columns: &Columns<'_
         *factor = TableFactor::Derived { lateral: false, subquery: Box::new(subquery), alias: Some(alias), sample: None };
     }
     Ok(())
+}
+
+fn has_lateral(item: &TableWithJoins) -> bool {
+    let within = |factor: &TableFactor| match factor {
+        TableFactor::NestedJoin { table_with_joins, .. } => has_lateral(table_with_joins),
+        other => is_lateral(other),
+    };
+    within(&item.relation) || item.joins.iter().any(|join| within(&join.relation))
 }
 
 fn is_lateral(factor: &TableFactor) -> bool {

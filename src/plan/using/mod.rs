@@ -221,11 +221,12 @@ fn in_select(select: &mut Select, order_by: Option<&mut Option<OrderBy>>, column
     for item in &mut select.from {
         merge::name_parenthesised(item, columns)?;
     }
-    let mut merge = Merge::new(columns, columns.of(&select.from, &[])?);
+    let mut merge = Merge::new(columns, &select.from)?;
     let mut outputs = Vec::new();
     let mut from = std::mem::take(&mut select.from);
     for item in &mut from {
-        outputs.extend(merge.item(item)?);
+        let more = merge.item(item, &outputs)?;
+        outputs.extend(more);
     }
     let merged = merged_among(&outputs);
     let mut items = Vec::with_capacity(select.projection.len());

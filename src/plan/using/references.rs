@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Cte, Expr, Query, SetExpr, Visit, VisitMut, Visitor, VisitorMut};
+use sqlparser::ast::{Cte, Expr, Query, Select, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut};
 
-use super::Columns;
 use super::merge::Output;
+use super::{Columns, quoted};
 use crate::error::{Error, Result};
 use crate::plan::names::normal;
 
@@ -83,6 +83,18 @@ impl VisitorMut for References<'_> {
             }
             Err(error) => ControlFlow::Break(error),
         }
+    }
+
+    /// A column keeps its name.
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) = item
+                && let Some(output) = self.meant(expr)
+            {
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: quoted(&output.name) };
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
