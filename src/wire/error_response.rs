@@ -3,16 +3,21 @@
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
 use crate::engine::Notice;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// The message of an error: `ERROR`, or `FATAL` if the connection ends with it.
 pub(super) fn error_response(error: &Error, fatal: bool) -> ErrorResponse {
     ErrorResponse::new(fields(if fatal { "FATAL" } else { "ERROR" }, error.kind().sqlstate(), error))
 }
 
-/// The message of a notice. What is no warning carries `00000`: successful completion.
+/// The message of a notice. It carries a code of its own where PostgreSQL gives it one: for what is there already, and for a name that was cut.
+/// The others carry `00000`, successful completion, or `01000`, a warning.
 pub(super) fn notice_response(notice: &Notice) -> NoticeResponse {
-    let code = if notice.severity == "WARNING" { "01000" } else { "00000" };
+    let code = match notice.error.kind() {
+        kind @ (Kind::NameTooLong | Kind::DuplicateTable | Kind::DuplicateSchema | Kind::DuplicateColumn) => kind.sqlstate(),
+        _ if notice.severity == "WARNING" => "01000",
+        _ => "00000",
+    };
     NoticeResponse::new(fields(notice.severity, code, &notice.error))
 }
 
