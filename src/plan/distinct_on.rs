@@ -14,32 +14,30 @@ use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition, lit,
 };
 
-use super::errors::from_datafusion;
-use crate::error::Result;
-
 /// The name of the place that a DISTINCT ON is turned into; a user's column cannot have it.
 const FIRST: &str = "\u{0}first";
 
 /// Puts the window function of which it is a case in the place of every DISTINCT ON.
-pub(super) fn without_distinct_on(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn without_distinct_on(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let replaced = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Distinct(Distinct::On(on)) => first_of_each(on).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     });
-    replaced.map(|replaced| replaced.data).map_err(|error| from_datafusion(error, ""))
+    replaced.map(|replaced| replaced.data)
 }
 
 fn first_of_each(on: DistinctOn) -> DataFusionResult<LogicalPlan> {
     let DistinctOn { on_expr, select_expr, sort_expr, input, schema } = on;
     let number = Expr::from(WindowFunction::new(WindowFunctionDefinition::WindowUDF(row_number_udwf()), Vec::new()));
-    let number = number.partition_by(on_expr).order_by(sort_expr.unwrap_or_default()).build()?.alias(FIRST);
+    let order = sort_expr.unwrap_or_default();
+    let number = number.partition_by(on_expr);
+    let number = if order.is_empty() { number.build()? } else { number.order_by(order.clone()).build()? }.alias(FIRST);
     let selected = select_expr.into_iter().zip(schema.iter()).map(|(expr, (qualifier, field))| match qualifier {
         Some(qualifier) => expr.alias_qualified(Some(qualifier.clone()), field.name()),
         None => expr.alias(field.name()),
     });
-    LogicalPlanBuilder::from(input)
-        .window([number])?
-        .filter(Expr::Column(Column::new_unqualified(FIRST)).eq(lit(1_u64)))?
-        .project(selected)?
-        .build()
+    let first = LogicalPlanBuilder::from(input).window([number])?.filter(Expr::Column(Column::new_unqualified(FIRST)).eq(lit(1_u64)))?;
+    // The order also says which rows a LIMIT takes.
+    let ordered = if order.is_empty() { first } else { first.sort(order)? };
+    ordered.project(selected)?.build()
 }

@@ -32,6 +32,7 @@ mod names_once;
 mod node;
 mod null_equality;
 mod open_literals;
+mod operands;
 mod operators;
 mod pack;
 mod parameters;

@@ -19,8 +19,8 @@ use datafusion::logical_expr::{
     Signature, Sort, Volatility, WindowFunctionDefinition, WindowUDF, lit,
 };
 
-use super::errors::{external, from_datafusion};
-use crate::error::{Error, Kind, Result};
+use super::errors::external;
+use crate::error::{Error, Kind};
 use crate::sql::WITH_TIES;
 
 /// The names of the places that are compared; a user's column cannot have them.
@@ -58,7 +58,7 @@ impl ScalarUDFImpl for WithTies {
 }
 
 /// Puts a condition on the rank in the place of every limit with ties.
-pub(super) fn without_ties(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn without_ties(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let replaced = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Limit(limit) => match limit.fetch.as_deref().and_then(marked) {
             Some(count) => tied(&limit, &count).map(Transformed::yes),
@@ -66,7 +66,7 @@ pub(super) fn without_ties(plan: LogicalPlan) -> Result<LogicalPlan> {
         },
         other => Ok(Transformed::no(other)),
     });
-    replaced.map(|replaced| replaced.data).map_err(|error| from_datafusion(error, ""))
+    replaced.map(|replaced| replaced.data)
 }
 
 /// The number of rows, if a limit is marked.

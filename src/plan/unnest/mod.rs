@@ -11,6 +11,8 @@
 //!
 //! From the outside inwards: a subquery that reads columns from two levels up is a plain one when the one around it is gone.
 
+mod left;
+mod places;
 mod push;
 mod references;
 
@@ -22,25 +24,18 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, FetchType, Filter, Join, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery, SubqueryAlias, lit};
-use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::{OptimizerContext, OptimizerRule};
 
+pub(super) use self::places::refuse_elsewhere;
+
+use self::left::{Use, is_left, is_left_with};
 use self::push::{Domain, join};
-use self::references::{free, free_in, lateral, refers, scope, subquery_of};
+use self::references::{free, free_in, lateral, refers, subquery_of};
+use super::errors::external;
 use super::names::hidden;
 use super::subqueries::{in_as_exists, one_value_of, three_valued};
-
-/// What a subquery stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
-    /// One value.
-    Value,
-    /// Whether there is a row.
-    Exists,
-    /// All rows.
-    Rows,
-}
+use crate::error::Error;
 
 /// Makes joins of the subqueries that nobody else can.
 pub(super) fn unnested(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
@@ -67,7 +62,7 @@ impl Unnesting {
             LogicalPlan::Join(join) => match lateral(&join.right) {
                 Some(subquery) => self.lateral(join, subquery),
                 None if join.join_type == JoinType::Inner => condition_above(join),
-                None => Ok(None),
+                None => self.outer_condition(join),
             },
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_) => self.within(node),
@@ -94,7 +89,7 @@ impl Unnesting {
         let mut terms: Vec<Expr> = split_conjunction(&filter.predicate).into_iter().cloned().collect();
         for at in 0..terms.len() {
             let replaced = match positive(&terms[at]) {
-                Expr::InSubquery(list) if !is_left(&list.subquery.subquery, Use::Exists) => in_as_exists(&list, filter.input.schema())?,
+                Expr::InSubquery(list) if !is_left_with(&list.expr, &list.subquery) => in_as_exists(&list, filter.input.schema())?,
                 Expr::Exists(exists) if !is_left(&exists.subquery.subquery, Use::Exists) => {
                     let Some(easier) = easier(&exists) else { return self.chosen(filter, terms, at, &exists) };
                     easier
@@ -133,35 +128,49 @@ impl Unnesting {
             None => input,
         };
         let anywhere = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Filter(_));
-        let Some(found) = first_subquery(node, anywhere) else { return Ok(None) };
-        let (input, value) = match &found {
-            Expr::InSubquery(_) => (input.clone(), three_valued(found.clone(), input.schema())?.data),
-            Expr::Exists(exists) => match easier(exists) {
-                Some(easier) => (input.clone(), easier),
-                None => match self.mark(input, exists)? {
-                    Some(marked) => marked,
-                    None => return Ok(None),
-                },
-            },
-            Expr::ScalarSubquery(subquery) => match self.value(input, subquery)? {
-                Some(valued) => valued,
-                None => return Ok(None),
-            },
-            // ANY and ALL are questions of existence.
-            _ => {
-                return RewriteSetComparison::new()
-                    .rewrite(node.clone(), &OptimizerContext::new())
-                    .map(|plan| plan.transformed.then_some(plan.data));
-            }
-        };
-        let replace = |expr: &Expr| {
-            let replaced = expr.clone().transform_down(|inner| {
-                Ok(if inner == found { Transformed::new(value.clone(), true, TreeNodeRecursion::Jump) } else { Transformed::no(inner) })
-            });
-            replaced.map(|replaced| replaced.data)
-        };
-        let exprs = node.expressions().iter().map(replace).collect::<DataFusionResult<Vec<_>>>()?;
+        let Some(found) = first_subquery(node.expressions(), anywhere) else { return Ok(None) };
+        if matches!(found, Expr::SetComparison(_)) {
+            return as_existence(node);
+        }
+        let Some((input, value)) = self.computed(input, &found)? else { return Ok(None) };
+        let replace = |expr: Expr| replaced(expr, &found, &value);
+        let exprs = node.expressions().into_iter().map(replace).collect::<DataFusionResult<Vec<_>>>()?;
         rebuilt(node, exprs, input).map(Some)
+    }
+
+    /// An outer join with a subquery in its condition: a column of the side of which it reads columns, if it does not read both.
+    fn outer_condition(&mut self, old: &Join) -> DataFusionResult<Option<LogicalPlan>> {
+        let Some(found) = old.filter.clone().and_then(|filter| first_subquery(vec![filter], false)) else { return Ok(None) };
+        if matches!(found, Expr::SetComparison(_)) {
+            return as_existence(&LogicalPlan::Join(old.clone()));
+        }
+        let own = found.column_refs().into_iter().cloned();
+        let read: Vec<Column> = own.chain(subquery_of(&found).into_iter().flat_map(|found| free(&found.subquery).into_keys())).collect();
+        let of = |side: &LogicalPlan| read.iter().all(|column| side.schema().has_column(column));
+        let (mut left, mut right) = (Arc::clone(&old.left), Arc::clone(&old.right));
+        let side = if of(&left) { &mut left } else { &mut right };
+        if !of(side) {
+            return Ok(None);
+        }
+        let Some((input, value)) = self.computed(side, &found)? else { return Ok(None) };
+        *side = Arc::new(input);
+        let filter = old.filter.clone().map(|filter| replaced(filter, &found, &value)).transpose()?;
+        let on = old.on.clone();
+        let joined = Join::try_new(left, right, on, filter, old.join_type, old.join_constraint, old.null_equality, old.null_aware)?;
+        let columns = old.schema.columns().into_iter().map(Expr::Column);
+        LogicalPlanBuilder::from(LogicalPlan::Join(joined)).project(columns)?.build().map(Some)
+    }
+
+    /// `input` with what it takes to know a subquery expression, and what stands for that then.
+    fn computed(&mut self, input: &LogicalPlan, found: &Expr) -> DataFusionResult<Option<(LogicalPlan, Expr)>> {
+        match found {
+            Expr::Exists(exists) => match easier(exists) {
+                Some(easier) => Ok(Some((input.clone(), easier))),
+                None => self.mark(input, exists),
+            },
+            Expr::ScalarSubquery(subquery) => self.value(input, subquery),
+            other => Ok(Some((input.clone(), three_valued(other.clone(), input.schema())?.data))),
+        }
     }
 
     /// `input` with the value of a subquery in a column more.
@@ -194,22 +203,34 @@ impl Unnesting {
         Ok(Some((joined, if exists.negated { Expr::Not(Box::new(mark)) } else { mark })))
     }
 
-    /// A subquery for all rows of `rows` at once: its columns, then the outer values. `None` if it reads others, or resists.
+    /// A subquery for all rows of `rows` at once: its columns, then the outer values. `None` if it reads others.
     fn pushed(&mut self, subquery: &LogicalPlan, rows: &LogicalPlan) -> DataFusionResult<Option<(Domain, LogicalPlan)>> {
-        if free(subquery).keys().any(|column| !rows.schema().has_column(column)) {
+        let read = free(subquery);
+        if read.keys().any(|column| !rows.schema().has_column(column)) {
             return Ok(None);
         }
         self.next += 1;
-        let pushed = |domain: Domain| match domain.push(subquery) {
-            Ok(pushed) => domain.ordered(subquery, pushed).map(|pushed| Some((domain, pushed))),
-            Err(DataFusionError::NotImplemented(_)) => Ok(None),
-            Err(error) => Err(error),
+        let domain = Domain::new(subquery, self.next);
+        if read.is_empty() {
+            return Ok(Some((domain, subquery.clone())));
+        }
+        let pushed = |domain: Domain| domain.push(subquery).and_then(|pushed| Ok((domain.ordered(subquery, pushed)?, domain)));
+        let pushed = match pushed(domain) {
+            Err(DataFusionError::NotImplemented(_)) => pushed(Domain::new(subquery, self.next).of(rows)?),
+            other => other,
         };
-        match pushed(Domain::new(subquery, self.next))? {
-            Some(found) => Ok(Some(found)),
-            None => pushed(Domain::new(subquery, self.next).of(rows)?),
+        match pushed {
+            Ok((pushed, domain)) => Ok(Some((domain, pushed))),
+            Err(DataFusionError::NotImplemented(what)) => Err(refused(&what)),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// A subquery of which no join can be made with the same meaning.
+fn refused(what: &str) -> DataFusionError {
+    let error = Error::not_supported(format!("{what} is not supported in a subquery that reads columns of the query around it"));
+    external(error.hint("Join the subquery to the query around it, or compute this part in a subquery that reads nothing from outside."))
 }
 
 /// An inner join with the correlated subqueries of its condition in a filter above it.
@@ -221,55 +242,6 @@ fn condition_above(old: &Join) -> DataFusionResult<Option<LogicalPlan>> {
     let Some(above) = conjunction(above) else { return Ok(None) };
     let join = LogicalPlan::Join(Join { filter: conjunction(within), ..old.clone() });
     Filter::try_new(above, Arc::new(join)).map(|filter| Some(LogicalPlan::Filter(filter)))
-}
-
-/// Whether a subquery is left as it is: it reads nothing from outside, or DataFusion's rules make the right join of it.
-fn is_left(plan: &LogicalPlan, wanted: Use) -> bool {
-    if !refers(plan) {
-        return true;
-    }
-    let mut aggregates = 0;
-    let mut odd = reaches_deeper(plan);
-    let _ = plan.apply(|node| {
-        if !refers(node) {
-            return Ok(TreeNodeRecursion::Jump);
-        }
-        odd |= match node {
-            LogicalPlan::Window(_) | LogicalPlan::Limit(_) => true,
-            LogicalPlan::Distinct(_) => wanted == Use::Value,
-            LogicalPlan::Aggregate(aggregate) => {
-                aggregates += 1;
-                aggregates > 1 || (wanted == Use::Exists && aggregate.group_expr.is_empty())
-            }
-            _ => false,
-        };
-        Ok(TreeNodeRecursion::Continue)
-    });
-    if odd {
-        return false;
-    }
-    let mut pull_up =
-        PullUpCorrelatedExpr::new().with_exists_sub_query(wanted == Use::Exists).with_need_handle_count_bug(wanted != Use::Exists);
-    let pulled = plan.clone().rewrite(&mut pull_up);
-    pulled.is_ok() && pull_up.can_pull_up && (wanted != Use::Rows || pull_up.pull_up_having_expr.is_none())
-}
-
-/// Whether a subquery within `plan` reads columns from outside of `plan`.
-fn reaches_deeper(plan: &LogicalPlan) -> bool {
-    let deeper = plan.exists(|node| {
-        let scope = scope(node);
-        let beyond = |subquery: &Subquery, scope: &DFSchema| free(&subquery.subquery).keys().any(|column| !scope.has_column(column));
-        let mut found = match node {
-            LogicalPlan::Join(join) => lateral(&join.right).is_some_and(|subquery| beyond(subquery, join.left.schema())),
-            _ => false,
-        };
-        node.apply_expressions(|expr| {
-            found |= expr.exists(|inner| Ok(subquery_of(inner).is_some_and(|subquery| beyond(subquery, &scope))))?;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(found)
-    });
-    deeper.unwrap_or(true)
 }
 
 /// ORDER BY may read, from within a subquery, columns that are not selected: the input with all that there are below the selection.
@@ -287,16 +259,31 @@ fn wide_enough(node: &LogicalPlan, input: &LogicalPlan) -> DataFusionResult<Opti
     LogicalPlanBuilder::from(selected.input.as_ref().clone()).project(all)?.build().map(Some)
 }
 
-/// The first subquery in a node's expressions that nobody else makes a join of. `anywhere`: DataFusion takes values from this kind of node.
-fn first_subquery(node: &LogicalPlan, anywhere: bool) -> Option<Expr> {
+/// ANY and ALL are questions of existence.
+fn as_existence(node: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
+    let rewritten = RewriteSetComparison::new().rewrite(node.clone(), &OptimizerContext::new())?;
+    Ok(rewritten.transformed.then_some(rewritten.data))
+}
+
+/// An expression with a value in the place of a subquery.
+fn replaced(expr: Expr, found: &Expr, value: &Expr) -> DataFusionResult<Expr> {
+    let replaced = expr.transform_down(|inner| {
+        Ok(if &inner == found { Transformed::new(value.clone(), true, TreeNodeRecursion::Jump) } else { Transformed::no(inner) })
+    });
+    replaced.map(|replaced| replaced.data)
+}
+
+/// The first subquery in expressions that nobody else makes a join of. `anywhere`: DataFusion takes subqueries from the node that they are of.
+fn first_subquery(exprs: Vec<Expr>, anywhere: bool) -> Option<Expr> {
     let mut found = None;
-    for expr in node.expressions() {
+    for expr in exprs {
         let _ = expr.apply(|inner| {
             let open = match inner {
                 Expr::ScalarSubquery(subquery) => refers(&subquery.subquery) && !(anywhere && is_left(&subquery.subquery, Use::Value)),
-                Expr::Exists(Exists { subquery, .. })
-                | Expr::InSubquery(InSubquery { subquery, .. })
-                | Expr::SetComparison(SetComparison { subquery, .. }) => !is_left(&subquery.subquery, Use::Exists),
+                Expr::Exists(Exists { subquery, .. }) => !(anywhere && is_left(&subquery.subquery, Use::Exists)),
+                Expr::InSubquery(InSubquery { expr, subquery, .. }) | Expr::SetComparison(SetComparison { expr, subquery, .. }) => {
+                    !(anywhere && is_left_with(expr, subquery))
+                }
                 _ => false,
             };
             if open {
@@ -393,8 +380,17 @@ fn rebuilt(node: &LogicalPlan, exprs: Vec<Expr>, input: LogicalPlan) -> DataFusi
             builder.project(named.collect::<Vec<_>>())?.build()
         }
         LogicalPlan::Aggregate(aggregate) => {
-            let (keys, calls) = exprs.split_at(aggregate.group_expr.len());
-            first_columns(builder.aggregate(keys.to_vec(), calls.to_vec())?.build()?, schema)
+            // Under the names that they had: two that differ may have the same one while they are changed.
+            let count = aggregate.group_expr.len();
+            let last = schema.fields().len() - (exprs.len() - count);
+            let named = exprs.into_iter().enumerate().map(|(index, expr)| match (index.checked_sub(count), &expr) {
+                (Some(call), _) => expr.alias_if_changed(schema.field(last + call).name().clone()),
+                (None, Expr::GroupingSet(_) | Expr::Column(_)) => Ok(expr),
+                (None, _) => expr.alias_if_changed(schema.field(index).name().clone()),
+            });
+            let mut keys = named.collect::<DataFusionResult<Vec<_>>>()?;
+            let calls = keys.split_off(count);
+            first_columns(builder.aggregate(keys, calls)?.build()?, schema)
         }
         LogicalPlan::Sort(sort) => {
             let order = exprs.into_iter().zip(&sort.expr).map(|(expr, old)| old.with_expr(expr));

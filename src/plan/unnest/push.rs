@@ -14,6 +14,9 @@
 //! combinations without one, no domain is needed: the subquery's own values stand for the outer ones. It then gives rows for
 //! combinations that do not occur outside, which meet no row of the join in the end.
 
+mod groups;
+mod joins;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,12 +29,12 @@ use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, EmptyRelation, Expr, ExprFunctionExt, ExprSchemable, FetchType, Filter, Join, JoinConstraint, Limit,
-    LogicalPlan, LogicalPlanBuilder, Operator, Projection, SkipType, SubqueryAlias, Union, Values, Window, WindowFunctionDefinition, lit,
-    when,
+    BinaryExpr, Distinct, EmptyRelation, Expr, ExprFunctionExt, ExprSchemable, FetchType, Filter, Join, JoinConstraint, Limit, LogicalPlan,
+    LogicalPlanBuilder, Operator, Projection, SkipType, SubqueryAlias, Union, Values, Window, WindowFunctionDefinition, lit,
 };
 
-use super::references::{free_in, lateral, refers, renamed, renamed_in, scope, subquery_of};
+use super::left::same_where_equal;
+use super::references::{free_in, lateral, refers, renamed, scope, subquery_of, with_subquery, without};
 use crate::plan::errors::external;
 use crate::plan::names::hidden;
 use crate::plan::pack::packed;
@@ -56,9 +59,9 @@ struct Value {
     name: String,
 }
 
-/// This cannot be pushed further: the query stays as it was, and says so when it is planned.
-fn stuck<T>(why: &str) -> DataFusionResult<T> {
-    Err(DataFusionError::NotImplemented(why.to_owned()))
+/// `what` cannot be pushed further: perhaps with a domain, or the query is refused.
+fn stuck<T>(what: &str) -> DataFusionResult<T> {
+    Err(DataFusionError::NotImplemented(what.to_owned()))
 }
 
 impl Domain {
@@ -120,7 +123,7 @@ impl Domain {
     /// The plan for all combinations: its columns and the outer values, in any order.
     pub(super) fn push(&self, plan: &LogicalPlan) -> DataFusionResult<LogicalPlan> {
         if !refers(plan) {
-            let Some((_, domain)) = &self.all else { return stuck("a subquery that reads outer columns in a part of it only") };
+            let Some((_, domain)) = &self.all else { return stuck("a part without columns from outside") };
             return LogicalPlanBuilder::from(domain.clone()).cross_join(plan.clone())?.build();
         }
         match plan {
@@ -151,7 +154,7 @@ impl Domain {
                 Ok(LogicalPlan::Union(Union { inputs, schema }))
             }
             LogicalPlan::Values(values) => self.push(&rows_apart(values)?),
-            _ => stuck("outer columns in this part of a subquery"),
+            _ => stuck(part_name(plan)),
         }
     }
 
@@ -165,6 +168,10 @@ impl Domain {
                 return stuck("an outer column that is not compared for equality");
             };
             let equal = equal_to(&terms.remove(at), &value.inner).expect("found above");
+            let schema = filter.input.schema();
+            if !same_where_equal(&equal.get_type(schema)?, &value.inner.get_type(schema)?) {
+                return stuck("an outer column that is compared with another type");
+            }
             columns.push(equal.alias(value.name.clone()));
             conditions.push(Expr::Column(Column::new_unqualified(value.name.clone())).is_not_null());
         }
@@ -191,8 +198,9 @@ impl Domain {
                 return Ok(Transformed::new(column(input, &value.name)?, true, TreeNodeRecursion::Jump));
             }
             if subquery_of(&inner).is_some() {
-                let renamed = renamed_in(inner, scope, &names)?;
-                return Ok(Transformed::new(renamed.data, true, TreeNodeRecursion::Jump));
+                // What it is compared with is of these rows: that comes next.
+                let names = without(&names, scope);
+                return with_subquery(inner, |plan| renamed(plan, &names)).map(Transformed::yes);
             }
             Ok(Transformed::no(inner))
         })?;
@@ -227,48 +235,6 @@ impl Domain {
         Ok(Arc::new(LogicalPlanBuilder::from(pushed.clone()).project(own.chain(outer))?.build()?))
     }
 
-    fn aggregate(&self, aggregate: &Aggregate) -> DataFusionResult<LogicalPlan> {
-        if matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) {
-            return stuck("GROUPING SETS in a subquery that reads outer columns");
-        }
-        if aggregate.group_expr.is_empty() && self.all.is_none() {
-            return stuck("an aggregate that gives a row even when there is none");
-        }
-        let scope = aggregate.input.schema();
-        let input = self.push(&aggregate.input)?;
-        let named = |expr: &Expr| self.named(expr, scope, &input);
-        let mut keys = aggregate.group_expr.iter().map(named).collect::<DataFusionResult<Vec<_>>>()?;
-        let calls = aggregate.aggr_expr.iter().map(named).collect::<DataFusionResult<Vec<_>>>()?;
-        keys.extend(self.columns(&input)?);
-        let grouped = LogicalPlanBuilder::from(input).aggregate(keys, calls)?.build()?;
-        match &self.all {
-            Some((key, domain)) if aggregate.group_expr.is_empty() => self.row_for_each(aggregate, grouped, key, domain),
-            _ => Ok(grouped),
-        }
-    }
-
-    /// An aggregate without GROUP BY gives a row to every combination, also where nothing was aggregated.
-    fn row_for_each(&self, aggregate: &Aggregate, grouped: LogicalPlan, key: &str, domain: &LogicalPlan) -> DataFusionResult<LogicalPlan> {
-        let renamed_key = hidden("outer group", self.number);
-        let result = |index: usize| hidden("result", self.number * 100 + index);
-        let results = aggregate.schema.columns().into_iter().enumerate();
-        let results = results.map(|(index, column)| Expr::Column(column).alias(result(index)));
-        let columns: Vec<Expr> = [column(&grouped, key)?.alias(renamed_key.clone())].into_iter().chain(results).collect();
-        let grouped = LogicalPlanBuilder::from(grouped).project(columns)?.build()?;
-        let on = (column(domain, key)?, column(&grouped, &renamed_key)?);
-        let joined = join(domain.clone(), grouped, vec![on], None, JoinType::Left)?;
-        let mut columns = Vec::new();
-        for (index, (expr, (qualifier, field))) in aggregate.aggr_expr.iter().zip(aggregate.schema.iter()).enumerate() {
-            let found = column(&joined, &result(index))?;
-            let Expr::AggregateFunction(call) = expr.clone().unalias() else { return stuck("an aggregate of this kind") };
-            let of_nothing = call.func.default_value(field.data_type())?;
-            let value = if of_nothing.is_null() { found } else { when(found.clone().is_null(), lit(of_nothing)).otherwise(found)? };
-            columns.push(value.alias_qualified(qualifier.cloned(), field.name()));
-        }
-        columns.extend(self.columns(&joined)?);
-        LogicalPlanBuilder::from(joined).project(columns)?.build()
-    }
-
     fn window(&self, window: &Window) -> DataFusionResult<LogicalPlan> {
         let input = self.push(&window.input)?;
         let outer = self.columns(&input)?;
@@ -291,7 +257,7 @@ impl Domain {
 
     fn limit(&self, limit: &Limit) -> DataFusionResult<LogicalPlan> {
         let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (limit.get_skip_type()?, limit.get_fetch_type()?) else {
-            return stuck("LIMIT with an expression in a subquery that reads outer columns");
+            return stuck("LIMIT with an expression");
         };
         self.first(&limit.input, skip as u64, fetch.map(|fetch| fetch as u64))
     }
@@ -330,53 +296,14 @@ impl Domain {
         let wanted = LogicalPlanBuilder::from(numbered).filter(wanted)?.build()?;
         self.ordered(plan, wanted)
     }
+}
 
-    fn join(&self, old: &Join) -> DataFusionResult<LogicalPlan> {
-        let is_lateral = lateral(&old.right).is_some();
-        let right_refers = !is_lateral && refers(&old.right);
-        let left_refers = is_lateral || refers(&old.left) || !right_refers;
-        let kept = match old.join_type {
-            JoinType::Inner => true,
-            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left_refers,
-            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right_refers,
-            JoinType::Full => false,
-        };
-        // Where only the side that may be missing reads outer columns, the other side must say for which combinations it is missing.
-        let (push_left, push_right) = match (left_refers, right_refers) {
-            (left, right) if kept => (left, right),
-            _ if old.join_type == JoinType::Full => return stuck("FULL JOIN in a subquery that reads outer columns"),
-            _ => (true, true),
-        };
-        let left = if push_left { self.push(&old.left)? } else { old.left.as_ref().clone() };
-        let mut right = if push_right { self.push(&old.right)? } else { old.right.as_ref().clone() };
-        let mut on = old.on.clone();
-        if push_left && push_right {
-            let renamed = |name: &String| format!("{name} of the other side");
-            let names: Vec<String> = self.all.as_ref().map_or_else(|| self.names().cloned().collect(), |(key, _)| vec![key.clone()]);
-            let own = old.right.schema().columns().into_iter().map(Expr::Column);
-            let outer = names.iter().map(|name| Ok(column(&right, name)?.alias(renamed(name)))).collect::<DataFusionResult<Vec<_>>>()?;
-            right = LogicalPlanBuilder::from(right.clone()).project(own.chain(outer))?.build()?;
-            for name in &names {
-                on.push((column(&left, name)?, column(&right, &renamed(name))?));
-            }
-        }
-        if is_lateral {
-            let mut names = BTreeMap::new();
-            for value in &self.values {
-                if let (Expr::OuterReferenceColumn(_, outer), Expr::Column(column)) = (&value.inner, column(&left, &value.name)?) {
-                    names.insert(outer.clone(), (Arc::clone(left.schema().qualified_field_from_column(&column)?.1), column));
-                }
-            }
-            names.retain(|outer, _| !old.left.schema().has_column(outer));
-            right = renamed(right, &names)?;
-        }
-        let carrier = if push_left { &left } else { &right };
-        let scope = scope(&LogicalPlan::Join(old.clone()));
-        let filter = old.filter.clone().map(|filter| self.within(filter, &scope, carrier)).transpose()?;
-        let (left, right) = (Arc::new(left), Arc::new(right));
-        let joined = Join::try_new(left, right, on, filter, old.join_type, old.join_constraint, old.null_equality, old.null_aware)
-            .map(LogicalPlan::Join)?;
-        Ok(joined)
+/// What a user calls this kind of plan.
+fn part_name(plan: &LogicalPlan) -> &'static str {
+    match plan {
+        LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE",
+        LogicalPlan::Unnest(_) => "a function that makes rows of a column from outside, beside other such columns,",
+        _ => "this form",
     }
 }
 

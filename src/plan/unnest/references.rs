@@ -113,11 +113,7 @@ pub(super) fn renamed(plan: LogicalPlan, names: &BTreeMap<Column, (FieldRef, Col
 }
 
 /// The same for one expression over rows of `scope`.
-pub(super) fn renamed_in(
-    expr: Expr,
-    scope: &DFSchema,
-    names: &BTreeMap<Column, (FieldRef, Column)>,
-) -> DataFusionResult<Transformed<Expr>> {
+fn renamed_in(expr: Expr, scope: &DFSchema, names: &BTreeMap<Column, (FieldRef, Column)>) -> DataFusionResult<Transformed<Expr>> {
     expr.transform_up(|inner| match inner {
         Expr::OuterReferenceColumn(field, column) => Ok(match names.get(&column) {
             Some((field, name)) => Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), name.clone())),
@@ -131,7 +127,8 @@ pub(super) fn renamed_in(
     })
 }
 
-fn without(names: &BTreeMap<Column, (FieldRef, Column)>, scope: &DFSchema) -> BTreeMap<Column, (FieldRef, Column)> {
+/// The names that do not mean something else in `scope`.
+pub(super) fn without(names: &BTreeMap<Column, (FieldRef, Column)>, scope: &DFSchema) -> BTreeMap<Column, (FieldRef, Column)> {
     names.iter().filter(|(column, _)| !scope.has_column(column)).map(|(column, name)| (column.clone(), name.clone())).collect()
 }
 
