@@ -2,12 +2,14 @@
 //!
 //! DataFusion wants a name for every column. So the relation is planned under the alias alone, and its columns are named by what is known then.
 
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use sqlparser::ast::{TableAlias, TableFactor};
 
+use super::errors::external;
 use super::names::normal;
+use super::row_subqueries::{is_compared, wrong_width};
 use crate::error::{Error, Kind};
 
 /// Plans relations whose columns get names.
@@ -23,10 +25,13 @@ impl RelationPlanner for ColumnAliases {
         let alias = TableAlias { columns: Vec::new(), ..alias.clone() };
         let plan = context.plan(relation)?;
         let own = plan.schema().columns();
+        if is_compared(&alias.name.value) && given.len() != own.len() {
+            return Err(external(wrong_width(own.len(), given.len())));
+        }
         if given.len() > own.len() {
             let (name, available) = (normal(&alias.name), own.len());
             let message = format!("table \"{name}\" has {available} columns available but {} columns specified", given.len());
-            return Err(DataFusionError::External(Box::new(Error::new(Kind::InvalidColumnReference, message))));
+            return Err(external(Error::new(Kind::InvalidColumnReference, message)));
         }
         let named = own.into_iter().enumerate().map(|(number, column)| match given.get(number) {
             Some(name) if *name != column.name => Expr::Column(column).alias(name),

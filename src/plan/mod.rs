@@ -44,6 +44,7 @@ mod recursion;
 mod resolve;
 mod returning;
 mod row_comparisons;
+mod row_subqueries;
 mod rules;
 mod scalar;
 mod size;

@@ -5,9 +5,11 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator as Op, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, UnaryOperator, VisitMut, VisitorMut,
+    BinaryOperator as Op, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, UnaryOperator, VisitMut,
+    VisitorMut,
 };
 
+use super::row_subqueries;
 use crate::error::{Error, Kind, Result};
 
 /// Parts of rows that `<` and its kin compare, at the most: each stands within the one before it.
@@ -15,19 +17,30 @@ const ORDERED_PARTS_MAX: usize = 100;
 
 /// Rewrites those of a query.
 pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
-    match VisitMut::visit(query, &mut Rows) {
+    match VisitMut::visit(query, &mut Rows { next: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
-struct Rows;
+struct Rows {
+    /// Makes names unique.
+    next: usize,
+}
 
 impl VisitorMut for Rows {
     type Break = Error;
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        match select.selection.as_mut().map_or(Ok(()), |condition| row_subqueries::conditions(condition, &mut self.next)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        match rewritten(expr) {
+        let new = rewritten(expr).and_then(|new| if new.is_some() { Ok(new) } else { row_subqueries::anywhere(expr, &mut self.next) });
+        match new {
             Ok(Some(new)) => *expr = new,
             Ok(None) => {}
             Err(error) => return ControlFlow::Break(error),
@@ -53,7 +66,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
 }
 
 /// The parts of `(a, b)` or `ROW(a, b)`.
-fn parts(expr: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn parts(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Tuple(parts) if parts.len() > 1 => Some(parts.clone()),
         Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) if name.to_string().eq_ignore_ascii_case("row") => {
@@ -68,7 +81,7 @@ fn parts(expr: &Expr) -> Option<Vec<Expr>> {
 }
 
 /// `None`: not an operator that compares.
-fn compared(left: &[Expr], op: &Op, right: &[Expr]) -> Result<Option<Expr>> {
+pub(super) fn compared(left: &[Expr], op: &Op, right: &[Expr]) -> Result<Option<Expr>> {
     let strictly = match op {
         Op::Eq | Op::NotEq => None,
         Op::Lt | Op::LtEq => Some(Op::Lt),
