@@ -12,6 +12,7 @@ use crate::error::{Error, Kind};
 
 use super::mistakes::{not_boolean, told, window_function};
 use super::names::visible;
+use super::outer_names::OUTSIDE;
 
 /// `error`, in our words. `text` is the SQL that it is about; empty if there is none.
 pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
@@ -140,7 +141,9 @@ fn from_schema(error: SchemaError, text: &str) -> Error {
 }
 
 fn undefined_column(field: &Column, valid: &[Column], text: &str) -> Error {
+    let outside = field.relation.as_ref().is_some_and(|relation| relation.schema() == Some(OUTSIDE));
     if let Some(relation) = &field.relation
+        && !outside
         && !valid.is_empty()
         && !valid.iter().any(|column| column.relation.as_ref().is_some_and(|other| other.table() == relation.table()))
     {
@@ -153,7 +156,7 @@ fn undefined_column(field: &Column, valid: &[Column], text: &str) -> Error {
     };
     let error = Error::new(Kind::UndefinedColumn, format!("column \"{name}\" does not exist"));
     let error = match nearest(&field.name, valid.iter().map(|column| visible(&column.name))) {
-        Some(near) if near != field.name => error.hint(format!("Did you mean \"{near}\"?")),
+        Some(near) if near != field.name && !outside => error.hint(format!("Did you mean \"{near}\"?")),
         _ => error,
     };
     at_column(error, field, text)

@@ -34,6 +34,7 @@ mod null_equality;
 mod open_literals;
 mod operands;
 mod operators;
+mod outer_names;
 mod pack;
 mod parameters;
 mod pg_catalog;

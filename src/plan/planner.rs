@@ -47,6 +47,7 @@ use super::names_once;
 use super::open_literals::read_literals;
 use super::operands::told_apart;
 use super::operators::Operators;
+use super::outer_names;
 use super::parameters;
 use super::recursion::check_recursions;
 use super::resolve::{Names, ObjectSource, Scope};
@@ -236,6 +237,7 @@ impl Planner {
             table_functions::expand(&mut named).map_err(external)?;
             values::agree(&mut named);
             integers::mark(&mut named, assigned);
+            outer_names::qualify(&mut named);
             let names = Names::new(self, *scope, depth);
             let mut context = planner_context(parameters);
             let statement = ast::Statement::Query(Box::new(named));
