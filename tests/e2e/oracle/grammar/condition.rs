@@ -62,6 +62,16 @@ impl Grammar<'_> {
     }
 
     fn subquery_condition(&mut self, columns: &[Column], depth: u32) -> String {
+        let special = match self.range(0..12) {
+            0 => self.under_the_same_name(columns, depth),
+            1 => self.joined_with_outside(columns, depth),
+            2 => self.row_in(columns, depth),
+            _ => None,
+        };
+        special.unwrap_or_else(|| self.usual_condition(columns, depth))
+    }
+
+    fn usual_condition(&mut self, columns: &[Column], depth: u32) -> String {
         let kind = self.kind_of(columns);
         match self.range(0..6) {
             0 | 1 => {
@@ -140,7 +150,7 @@ impl Grammar<'_> {
     }
 
     /// An inner column equals an outer one; now and then none does.
-    fn correlation(&mut self, inner: &[Column], outer: &[Column]) -> Option<String> {
+    pub(super) fn correlation(&mut self, inner: &[Column], outer: &[Column]) -> Option<String> {
         if self.one_in(4) {
             return None;
         }

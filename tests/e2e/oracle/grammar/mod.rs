@@ -13,6 +13,7 @@
 
 mod aggregate;
 mod condition;
+mod correlated;
 mod expression;
 mod select;
 mod source;

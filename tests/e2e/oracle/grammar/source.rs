@@ -20,6 +20,13 @@ impl Grammar<'_> {
             if self.left == 0 || source.rows > ROWS_MAX {
                 break;
             }
+            if depth > 0
+                && self.one_in(10)
+                && let Some(with_more) = self.with_lateral(&source, depth - 1)
+            {
+                source = with_more;
+                continue;
+            }
             // On the right of a join there may be a join.
             let right = if depth > 0 && self.one_in(8) { self.source(2, depth - 1) } else { self.relation(depth) };
             // A nested join whose right side reads its left one is not understood.
@@ -109,7 +116,7 @@ impl Grammar<'_> {
     }
 
     /// A column of one side equals one of the other, and the share of pairs for which that holds.
-    fn equality(&mut self, left: &[Column], right: &[Column]) -> Option<(String, f64)> {
+    pub(super) fn equality(&mut self, left: &[Column], right: &[Column]) -> Option<(String, f64)> {
         let column = self.comparable(left)?;
         // An average equals another by chance at most.
         let kind = if column.kind == Kind::Real { Kind::Int } else { column.kind };
