@@ -14,19 +14,17 @@ use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition, lit,
 };
 
-use super::errors::from_datafusion;
-use crate::error::Result;
 
 /// The name of the place that a DISTINCT ON is turned into; a user's column cannot have it.
 const FIRST: &str = "\u{0}first";
 
 /// Puts the window function of which it is a case in the place of every DISTINCT ON.
-pub(super) fn without_distinct_on(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn without_distinct_on(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let replaced = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Distinct(Distinct::On(on)) => first_of_each(on).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     });
-    replaced.map(|replaced| replaced.data).map_err(|error| from_datafusion(error, ""))
+    replaced.map(|replaced| replaced.data)
 }
 
 fn first_of_each(on: DistinctOn) -> DataFusionResult<LogicalPlan> {
