@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::compute::{cast, concat_batches};
 use parking_lot::Mutex;
 
 use crate::catalog::{Catalog, Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
@@ -44,9 +44,10 @@ impl Session {
             return Ok(None);
         }
         let planned = self.plan(query, &parsed.text, &[]).await?;
-        let columns = planned.bound.schema.fields().iter().enumerate().map(|(index, field)| {
+        let types = planned.bound.stored_types();
+        let columns = planned.bound.schema.fields().iter().zip(&types).enumerate().map(|(index, (field, sql_type))| {
             let name = create.columns.get(index).map_or_else(|| field.name().clone(), |column| column.name.clone());
-            Column { name, sql_type: declared_type_of(field), not_null: false, default: None, generated: None, include: None }
+            Column { name, sql_type: sql_type.clone(), not_null: false, default: None, generated: None, include: None }
         });
         let columns: Vec<Column> = columns.collect();
         let key = key_positions(create, &columns)?;
@@ -449,7 +450,10 @@ fn view_plan(
 /// The rows of a query as those of the new table that it fills.
 fn first_rows(object: &Object, table: &Table, relation: &Relation, rows: &[RecordBatch]) -> Result<Changes> {
     let schema = schema_of_nullable(table);
-    let renamed = rows.iter().map(|batch| Ok(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?));
+    let renamed = rows.iter().map(|batch| {
+        let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| Ok(cast(column, field.data_type())?));
+        Ok(RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<Vec<_>>>()?)?)
+    });
     let rows = concat_batches(&schema, &renamed.collect::<Result<Vec<_>>>()?)?;
     check_not_null(object, table, &rows)?;
     Ok(relation.resolve(&rows, table.on_conflict, &object.name)?.changes)

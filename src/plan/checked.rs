@@ -1,10 +1,12 @@
-//! `+`, `-` and `*` of integers, as functions that fail where the result leaves the type's range: DataFusion's operators wrap around.
+//! `+`, `-` and `*` of integers and floats, as functions that fail where the result leaves the type's range: DataFusion's operators wrap around, or
+//! give an infinity or a zero that is none.
 
 use std::sync::Arc;
 
-use arrow::array::Datum;
+use arrow::array::{Array, ArrayRef, AsArray, Datum};
+use arrow::compute::cast;
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
@@ -16,8 +18,9 @@ use datafusion::logical_expr::{
 use super::errors::external;
 use super::functions::type_name;
 use crate::error::{Error, Kind};
+use crate::types::one_zero;
 
-/// `left op right`, of two integers of one type; `op` is one of `+`, `-` and `*`.
+/// `left op right`, of two integers or floats of one type; `op` is one of `+`, `-` and `*`.
 pub(super) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     match Operation::of(op) {
         Some(operation) => operation.call(vec![left, right]),
@@ -160,8 +163,34 @@ impl ScalarUDFImpl for Checked {
             }
             other => other.into(),
         })?;
+        let result = if result.data_type().is_floating() { in_range(self.operation, &data, &result).map_err(external)? } else { result };
         Ok(if scalar { ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?) } else { ColumnarValue::Array(result) })
     }
+}
+
+/// Floats that are what they should be, with one zero: infinite only if an operand is, and no product is zero of others than zeros.
+fn in_range(operation: Operation, operands: &[Box<dyn Datum>], result: &ArrayRef) -> Result<ArrayRef, Error> {
+    let [left, right] = operands else { return Ok(Arc::clone(result)) };
+    let doubles = |datum: &dyn Datum| cast(datum.get().0, &DataType::Float64).map(|array| (array, datum.get().1));
+    let product = operation == Operation::Multiply;
+    let results = cast(result, &DataType::Float64)?;
+    let results = results.as_primitive::<Float64Type>();
+    let suspect = |value: f64| value.is_infinite() || (product && value == 0.0);
+    if !results.values().iter().any(|value| suspect(*value)) {
+        return Ok(Arc::clone(result));
+    }
+    let (left, right) = (doubles(left.as_ref())?, doubles(right.as_ref())?);
+    let at = |(array, scalar): &(ArrayRef, bool), row: usize| array.as_primitive::<Float64Type>().value(if *scalar { 0 } else { row });
+    for row in (0..results.len()).filter(|row| results.is_valid(*row)) {
+        let (value, left, right) = (results.value(row), at(&left, row), at(&right, row));
+        if value.is_infinite() && left.is_finite() && right.is_finite() {
+            return Err(Error::new(Kind::NumericOutOfRange, "value out of range: overflow"));
+        }
+        if product && value == 0.0 && left != 0.0 && right != 0.0 {
+            return Err(Error::new(Kind::NumericOutOfRange, "value out of range: underflow"));
+        }
+    }
+    Ok(one_zero(Arc::clone(result)))
 }
 
 fn datum(value: &ColumnarValue) -> DataFusionResult<Box<dyn Datum>> {

@@ -31,7 +31,7 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
         DataFusionError::Collection(mut errors) if !errors.is_empty() => from_datafusion(errors.swap_remove(0), text),
         DataFusionError::Shared(inner) => from_shared(&inner, text),
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
-            Ok(own) => *own,
+            Ok(own) => located(*own, text),
             Err(other) => match other.downcast::<DataFusionError>() {
                 Ok(inner) => from_datafusion(*inner, text),
                 Err(other) => match other.downcast::<ArrowError>() {
@@ -59,6 +59,26 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
         DataFusionError::IoError(cause) => Error::external("input or output failed", cause),
         DataFusionError::Internal(message) => from_known_message(&message, text).unwrap_or_else(|| Error::internal(first_line(&message))),
         other => Error::internal(other.to_string()),
+    }
+}
+
+/// The error with the place of the string that is no value, or of the only cast in the text, if it speaks of one.
+pub(super) fn located(error: Error, text: &str) -> Error {
+    if error.position().is_some() || text.is_empty() {
+        return error;
+    }
+    let message = error.message();
+    let found = if message.starts_with("cannot cast type ") {
+        let lower = text.to_ascii_lowercase();
+        let mut casts = lower.match_indices("::").chain(lower.match_indices("cast("));
+        casts.next().filter(|_| casts.next().is_none()).map(|(place, _)| place)
+    } else {
+        let string = message.split_once(": \"").and_then(|(_, string)| string.strip_suffix('"'));
+        string.and_then(|string| text.find(&format!("'{}'", string.replace('\'', "''"))))
+    };
+    match found {
+        Some(place) => error.at(text[..place].chars().count() + 1),
+        None => error,
     }
 }
 

@@ -24,12 +24,14 @@ use super::arrays;
 use super::arrow_kinds::{is_integer, is_text};
 use super::casts::{as_cast, text_input};
 use super::checked;
+use super::equal_values::compare_by_keys_within;
 use super::errors::from_datafusion;
 use super::functions::{fit_text, type_name};
 use super::inline::inline_expression;
 use super::integers;
 use super::names::{hidden, normal, visible};
 use super::node::Scalar;
+use super::open_literals;
 use super::planner::{Planner, planner_context};
 use super::resolve::{Names, NoSystemRelations, Scope, schema_of};
 use super::scalar;
@@ -110,9 +112,11 @@ impl Planner {
         arrays::rewrite_expression(&mut marked);
         spelling::rewrite_expression(&mut marked)?;
         time_precision::rewrite_expression(&mut marked);
+        open_literals::mark_expression(&mut marked);
         integers::mark_expression(&mut marked);
         let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(&[]));
-        let logical = logical.and_then(integers::unmark_expression).map_err(|error| from_datafusion(error, scope.text))?;
+        let logical = logical.and_then(integers::unmark_expression).and_then(|expr| open_literals::settle_expression(expr, schema));
+        let logical = logical.map_err(|error| from_datafusion(error, scope.text))?;
         let mut refused = None;
         let _ = logical.apply(|inner| {
             refused = match inner {
@@ -148,6 +152,7 @@ impl Planner {
             .build();
         let simplifier = ExprSimplifier::new(context);
         let expr = simplifier.coerce(expr, schema).and_then(|expr| strict_expression(expr, schema));
+        let expr = expr.and_then(|expr| compare_by_keys_within(expr, schema));
         let expr = expr.and_then(|expr| expression_in_zone(expr, schema, scope.relations.time_zone()));
         let expr = expr.and_then(|expr| simplifier.simplify(expr)).map_err(|error| from_datafusion(error, scope.text))?;
         physical(&expr, schema).map_err(|error| from_datafusion(error, scope.text))

@@ -28,6 +28,7 @@ const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     let mut functions = super::table_functions::all();
     functions.extend(super::arrays::all());
+    functions.extend(super::choosing::all());
     functions.extend([
         Arc::new(ScalarUDF::from(TumbleStart::new())),
         Arc::new(ScalarUDF::from(HopStarts::new())),
@@ -69,6 +70,12 @@ pub(super) fn fit_text(text: Expr, length: u32, trim: bool) -> Expr {
 /// `function name(types) does not exist`.
 pub(super) fn undefined_function(name: &str, arguments: &[DataType]) -> Error {
     let types: Vec<String> = arguments.iter().map(type_name).collect();
+    Error::new(Kind::UndefinedFunction, format!("function {name}({}) does not exist", types.join(", ")))
+}
+
+/// As `undefined_function`, of types as SQL knows them.
+pub(super) fn undefined_function_of(name: &str, arguments: &[SqlType]) -> Error {
+    let types: Vec<String> = arguments.iter().map(SqlType::to_string).collect();
     Error::new(Kind::UndefinedFunction, format!("function {name}({}) does not exist", types.join(", ")))
 }
 

@@ -7,15 +7,15 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, Case, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Between, Case, Cast, Expr, ExprSchemable, LogicalPlan};
 
+use super::casts::is_cast;
 use super::functions::type_name;
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
 
 /// Functions whose result is, or holds, their arguments, and what messages call them.
-pub(super) const CHOOSING: [(&str, &str); 4] =
-    [("coalesce", "COALESCE"), ("greatest", "GREATEST"), ("least", "LEAST"), ("make_array", "ARRAY")];
+const CHOOSING: [(&str, &str); 4] = [("coalesce", "COALESCE"), ("greatest", "GREATEST"), ("least", "LEAST"), ("make_array", "ARRAY")];
 
 /// Types that fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +42,6 @@ fn family(sql_type: &SqlType) -> Option<Family> {
         SqlType::Interval => Family::Interval,
         _ => return None,
     })
-}
-
-/// Whether a quoted string beside a value of the type is read as one: not beside texts, and what fits a type of no family DataFusion says.
-pub(super) fn is_read(sql_type: &SqlType) -> bool {
-    family(sql_type).is_some_and(|family| family != Family::Text)
 }
 
 /// Refuses UNIONs, CASEs and calls of `coalesce` and its kin whose types do not fit together: `42804`.
@@ -87,6 +82,15 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Option<Error> {
             together("CASE", results.map(|result| of(result, schema)))
         }
         Expr::InList(InList { expr, list, .. }) => list.iter().find_map(|value| operands(expr, "=", value, schema)),
+        Expr::Cast(Cast { expr, field }) => {
+            // A number that is cast is not marked as the integer that it is.
+            let small = matches!(expr.as_ref(), Expr::Literal(ScalarValue::Int64(Some(number)), _) if i32::try_from(*number).is_ok());
+            let (from, to) = (if small { SqlType::Int4 } else { of(expr, schema)? }, sql_type_of(field));
+            (!is_cast(&from, &to)).then(|| {
+                let [from, to] = [from, to].map(|sql_type| plain_name(&sql_type));
+                Error::new(Kind::CannotCoerce, format!("cannot cast type {from} to {to}"))
+            })
+        }
         Expr::Between(Between { expr, low, high, .. }) => operands(expr, ">=", low, schema).or_else(|| operands(expr, "<=", high, schema)),
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
             if let ("nullif", [left, right]) = (func.name(), args.as_slice()) {
@@ -108,6 +112,18 @@ fn condition(clause: &str, expr: &Expr, schema: &DFSchema) -> Option<Error> {
     Some(Error::new(Kind::DatatypeMismatch, message))
 }
 
+/// A type without what its values are cut to.
+fn plain_name(sql_type: &SqlType) -> String {
+    match sql_type {
+        SqlType::Array(element) => format!("{}[]", plain_name(element).trim_end_matches("[]")),
+        SqlType::Numeric(..) => "numeric".to_owned(),
+        SqlType::Varchar(_) => "character varying".to_owned(),
+        SqlType::Char(_) => "character".to_owned(),
+        SqlType::Struct(_) => "record".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// The error, if two operands are of different families.
 fn operands(left: &Expr, op: &str, right: &Expr, schema: &DFSchema) -> Option<Error> {
     no_operator(&of(left, schema)?, op, &of(right, schema)?)
@@ -122,7 +138,7 @@ pub(super) fn no_operator(left: &SqlType, op: &str, right: &SqlType) -> Option<E
 }
 
 /// A type that is not open.
-pub(super) fn of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
+fn of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
     if matches!(expr, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, _) | Expr::Placeholder(_)) {
         return None;
     }
@@ -130,7 +146,7 @@ pub(super) fn of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
 }
 
 /// The type of a column of a query, as far as it is not open.
-pub(super) fn of_column(plan: &LogicalPlan, column: usize) -> Option<SqlType> {
+fn of_column(plan: &LogicalPlan, column: usize) -> Option<SqlType> {
     match plan {
         LogicalPlan::Projection(projection) => {
             let mut expr = projection.expr.get(column)?;

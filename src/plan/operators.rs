@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion::common::DFSchema;
-use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions::core::named_struct;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -15,6 +14,7 @@ use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, lit};
 use sqlparser::ast::BinaryOperator as Op;
 
+use super::arrow_kinds::one_value;
 use super::casts::text_input;
 use super::errors::external;
 use super::mismatch::no_operator;
@@ -256,7 +256,7 @@ fn typed(expr: &Expr, sql_type: SqlType) -> DataFusionResult<(Expr, Side)> {
         return Ok((text_input(expr.clone(), &sql_type), Side { sql_type: Some(sql_type), open: false }));
     }
     let value = parse_value(&sql_type, literal_text(expr)).map_err(external)?;
-    let literal = Expr::Literal(ScalarValue::try_from_array(&value, 0)?, None);
+    let literal = Expr::Literal(one_value(&value)?, None);
     Ok((literal, Side { sql_type: Some(sql_type), open: false }))
 }
 
@@ -285,8 +285,9 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
         Op::Plus if interval(left) && moment(right) => {
             Some(call("timestamp_add", vec![as_moment(right_expr, date(right)), left_expr.clone()]))
         }
-        Op::Plus | Op::Minus if date(left) && is_whole(right) => days_added(left_expr, op, right_expr),
-        Op::Plus if is_whole(left) && date(right) => days_added(right_expr, op, left_expr),
+        Op::Plus if date(left) && is_whole(right) => Some(call("date_plus", arguments())),
+        Op::Plus if is_whole(left) && date(right) => Some(call("date_plus", swapped())),
+        Op::Minus if date(left) && is_whole(right) => Some(call("date_minus", arguments())),
         Op::Minus if moment(left) && interval(right) => {
             Some(call("timestamp_minus", vec![as_moment(left_expr, date(left)), right_expr.clone()]))
         }
@@ -314,14 +315,6 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
 /// A date is the timestamp of its beginning.
 fn as_moment(expr: &Expr, date: bool) -> Expr {
     if date { Expr::Cast(Cast::new(Box::new(expr.clone()), SqlType::Timestamp.arrow())) } else { expr.clone() }
-}
-
-/// A date some days before or behind another.
-fn days_added(date: &Expr, op: &Op, days: &Expr) -> Option<Expr> {
-    let op = if *op == Op::Plus { Operator::Plus } else { Operator::Minus };
-    let as_days = |expr: &Expr| Box::new(Expr::Cast(Cast::new(Box::new(expr.clone()), SqlType::Int4.arrow())));
-    let sum = Expr::BinaryExpr(BinaryExpr { left: as_days(date), op, right: as_days(days) });
-    Some(Expr::Cast(Cast::new(Box::new(sum), SqlType::Date.arrow())))
 }
 
 fn is_whole(side: &Side) -> bool {

@@ -19,7 +19,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableScan, TableSource};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableScan, TableSource};
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
@@ -33,7 +33,7 @@ use super::call_clauses;
 use super::copies::with_copies;
 use super::distinct_on::without_distinct_on;
 use super::equal_values::compare_by_keys;
-use super::errors::{external, from_datafusion};
+use super::errors::{external, from_datafusion, located};
 use super::floats::numeric_to_float;
 use super::functions;
 use super::in_union::with_union_columns;
@@ -44,11 +44,12 @@ use super::mistakes;
 use super::named_windows;
 use super::names::{name_outputs, visible};
 use super::names_once;
-use super::open_literals::read_literals;
+use super::open_literals;
 use super::operands::told_apart;
 use super::operators::Operators;
 use super::outer_names;
 use super::parameters;
+use super::peer_frames::peer_frames;
 use super::recursion::check_recursions;
 use super::resolve::{Names, ObjectSource, Scope};
 use super::row_comparisons;
@@ -184,22 +185,19 @@ impl Planner {
         let (plan, views, reads_system) = planned;
         super::size::check(&plan)?;
         refuse_windows_in_conditions(&plan)?;
-        let plan = if reads_system {
-            plan
-        } else {
-            refuse_mismatches(&plan)?;
-            read_literals(plan).map_err(|error| from_datafusion(error, text))?
-        };
+        if !reads_system {
+            refuse_mismatches(&plan).map_err(|error| located(error, text))?;
+        }
         check_recursions(&plan)?;
         let plan = with_copies(plan)?;
         let options = self.state.config_options();
         let plan = with_union_columns(plan).and_then(without_distinct_on).and_then(without_ties).and_then(told_apart);
         let plan = plan.and_then(correlated_to_one_value).and_then(unnested).map_err(|error| from_datafusion(error, text))?;
         refuse_elsewhere(&plan, text)?;
-        let plan = numeric_to_float(plan);
+        let plan = numeric_to_float(plan).and_then(peer_frames);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
-        let plan =
-            plan.and_then(strict_plan).and_then(compare_by_keys).and_then(exact_frames).map_err(|error| from_datafusion(error, text))?;
+        let plan = plan.and_then(strict_plan).and_then(compare_by_keys).and_then(exact_frames);
+        let plan = plan.map_err(|error| from_datafusion(error, text))?;
         let plan = in_zone(plan, scope.relations.time_zone()).map_err(|error| from_datafusion(error, text))?;
         let plan = arrays::maps_as_text(plan).map_err(|error| from_datafusion(error, text))?;
         let schema = output_schema(&plan);
@@ -236,6 +234,7 @@ impl Planner {
             arrays::rewrite(&mut named);
             table_functions::expand(&mut named).map_err(external)?;
             values::agree(&mut named);
+            open_literals::mark(&mut named);
             integers::mark(&mut named, assigned);
             outer_names::qualify(&mut named);
             let names = Names::new(self, *scope, depth);
@@ -244,6 +243,7 @@ impl Planner {
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
             super::size::check(&plan).map_err(external)?;
             integers::unmark(plan)
+                .and_then(open_literals::settle)
                 .and_then(arrays::infer)
                 .and_then(table_functions::without_lateral)
                 .and_then(table_functions::with_keys)
@@ -340,7 +340,13 @@ impl Planner {
 
     /// The physical plan of an optimised plan whose sources have rows.
     pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        self.state.query_planner().create_physical_plan(plan, &self.state).await.map_err(|error| from_datafusion(error, ""))
+        if !joins_nested(plan) {
+            return self.state.query_planner().create_physical_plan(plan, &self.state).await.map_err(|error| from_datafusion(error, ""));
+        }
+        // The least and the greatest key of one side, by which DataFusion looks for rows of the other, are those of another order.
+        let mut state = self.state.clone();
+        state.config_mut().options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
+        state.query_planner().create_physical_plan(plan, &state).await.map_err(|error| from_datafusion(error, ""))
     }
 
     /// Starts a physical plan. Dropping the stream stops it.
@@ -374,6 +380,19 @@ impl Bound {
         let scalars = scalars.collect::<Result<Vec<_>, _>>().map_err(|error| from_datafusion(error, ""))?;
         plan.replace_params_with_values(&ParamValues::from(scalars)).map_err(|error| from_datafusion(error, ""))
     }
+}
+
+/// Whether the key of a join is an array or a row.
+fn joins_nested(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Join(join) = node {
+            let nested = |key: &Expr| key.get_type(join.left.schema()).is_ok_and(|data_type| data_type.is_nested());
+            found |= join.on.iter().any(|(left, _)| nested(left));
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found
 }
 
 /// Puts providers in the place of `ObjectSource`s, in subqueries too.

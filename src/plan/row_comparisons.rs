@@ -1,4 +1,5 @@
-//! Comparisons of rows, part by part: `(a, b) < (c, d)` → `a < c OR (a = c AND b < d)`, as PostgreSQL defines them.
+//! Comparisons of rows, part by part: `(a, b) < (c, d)` → `a < c OR (a = c AND b < d)`, `(a, b) IS NULL` → `a IS NULL AND b IS NULL`, as PostgreSQL
+//! defines them.
 //!
 //! A NULL makes the answer NULL only where no part before it has decided; so the comparison is not one of two values of a row type.
 
@@ -55,6 +56,8 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
             (Some(left), Some(right)) => compared(&left, op, &right),
             _ => Ok(None),
         },
+        Expr::IsNull(row) => Ok(parts(row).and_then(|parts| of_each(parts, Expr::IsNull))),
+        Expr::IsNotNull(row) => Ok(parts(row).and_then(|parts| of_each(parts, Expr::IsNotNull))),
         Expr::InList { expr, list, negated } => {
             let (Some(left), Some(rows)) = (parts(expr), list.iter().map(parts).collect::<Option<Vec<_>>>()) else { return Ok(None) };
             let equal = rows.iter().map(|row| compared(&left, &Op::Eq, row)).collect::<Result<Option<Vec<_>>>>()?;
@@ -78,6 +81,12 @@ pub(super) fn parts(expr: &Expr) -> Option<Vec<Expr>> {
         }
         _ => None,
     }
+}
+
+/// A test that every part of a row has to pass.
+fn of_each(parts: Vec<Expr>, test: fn(Box<Expr>) -> Expr) -> Option<Expr> {
+    let all: Vec<Expr> = parts.into_iter().map(|part| Expr::Nested(Box::new(test(Box::new(part))))).collect();
+    balanced(&all, &Op::And)
 }
 
 /// `None`: not an operator that compares.

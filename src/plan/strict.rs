@@ -1,7 +1,7 @@
-//! What PostgreSQL refuses and DataFusion would let pass, made errors: integers that leave their range (DataFusion wraps them around), and text
+//! What PostgreSQL refuses and DataFusion would let pass, made errors: integers and floats that leave their range, and text
 //! that is cast to a type whose values DataFusion keeps as any text or bytes.
 //!
-//! Runs over analysed expressions, where operands have one type. `+`, `-` and `*` of integers become calls of functions that check; a cast of text
+//! Runs over analysed expressions, where operands have one type. `+`, `-` and `*` of them become calls of functions that check; a cast of text
 //! to uuid, json, jsonb, bytea, an array or a struct reads the text by the type's rules, and an array or struct is written by those. Floats have
 //! [one zero](super::zeros). Names and types of columns stay as they were. What
 //! fails is an error for the row: constant folding leaves such a call alone, a query ends with it, a view has NULL and a row error.
@@ -18,7 +18,8 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Like, Logi
 
 use super::arrow_kinds::{is_integer, is_nested, is_text};
 use super::casts::{
-    cast_rows, cut_text, double_to_real, float_to_numeric, has_length, has_rows, nearest_float, nested_as_text, text_input,
+    cast_rows, cut_text, double_to_real, each_element, float_to_numeric, has_length, has_rows, is_own_cast, nearest_float, nested_as_text,
+    text_input,
 };
 use super::checked::{self, is_checked};
 use super::scalar;
@@ -54,9 +55,7 @@ fn strict_within(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<
 fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
-            Operator::Plus | Operator::Minus | Operator::Multiply
-                if is_integer(&type_of(&left, schema)?) && is_integer(&type_of(&right, schema)?) =>
-            {
+            Operator::Plus | Operator::Minus | Operator::Multiply if both_checked(&type_of(&left, schema)?, &type_of(&right, schema)?) => {
                 Ok(Transformed::yes(checked::binary(*left, op, *right)))
             }
             _ if op == Operator::Multiply && (is_zero(&left) || is_zero(&right)) => nothing(*left, *right, schema),
@@ -79,6 +78,9 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
             let from = sql_type_of(&from);
             if from != target && has_rows(&from) && has_rows(&target) {
                 return cast_rows(*value, &from, &target).map(Transformed::yes);
+            }
+            if is_own_cast(&from, &target) {
+                return Ok(Transformed::yes(each_element(*value, &from, &target)));
             }
             if has_length(&target) && from != target {
                 let text = Arc::new(SqlType::Text.field("", true));
@@ -110,6 +112,11 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// Whether an operator is checked: both operands are integers, or floats of one type.
+fn both_checked(left: &DataType, right: &DataType) -> bool {
+    (is_integer(left) && is_integer(right)) || (left == right && matches!(left, DataType::Float32 | DataType::Float64))
 }
 
 /// `x * 0` of numerics, where DataFusion would put the 0 in the product's place, which is of another type.

@@ -5,7 +5,6 @@
 //! the text of the part.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 
 use super::json_scan::{Json, JsonScanner};
 use crate::error::{Error, Kind, Result};
@@ -138,34 +137,75 @@ impl JsonTree {
         }
     }
 
-    /// Where the value stands in the order of `jsonb`: objects above arrays above truth values above numbers above strings above null; more
-    /// fields or elements above fewer.
-    pub fn order(&self, other: &JsonTree) -> Ordering {
-        let rank = |value: &JsonTree| match value {
-            JsonTree::Null => 0,
-            JsonTree::String(_) => 1,
-            JsonTree::Number(_) => 2,
-            JsonTree::Bool(_) => 3,
-            JsonTree::Array(_) => 4,
-            JsonTree::Object(_) => 5,
-        };
-        match (self, other) {
-            (JsonTree::Bool(a), JsonTree::Bool(b)) => a.cmp(b),
-            (JsonTree::Number(a), JsonTree::Number(b)) => order_numbers(a, b),
-            (JsonTree::String(a), JsonTree::String(b)) => a.cmp(b),
-            (JsonTree::Array(a), JsonTree::Array(b)) => {
-                let pairs = || a.iter().zip(b).map(|(a, b)| a.order(b)).find(|order| order.is_ne());
-                a.len().cmp(&b.len()).then_with(|| pairs().unwrap_or(Ordering::Equal))
-            }
-            (JsonTree::Object(a), JsonTree::Object(b)) => {
-                let pair = |((a_key, a), (b_key, b)): (&(String, JsonTree), &(String, JsonTree))| {
-                    a_key.len().cmp(&b_key.len()).then_with(|| a_key.cmp(b_key)).then_with(|| a.order(b))
-                };
-                let pairs = || a.iter().zip(b).map(pair).find(|order| order.is_ne());
-                a.len().cmp(&b.len()).then_with(|| pairs().unwrap_or(Ordering::Equal))
-            }
-            _ => rank(self).cmp(&rank(other)),
+    /// Bytes that stand to each other as the values do in the order of `jsonb`: objects above arrays above truth values above numbers above
+    /// strings above null; more fields or elements above fewer. Equal values have equal bytes.
+    pub fn order_key(&self) -> Vec<u8> {
+        let mut key = Vec::new();
+        match self {
+            // An empty array at the top stands below everything else.
+            JsonTree::Array(elements) if elements.is_empty() => key.push(0),
+            _ => self.write_key(&mut key),
         }
+        key
+    }
+
+    fn write_key(&self, key: &mut Vec<u8>) {
+        match self {
+            JsonTree::Null => key.push(1),
+            JsonTree::String(text) => {
+                key.push(2);
+                text_key(text, key);
+            }
+            JsonTree::Number(text) => {
+                key.push(3);
+                number_key(text, key);
+            }
+            JsonTree::Bool(value) => key.extend([4, u8::from(*value)]),
+            JsonTree::Array(elements) => {
+                key.push(5);
+                count_key(elements.len(), key);
+                elements.iter().for_each(|element| element.write_key(key));
+            }
+            JsonTree::Object(fields) => {
+                key.push(6);
+                count_key(fields.len(), key);
+                for (name, value) in fields {
+                    text_key(name, key);
+                    value.write_key(key);
+                }
+            }
+        }
+    }
+}
+
+fn count_key(count: usize, key: &mut Vec<u8>) {
+    key.extend((count as u64).to_be_bytes());
+}
+
+/// The end of a text stands below all characters; no text holds a zero.
+fn text_key(text: &str, key: &mut Vec<u8>) {
+    key.extend(text.as_bytes());
+    key.push(0);
+}
+
+/// Of a number without exponent: its sign, where its first digit stands, and its digits without zeros around them; turned round if it is negative.
+fn number_key(text: &str, key: &mut Vec<u8>) {
+    let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let whole = whole.trim_start_matches('0');
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_matches('0');
+    if significant.is_empty() {
+        return key.push(1);
+    }
+    let leading = digits.len() - digits.trim_start_matches('0').len();
+    let place = whole.len() as i64 - leading as i64;
+    key.push(if negative { 0 } else { 2 });
+    let start = key.len();
+    key.extend((place ^ i64::MIN).to_be_bytes());
+    text_key(significant, key);
+    if negative {
+        key[start..].iter_mut().for_each(|byte| *byte = !*byte);
     }
 }
 
@@ -183,24 +223,6 @@ pub fn jsonb_key(text: &str) -> Result<Cow<'_, str>> {
     let mut tree = JsonTree::parse(text)?;
     tree.trim_numbers();
     Ok(tree.text().into())
-}
-
-/// Numbers without exponents, by value.
-fn order_numbers(a: &str, b: &str) -> Ordering {
-    let parts = |text: &str| {
-        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        let (whole, fraction) = (whole.trim_start_matches('0').to_owned(), fraction.trim_end_matches('0').to_owned());
-        (negative && !(whole.is_empty() && fraction.is_empty()), whole, fraction)
-    };
-    let ((a_negative, a_whole, a_fraction), (b_negative, b_whole, b_fraction)) = (parts(a), parts(b));
-    let size = a_whole.len().cmp(&b_whole.len()).then_with(|| a_whole.cmp(&b_whole)).then_with(|| a_fraction.cmp(&b_fraction));
-    match (a_negative, b_negative) {
-        (false, false) => size,
-        (true, true) => size.reverse(),
-        (true, false) => Ordering::Less,
-        (false, true) => Ordering::Greater,
-    }
 }
 
 /// Appends a string in quotes.
@@ -253,7 +275,6 @@ fn number(text: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::{JsonTree, canonical_jsonb, jsonb_key};
-    use std::cmp::Ordering;
 
     #[test]
     fn equal_values_have_one_text() {
@@ -285,12 +306,44 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_an_order() {
-        let order = |a: &str, b: &str| JsonTree::parse(a).unwrap().order(&JsonTree::parse(b).unwrap());
-        assert_eq!(order("-10", "9"), Ordering::Less);
-        assert_eq!(order("1.0", "1.00"), Ordering::Equal);
-        assert_eq!(order("{}", "[1, 2, 3]"), Ordering::Greater);
-        assert_eq!(order("[1]", "[0, 0]"), Ordering::Less);
-        assert_eq!(order("\"z\"", "0"), Ordering::Less);
+    fn keys_stand_in_the_order_of_values() {
+        let ascending = [
+            "[]",
+            "null",
+            r#""""#,
+            r#""a""#,
+            r#""aa""#,
+            r#""b""#,
+            "-10",
+            "-9.01",
+            "-9",
+            "-0.1",
+            "-0.01",
+            "0",
+            "0.01",
+            "0.1",
+            "9",
+            "9.5",
+            "10",
+            "100",
+            "false",
+            "true",
+            "[null]",
+            "[1]",
+            "[[]]",
+            "[0, 0]",
+            "{}",
+            r#"{"aa": 1}"#,
+            r#"{"b": 1}"#,
+            r#"{"a": 1, "c": 1}"#,
+            r#"{"a": 2, "b": 1}"#,
+        ];
+        let keys = ascending.map(|text| JsonTree::parse(text).unwrap().order_key());
+        for (place, pair) in keys.windows(2).enumerate() {
+            assert!(pair[0] < pair[1], "{} stands below {}", ascending[place], ascending[place + 1]);
+        }
+        let key = |text: &str| JsonTree::parse(text).unwrap().order_key();
+        assert_eq!(key("[1.50, -0.0]"), key("[1.5, 0]"));
+        assert_eq!(key("1e2"), key("100.0"));
     }
 }

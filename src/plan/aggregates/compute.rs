@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, UInt32Array};
 use arrow::compute::{SortOptions, take};
-use arrow::datatypes::{DataType, FieldRef, Float64Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 
 use super::json;
 use crate::error::{Error, Kind};
 use crate::plan::errors::external;
-use crate::types::{PackedRows, SqlType};
+use crate::types::{PackedRows, SqlType, order_key, sql_type_of};
 
 /// The functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +96,9 @@ pub(super) fn sorted(columns: &[ArrayRef], fields: &[FieldRef], directions: &[So
 /// The values that are not NULL, in order.
 fn values(column: &ArrayRef, field: &FieldRef, descending: bool) -> DataFusionResult<(Vec<u32>, BinaryArray)> {
     let direction = SortOptions { descending, nulls_first: false };
-    let (mut places, packed) = sorted(std::slice::from_ref(column), std::slice::from_ref(field), &[direction])?;
+    let keys = order_key(column, &sql_type_of(field)).map_err(external)?;
+    let field = Arc::new(Field::new("", keys.data_type().clone(), true));
+    let (mut places, packed) = sorted(&[keys], &[field], &[direction])?;
     let nulls = column.logical_nulls();
     places.retain(|place| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*place as usize)));
     Ok((places, packed))

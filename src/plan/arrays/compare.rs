@@ -20,6 +20,7 @@ use crate::plan::arrow_kinds::is_text;
 use crate::plan::errors::external;
 use crate::plan::functions::type_name;
 use crate::plan::table_functions::{element_of, list_array};
+use crate::types::{has_order_key, order_key, sql_type_of};
 
 /// The name of the function behind ANY.
 pub(super) const ANY: &str = "compare_any";
@@ -63,7 +64,12 @@ impl ScalarUDFImpl for Compare {
             None if is_text(right) || right.is_null() => left.clone(),
             None => return Ok(arguments.to_vec()),
         };
-        Ok(vec![common.clone(), operator.clone(), list(common)])
+        // What the elements are said to be stays with them.
+        let list = match element_of(right) {
+            Some(element) if *element.data_type() == common && matches!(right, DataType::List(_)) => right.clone(),
+            _ => list(common.clone()),
+        };
+        Ok(vec![common, operator.clone(), list])
     }
 
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
@@ -83,7 +89,13 @@ impl ScalarUDFImpl for Compare {
         let elements = elements_of(&lists);
         let owners = UInt32Array::from_iter_values(elements.rows.iter().map(|row| *row as u32));
         let values = take(&args.args[0].to_array(rows)?, &owners, None)?;
-        let found = compared(operator, &values, &elements.values)?;
+        let found = match element_of(lists.data_type()).map(|element| sql_type_of(element)) {
+            Some(element) if has_order_key(&element) => {
+                let key = |values: &ArrayRef| order_key(values, &element).map_err(external);
+                compared(operator, &key(&values)?, &key(&elements.values)?)?
+            }
+            _ => compared(operator, &values, &elements.values)?,
+        };
         Ok(ColumnarValue::Array(Arc::new(self.decided(&lists, &elements, &found))))
     }
 }

@@ -10,8 +10,9 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
+use crate::plan::errors::external;
 use crate::plan::table_functions::{element_of, flat_list, no_such};
-use crate::types::canonical_floats;
+use crate::types::{SqlType, order_key, sql_type_of};
 
 /// `array_contains_all(a, b)`; with `any`, `array_overlaps(a, b)`.
 pub(super) fn contain(any: bool) -> Arc<ScalarUDF> {
@@ -60,9 +61,14 @@ impl ScalarUDFImpl for Contain {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let lists = |index: usize| flat_list(&args.args[index].to_array(args.number_rows)?);
         let (left, right) = (lists(0)?, lists(1)?);
-        let converter = RowConverter::new(vec![SortField::new(left.value_type())])?;
-        let left_rows = converter.convert_columns(&[canonical_floats(left.values())])?;
-        let right_rows = converter.convert_columns(&[canonical_floats(right.values())])?;
+        let keys = |lists: &ListArray| {
+            let element = element_of(lists.data_type()).map_or(SqlType::Text, |element| sql_type_of(element));
+            order_key(lists.values(), &element).map_err(external)
+        };
+        let (left_keys, right_keys) = (keys(&left)?, keys(&right)?);
+        let converter = RowConverter::new(vec![SortField::new(left_keys.data_type().clone())])?;
+        let left_rows = converter.convert_columns(&[left_keys])?;
+        let right_rows = converter.convert_columns(&[right_keys])?;
         let found = (0..left.len()).map(|row| {
             if left.is_null(row) || right.is_null(row) {
                 return None;

@@ -4,7 +4,9 @@
 //! whose name in schemas is that of its argument, as that of a cast is, and which EXPLAIN shows as a cast.
 //! Always: NULL for NULL, and nothing else decides about it.
 
+mod allowed;
 mod cut;
+mod each;
 mod nested;
 mod number;
 mod read;
@@ -13,15 +15,18 @@ mod rows;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use chrono_tz::Tz;
-use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+pub(super) use self::allowed::is_cast;
+pub(super) use self::each::is_own_cast;
+use super::arrow_kinds::one_value;
 use super::errors::external;
 use crate::error::Result;
 use crate::types::{SqlType, sql_type_of};
@@ -43,6 +48,8 @@ enum Method {
     Real,
     /// Rows, or arrays of them, of this type: field by field, by their places. Instants are read as `Read` does.
     Fields(SqlType, Tz),
+    /// Each element of arrays of this type is cast; an instant without an offset is local time of the zone.
+    Each(SqlType, Tz),
     /// The values are such already, and are said to be.
     Mark,
 }
@@ -56,11 +63,17 @@ pub(super) fn text_input(text: Expr, target: &SqlType) -> Expr {
 pub(super) fn text_input_in(call: &ScalarFunction, zone: Tz) -> Option<Expr> {
     let function = InPlaceOfCast::of(call)?;
     let method = match &function.method {
-        Method::Read(_) => Method::Read(zone),
-        Method::Fields(from, _) => Method::Fields(from.clone(), zone),
+        Method::Read(_) if has_instants(&function.target) => Method::Read(zone),
+        Method::Fields(from, _) if has_instants(&function.target) => Method::Fields(from.clone(), zone),
+        Method::Each(from, _) if has_instants(&function.target) || has_instants(from) => Method::Each(from.clone(), zone),
         _ => return None,
     };
-    has_instants(&function.target).then(|| converted(call.args[0].clone(), &function.target, method))
+    Some(converted(call.args[0].clone(), &function.target, method))
+}
+
+/// `value`, an array of type `from`, as an array of type `target`, of which [`is_own_cast`] is true.
+pub(super) fn each_element(value: Expr, from: &SqlType, target: &SqlType) -> Expr {
+    converted(value, target, Method::Each(from.clone(), Tz::UTC))
 }
 
 /// Whether a type is one of rows, or of arrays of them.
@@ -150,10 +163,13 @@ impl InPlaceOfCast {
             Method::Read(zone) => read::read(values, &self.target, *zone),
             Method::Cut => cut::cut(values, &self.target),
             Method::Write(from) => nested::write(values, from),
+            Method::Each(from, zone) => each::each(values, from, &self.target, *zone),
             Method::Nearest => number::nearest(values, &self.target),
             Method::Digits => number::numerics(values, &self.target),
             Method::Real => number::reals(values),
             Method::Fields(from, zone) => rows::cast(values, from, &self.target, *zone),
+            // What elements are said to be is part of an array's type.
+            Method::Mark if *values.data_type() != self.target.arrow() => Ok(cast(values, &self.target.arrow())?),
             Method::Mark => Ok(Arc::clone(values)),
         }
     }
@@ -165,6 +181,7 @@ impl ScalarUDFImpl for InPlaceOfCast {
             Method::Read(_) => "text_input",
             Method::Cut => "cut_text",
             Method::Write(_) => "nested_text",
+            Method::Each(..) => "elements_cast",
             Method::Nearest => "nearest_float",
             Method::Digits => "float_to_numeric",
             Method::Real => "double_to_real",
@@ -195,7 +212,7 @@ impl ScalarUDFImpl for InPlaceOfCast {
         let scalar = matches!(args.args.first(), Some(ColumnarValue::Scalar(_)));
         let values = ColumnarValue::values_to_arrays(&args.args)?.remove(0);
         let converted = self.convert(&values).map_err(external)?;
-        Ok(if scalar { ColumnarValue::Scalar(ScalarValue::try_from_array(&converted, 0)?) } else { ColumnarValue::Array(converted) })
+        Ok(if scalar { ColumnarValue::Scalar(one_value(&converted)?) } else { ColumnarValue::Array(converted) })
     }
 }
 

@@ -13,7 +13,7 @@ use super::column::{Integer, List, map1, map2, too_long};
 use super::misc::Printed;
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
-use crate::types::{SqlType, sql_type_of};
+use crate::types::{SqlType, order_key, sql_type_of};
 
 /// Elements that a function makes in one array at the most.
 const ELEMENTS_MAX: usize = 1 << 24;
@@ -163,7 +163,9 @@ impl<'a> Search<'a> {
     fn new(lists: &'a ArrayRef, needles: &ArrayRef) -> Result<Self> {
         let lists = lists.as_list::<i32>();
         let needles = cast(needles, lists.values().data_type())?;
-        let order = make_comparator(lists.values(), &needles, SortOptions::default())?;
+        let DataType::List(element) = lists.data_type() else { return Err(Error::internal("a list was promised")) };
+        let sql_type = sql_type_of(element);
+        let order = make_comparator(&order_key(lists.values(), &sql_type)?, &order_key(&needles, &sql_type)?, SortOptions::default())?;
         Ok(Search { lists, equal: Box::new(move |element, row| order(element, row).is_eq()) })
     }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, StringArray, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use super::Function;
 use super::form::{Form, Kind};
 use crate::error::Result;
+use crate::plan::arrow_kinds::one_value;
 use crate::plan::errors::external;
 use crate::plan::functions::undefined_function;
 use crate::types::{SqlType, canonical_jsonb, sql_type_of};
@@ -141,7 +141,7 @@ impl ScalarUDFImpl for Scalar {
         let result = if rows == 0 { new_null_array(args.return_field.data_type(), 0) } else { kernel(&call).map_err(external)? };
         let result =
             if result.data_type() == args.return_field.data_type() { result } else { cast(&result, args.return_field.data_type())? };
-        Ok(if constant { ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?) } else { ColumnarValue::Array(result) })
+        Ok(if constant { ColumnarValue::Scalar(one_value(&result)?) } else { ColumnarValue::Array(result) })
     }
 }
 

@@ -9,11 +9,11 @@ use super::calendar::{
     DAY, HOUR, JULIAN_EPOCH, MINUTE, Moment, SECOND, Zone, interval_of, interval_range, iso_week, shifted, timestamp_range, weekday,
 };
 use super::call::Call;
-use super::column::{Date, Decimal, Float, Input, Interval, Text, Time, Timestamp, map1, map2, map3, map4};
+use super::column::{Date, Decimal, Float, Input, Integer, Interval, Text, Time, Timestamp, map1, map2, map3, map4};
 use super::numeric::Rounding;
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
-use crate::types::SqlType;
+use crate::types::{SqlType, interval_length};
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -93,15 +93,26 @@ pub(super) fn functions() -> Vec<Function> {
             .example("2 * INTERVAL '1 day'", "2 days"),
         function("interval_divide", "behind the operator `/` of intervals", "INTERVAL '1 month' / 2", "15 days").operator("/")
             .form("interval, double precision -> interval", |call| map2::<Interval, Float, _>(call, divided)),
+        function("date_plus", "the date some days later", "DATE '2024-02-28' + 2", "2024-03-01")
+            .operator("+")
+            .form("date, integer -> date", |call| map2::<Date, Integer, _>(call, |date, days| moved(date, Some(days)))),
+        function("date_minus", "the date some days earlier", "DATE '2024-03-01' - 2", "2024-02-28")
+            .operator("-")
+            .form("date, integer -> date", |call| map2::<Date, Integer, _>(call, |date, days| moved(date, days.checked_neg()))),
         function("interval_length", "in microseconds, behind comparisons of intervals: a day has 24 hours, a month 30 days", "INTERVAL '1 day' = INTERVAL '24 hours'", "t").operator("=")
             .form_of("interval -> numeric", |_, _| SqlType::Numeric(38, 0), |call| map1::<Interval, _>(call, |value| Ok(length(value))))
             .example("INTERVAL '1 month' > INTERVAL '29 days 23:00'", "t"),
     ]
 }
 
+/// A date some days away.
+fn moved(date: i32, days: Option<i64>) -> Result<i32> {
+    let moved = days.and_then(|days| i64::from(date).checked_add(days)).and_then(|days| i32::try_from(days).ok());
+    moved.ok_or_else(|| Error::new(Kind::DatetimeOutOfRange, "date out of range"))
+}
+
 fn length(value: IntervalMonthDayNano) -> Decimal {
-    let days = i128::from(value.months) * 30 + i128::from(value.days);
-    Decimal { units: i256::from_i128(days * i128::from(DAY) + i128::from(value.nanoseconds / 1_000)), scale: 0 }
+    Decimal { units: i256::from_i128(interval_length(value)), scale: 0 }
 }
 
 /// Arguments of which one has been cast.

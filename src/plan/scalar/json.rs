@@ -145,16 +145,16 @@ pub(super) fn functions() -> Vec<Function> {
             .operator("<")
             .form("jsonb, jsonb -> integer", |call| {
                 trees(call, |a, b| {
-                    // An empty array at the top stands below everything else.
-                    let empty = |value: &JsonTree| matches!(value, JsonTree::Array(elements) if elements.is_empty());
-                    let order = empty(&b).cmp(&empty(&a)).then_with(|| a.order(&b));
-                    Ok(match order {
+                    Ok(match a.order_key().cmp(&b.order_key()) {
                         Ordering::Less => -1,
                         Ordering::Equal => 0,
                         Ordering::Greater => 1,
                     })
                 })
             }),
+        function("jsonb_order", "behind ORDER BY and whatever else puts values in order", "greatest('9'::jsonb, '10')", "10")
+            .operator("<")
+            .form("jsonb -> bytea", |call| map1::<Text, _>(call, |text| JsonTree::parse(text).map(|tree| tree.order_key()))),
         both("jsonb_typeof", &["json_typeof"], "object, array, string, number, boolean or null", "jsonb_typeof('[1]')", "array")
             .form("jsonb -> text", |call| map1::<Text, _>(call, |json| Ok(kind_of(&whole(json)?).to_owned()))),
         both("jsonb_array_length", &["json_array_length"], "how many elements an array has", "jsonb_array_length('[1, 2, 3]')", "3")
@@ -343,10 +343,10 @@ fn contains(a: &JsonTree, b: &JsonTree, top: bool) -> bool {
             wanted.iter().all(|value| elements.iter().any(|found| contains(found, value, false)))
         }
         (JsonTree::Array(elements), scalar) if top && !matches!(scalar, JsonTree::Object(_)) => {
-            elements.iter().any(|found| found.order(scalar).is_eq())
+            elements.iter().any(|found| found.order_key() == scalar.order_key())
         }
         (JsonTree::Object(_) | JsonTree::Array(_), _) | (_, JsonTree::Object(_) | JsonTree::Array(_)) => false,
-        (a, b) => a.order(b).is_eq(),
+        (a, b) => a.order_key() == b.order_key(),
     }
 }
 

@@ -21,6 +21,7 @@ mod math;
 mod misc;
 mod number_format;
 mod numeric;
+mod order;
 mod regex;
 #[cfg(test)]
 mod tests;
@@ -161,6 +162,7 @@ static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
         (Family::Array, array::functions()),
         (Family::Binary, binary::functions()),
         (Family::Any, misc::functions()),
+        (Family::Any, order::functions()),
     ]
     .into_iter()
     .flat_map(|(family, table)| table.into_iter().map(move |function| Function { family, ..function }))

@@ -53,9 +53,7 @@ pub(super) fn functions() -> Vec<Function> {
         .example("width_bucket(35, ARRAY[10, 20, 30])", "3"),
         function("float_divide", "behind the operator `/` of doubles", "5::double precision / 2", "2.5")
             .operator("/")
-            .form("double precision, double precision -> double precision", |call| {
-                map2::<Float, Float, _>(call, |a, b| if b == 0.0 && !a.is_nan() { Err(division_by_zero()) } else { Ok(a / b) })
-            }),
+            .form("double precision, double precision -> double precision", |call| map2::<Float, Float, _>(call, quotient)),
         function("numeric_multiply", "behind the operator `*` of numerics", "1.50 * 2.5", "3.750").operator("*").form_of(
             "numeric, numeric -> numeric",
             product_type,
@@ -169,6 +167,18 @@ pub(super) fn integer_digits(data_type: &DataType) -> u8 {
 
 fn overflow() -> Error {
     Error::new(Kind::NumericOutOfRange, "numeric field overflow")
+}
+
+/// Infinite only if the dividend is, zero only if it is or the divisor is infinite.
+fn quotient(dividend: f64, divisor: f64) -> Result<f64> {
+    let quotient = dividend / divisor;
+    let out_of_range = |how: &str| Err(Error::new(Kind::NumericOutOfRange, format!("value out of range: {how}")));
+    match quotient {
+        _ if divisor == 0.0 && !dividend.is_nan() => Err(division_by_zero()),
+        value if value.is_infinite() && dividend.is_finite() => out_of_range("overflow"),
+        value if value == 0.0 && dividend != 0.0 && divisor.is_finite() => out_of_range("underflow"),
+        value => Ok(value),
+    }
 }
 
 pub(super) fn division_by_zero() -> Error {

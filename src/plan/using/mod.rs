@@ -28,7 +28,7 @@ use super::names::normal;
 use super::planner::Planner;
 use super::resolve::Scope;
 use super::text;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::types::SqlType;
 use merge::{Merge, Output};
 use references::{References, merged_among};
@@ -46,8 +46,12 @@ pub(super) struct Within<'a> {
     pub parameters: &'a [Option<SqlType>],
 }
 
-/// Rewrites `query` and all queries within it.
+/// Rewrites `query` and all queries within it. `42601` for a join that says neither what its rows have in common nor that it is CROSS.
 pub(super) fn expand(query: &mut Query, within: Within<'_>) -> Result<()> {
+    if Visit::visit(query, &mut HasOpenJoin).is_break() {
+        let error = Error::new(Kind::Syntax, "a JOIN has neither ON nor USING");
+        return Err(error.hint("Write CROSS JOIN for all pairs of rows."));
+    }
     if Visit::visit(query, &mut HasUsing).is_continue() {
         return Ok(());
     }
@@ -80,6 +84,24 @@ fn is_merging(operator: &JoinOperator) -> bool {
 fn merges(item: &TableWithJoins) -> bool {
     let nested = |factor: &TableFactor| matches!(factor, TableFactor::NestedJoin { table_with_joins, .. } if merges(table_with_joins));
     nested(&item.relation) || item.joins.iter().any(|join| is_merging(&join.join_operator) || nested(&join.relation))
+}
+
+/// Whether a FROM item has a join without a condition that has to have one.
+fn is_open(item: &TableWithJoins) -> bool {
+    let nested = |factor: &TableFactor| matches!(factor, TableFactor::NestedJoin { table_with_joins, .. } if is_open(table_with_joins));
+    let open = |operator: &JoinOperator| matches!(constraint_of(&mut operator.clone()), Some(JoinConstraint::None));
+    nested(&item.relation) || item.joins.iter().any(|join| open(&join.join_operator) || nested(&join.relation))
+}
+
+/// Breaks where a join lacks a condition.
+struct HasOpenJoin;
+
+impl Visitor for HasOpenJoin {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        if select.from.iter().any(is_open) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 }
 
 /// Breaks where there is a join to rewrite.

@@ -1,0 +1,59 @@
+//! Frames of peers: `RANGE` without distances, which needs no more of a type than that its values have an order.
+//!
+//! DataFusion computes RANGE for few types, also where the frame says no more than which rows are peers, as the frame does that nobody wrote. So
+//! where a window is ordered by another type it is a frame of GROUPS, which has the same rows. Runs before types are coerced.
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits};
+
+/// The plan with frames of peers for types that have no distances, in subqueries too.
+pub(super) fn peer_frames(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let framed = plan.transform_up_with_subqueries(|node| {
+        if !matches!(node, LogicalPlan::Window(_)) {
+            return Ok(Transformed::no(node));
+        }
+        let schema = merge_schema(&node.inputs());
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(expr.transform_up(|inner| framed(inner, &schema))?.update_data(|expr| name.restore(expr)))
+        })
+    });
+    framed.map(|framed| framed.data)
+}
+
+fn framed(mut expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+    let Expr::WindowFunction(call) = &mut expr else { return Ok(Transformed::no(expr)) };
+    let params = &mut call.params;
+    let frame = &params.window_frame;
+    let plain = |bound: &WindowFrameBound| *bound == WindowFrameBound::CurrentRow || bound.is_unbounded();
+    let of_peers = frame.units == WindowFrameUnits::Range && plain(&frame.start_bound) && plain(&frame.end_bound);
+    let Some(first) = params.order_by.first().filter(|_| of_peers) else { return Ok(Transformed::no(expr)) };
+    if has_distances(&first.expr.get_type(schema)?) {
+        return Ok(Transformed::no(expr));
+    }
+    params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Groups, counted(&frame.start_bound), counted(&frame.end_bound));
+    Ok(Transformed::yes(expr))
+}
+
+/// Whether DataFusion computes RANGE over a type.
+fn has_distances(data_type: &DataType) -> bool {
+    data_type.is_numeric()
+        || data_type.is_string()
+        || data_type.is_null()
+        || matches!(data_type, DataType::Boolean | DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
+}
+
+/// A bound that counts groups, of which there are as many as unsigned numbers.
+fn counted(bound: &WindowFrameBound) -> WindowFrameBound {
+    match bound {
+        WindowFrameBound::Preceding(_) => WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+        WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+        WindowFrameBound::Following(_) => WindowFrameBound::Following(ScalarValue::UInt64(None)),
+    }
+}
