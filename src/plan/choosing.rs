@@ -64,12 +64,13 @@ impl ScalarUDFImpl for Choosing {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        let typed: Vec<SqlType> =
-            args.arg_fields.iter().filter(|field| !field.data_type().is_null()).map(|field| sql_type_of(field)).collect();
+        // What had no type is a text by now.
+        let types = args.arg_fields.iter().map(|field| sql_type_of(field));
+        let typed: Vec<SqlType> = types.filter(|sql_type| *sql_type != SqlType::Text).collect();
         let field = self.inner.return_field_from_args(args)?;
         Ok(match typed.split_first() {
-            Some((SqlType::Jsonb | SqlType::Json | SqlType::Uuid, rest)) if rest.iter().all(|other| *other == typed[0]) => {
-                Arc::new(typed[0].field(field.name(), field.is_nullable()))
+            Some((kept @ (SqlType::Jsonb | SqlType::Json | SqlType::Uuid), rest)) if rest.iter().all(|other| other == kept) => {
+                Arc::new(kept.field(field.name(), field.is_nullable()))
             }
             _ => field,
         })

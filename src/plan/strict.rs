@@ -87,7 +87,10 @@ fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> 
                 let text = strict(Expr::Cast(Cast { expr: value, field: text }), schema)?.data;
                 return Ok(Transformed::yes(cut_text(text, &target)));
             }
+            let midnight = || Expr::Literal(ScalarValue::Time64Microsecond(Some(0)), None);
             let value = match (&from, &target) {
+                (SqlType::Time, SqlType::Interval) => return Ok(Transformed::yes(scalar::call("time_subtract", vec![*value, midnight()]))),
+                (SqlType::Interval, SqlType::Time) => return Ok(Transformed::yes(scalar::call("timestamp_add", vec![midnight(), *value]))),
                 // What is in a jsonb is a number or a truth value, written as text.
                 (SqlType::Jsonb, SqlType::Int2 | SqlType::Int4 | SqlType::Int8) => {
                     scalar::call("round", vec![text_input(*value, &SqlType::Numeric(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1))])

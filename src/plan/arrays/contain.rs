@@ -51,7 +51,9 @@ impl ScalarUDFImpl for Contain {
         } else {
             comparison_coercion(first, second).ok_or_else(misfit)?
         };
-        Ok(vec![with_innermost(left, &common), with_innermost(right, &common)])
+        // What the elements are said to be stays with them.
+        let cast = |list: &DataType, element: &DataType| if *element == common { list.clone() } else { with_innermost(list, &common) };
+        Ok(vec![cast(left, first), cast(right, second)])
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
