@@ -39,7 +39,8 @@ pub(super) fn all() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
         vec![Arc::new(SubqueryMeaning), Arc::new(RewriteSetComparison::new()), Arc::new(MarksInLists)];
     for rule in Optimizer::new().rules.into_iter().filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by") {
-        if rule.name() == "optimize_projections" {
+        // Both believe what is said of keys.
+        if matches!(rule.name(), "eliminate_join" | "optimize_projections") {
             rules.push(Arc::new(UnnestForgetsKeys));
         }
         rules.push(if rule.name() == PushDownConditions.name() { Arc::new(PushDownConditions) } else { minding_nulls(rule) });

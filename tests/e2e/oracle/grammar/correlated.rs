@@ -36,13 +36,15 @@ impl Grammar<'_> {
         let kind = self.pick(&["LEFT", "RIGHT", "FULL"]);
         let of_left = self.one_in(2);
         let correlation = self.correlation(if of_left { &left.columns } else { &right.columns }, outer)?;
+        // Several relations are one side of a join in parentheses only.
+        let grouped = |source: &Source| if source.sql.contains(" JOIN ") { format!("({})", source.sql) } else { source.sql.clone() };
         let joined = if self.one_in(2) {
-            format!("{} {kind} JOIN {} ON {equal} AND {correlation}", left.sql, right.sql)
+            format!("{} {kind} JOIN {} ON {equal} AND {correlation}", grouped(&left), grouped(&right))
         } else {
             let side = if of_left { &left } else { &right };
             let (alias, _) = side.columns.first()?.name.rsplit_once('.')?;
             let chosen = format!("(SELECT * FROM {} WHERE {correlation}) AS {alias}", side.sql);
-            let (left, right) = if of_left { (&chosen, &right.sql) } else { (&left.sql, &chosen) };
+            let (left, right) = if of_left { (chosen, grouped(&right)) } else { (grouped(&left), chosen) };
             format!("{left} {kind} JOIN {right} ON {equal}")
         };
         let mut columns = left.columns;
