@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{DuplicateTreatment, Expr, Function, FunctionArguments, Query, Spanned, Visit, Visitor};
 
-use super::errors::character_position;
+use super::errors::placed;
 use super::planner::Planner;
 use crate::error::{Error, Kind, Result};
 
@@ -29,10 +29,7 @@ impl Visitor for Calls<'_> {
         let Some(message) = refused(call, self.planner) else { return ControlFlow::Continue(()) };
         let error = Error::new(Kind::WrongObjectType, message);
         let start = call.name.span().start;
-        ControlFlow::Break(match character_position(start.line, start.column, self.text) {
-            Some(position) => error.at(position),
-            None => error,
-        })
+        ControlFlow::Break(placed(error, (start.line, start.column), self.text))
     }
 }
 

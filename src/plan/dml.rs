@@ -14,7 +14,7 @@ use sqlparser::ast::Spanned;
 
 use super::casts::has_rows;
 use super::data_type::sql_type;
-use super::errors::{character_position, from_datafusion, word_position};
+use super::errors::{character_position, from_datafusion, placed, word_position};
 use super::expressions::{Assignment, assignment_cast, expression_text, is_literal, null_of, refuse_volatile};
 use super::names::{hidden, normal};
 use super::node::Scalar;
@@ -408,7 +408,8 @@ fn relation_name(factor: &ast::TableFactor, scope: &Scope<'_>) -> Result<(Name, 
     let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(normal).collect();
     let Some((last, before)) = parts.split_last() else { return Err(Error::new(Kind::Syntax, "a table is needed here")) };
     let qualifier = alias.as_ref().map_or_else(|| last.clone(), |alias| normal(&alias.name));
-    let position = word_position(last, scope.text).unwrap_or(1);
+    let place = name.span().start;
+    let position = character_position(place.line, place.column, scope.text).or_else(|| word_position(last, scope.text)).unwrap_or(1);
     Ok((Name { schema: before.last().cloned(), name: last.clone(), position }, qualifier))
 }
 
@@ -552,11 +553,8 @@ fn prepare_source(
 /// Rows of VALUES have as many values as each other, and not more than there are columns for them.
 fn check_rows(values: &ast::Values, width: usize, scope: &Scope<'_>) -> Result<()> {
     let at = |error: Error, value: Option<&ast::Expr>| {
-        let place = value.map(|value| value.span().start);
-        match place.and_then(|place| character_position(place.line, place.column, scope.text)) {
-            Some(position) => error.at(position),
-            None => error,
-        }
+        let place = value.map_or((0, 0), |value| (value.span().start.line, value.span().start.column));
+        placed(error, place, scope.text)
     };
     let first = values.rows.first().map_or(0, |row| row.content.len());
     if let Some(other) = values.rows.iter().find(|row| row.content.len() != first) {

@@ -99,26 +99,30 @@ pub(super) fn character_position(line: u64, column: u64, text: &str) -> Option<u
     (position <= text.chars().count() + 1).then_some(position)
 }
 
+/// The error with its place, of which line and column are known; as it is, if they are not.
+pub(super) fn placed(error: Error, (line, column): (u64, u64), text: &str) -> Error {
+    match character_position(line, column, text) {
+        Some(position) => error.at(position),
+        None => error,
+    }
+}
+
 /// The 1-based character position of the first occurrence of `word` as a whole word, whatever its case.
 pub(super) fn word_position(word: &str, text: &str) -> Option<usize> {
-    word_positions(word, text).first().map(|(position, _)| *position)
+    word_positions(word, text).next().map(|(position, _)| position)
 }
 
 /// The 1-based character positions of `word` as a whole word, whatever its case, and whether a dot stands before it.
-fn word_positions(word: &str, text: &str) -> Vec<(usize, bool)> {
-    if word.is_empty() {
-        return Vec::new();
-    }
+fn word_positions(word: &str, text: &str) -> impl Iterator<Item = (usize, bool)> {
     let (text, word): (Vec<char>, Vec<char>) = (text.to_lowercase().chars().collect(), word.to_lowercase().chars().collect());
     let part_of_word = |character: Option<&char>| character.is_some_and(|c| c.is_alphanumeric() || *c == '_');
-    (0..(text.len() + 1).saturating_sub(word.len()))
-        .filter(|&at| {
-            text[at..].starts_with(&word)
-                && !part_of_word(at.checked_sub(1).and_then(|before| text.get(before)))
-                && !part_of_word(text.get(at + word.len()))
-        })
-        .map(|at| (at + 1, at > 0 && text[at - 1] == '.'))
-        .collect()
+    let ends = if word.is_empty() { 0 } else { (text.len() + 1).saturating_sub(word.len()) };
+    (0..ends).filter_map(move |at| {
+        let whole = text[at..].starts_with(&word)
+            && !part_of_word(at.checked_sub(1).and_then(|before| text.get(before)))
+            && !part_of_word(text.get(at + word.len()));
+        whole.then(|| (at + 1, at > 0 && text[at - 1] == '.'))
+    })
 }
 
 fn position_of(span: Span, text: &str) -> Option<usize> {
@@ -185,7 +189,7 @@ fn undefined_column(field: &Column, valid: &[Column], text: &str) -> Error {
 fn at_column(error: Error, field: &Column, text: &str) -> Error {
     let known = field.spans.first().and_then(|span| position_of(span, text));
     // One without a qualifier stands alone somewhere.
-    let alone = || word_positions(&field.name, text).into_iter().find(|(_, behind_dot)| !behind_dot || field.relation.is_some());
+    let alone = || word_positions(&field.name, text).find(|(_, behind_dot)| !behind_dot || field.relation.is_some());
     match known.or_else(|| alone().map(|(position, _)| position)).or_else(|| word_position(&field.name, text)) {
         Some(position) => error.at(before_qualifier(position, text)),
         None => error,

@@ -11,7 +11,7 @@ use sqlparser::ast::{
     Expr, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, SetExpr, VisitMut, VisitorMut, WindowSpec, WindowType,
 };
 
-use super::errors::character_position;
+use super::errors::placed;
 use super::names::normal;
 use crate::error::{Error, Kind, Result};
 
@@ -134,10 +134,6 @@ impl Expand<'_> {
     }
 
     fn at(&self, name: &Ident, error: Error) -> Error {
-        let start = name.span.start;
-        match character_position(start.line, start.column, self.text) {
-            Some(position) => error.at(position),
-            None => error,
-        }
+        placed(error, (name.span.start.line, name.span.start.column), self.text)
     }
 }

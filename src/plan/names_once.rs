@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{Ident, ObjectName, Query, Select, TableAlias, TableFactor, TableWithJoins, Visit, Visitor};
 
-use super::errors::character_position;
+use super::errors::placed;
 use super::names::normal;
 use super::resolve::Scope;
 use crate::error::{Error, Kind, Result};
@@ -90,9 +90,6 @@ impl Once<'_> {
     fn twice(&self, what: &str, name: &Ident) -> Error {
         let error = Error::new(Kind::DuplicateAlias, format!("{what} specified more than once"));
         let error = error.hint("Give one of them another name with AS.");
-        match character_position(name.span.start.line, name.span.start.column, self.scope.text) {
-            Some(position) => error.at(position),
-            None => error,
-        }
+        placed(error, (name.span.start.line, name.span.start.column), self.scope.text)
     }
 }

@@ -4,7 +4,7 @@
 //! Planning looks at names and types only; rows come in when a plan is executed, by `Bound::attach`.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -94,6 +94,8 @@ pub type RowsOf<'a> = dyn Fn(ObjectId, &SchemaRef) -> Result<Arc<dyn TableProvid
 /// Plans queries. Knows functions and types, no tables.
 pub struct Planner {
     state: SessionState,
+    /// The same without dynamic filters in joins: made when the first query needs it.
+    without_dynamic_filters: OnceLock<Box<SessionState>>,
     /// Rules that keep plans in a shape that can be maintained.
     view_optimizer: Optimizer,
     view_options: Arc<ConfigOptions>,
@@ -142,7 +144,13 @@ impl Planner {
         // As a join, a scalar subquery is a plan node that we can see, and later maintain.
         view_options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
         let (view_options, query_options) = (sized::folding(&view_options), sized::folding(state.config_options()));
-        let mut planner = Planner { state, view_optimizer: Optimizer::with_rules(maintainable()), view_options, query_options };
+        let mut planner = Planner {
+            state,
+            without_dynamic_filters: OnceLock::new(),
+            view_optimizer: Optimizer::with_rules(maintainable()),
+            view_options,
+            query_options,
+        };
         for function in scalar::all().into_iter().chain(functions::all()) {
             planner.register_udf(function)?;
         }
@@ -340,13 +348,17 @@ impl Planner {
 
     /// The physical plan of an optimised plan whose sources have rows.
     pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        if !joins_nested(plan) {
-            return self.state.query_planner().create_physical_plan(plan, &self.state).await.map_err(|error| from_datafusion(error, ""));
-        }
-        // The least and the greatest key of one side, by which DataFusion looks for rows of the other, are those of another order.
-        let mut state = self.state.clone();
-        state.config_mut().options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
-        state.query_planner().create_physical_plan(plan, &state).await.map_err(|error| from_datafusion(error, ""))
+        let state = if joins_nested(plan) {
+            // The least and the greatest key of one side, by which DataFusion looks for rows of the other, are those of another order.
+            self.without_dynamic_filters.get_or_init(|| {
+                let mut state = Box::new(self.state.clone());
+                state.config_mut().options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
+                state
+            })
+        } else {
+            &self.state
+        };
+        state.query_planner().create_physical_plan(plan, state).await.map_err(|error| from_datafusion(error, ""))
     }
 
     /// Starts a physical plan. Dropping the stream stops it.

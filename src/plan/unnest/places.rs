@@ -6,7 +6,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::references::{refers, subquery_of};
 use crate::error::{Error, Result};
-use crate::plan::errors::character_position;
+use crate::plan::errors::placed;
 
 /// Refuses a subquery that has been left anywhere but in WHERE, HAVING, a select list or the condition of an inner join. `text`: for the position.
 pub(in crate::plan) fn refuse_elsewhere(plan: &LogicalPlan, text: &str) -> Result<()> {
@@ -20,10 +20,8 @@ pub(in crate::plan) fn refuse_elsewhere(plan: &LogicalPlan, text: &str) -> Resul
                 {
                     let error = Error::not_supported(format!("{what} is not supported in {place}"))
                         .hint("Compute it in a subquery in FROM, as a column of that, and read the column here.");
-                    refused = Some(match span(inner).and_then(|span| character_position(span.start.line, span.start.column, text)) {
-                        Some(position) => error.at(position),
-                        None => error,
-                    });
+                    let place = span(inner).map_or((0, 0), |span| (span.start.line, span.start.column));
+                    refused = Some(placed(error, place, text));
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
