@@ -132,6 +132,8 @@ pub struct SourceBatch {
     pub lag: Option<i64>,
     /// What the reader saw before `next_offset`, if the connector can tell.
     pub fingerprint: Option<NonZero<u64>>,
+    /// How far the rows say that event time is. Filled in by whoever knows what they mean.
+    pub watermark: Option<i64>,
 }
 
 /// A record that could not become a row.

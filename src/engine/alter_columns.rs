@@ -277,7 +277,7 @@ impl Engine {
         };
         new.sql = statement_of(&new);
         let recipe = match &connector {
-            Some(options) => Some(self.recipe(object.id, columns, &[], options).await?.1),
+            Some(options) => Some(self.recipe(object.id, columns, &[], new.event_time(), options).await?.1),
             None => None,
         };
         Ok((new, recipe))

@@ -4,16 +4,17 @@
 //! Always: an epoch is logged before it is ticked, and ticked before it is complete; between two ticks, when everything ticked is complete,
 //! the state of all workers is exactly that of the last epoch, and that is where dataflows are built and checkpoints are cut.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
-use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
+use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, LateLog, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::clock::{EpochClock, Write};
+use crate::engine::event_time::{EventRule, EventTimeReport, EventTimes, StoredEventTime};
 use crate::engine::sink::{LOST, RunningSink};
 use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::{RunningView, ViewStatus};
@@ -51,6 +52,8 @@ pub(crate) enum Request {
     Drop { objects: Vec<ObjectId>, reply: tokio::sync::oneshot::Sender<()> },
     /// A table or source gets other columns.
     AlterColumns(Box<AlterColumns>),
+    /// The rows of a table or source say when events were.
+    FollowTime { object: ObjectId, rule: Box<EventRule>, stored: StoredEventTime },
     /// A table that a connector fills is called otherwise.
     Rename { table: ObjectId, name: String },
     /// Start to fill a table from its connector.
@@ -123,6 +126,10 @@ pub(crate) struct Setting {
     pub(crate) checkpoint_interval: Duration,
     /// Every table and view with its rows, as it is now: for checkpoints and compaction.
     pub(crate) relations: Arc<Mutex<BTreeMap<ObjectId, Arc<Relation>>>>,
+    /// Where it is told how far event time is.
+    pub(crate) event_times: Arc<Mutex<BTreeMap<ObjectId, EventTimeReport>>>,
+    /// Where rows are counted that come too late.
+    pub(crate) late: Arc<LateLog>,
 }
 
 /// A table that a connector fills.
@@ -161,6 +168,7 @@ pub(crate) struct Coordinator {
     held: BTreeMap<ObjectId, Lease>,
     sources: BTreeMap<ObjectId, RunningSource>,
     tables: BTreeMap<ObjectId, FilledTable>,
+    event_times: EventTimes,
     /// The newest epoch that was ticked.
     ticked: Epoch,
     /// The epoch of the newest checkpoint.
@@ -190,6 +198,7 @@ impl Coordinator {
         let ticked = setting.clock.complete();
         let next_checkpoint = Instant::now() + setting.checkpoint_interval;
         let coordinator = Coordinator {
+            event_times: EventTimes::new(Arc::clone(&setting.event_times)),
             writer: CheckpointWriter::new(Arc::clone(&setting.store)),
             setting,
             workers,
@@ -225,7 +234,7 @@ impl Coordinator {
                 return;
             }
             self.observe();
-            if self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT && self.has_input() {
+            if self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT && (self.has_input() || self.until_time_moves() == Some(Duration::ZERO)) {
                 self.tick();
             }
             if Instant::now() >= self.next_checkpoint {
@@ -248,7 +257,14 @@ impl Coordinator {
         }
         let idle = self.ticked == self.checkpointed;
         let until = if idle { self.next_checkpoint } else { self.next_checkpoint.min(self.next_compaction) };
-        self.requests.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        let patience = until.saturating_duration_since(Instant::now());
+        self.requests.recv_timeout(self.until_time_moves().map_or(patience, |moves| moves.min(patience))).ok()
+    }
+
+    /// How long it is until a watermark may move without a row.
+    fn until_time_moves(&self) -> Option<Duration> {
+        let due = self.event_times.due().filter(|_| !self.recovering)?;
+        Some(Duration::from_micros(u64::try_from(due.saturating_sub(self.setting.wall.now_micros())).unwrap_or(0)))
     }
 
     /// Does what is asked. Returns false at the end.
@@ -269,6 +285,9 @@ impl Coordinator {
                 answer(reply);
             }
             Request::AlterColumns(alter) => self.alter_columns(*alter),
+            Request::FollowTime { object, rule, stored } => {
+                self.event_times.add(object, *rule, &stored, self.setting.wall.now_micros());
+            }
             Request::Rename { table, name } => {
                 if let Some(table) = self.tables.get_mut(&table) {
                     table.name = name;
@@ -407,6 +426,7 @@ impl Coordinator {
         self.log(epoch, &writes);
         let mut inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>> = BTreeMap::new();
         for write in writes {
+            self.event_times.wrote(write.table, &write.changes, self.setting.wall.now_micros());
             self.share(&mut inputs, write.table, &write.changes);
         }
         if !self.recovering && !self.overloaded() && !self.sinks_are_full() {
@@ -414,8 +434,25 @@ impl Coordinator {
             self.drain_sources(&mut inputs);
         }
         self.ticked = epoch;
-        self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs })));
+        self.move_time();
+        let watermarks = self.event_times.watermarks();
+        self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs, watermarks })));
         self.observe();
+    }
+
+    /// Looks how far event time is, between two epochs. A source that nobody reads, cannot be read, or has rows that wait, is not idle.
+    fn move_time(&mut self) {
+        let now = self.setting.wall.now_micros();
+        for object in self.event_times.objects() {
+            let running = self.sources.get(&object).or(self.tables.get(&object).map(|table| &table.source));
+            let written = self.setting.relations.lock().contains_key(&object) && running.is_none();
+            let (partitions, busy) = match running {
+                Some(source) => (source.partitions(), source.has_news() || source.is_degraded()),
+                None => (Vec::new(), !written),
+            };
+            self.event_times.look(object, partitions, busy, now);
+        }
+        self.event_times.advance(now);
     }
 
     /// Makes writes durable: one synced write for all that came together.
@@ -456,6 +493,7 @@ impl Coordinator {
                 let Some(mut batch) = source.next(&mut self.writer) else { break };
                 rows += batch.changes.len();
                 source.note(&mut batch, now);
+                self.event_times.read(*id, batch.partition, batch.watermark, now);
                 drained.push((*id, batch.changes));
             }
         }
@@ -476,6 +514,7 @@ impl Coordinator {
                 match table.enter(epoch, &batch.changes) {
                     Ok(changes) => {
                         table.source.note(&mut batch, now);
+                        self.event_times.read(*id, batch.partition, batch.watermark, now);
                         drained.push((*id, changes));
                     }
                     Err(error) => table.source.fail(&error),
@@ -533,7 +572,9 @@ impl Coordinator {
             first,
             last,
             restore: restore.map(|_| Arc::clone(&self.setting.store)),
+            watermarks: self.event_times.watermarks(),
             errors,
+            late: Arc::clone(&self.setting.late),
             progress: Arc::clone(&view.progress),
         };
         view.set_valid_from(last);
@@ -604,6 +645,7 @@ impl Coordinator {
             }
             self.sources.remove(object);
             self.tables.remove(object);
+            self.event_times.remove(*object);
         }
         // A source that nobody reads any more stops; the next view replays it up to there, and goes on.
         let wanted: Vec<ObjectId> = self.views.values().flat_map(|view| view.plan().root.imports()).collect();
@@ -646,12 +688,23 @@ impl Coordinator {
 
     fn checkpoint_data(&self, epoch: Epoch, ready: &[ObjectId], parts: Vec<WorkerCheckpoint>) -> CheckpointData {
         let relations = self.setting.relations.lock().clone();
+        let relations_of: BTreeSet<ObjectId> = relations.keys().copied().collect();
         let kept = |id: &ObjectId| !self.views.contains_key(id) || ready.contains(id);
         let relations = relations.into_iter().filter(|(id, _)| kept(id)).map(|(id, relation)| (id, relation.delta(epoch))).collect();
         let running = self.sources.iter().map(|(id, source)| (*id, &source.report));
         let filled = self.tables.iter().map(|(id, table)| (*id, &table.source.report));
-        let mut offsets: Vec<(ObjectId, Vec<u8>)> =
-            running.chain(filled).map(|(id, report)| (id, report.lock().position.encoded())).collect();
+        let mut positions: BTreeMap<ObjectId, SourcePosition> =
+            running.chain(filled).map(|(id, report)| (id, report.lock().position.clone())).collect();
+        for object in self.event_times.objects() {
+            // A source that nobody reads stays where it was stored.
+            let is_written = relations_of.contains(&object);
+            if let Some(event_time) = self.event_times.stored(object)
+                && (is_written || positions.contains_key(&object))
+            {
+                positions.entry(object).or_default().event_time = event_time;
+            }
+        }
+        let mut offsets: Vec<(ObjectId, Vec<u8>)> = positions.into_iter().map(|(id, position)| (id, position.encoded())).collect();
         // A view's entry says that its state is part of the checkpoint; without one it is computed anew.
         let mark = |id: &ObjectId, view: &RunningView| match &view.sink {
             _ if ready.contains(id) => view.mark(),

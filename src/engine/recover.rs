@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::catalog::{Catalog, Column, ConnectorOptions, FIRST_USER_ID, Object, ObjectKind};
 use crate::config::Config;
 use crate::connect::{Connector, Poll, Positions, Reader, SourceColumn};
-use crate::dataflow::{RowErrorLog, Workers};
+use crate::dataflow::{LateLog, RowErrorLog, Workers};
 use crate::engine::Engine;
 use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EPOCH_BYTES, EpochClock, Write};
@@ -55,6 +55,8 @@ impl Engine {
         let clock = Arc::new(EpochClock::new(last));
         let leases = Arc::new(Leases::new());
         let relations = Arc::new(Mutex::new(BTreeMap::new()));
+        let event_times = Arc::new(Mutex::new(BTreeMap::new()));
+        let late_rows = Arc::new(LateLog::default());
         let workers = Workers::start(config.workers)?;
         let setting = Setting {
             store: Arc::clone(&store),
@@ -63,6 +65,8 @@ impl Engine {
             wall: Arc::clone(&wall),
             checkpoint_interval: config.checkpoint_interval,
             relations: Arc::clone(&relations),
+            event_times: Arc::clone(&event_times),
+            late: Arc::clone(&late_rows),
         };
         let (coordinator, requests) = Coordinator::new(setting, workers, checkpoint);
         let wake = coordinator.wake();
@@ -97,6 +101,8 @@ impl Engine {
             sinks: RwLock::default(),
             sources: RwLock::default(),
             row_errors: Arc::new(RowErrorLog::default()),
+            late_rows,
+            event_times,
             table_locks: Mutex::default(),
             ddl: tokio::sync::Mutex::new(()),
             coordinator: requests,
@@ -121,12 +127,12 @@ impl Engine {
                 }
                 ObjectKind::Schema | ObjectKind::View(_) | ObjectKind::Index(_) | ObjectKind::Function(_) => {}
                 ObjectKind::Table(table) => {
-                    let recipe = self.stored_recipe(object.id, &table.columns, table.connector.as_ref());
+                    let recipe = self.stored_recipe(object, &table.columns, table.connector.as_ref());
                     let relation = self.stored_relation(object, 1, checkpoint, None)?;
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, Some(relation))?;
                 }
                 ObjectKind::Source(source) => {
-                    let recipe = self.stored_recipe(object.id, &source.columns, Some(&source.connector));
+                    let recipe = self.stored_recipe(object, &source.columns, Some(&source.connector));
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, None)?;
                 }
                 ObjectKind::MaterializedView(definition) => {
@@ -250,11 +256,11 @@ impl Engine {
 
     /// A stored source's recipe. The outside world may be down at this moment: then the reader keeps trying. If it cannot be made any more, the
     /// source has failed and nothing else.
-    fn stored_recipe(self: &Arc<Self>, id: ObjectId, columns: &[Column], options: Option<&ConnectorOptions>) -> Option<SourceRecipe> {
-        let options = options?;
+    fn stored_recipe(self: &Arc<Self>, object: &Object, columns: &[Column], options: Option<&ConnectorOptions>) -> Option<SourceRecipe> {
+        let (id, options) = (object.id, options?);
         let ready = self.source_spec(columns, options).and_then(|spec| {
             let connector = crate::connect::open(spec)?;
-            let intake = self.intake(id, columns, connector.as_ref())?;
+            let intake = self.intake(id, columns, object.event_time(), connector.as_ref())?;
             Ok(SourceRecipe { id, connector, intake })
         });
         Some(ready.unwrap_or_else(|error| {

@@ -263,6 +263,7 @@ impl Drop for Beside {
             self.engine.views.write().remove(&view.id);
             self.engine.relations.lock().remove(&view.id);
             self.engine.row_errors.forget(view.id);
+            self.engine.late_rows.forget(view.id);
             view.set_status(ViewStatus::Dropped);
         }
         if !objects.is_empty() {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::connect::{Connector, DeadLetter, Fingerprints, Poll, Positions, Reader, SourceBatch};
 use crate::dataflow::{Feed, FeedStep, Wake};
 use crate::engine::checkpoint_writer::CheckpointWriter;
+use crate::engine::event_time::StoredEventTime;
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::recover::undecodable;
 use crate::error::{Error, Kind, Result};
@@ -51,6 +52,9 @@ pub(crate) struct SourcePosition {
     pub(crate) rows: u64,
     /// Dead letters since it was created, each once.
     pub(crate) dead_letters: u64,
+    /// How far event time is; also of tables that are not read from outside.
+    #[serde(default)]
+    pub(crate) event_time: StoredEventTime,
 }
 
 impl SourcePosition {
@@ -140,6 +144,16 @@ impl RunningSource {
     /// Whether something waits to be taken.
     pub(crate) fn has_news(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// Whether the outside world does not answer.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.report.lock().status.starts_with("degraded")
+    }
+
+    /// The partitions that are known.
+    pub(crate) fn partitions(&self) -> Vec<i32> {
+        self.report.lock().position.positions.keys().copied().collect()
     }
 
     /// The next batch, if one waits. Where partitions begin is stored on the way, behind the checkpoint that is being written: it has been cut
@@ -445,6 +459,7 @@ mod tests {
                     dead_letters: Vec::new(),
                     lag: None,
                     fingerprint: None,
+                    watermark: None,
                 }),
                 Some(b'd') => Poll::Degraded("nobody answers".to_owned()),
                 Some(b'f') => Poll::Failed("it is gone".to_owned()),

@@ -88,6 +88,8 @@ fn nameless(node: &mut Node) {
         | NodeKind::Expand { .. }
         | NodeKind::Exchange { .. }
         | NodeKind::TopN { .. }
+        | NodeKind::Late { .. }
+        | NodeKind::Close { .. }
         | NodeKind::Union { .. } => {}
     }
     node.inputs_mut().into_iter().for_each(nameless);
@@ -105,10 +107,16 @@ pub(super) fn positions(expression: &Arc<dyn PhysicalExpr>) -> String {
 /// All that tells a node's state from another's.
 fn write_identity(node: &Node, text: &mut String) {
     let types: Vec<String> = node.schema.fields().iter().map(|field| field.data_type().to_string()).collect();
+    let low = match &node.kind {
+        NodeKind::Late { low, .. } | NodeKind::Close { low, .. } => Some(low),
+        NodeKind::Aggregate { closing, .. } => closing.as_ref().map(|closing| &closing.low),
+        _ => None,
+    };
     let known = (&node.properties.partitioning, node.properties.append_only);
     let inputs = node.inputs();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{} {} {} {known:?} {types:?} {}", node.id, describe(node), state(node), inputs.len());
+    let _ = write!(text, "{} {} {} {known:?} {types:?} {}", node.id, describe(node), state(node), inputs.len());
+    let _ = low.map_or_else(|| writeln!(text), |low| writeln!(text, " {low:?}"));
     inputs.into_iter().for_each(|input| write_identity(input, text));
 }
 
@@ -186,7 +194,15 @@ fn describe(node: &Node) -> String {
         NodeKind::Aggregate { input, keys, aggregates, .. } if aggregates.is_empty() => {
             format!("Distinct ({})", names(&input.schema, keys.iter().copied()))
         }
-        NodeKind::Aggregate { input, keys, aggregates, .. } => grouped("Aggregate", input, keys, aggregates),
+        NodeKind::Aggregate { input, keys, aggregates, closing, .. } => {
+            let emits = closing.iter().filter(|closing| closing.emits).map(|closing| {
+                let key = names(&input.schema, [keys[closing.place]]);
+                format!(", emitted when event time has passed {key}")
+            });
+            format!("{}{}", grouped("Aggregate", input, keys, aggregates), emits.collect::<String>())
+        }
+        NodeKind::Late { input, column, .. } => format!("Late: without rows whose {} event time has passed", names(&input.schema, [*column])),
+        NodeKind::Close { input, column, .. } => format!("Close: rows when event time has passed {}", names(&input.schema, [*column])),
         NodeKind::Join { .. } => describe_join(node),
         NodeKind::DeltaJoin { .. } => describe_delta_join(node),
         NodeKind::TopN { .. } => first_rows(node),
@@ -275,7 +291,14 @@ fn first_rows(node: &Node) -> String {
 /// What the node remembers, and why.
 fn state(node: &Node) -> String {
     match &node.kind {
-        NodeKind::Aggregate { input, aggregates, .. } => aggregate_state(aggregates, input.properties.append_only),
+        NodeKind::Aggregate { input, keys, aggregates, closing, .. } => {
+            let bounded = closing.iter().map(|closing| format!("; bounded by {}", names(&input.schema, [keys[closing.place]])));
+            format!("{}{}", aggregate_state(aggregates, input.properties.append_only), bounded.collect::<String>())
+        }
+        NodeKind::Late { .. } => "state: how many rows were late".to_owned(),
+        NodeKind::Close { input, column, .. } => {
+            format!("state: rows that are not final; bounded by {}", names(&input.schema, [*column]))
+        }
         NodeKind::Join { join, .. } => {
             let kept = match join {
                 JoinKind::Inner => "both inputs",

@@ -10,12 +10,15 @@ mod group;
 mod grouping;
 mod hop;
 mod join;
+mod low;
 mod recursion;
+mod window_close;
 mod support;
 mod top_n;
 mod unnest;
 mod window;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -31,10 +34,11 @@ use super::names::visible;
 use super::node::{Node, NodeKind, Plan, Properties, Scalar};
 use super::planner::{Bound, Planner};
 use super::properties;
+pub(super) use self::low::through;
 use super::resolve::ObjectSource;
-use crate::catalog::{Catalog, ObjectKind};
+use crate::catalog::{Catalog, ObjectKind, View};
 use crate::error::{Error, Kind, Result};
-use crate::types::{ObjectId, sql_type_of};
+use crate::types::{Low, ObjectId, sql_type_of};
 
 /// How often a recursion may go round unless the view says otherwise: far more than hierarchies and most graphs are deep, few enough that one
 /// which never ends is found at once.
@@ -47,24 +51,27 @@ pub struct ViewSettings {
     pub iterations_max: u32,
     /// Joins use only indexes with lower numbers: those that were there when the view was made. So it has the same plan ever after.
     pub indexes_before: ObjectId,
+    /// Every row comes out when it is final.
+    pub emit_on_window_close: bool,
 }
 
 impl ViewSettings {
     /// Those of a new view. `iterations_max`: if it says so.
-    pub fn new(iterations_max: Option<u32>) -> Self {
-        ViewSettings { iterations_max: iterations_max.unwrap_or(ITERATIONS_MAX), indexes_before: ObjectId::MAX }
+    pub fn new(iterations_max: Option<u32>, emit_on_window_close: bool) -> Self {
+        let iterations_max = iterations_max.unwrap_or(ITERATIONS_MAX);
+        ViewSettings { iterations_max, indexes_before: ObjectId::MAX, emit_on_window_close }
     }
 
     /// Those that a view with this number had when it was made.
-    pub fn of(view: ObjectId, iterations_max: Option<u32>) -> Self {
-        ViewSettings { indexes_before: view, ..ViewSettings::new(iterations_max) }
+    pub fn of(number: ObjectId, view: &View) -> Self {
+        ViewSettings { indexes_before: number, ..ViewSettings::new(view.iterations_max, view.emit_on_window_close) }
     }
 }
 
 impl Planner {
     /// The incremental plan of a view. What cannot be maintained is `0A000`, with what to do instead.
     pub fn view(&self, bound: &Bound, catalog: &Catalog) -> Result<Plan> {
-        self.view_with(bound, catalog, ViewSettings::new(None))
+        self.view_with(bound, catalog, ViewSettings::new(None, false))
     }
 
     /// The same, by the settings of one view.
@@ -77,11 +84,18 @@ impl Planner {
         support::check(&bound.plan)?;
         let plan = self.optimize_view(self.recursions_apart(without_order(bound.plan.clone()))?)?;
         support::check_optimized(&plan)?;
-        let ViewSettings { iterations_max, indexes_before } = settings;
+        let ViewSettings { iterations_max, indexes_before, emit_on_window_close } = settings;
         let mut lowering = Lowering { catalog, next: 0, iterations_max, indexes_before };
         let root = lowering.lower(&plan)?;
+        let root = if emit_on_window_close { lowering.final_rows(root)? } else { root };
         Ok(Plan { root: lowering.finish(root, &bound.schema)? })
     }
+}
+
+/// Below what no new values of a plan's columns are expected, by position.
+pub fn lows(plan: &Plan, catalog: &Catalog) -> BTreeMap<usize, Low> {
+    let columns = 0..plan.root.schema.fields().len();
+    columns.filter_map(|column| Some((column, low::low_of(catalog, &plan.root, column)?))).collect()
 }
 
 /// ORDER BY at the root says nothing about a set of rows.

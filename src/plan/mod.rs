@@ -77,9 +77,9 @@ pub use errors::from_datafusion;
 pub use explain::{explain, notices, readable};
 pub use expressions::refuse_nested_generated;
 pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
-pub use lower::{ViewSettings, identity};
+pub use lower::{ViewSettings, identity, lows};
 pub use node::{
-    AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Lookup, Moment, Node, NodeKind, OrderColumn, PackedColumn, Plan,
+    AggregateCall, AggregateFunction, Closing, Extent, GroupingSet, JoinKind, Lookup, Moment, Node, NodeKind, OrderColumn, PackedColumn, Plan,
     Properties, Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod, column,
 };
 pub use pg_catalog::prepare_catalog_query;

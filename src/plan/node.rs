@@ -15,7 +15,7 @@ use super::errors::from_datafusion;
 use super::expressions::column_scalar;
 use super::general::GeneralAggregate;
 use crate::error::Result;
-use crate::types::{ObjectId, PackedRows};
+use crate::types::{Low, ObjectId, PackedRows};
 
 /// A materialised view's plan.
 #[derive(Clone, Debug)]
@@ -146,6 +146,30 @@ pub enum NodeKind {
         aggregates: Vec<AggregateCall>,
         /// The input's rows are those that `Combine` makes: the calls' own positions mean nothing here.
         combined: bool,
+        /// Groups go as event time passes them.
+        closing: Option<Closing>,
+    },
+    /// Lets through what is not below `low` in the column at the end of the epoch before; counts the rest, which comes too late for what reads
+    /// it: that has forgotten what the rows belong to.
+    Late {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Position of the column.
+        column: usize,
+        /// Below what values are late.
+        low: Low,
+        /// Position of a column that says how many rows a row stands for, if `Combine` made them.
+        rows: Option<usize>,
+    },
+    /// Keeps every row until its value in the column is below `low`, and gives it out then: EMIT ON WINDOW CLOSE. Nothing is retracted. The
+    /// input is partitioned by the columns of its key.
+    Close {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Position of the column.
+        column: usize,
+        /// Below what a row is final.
+        low: Low,
     },
     /// Rows whose keys are equal (never where one is NULL, unless `null_equals_null`) and for which `condition` is true; `join` says what
     /// comes out for them. Both inputs are partitioned by their keys; without keys, and for NOT IN, all is on one worker.
@@ -240,6 +264,17 @@ pub enum NodeKind {
         /// Which recursion.
         number: u32,
     },
+}
+
+/// When the groups of an aggregate are over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closing {
+    /// Which of the keys (by its place among them) says it.
+    pub place: usize,
+    /// A group whose key is below this will not change any more: its state goes.
+    pub low: Low,
+    /// Its row comes out then, and not before.
+    pub emits: bool,
 }
 
 /// One step on the path of a delta join.
@@ -593,6 +628,8 @@ impl Node {
             | NodeKind::Exchange { input, .. }
             | NodeKind::Combine { input, .. }
             | NodeKind::Aggregate { input, .. }
+            | NodeKind::Late { input, .. }
+            | NodeKind::Close { input, .. }
             | NodeKind::TopN { input, .. }
             | NodeKind::Window { input, .. } => {
                 vec![input]
@@ -622,6 +659,8 @@ impl Node {
             | NodeKind::Exchange { input, .. }
             | NodeKind::Combine { input, .. }
             | NodeKind::Aggregate { input, .. }
+            | NodeKind::Late { input, .. }
+            | NodeKind::Close { input, .. }
             | NodeKind::TopN { input, .. }
             | NodeKind::Window { input, .. } => vec![input],
             NodeKind::Join { left, right, .. } => vec![left, right],

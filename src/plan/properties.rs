@@ -149,6 +149,11 @@ pub(super) fn recurrence(distinct: bool, columns: usize) -> Properties {
     Properties { append_only: false, key, partitioning: distinct.then(|| (0..columns).collect()) }
 }
 
+/// Rows that are final.
+pub(super) fn closed(input: &Properties) -> Properties {
+    Properties { append_only: true, ..input.clone() }
+}
+
 /// Whether rows that agree in `keys` are on one worker already.
 pub(super) fn together(properties: &Properties, keys: &[usize]) -> bool {
     properties.partitioning.as_ref().is_some_and(|columns| columns.iter().all(|column| keys.contains(column)))

@@ -86,6 +86,7 @@ impl GeneratorReader {
             dead_letters: Vec::new(),
             lag: None,
             fingerprint: None,
+            watermark: None,
         }))
     }
 }

@@ -5,11 +5,13 @@
 //! not see an epoch as a whole takes large ones in parts (docs/decisions/0005). The shared driver does the plumbing; tests drive operators without timely.
 
 pub mod aggregate;
+pub mod close;
 pub mod delta_join;
 pub mod expand;
 pub mod fixpoint;
 pub mod hop;
 pub mod join;
+pub mod late;
 pub mod map;
 pub mod net;
 mod ordered;

@@ -111,6 +111,8 @@ impl Session {
             append_only: false,
             discard: false,
             iterations_max: None,
+            emit_on_window_close: false,
+            lows: BTreeMap::new(),
         };
         Ok((Arc::clone(&target), Sink { target: target.id, fills, view }))
     }
@@ -155,7 +157,7 @@ impl Engine {
         };
         let scope = Scope { catalog, search_path: &sink.view.search_path, relations: &NoSystemRelations, text };
         let bound = self.planner.insert(&insert, &scope, &[])?.rows;
-        let plan = self.planner.view_with(&bound, catalog, ViewSettings::of(number, sink.view.iterations_max))?;
+        let plan = self.planner.view_with(&bound, catalog, ViewSettings::of(number, &sink.view))?;
         Ok((bound, plan))
     }
 

@@ -215,8 +215,18 @@ impl<P: Payload, M: Default> Groups<P, M> {
         self.format.decode(keys, range.map(|row| batch.parts(row)))
     }
 
-    /// Writes rows that changed since the last time.
-    pub(in crate::dataflow::operator) fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
+    /// The slots of all groups.
+    pub(in crate::dataflow::operator) fn used(&self) -> Vec<u32> {
+        (0..self.marks.len() as u32).filter(|slot| self.marks[*slot as usize] & USED != 0).collect()
+    }
+
+    /// The keys of groups, as columns.
+    pub(in crate::dataflow::operator) fn keys(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.table.columns(slots)
+    }
+
+    /// Writes rows that changed since the last time. Says whether groups have other slots now.
+    pub(in crate::dataflow::operator) fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<bool> {
         let dirty = std::mem::take(&mut self.dirty);
         dirty.iter().for_each(|slot| self.marks[*slot as usize] &= !DIRTY);
         let used: Vec<u32> = dirty.into_iter().filter(|slot| self.marks[*slot as usize] & USED != 0).collect();
@@ -228,8 +238,9 @@ impl<P: Payload, M: Default> Groups<P, M> {
         }
         if self.groups.len() >= SLOTS_MOVED_MIN && self.used < self.groups.len() / 4 {
             self.move_together()?;
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 
     fn write_group(&mut self, slot: u32, bucket: u8, changes: &mut StateChanges) {

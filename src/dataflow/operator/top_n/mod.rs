@@ -10,7 +10,6 @@
 //! first row that changed until both are past the last place wanted. OFFSET without LIMIT is everything but the first rows: it emits the
 //! changes themselves, less what happened among the first.
 
-mod counts;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -20,9 +19,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 
-use self::counts::Count;
 use self::walk::{Emit, Walk};
-use super::ordered::{Batch, GroupChanges, Groups, Kept, Place, RowRef, Sorted};
+use super::ordered::{Batch, Count, GroupChanges, Groups, Kept, Place, RowRef, Sorted};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
 use crate::error::{Error, Result};
@@ -116,24 +114,6 @@ impl TopN {
         self
     }
 
-    /// Applies one group's changes to its rows. Fails if a row is retracted that is not there.
-    fn apply(group: &mut Kept<'_, Count>, changes: GroupChanges<'_>) -> Result<()> {
-        let mut from = Place::default();
-        for (row, weight) in changes.iter() {
-            from = group.rows().find(from, row);
-            let held = group.rows().get(from).filter(|entry| entry.row == row).map_or(0, |entry| entry.payload.0);
-            match held.checked_add_signed(weight).ok_or_else(not_there)? {
-                0 => {
-                    group.remove(from);
-                    from = Place::default();
-                }
-                count if held > 0 => group.rows().update(from, |known| known.0 = count),
-                count => from = group.rows().insert(from, row, Count(count)),
-            }
-        }
-        Ok(())
-    }
-
     fn emit(&self, emitted: Emitted, output: &mut Vec<Changes>) -> Result<()> {
         let Emitted { batch, weights, numbers, .. } = emitted;
         for start in (0..batch.len()).step_by(ROWS_PER_BATCH) {
@@ -165,7 +145,7 @@ impl Operator for TopN {
                 emitted.slot = slot;
                 Walk::new(window, self.groups.rows(slot), of_group).run(&mut emitted)?;
                 let mut group = self.groups.open(slot);
-                Self::apply(&mut group, of_group)?;
+                group.apply(of_group)?;
                 if append_only {
                     window.prune(&mut group);
                 }
@@ -260,10 +240,6 @@ fn prune_behind_peers(group: &mut Kept<'_, Count>, border: Place) {
     while group.rows().total() > kept {
         group.pop();
     }
-}
-
-fn not_there() -> Error {
-    Error::internal("a top-n's input retracted a row that was not there")
 }
 
 /// What an epoch emits.

@@ -246,7 +246,7 @@ impl Operator for Window {
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        self.groups.checkpoint(changes)
+        self.groups.checkpoint(changes).map(drop)
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
