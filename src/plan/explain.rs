@@ -116,7 +116,10 @@ fn write_identity(node: &Node, text: &mut String) {
     let inputs = node.inputs();
     // Writing to a String cannot fail.
     let _ = write!(text, "{} {} {} {known:?} {types:?} {}", node.id, describe(node), state(node), inputs.len());
-    let _ = low.map_or_else(|| writeln!(text), |low| writeln!(text, " {low:?}"));
+    let _ = match low {
+        Some(low) => writeln!(text, " {low:?}"),
+        None => writeln!(text),
+    };
     inputs.into_iter().for_each(|input| write_identity(input, text));
 }
 

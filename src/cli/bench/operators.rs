@@ -263,6 +263,7 @@ fn plan(query: &str, append_only: bool) -> Result<Plan> {
             on_conflict: OnConflict::Overwrite,
             append_only,
             connector: None,
+            event_time: None,
         }),
     };
     let (catalog, path) = (Catalog::new([table(T, "t"), table(U, "u")]), ["public".to_owned()]);
