@@ -210,10 +210,13 @@ impl Engine {
     /// written in ten seconds may be more than one epoch, or one array, can hold. Nobody reads before it is complete.
     async fn replay(&self, checkpoint: Epoch) -> Result<()> {
         let mut part = Replayed::default();
+        // Which rows are late depends on the epochs that they are in: those of tables with a watermark stay as they were.
+        let catalog = self.catalog();
+        let timed = |table: ObjectId| catalog.get(table).is_some_and(|object| object.event_time().is_some());
         for entry in self.store.read_log(checkpoint)? {
             let (epoch, table, changes) = entry?;
             // Between two epochs only: what was committed together stays together.
-            if part.bytes > EPOCH_BYTES && part.last != epoch {
+            if (part.bytes > EPOCH_BYTES || part.by_table.keys().copied().any(timed) || timed(table)) && part.last != epoch {
                 self.replay_part(std::mem::take(&mut part)).await?;
             }
             part.add(epoch, table, changes);

@@ -42,15 +42,11 @@ impl Lowering<'_> {
     }
 
     fn close(&mut self, node: Node, column: usize, low: Low) -> Node {
-        let all = || (0..node.schema.fields().len()).collect();
-        // A row that goes must find the one that came.
-        let node = match (node.properties.append_only, node.properties.key.clone()) {
-            (true, _) => node,
-            (false, key) => {
-                let keys = key.unwrap_or_else(all);
-                self.exchange(node, keys)
-            }
-        };
+        // All of one time are on one worker: a row that goes must find the one that came, after a restart with more workers too.
+        let (schema, properties) = (Arc::clone(&node.schema), node.properties.clone());
+        let late = NodeKind::Late { input: Box::new(node), column, low: low.clone(), rows: None };
+        let node = self.node(late, schema, properties);
+        let node = self.exchange(node, vec![column]);
         let (schema, properties) = (Arc::clone(&node.schema), properties::closed(&node.properties));
         self.node(NodeKind::Close { input: Box::new(node), column, low }, schema, properties)
     }
