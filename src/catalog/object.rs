@@ -275,6 +275,14 @@ impl Object {
         }
     }
 
+    /// Whether event time says something of its rows.
+    pub fn is_in_time(&self) -> bool {
+        match &self.kind {
+            ObjectKind::MaterializedView(view) => !view.lows.is_empty(),
+            _ => self.event_time().is_some(),
+        }
+    }
+
     /// What COMMENT ON says of the column at a position.
     pub fn column_comment(&self, position: usize) -> Option<&str> {
         self.comments.get(&column_number(position)).map(String::as_str)

@@ -15,13 +15,14 @@ use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, LateLog, S
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::clock::{EpochClock, Write};
 use crate::engine::event_time::{EventRule, EventTimeReport, EventTimes, StoredEventTime};
+use crate::engine::moment::Moment;
 use crate::engine::sink::{LOST, RunningSink};
 use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::state::{CheckpointData, Lease, Leases, Relation, Store, fatal};
-use crate::types::{Changes, Clock, Epoch, ObjectId, OnConflict};
+use crate::types::{Changes, Clock, Epoch, ObjectId, OnConflict, Watermarks};
 
 /// Epochs that may be ticked but not complete. Two keep the workers busy while the next one is being gathered; more would only
 /// make epochs smaller and answers older.
@@ -66,6 +67,8 @@ pub(crate) enum Request {
         report: Arc<Mutex<SourceReport>>,
         from: SourcePosition,
     },
+    /// The log goes on at this moment. Whoever asks hears when event time is there.
+    Replay { moment: Moment, reply: tokio::sync::oneshot::Sender<()> },
     /// A part of the log has been committed again: tick it. Only once everything that is restored has been built, so that all of it begins
     /// with the same epoch.
     Replayed,
@@ -106,6 +109,8 @@ pub(crate) struct BuildView {
     pub(crate) imports: BTreeMap<ObjectId, ImportFrom>,
     /// The checkpoint to restore from, if the view is in it.
     pub(crate) restore: Option<Epoch>,
+    /// What it shows depends on when it is made.
+    pub(crate) in_time: bool,
     pub(crate) reply: tokio::sync::oneshot::Sender<Result<()>>,
 }
 
@@ -159,6 +164,8 @@ pub(crate) struct Coordinator {
     writer: CheckpointWriter,
     /// Between the start and `Request::Recovered`.
     recovering: bool,
+    /// When the epochs were that are replayed.
+    replayed_at: Option<i64>,
     requests: Receiver<Request>,
     /// Requests that came while a quiet moment was waited for.
     deferred: VecDeque<Request>,
@@ -203,6 +210,7 @@ impl Coordinator {
             setting,
             workers,
             recovering: true,
+            replayed_at: None,
             requests,
             deferred: VecDeque::new(),
             wake,
@@ -272,8 +280,8 @@ impl Coordinator {
         match request {
             Request::Wake => {}
             Request::Build(build) => {
-                let BuildView { view, errors, imports, restore, reply } = *build;
-                let result = self.build(&view, errors, imports, restore);
+                let BuildView { view, errors, imports, restore, in_time, reply } = *build;
+                let result = self.build(&view, errors, imports, restore, in_time);
                 if result.is_err() {
                     // Some of its sources may have been started for it.
                     self.remove(&[view.id]);
@@ -299,9 +307,20 @@ impl Coordinator {
                     Err(error) => report.lock().status = format!("failed: {error}"),
                 }
             }
+            Request::Replay { moment, reply } => {
+                let moved = self.event_times.raise(&moment.watermarks, moment.now_micros);
+                self.replayed_at = Some(moment.now_micros);
+                if moved {
+                    self.tick();
+                }
+                answer(reply);
+            }
             Request::Replayed => self.tick(),
             Request::Recovered => {
                 self.recovering = false;
+                // While nothing ran nothing was idle.
+                self.replayed_at = None;
+                self.event_times.keep_awake(self.now());
                 self.tick();
             }
             Request::Checkpoint { reply } => {
@@ -424,9 +443,9 @@ impl Coordinator {
 
     fn tick_epoch(&mut self, epoch: Epoch, writes: Vec<Write>) {
         self.log(epoch, &writes);
-        let mut inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>> = BTreeMap::new();
+        let (now, mut inputs) = (self.now(), BTreeMap::<ObjectId, Vec<Vec<Changes>>>::new());
         for write in writes {
-            self.event_times.wrote(write.table, &write.changes, self.setting.wall.now_micros());
+            self.event_times.wrote(write.table, &write.changes, now);
             self.share(&mut inputs, write.table, &write.changes);
         }
         if !self.recovering && !self.overloaded() && !self.sinks_are_full() {
@@ -440,9 +459,21 @@ impl Coordinator {
         self.observe();
     }
 
+    /// What time it is; while the log is replayed, what time it was.
+    fn now(&self) -> i64 {
+        self.replayed_at.unwrap_or_else(|| self.setting.wall.now_micros())
+    }
+
+    /// What is noted of the next epoch, if anything follows from it.
+    fn moment(&self, built: Option<ObjectId>) -> Option<Vec<u8>> {
+        let watermarks = self.event_times.watermarks();
+        let moment = || Moment { now_micros: self.now(), watermarks: Watermarks::clone(&watermarks), built };
+        (!watermarks.is_empty() || built.is_some()).then(|| moment().encoded())
+    }
+
     /// Looks how far event time is, between two epochs. A source that nobody reads, cannot be read, or has rows that wait, is not idle.
     fn move_time(&mut self) {
-        let now = self.setting.wall.now_micros();
+        let now = self.now();
         for object in self.event_times.objects() {
             let running = self.sources.get(&object).or(self.tables.get(&object).map(|table| &table.source));
             let written = self.setting.relations.lock().contains_key(&object) && running.is_none();
@@ -463,12 +494,16 @@ impl Coordinator {
             brought.chain((!write.changes.is_empty()).then(|| (write.table, write.changes.clone())))
         });
         let writes: Vec<(ObjectId, Changes)> = logged.collect();
-        if !writes.is_empty()
-            && let Err(error) = self.setting.store.append_log(epoch, &writes)
-        {
-            fatal("the log could not be written", &error);
+        if !writes.is_empty() {
+            self.append_log(epoch, self.moment(None), &writes);
         }
         self.setting.clock.set_durable(epoch, committed);
+    }
+
+    fn append_log(&self, epoch: Epoch, note: Option<Vec<u8>>, writes: &[(ObjectId, Changes)]) {
+        if let Err(error) = self.setting.store.append_log(epoch, note, writes) {
+            fatal("the log could not be written", &error);
+        }
     }
 
     /// Deals changes out to the workers, in pieces.
@@ -547,6 +582,7 @@ impl Coordinator {
         errors: crate::dataflow::RowErrorSink,
         imports: BTreeMap<ObjectId, ImportFrom>,
         restore: Option<Epoch>,
+        in_time: bool,
     ) -> Result<()> {
         self.quiesce();
         let (first, last) = match restore {
@@ -578,10 +614,14 @@ impl Coordinator {
             progress: Arc::clone(&view.progress),
         };
         view.set_valid_from(last);
+        if in_time && restore.is_none() && !self.recovering {
+            // In an epoch of its own: a checkpoint of the one before does not hold it.
+            self.append_log(first, self.moment(Some(view.id)), &[]);
+        }
         self.views.insert(view.id, Arc::clone(view));
         self.workers.broadcast(&Command::Build(Arc::new(dataflow), Arc::new(beginning)));
         // An empty epoch, so that everyone moves behind those that were set aside.
-        if !self.recovering {
+        if restore.is_none() {
             self.tick();
         }
         Ok(())

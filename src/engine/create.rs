@@ -387,10 +387,14 @@ impl Engine {
 
     /// Has the workers maintain a view that was announced. `restore`: the checkpoint that holds its state.
     pub(crate) async fn build_view(&self, view: &Arc<RunningView>, restore: Option<Epoch>) -> Result<()> {
-        let imports = self.imports(&view.plan())?;
+        let plan = view.plan();
+        let imports = self.imports(&plan)?;
+        let catalog = self.catalog();
+        let timed = |import: ObjectId| catalog.get(import).is_some_and(|object| object.is_in_time());
+        let in_time = view.sink.is_none() && plan.root.imports().into_iter().any(timed);
         let (reply, built) = tokio::sync::oneshot::channel();
         let errors = self.row_errors.sink(view.id);
-        self.ask(Request::Build(Box::new(BuildView { view: Arc::clone(view), errors, imports, restore, reply })))?;
+        self.ask(Request::Build(Box::new(BuildView { view: Arc::clone(view), errors, imports, restore, in_time, reply })))?;
         built.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?
     }
 

@@ -199,6 +199,21 @@ impl EventTimes {
         }
     }
 
+    /// Moves watermarks to where they were, as far as they are known here. Says whether one has moved.
+    pub(crate) fn raise(&mut self, watermarks: &Watermarks, now: i64) -> bool {
+        let before = Arc::clone(&self.watermarks);
+        for (object, (_, clock)) in &mut self.objects {
+            clock.watermark = clock.watermark.max(watermarks.get(object).copied());
+        }
+        self.advance(now);
+        before != self.watermarks
+    }
+
+    /// Nothing is idle, since nothing ran.
+    pub(crate) fn keep_awake(&mut self, now: i64) {
+        self.objects.values_mut().for_each(|(_, clock)| clock.keep_awake(now));
+    }
+
     /// Moves all watermarks to where they are.
     pub(crate) fn advance(&mut self, now: i64) {
         if self.objects.is_empty() {

@@ -27,6 +27,7 @@ mod index;
 mod intake;
 mod interrupt;
 mod metrics;
+mod moment;
 mod outcome;
 mod query;
 mod recover;

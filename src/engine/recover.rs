@@ -17,14 +17,15 @@ use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EPOCH_BYTES, EpochClock, Write};
 use crate::engine::coordinator::{Coordinator, Request, Setting};
 use crate::engine::intake::Intake;
+use crate::engine::moment::Moment;
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourcePosition, SourceRecipe};
 use crate::engine::system;
 use crate::engine::threads::QueryThreads;
 use crate::engine::view::{RunningView, ViewStatus, mark};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, Planner, PlannerOptions, schema_of};
-use crate::state::{Leases, Relation, Store, fatal};
+use crate::state::{Leases, LogEntry, Relation, Store, fatal};
 use crate::types::{Changes, Clock, Epoch, ObjectId, STACK_BYTES};
 
 impl Engine {
@@ -160,7 +161,7 @@ impl Engine {
             }
         }
         self.restore_indexes();
-        self.replay(checkpoint).await?;
+        self.replay(checkpoint, &mut anew).await?;
         self.ask(Request::Recovered)?;
         for view in anew {
             tokio::spawn(Arc::clone(self).refill_view(view));
@@ -207,21 +208,42 @@ impl Engine {
     }
 
     /// Replays writes that were durable but not part of the checkpoint, about as many bytes an epoch as there were in the first place: what was
-    /// written in ten seconds may be more than one epoch, or one array, can hold. Nobody reads before it is complete.
-    async fn replay(&self, checkpoint: Epoch) -> Result<()> {
+    /// written in ten seconds may be more than one epoch, or one array, can hold. Nobody reads before it is complete. Views that were made in
+    /// between, and depend on when that was, are made again at the same place, and leave `anew`.
+    async fn replay(self: &Arc<Self>, checkpoint: Epoch, anew: &mut Vec<Arc<RunningView>>) -> Result<()> {
         let mut part = Replayed::default();
         // Which rows are late depends on the epochs that they are in: those of tables with a watermark stay as they were.
         let catalog = self.catalog();
-        let timed = |table: ObjectId| catalog.get(table).is_some_and(|object| object.event_time().is_some());
+        let timed = |table: ObjectId| catalog.get(table).is_some_and(|object| object.is_in_time());
         for entry in self.store.read_log(checkpoint)? {
-            let (epoch, table, changes) = entry?;
-            // Between two epochs only: what was committed together stays together.
-            if (part.bytes > EPOCH_BYTES || part.by_table.keys().copied().any(timed) || timed(table)) && part.last != epoch {
-                self.replay_part(std::mem::take(&mut part)).await?;
+            match entry? {
+                (_, LogEntry::Note(note)) => {
+                    self.replay_part(std::mem::take(&mut part)).await?;
+                    self.replay_moment(Moment::decoded(&note)?, anew).await?;
+                }
+                (epoch, LogEntry::Changes(table, changes)) => {
+                    // Between two epochs only: what was committed together stays together.
+                    if (part.bytes > EPOCH_BYTES || part.by_table.keys().copied().any(timed) || timed(table)) && part.last != epoch {
+                        self.replay_part(std::mem::take(&mut part)).await?;
+                    }
+                    part.add(epoch, table, changes);
+                }
             }
-            part.add(epoch, table, changes);
         }
         self.replay_part(part).await
+    }
+
+    async fn replay_moment(self: &Arc<Self>, moment: Moment, anew: &mut Vec<Arc<RunningView>>) -> Result<()> {
+        let built = moment.built;
+        let (reply, there) = tokio::sync::oneshot::channel();
+        self.ask(Request::Replay { moment, reply })?;
+        there.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
+        // Behind views that are filled while the server works already it is filled like those.
+        let waits = |view: &RunningView| view.plan().root.imports().into_iter().any(|import| anew.iter().any(|view| view.id == import));
+        if let Some(position) = anew.iter().position(|view| Some(view.id) == built && !waits(view)) {
+            Arc::clone(self).refill_view(anew.remove(position)).await;
+        }
+        Ok(())
     }
 
     async fn replay_part(&self, part: Replayed) -> Result<()> {

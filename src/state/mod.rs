@@ -39,6 +39,7 @@ pub use checkpoint::{CheckpointData, CheckpointInfo};
 pub use draft::{Draft, DraftMark, NEWEST};
 pub use found::Found;
 pub use leases::{Lease, Leases};
+pub use log::LogEntry;
 pub use relation::Relation;
 pub use resolve::Resolved;
 pub use snapshot::Snapshot;
