@@ -189,18 +189,26 @@ pub struct View {
     pub key: Option<Vec<usize>>,
     /// Rows are never retracted (materialised views).
     pub append_only: bool,
-    /// Its rows are thrown away (materialised views).
-    #[serde(default)]
-    pub discard: bool,
-    /// How often a recursion in it may go round, if the view says so (materialised views).
-    #[serde(default)]
-    pub iterations_max: Option<u32>,
-    /// EMIT ON WINDOW CLOSE: a row comes when it is final (materialised views).
-    #[serde(default)]
-    pub emit_on_window_close: bool,
+    /// What else its definition says (materialised views).
+    #[serde(flatten)]
+    pub options: ViewOptions,
     /// The columns whose values are bounded below as event time goes on, by position (materialised views).
     #[serde(default)]
     pub lows: BTreeMap<usize, Low>,
+}
+
+/// What the definition of a materialised view says beside its query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ViewOptions {
+    /// Its rows are thrown away.
+    pub discard: bool,
+    /// How often a recursion in it may go round, if it says so.
+    pub iterations_max: Option<u32>,
+    /// EMIT ON WINDOW CLOSE: a row comes when it is final.
+    pub emit_on_window_close: bool,
+    /// How long a window stays open behind its end, in microseconds, if it says so.
+    pub allowed_lateness_us: Option<i64>,
 }
 
 impl ObjectKind {

@@ -82,6 +82,11 @@ impl LowAt {
         self.low.at(watermarks)
     }
 
+    /// What it is in an epoch, for those who compare with the time itself: while a dataflow reads what was there before, it stands.
+    pub fn now(&self, epoch: Epoch) -> Option<i64> {
+        self.after(epoch.max(self.last))
+    }
+
     /// What is below this in an epoch is late.
     pub fn before(&self, epoch: Epoch) -> Option<i64> {
         epoch.checked_sub(1).and_then(|before| self.after(before))
@@ -118,7 +123,10 @@ pub(crate) mod tests {
     #[test]
     fn nothing_of_what_was_there_before_is_late() {
         let low = low_at(&[(3, 100), (5, 200), (9, 300)]);
-        assert_eq!([1, 2, 3, 4, 5, 8, 9].map(|epoch| low.after(epoch)), [None, None, Some(100), Some(100), Some(200), Some(200), Some(300)]);
+        assert_eq!(
+            [1, 2, 3, 4, 5, 8, 9].map(|epoch| low.after(epoch)),
+            [None, None, Some(100), Some(100), Some(200), Some(200), Some(300)]
+        );
         assert_eq!((low.before(0), low.before(5), low.before(6)), (None, Some(100), Some(200)));
         let restored = LowAt { last: 8, at_last: Arc::new(Watermarks::from([(7, 150)])), ..low };
         assert_eq!((restored.after(7), restored.after(8), restored.before(9)), (None, Some(150), Some(150)));

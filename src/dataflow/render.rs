@@ -24,6 +24,7 @@ use crate::dataflow::operator::hop::Hop;
 use crate::dataflow::operator::join::{Join, JoinSpec};
 use crate::dataflow::operator::late::Late;
 use crate::dataflow::operator::map::Map;
+use crate::dataflow::operator::temporal::Temporal;
 use crate::dataflow::operator::top_n::{TopN, TopNSpec};
 use crate::dataflow::operator::unnest::Unnest;
 use crate::dataflow::operator::window::{Window, WindowSpec};
@@ -170,6 +171,10 @@ impl<'scope, T: Place> Renderer<'scope, T> {
                 let late = Late::new(*column, self.low_at(low), *rows, self.worker, sink);
                 self.stateful(&[input], node.id, "late", late, Beginnings::default())
             }
+            NodeKind::Temporal { input, column, crossing, low } => {
+                let temporal = Temporal::new(Arc::clone(&node.schema), *column, *crossing, self.low_at(low), self.worker);
+                self.in_event_time(input, node.id, "temporal", temporal)
+            }
             NodeKind::Close { input, column, low } => {
                 let close = Close::new(&node.schema, *column, self.low_at(low));
                 self.in_event_time(input, node.id, "close", close)
@@ -192,10 +197,22 @@ impl<'scope, T: Place> Renderer<'scope, T> {
             }
             NodeKind::DeltaJoin { inputs, .. } => self.delta_join(node, &inputs.iter().collect::<Vec<_>>()),
             NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
-            NodeKind::TopN { input, .. } => self.stateful(&[input], node.id, "top_n", top_n(node), Beginnings::default()),
-            NodeKind::Window { input, .. } => {
+            NodeKind::TopN { input, closing, .. } => match closing {
+                Some(Closing { place, low, .. }) => {
+                    let low = self.low_at(low);
+                    self.in_event_time(input, node.id, "top_n", top_n(node).map(|top_n| top_n.closing(*place, low)))
+                }
+                None => self.stateful(&[input], node.id, "top_n", top_n(node), Beginnings::default()),
+            },
+            NodeKind::Window { input, closing, .. } => {
                 let window = window(node, &self.dataflow.errors);
-                self.stateful(&[input], node.id, "window", window, Beginnings::default())
+                match closing {
+                    Some(Closing { place, low, .. }) => {
+                        let low = self.low_at(low);
+                        self.in_event_time(input, node.id, "window", window.map(|window| window.closing(*place, low)))
+                    }
+                    None => self.stateful(&[input], node.id, "window", window, Beginnings::default()),
+                }
             }
             NodeKind::Union { inputs } => {
                 let flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
@@ -273,13 +290,7 @@ impl<'scope, T: Place> Renderer<'scope, T> {
 
     /// An operator that has something to do when event time goes on, whether rows come or not; first of all when all that was there before
     /// has been read.
-    fn in_event_time(
-        &mut self,
-        input: &Node,
-        node: u32,
-        name: &'static str,
-        operator: Result<impl Operator + 'static>,
-    ) -> Flow<'scope, T> {
+    fn in_event_time(&mut self, input: &Node, node: u32, name: &'static str, operator: Result<impl Operator + 'static>) -> Flow<'scope, T> {
         let initially = self.dataflow.restore.is_none().then_some(self.dataflow.last);
         let beginnings = Beginnings { initially, history: Some(Rc::clone(&self.history)) };
         self.stateful(&[input], node, name, operator, beginnings)
@@ -336,7 +347,7 @@ fn unnest(node: &Node, errors: &RowErrorSink) -> Result<Unnest> {
 }
 
 fn top_n(node: &Node) -> Result<TopN> {
-    let NodeKind::TopN { input, keys, order, ranking, offset, limit, numbered, candidates } = &node.kind else {
+    let NodeKind::TopN { input, keys, order, ranking, offset, limit, numbered, candidates, .. } = &node.kind else {
         return Err(Error::internal("not a top-n"));
     };
     let top_n = TopN::new(TopNSpec {
@@ -358,7 +369,7 @@ fn top_n(node: &Node) -> Result<TopN> {
 }
 
 fn window(node: &Node, errors: &RowErrorSink) -> Result<Window> {
-    let NodeKind::Window { input, keys, order, calls } = &node.kind else {
+    let NodeKind::Window { input, keys, order, calls, .. } = &node.kind else {
         return Err(Error::internal("not a window"));
     };
     let spec = WindowSpec {

@@ -242,7 +242,9 @@ impl Coordinator {
                 return;
             }
             self.observe();
-            if self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT && (self.has_input() || self.until_time_moves() == Some(Duration::ZERO)) {
+            if self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT
+                && (self.has_input() || self.until_time_moves() == Some(Duration::ZERO))
+            {
                 self.tick();
             }
             if Instant::now() >= self.next_checkpoint {
@@ -442,8 +444,10 @@ impl Coordinator {
     }
 
     fn tick_epoch(&mut self, epoch: Epoch, writes: Vec<Write>) {
-        self.log(epoch, &writes);
-        let (now, mut inputs) = (self.now(), BTreeMap::<ObjectId, Vec<Vec<Changes>>>::new());
+        // One for the whole epoch, and in the log: it is the same again after a restart.
+        let now = self.now();
+        self.log(epoch, now, &writes);
+        let mut inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>> = BTreeMap::new();
         for write in writes {
             self.event_times.wrote(write.table, &write.changes, now);
             self.share(&mut inputs, write.table, &write.changes);
@@ -453,7 +457,7 @@ impl Coordinator {
             self.drain_sources(&mut inputs);
         }
         self.ticked = epoch;
-        self.move_time();
+        self.move_time(now);
         let watermarks = self.event_times.watermarks();
         self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs, watermarks })));
         self.observe();
@@ -465,15 +469,14 @@ impl Coordinator {
     }
 
     /// What is noted of the next epoch, if anything follows from it.
-    fn moment(&self, built: Option<ObjectId>) -> Option<Vec<u8>> {
+    fn moment(&self, now_micros: i64, built: Option<ObjectId>) -> Option<Vec<u8>> {
         let watermarks = self.event_times.watermarks();
-        let moment = || Moment { now_micros: self.now(), watermarks: Watermarks::clone(&watermarks), built };
+        let moment = || Moment { now_micros, watermarks: Watermarks::clone(&watermarks), built };
         (!watermarks.is_empty() || built.is_some()).then(|| moment().encoded())
     }
 
     /// Looks how far event time is, between two epochs. A source that nobody reads, cannot be read, or has rows that wait, is not idle.
-    fn move_time(&mut self) {
-        let now = self.now();
+    fn move_time(&mut self, now: i64) {
         for object in self.event_times.objects() {
             let running = self.sources.get(&object).or(self.tables.get(&object).map(|table| &table.source));
             let written = self.setting.relations.lock().contains_key(&object) && running.is_none();
@@ -487,7 +490,7 @@ impl Coordinator {
     }
 
     /// Makes writes durable: one synced write for all that came together.
-    fn log(&self, epoch: Epoch, writes: &[Write]) {
+    fn log(&self, epoch: Epoch, now: i64, writes: &[Write]) {
         let committed = writes.iter().any(|write| write.by.is_none());
         let logged = writes.iter().filter(|write| !write.logged).flat_map(|write| {
             let brought = write.by.iter().filter_map(|by| Some((by.sink, by.logged.clone()?)));
@@ -495,7 +498,7 @@ impl Coordinator {
         });
         let writes: Vec<(ObjectId, Changes)> = logged.collect();
         if !writes.is_empty() {
-            self.append_log(epoch, self.moment(None), &writes);
+            self.append_log(epoch, self.moment(now, None), &writes);
         }
         self.setting.clock.set_durable(epoch, committed);
     }
@@ -585,6 +588,10 @@ impl Coordinator {
         in_time: bool,
     ) -> Result<()> {
         self.quiesce();
+        let reads_clock = view.plan().root.reads_clock();
+        if reads_clock {
+            self.event_times.follow_clock(true, self.now());
+        }
         let (first, last) = match restore {
             Some(epoch) => (epoch, epoch),
             None => {
@@ -614,9 +621,9 @@ impl Coordinator {
             progress: Arc::clone(&view.progress),
         };
         view.set_valid_from(last);
-        if in_time && restore.is_none() && !self.recovering {
+        if (in_time || reads_clock) && restore.is_none() && !self.recovering {
             // In an epoch of its own: a checkpoint of the one before does not hold it.
-            self.append_log(first, self.moment(Some(view.id)), &[]);
+            self.append_log(first, self.moment(self.now(), Some(view.id)), &[]);
         }
         self.views.insert(view.id, Arc::clone(view));
         self.workers.broadcast(&Command::Build(Arc::new(dataflow), Arc::new(beginning)));
@@ -687,6 +694,8 @@ impl Coordinator {
             self.tables.remove(object);
             self.event_times.remove(*object);
         }
+        let clock = self.views.values().any(|view| view.plan().root.reads_clock());
+        self.event_times.follow_clock(clock, self.now());
         // A source that nobody reads any more stops; the next view replays it up to there, and goes on.
         let wanted: Vec<ObjectId> = self.views.values().flat_map(|view| view.plan().root.imports()).collect();
         self.sources.retain(|id, source| {

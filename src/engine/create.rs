@@ -8,14 +8,14 @@ use arrow::array::RecordBatch;
 use arrow::compute::{cast, concat_batches};
 use parking_lot::Mutex;
 
-use crate::catalog::{Catalog, Column, ConnectorOptions, EventTime, Object, ObjectKind, Source, Table, View};
+use crate::catalog::{Catalog, Column, ConnectorOptions, EventTime, Object, ObjectKind, Source, Table, View, ViewOptions};
 use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
 use crate::engine::clock::Write;
 use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
 use crate::engine::dependants::depends_on;
-use crate::engine::event_time::event_time;
 use crate::engine::dml::{check_not_null, collected, schema_of_nullable};
+use crate::engine::event_time::{duration, event_time};
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::session::Session;
 use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
@@ -53,7 +53,14 @@ impl Session {
         let columns: Vec<Column> = columns.collect();
         let key = key_positions(create, &columns)?;
         let on_conflict = conflict_policy(create)?;
-        let table = Table { columns: with_key_not_null(columns, &key), key, on_conflict, append_only: create.append_only, connector: None, event_time: None };
+        let table = Table {
+            columns: with_key_not_null(columns, &key),
+            key,
+            on_conflict,
+            append_only: create.append_only,
+            connector: None,
+            event_time: None,
+        };
         let rows = match create.with_data {
             true => collected(self.run_planned(&planned, &[]).await?.1).await?,
             false => Vec::new(),
@@ -203,7 +210,6 @@ impl Session {
         materialized: bool,
         (bound, plan): (Bound, Option<Plan>),
     ) -> Result<(Object, Option<Plan>)> {
-        let ViewOptions { discard, iterations_max } = options(create)?;
         let search_path = self.settings.search_path();
         if !bound.parameters.is_empty() {
             return Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1").hint("A view's query has no parameters."));
@@ -215,9 +221,7 @@ impl Session {
             search_path,
             key: plan.as_ref().and_then(|plan| plan.root.properties.key.clone()),
             append_only: plan.as_ref().is_some_and(|plan| plan.root.properties.append_only),
-            discard,
-            iterations_max,
-            emit_on_window_close: create.emit_on_window_close,
+            options: options(create)?,
             lows: plan.as_ref().map_or_else(BTreeMap::new, |plan| lows(plan, &self.engine.catalog())),
         };
         let kind = if materialized { ObjectKind::MaterializedView(view) } else { ObjectKind::View(view) };
@@ -353,7 +357,7 @@ impl Engine {
 
     /// Defines a new view and starts to maintain it.
     async fn start_view(&self, object: &Object, plan: Plan) -> Result<Arc<RunningView>> {
-        let discard = matches!(&object.kind, ObjectKind::MaterializedView(view) if view.discard);
+        let discard = matches!(&object.kind, ObjectKind::MaterializedView(view) if view.options.discard);
         // Announced before it is defined: whoever finds the definition can wait for the rows.
         let view = self.announce_view(object, plan, discard, None);
         let built = match self.install(std::slice::from_ref(object)) {
@@ -464,7 +468,7 @@ fn view_plan(
     create: &CreateView,
     materialized: bool,
 ) -> Result<(Bound, Option<Plan>)> {
-    let settings = ViewSettings::new(options(create)?.iterations_max, create.emit_on_window_close);
+    let settings = ViewSettings::of(None, &options(create)?);
     let scope = Scope { catalog, search_path, relations: &NoSystemRelations, text: &create.query_text };
     let plan = engine.planner.query(&create.query, &scope, &[]).and_then(|bound| {
         let plan = materialized.then(|| engine.planner.view_with(&bound, catalog, settings)).transpose()?;
@@ -599,17 +603,9 @@ fn not_null_where_named(mut columns: Vec<Column>, key: &[String]) -> Vec<Column>
     columns
 }
 
-/// What stands in a view's WITH.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct ViewOptions {
-    /// Its rows are thrown away.
-    discard: bool,
-    /// How often a recursion in it may go round.
-    pub(crate) iterations_max: Option<u32>,
-}
-
+/// What a view's definition says beside its query.
 pub(crate) fn options(create: &CreateView) -> Result<ViewOptions> {
-    let mut options = ViewOptions::default();
+    let mut options = ViewOptions { emit_on_window_close: create.emit_on_window_close, ..ViewOptions::default() };
     for (name, value) in &create.options {
         let invalid = || Error::new(Kind::InvalidParameter, format!("invalid value for option \"{name}\": \"{value}\""));
         match (name.as_str(), value.to_ascii_lowercase().as_str()) {
@@ -620,9 +616,14 @@ pub(crate) fn options(create: &CreateView) -> Result<ViewOptions> {
                 let limit = value.parse().ok().filter(|limit| (1..=i32::MAX as u32).contains(limit));
                 options.iterations_max = Some(limit.ok_or_else(|| invalid().hint("It is a number of iterations, 1 at the least."))?);
             }
+            ("allowed_lateness", _) if create.emit_on_window_close => {
+                return Err(Error::new(Kind::InvalidParameter, "a window that is emitted when it closes cannot be corrected later")
+                    .hint("Leave out allowed_lateness, or EMIT ON WINDOW CLOSE; a longer delay in WATERMARK FOR closes windows later."));
+            }
+            ("allowed_lateness", _) => options.allowed_lateness_us = duration(name, value)?,
             _ => {
                 return Err(Error::new(Kind::InvalidParameter, format!("unrecognized option \"{name}\""))
-                    .hint("A view has the options discard = true and recursion_limit = 1000."));
+                    .hint("A view has the options allowed_lateness = '1 minute', discard = true and recursion_limit = 1000."));
             }
         }
     }

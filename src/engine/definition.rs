@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::{Column, ConnectorOptions, EventTime, Object, ObjectKind, Table, View};
+use crate::catalog::{Column, ConnectorOptions, EventTime, Object, ObjectKind, Table, View, ViewOptions};
 use crate::engine::event_time::{IDLE_TIMEOUT, MAX_FUTURE};
 use crate::sql::{quote_ident, quote_literal};
 use crate::types::{Include, OnConflict};
@@ -47,9 +47,14 @@ fn table_statement(name: &str, table: &Table) -> String {
 
 fn view_statement(kind: &str, name: &str, view: &View) -> String {
     let columns: Vec<String> = view.columns.iter().map(|column| quote_ident(&column.name)).collect();
-    let discard = if view.discard { " WITH (discard = true)" } else { "" };
-    let emit = if view.emit_on_window_close { " EMIT ON WINDOW CLOSE" } else { "" };
-    format!("CREATE {kind} {name} ({}){discard} AS {}{emit}", columns.join(", "), view.query)
+    let ViewOptions { discard, iterations_max, emit_on_window_close, allowed_lateness_us } = &view.options;
+    let lateness = allowed_lateness_us.map(|micros| ("allowed_lateness", format!("{micros} microseconds")));
+    let limit = iterations_max.map(|limit| ("recursion_limit", limit.to_string()));
+    let options = lateness.into_iter().chain(discard.then(|| ("discard", "true".to_owned()))).chain(limit);
+    let options = listed(&options.map(|(name, value)| (name.to_owned(), value)).collect());
+    let options = if options.is_empty() { options } else { format!(" WITH ({options})") };
+    let emit = if *emit_on_window_close { " EMIT ON WINDOW CLOSE" } else { "" };
+    format!("CREATE {kind} {name} ({}){options} AS {}{emit}", columns.join(", "), view.query)
 }
 
 /// Columns, key and watermark; what INCLUDE adds stands behind.

@@ -23,7 +23,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{NoSystemRelations, Scalar, Scope};
 use crate::sql::CreateTable;
-use crate::types::{Changes, ObjectId, SqlType, Value, Watermarks, value_from_text};
+use crate::types::{Changes, NOW, ObjectId, SqlType, Value, Watermarks, value_from_text};
 
 /// The option that says how long a partition may be idle.
 pub(crate) const IDLE_TIMEOUT: &str = "watermark_idle_timeout";
@@ -33,6 +33,9 @@ pub(crate) const MAX_FUTURE: &str = "watermark_max_future";
 
 /// How long a partition of a connector holds the watermark back without a row, unless the options say otherwise.
 const IDLE_TIMEOUT_DEFAULT_US: i64 = 60_000_000;
+
+/// Rows that are compared with the clock are compared at least as often.
+const CLOCK_STEP_US: i64 = 200_000;
 
 /// What is stored of event time with a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,12 +149,14 @@ pub(crate) struct EventTimes {
     reports: Arc<Mutex<BTreeMap<ObjectId, EventTimeReport>>>,
     /// When a watermark may move without a row, by the clock on the wall.
     due: Option<i64>,
+    /// Whether rows are compared with the clock.
+    follows_clock: bool,
 }
 
 impl EventTimes {
     /// Of nothing yet. `reports`: where it is told.
     pub(crate) fn new(reports: Arc<Mutex<BTreeMap<ObjectId, EventTimeReport>>>) -> Self {
-        EventTimes { objects: BTreeMap::new(), watermarks: Arc::default(), reports, due: None }
+        EventTimes { objects: BTreeMap::new(), watermarks: Arc::default(), reports, due: None, follows_clock: false }
     }
 
     /// Takes a table or source, as it was stored.
@@ -206,7 +211,7 @@ impl EventTimes {
             clock.watermark = clock.watermark.max(watermarks.get(object).copied());
         }
         self.advance(now);
-        before != self.watermarks
+        self.watermarks.iter().any(|(object, watermark)| *object != NOW && before.get(object) != Some(watermark))
     }
 
     /// Nothing is idle, since nothing ran.
@@ -214,17 +219,27 @@ impl EventTimes {
         self.objects.values_mut().for_each(|(_, clock)| clock.keep_awake(now));
     }
 
+    /// Whether rows are compared with the clock: then it stands among the watermarks.
+    pub(crate) fn follow_clock(&mut self, follows: bool, now: i64) {
+        if follows != self.follows_clock {
+            self.follows_clock = follows;
+            self.advance(now);
+        }
+    }
+
     /// Moves all watermarks to where they are.
     pub(crate) fn advance(&mut self, now: i64) {
-        if self.objects.is_empty() {
+        if self.objects.is_empty() && !self.follows_clock && self.watermarks.is_empty() {
             return;
         }
+        let clock = self.follows_clock.then(|| (NOW, self.watermarks.get(&NOW).map_or(now, |before| now.max(*before))));
         let reached = self.objects.iter_mut().filter_map(|(object, (_, clock))| Some((*object, clock.advance(now)?)));
-        let reached: Watermarks = reached.collect();
+        let reached: Watermarks = clock.into_iter().chain(reached).collect();
         if *self.watermarks != reached {
             self.watermarks = Arc::new(reached);
         }
-        self.due = self.objects.values().filter_map(|(_, clock)| clock.next_look(now)).min();
+        let clock_ticks = self.follows_clock.then(|| now.saturating_add(CLOCK_STEP_US));
+        self.due = self.objects.values().filter_map(|(_, clock)| clock.next_look(now)).chain(clock_ticks).min();
         let mut reports = self.reports.lock();
         for (object, (rule, clock)) in &self.objects {
             let (partitions, idle_partitions) = clock.partitions(now);
@@ -280,7 +295,8 @@ impl Engine {
     pub(crate) fn event_rule(&self, columns: &[Column], event_time: &EventTime) -> Result<EventRule> {
         let EventTime { column: name, watermark, idle_timeout_us, max_future_us } = event_time;
         let column = columns.iter().position(|column| column.name == *name);
-        let column = column.ok_or_else(|| Error::new(Kind::UndefinedColumn, format!("column \"{name}\" named in WATERMARK does not exist")))?;
+        let column =
+            column.ok_or_else(|| Error::new(Kind::UndefinedColumn, format!("column \"{name}\" named in WATERMARK does not exist")))?;
         let sql_type = &columns[column].sql_type;
         if !matches!(sql_type, SqlType::Timestamp | SqlType::Timestamptz) {
             return Err(Error::new(Kind::DatatypeMismatch, format!("the watermark column \"{name}\" is of type {sql_type}"))
@@ -326,7 +342,7 @@ pub(crate) fn event_time(create: &mut CreateTable) -> Result<Option<EventTime>> 
 }
 
 /// An interval in microseconds; `None` for 0 and `never`.
-fn duration(option: &str, text: &str) -> Result<Option<i64>> {
+pub(crate) fn duration(option: &str, text: &str) -> Result<Option<i64>> {
     let invalid = || {
         Error::new(Kind::InvalidParameter, format!("invalid value \"{text}\" for option \"{option}\""))
             .hint("It is an interval without months, like '30 seconds', or 'never'.")

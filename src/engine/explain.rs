@@ -26,9 +26,9 @@ impl Session {
     /// EXPLAIN of a query, or of CREATE MATERIALIZED VIEW, which creates nothing.
     pub(crate) async fn explain(&mut self, kind: ExplainKind, statement: &Statement, parsed: &Parsed) -> Result<Outcome> {
         let text = match statement {
-            Statement::Query(query) => self.explain_query(kind, query, &parsed.text, ViewSettings::new(None, false)).await?,
+            Statement::Query(query) => self.explain_query(kind, query, &parsed.text, ViewSettings::default()).await?,
             Statement::CreateMaterializedView(create) => {
-                let settings = ViewSettings::new(options(create)?.iterations_max, create.emit_on_window_close);
+                let settings = ViewSettings::of(None, &options(create)?);
                 self.explain_query(kind, &create.query, &create.query_text, settings).await?
             }
             Statement::CreateSink(create) => self.explain_sink(kind, create, parsed).await?,

@@ -77,7 +77,9 @@ impl Intake {
             let (times, latest) = (times_of(column)?, wall.now_micros().saturating_add(max_future));
             let sane: BooleanArray = (0..changes.len()).map(|row| Some(column.is_null(row) || times[row] <= latest)).collect();
             let sane = (sane.true_count() < sane.len()).then_some(sane);
-            let why = |_: &Self, _: &RecordBatch, _: usize| format!("column \"{}\": further ahead of the clock than watermark_max_future", rule.name);
+            let why = |_: &Self, _: &RecordBatch, _: usize| {
+                format!("column \"{}\": further ahead of the clock than watermark_max_future", rule.name)
+            };
             batch.changes = self.without(&mut batch, &from, changes, sane, why)?;
         }
         batch.watermark = rule.watermark(&batch.changes)?;
@@ -178,7 +180,16 @@ mod tests {
         let offsets = (10..10 + n.len() as i64).collect();
         let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(n)) as ArrayRef)]).unwrap();
         let changes = Changes::insertions(rows);
-        SourceBatch { partition: 3, next_offset: 20, changes, offsets, dead_letters: Vec::new(), lag: None, fingerprint: None, watermark: None }
+        SourceBatch {
+            partition: 3,
+            next_offset: 20,
+            changes,
+            offsets,
+            dead_letters: Vec::new(),
+            lag: None,
+            fingerprint: None,
+            watermark: None,
+        }
     }
 
     fn schema(names: &[&str]) -> SchemaRef {

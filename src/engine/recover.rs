@@ -153,9 +153,9 @@ impl Engine {
                     let stored = self.store.offsets(object.id)?.is_some_and(|found| found == mark(&plan));
                     if fresh || !stored {
                         self.store.forget_state(object.id);
-                        anew.push(self.announce_view(object, plan, definition.discard, None));
+                        anew.push(self.announce_view(object, plan, definition.options.discard, None));
                     } else {
-                        self.restore_view(object, plan, definition.discard, checkpoint).await?;
+                        self.restore_view(object, plan, definition.options.discard, checkpoint).await?;
                     }
                 }
             }

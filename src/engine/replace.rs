@@ -275,7 +275,7 @@ impl Drop for Beside {
 }
 
 fn discards(object: &Object) -> bool {
-    matches!(&object.kind, ObjectKind::MaterializedView(view) if view.discard)
+    matches!(&object.kind, ObjectKind::MaterializedView(view) if view.options.discard)
 }
 
 /// What PostgreSQL asks of a view that replaces another: the same columns, and new ones behind them at the most.

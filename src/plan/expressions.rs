@@ -28,8 +28,8 @@ use super::equal_values::compare_by_keys_within;
 use super::errors::from_datafusion;
 use super::functions::{fit_text, type_name};
 use super::inline::inline_expression;
-use super::lower::through;
 use super::integers;
+use super::lower::through;
 use super::names::{hidden, normal, visible};
 use super::node::Scalar;
 use super::open_literals;
@@ -289,7 +289,7 @@ pub(super) fn refuse_volatile(expr: &Expr) -> Result<()> {
                 Error::not_supported(format!("function {name}() cannot be maintained: its value changes while the rows stay the same"));
             Err(match name.as_str() {
                 "now" | "current_timestamp" | "current_date" | "current_time" => {
-                    error.hint("Temporal filters (WHERE ts > now() - INTERVAL …) are not supported yet; compare with a column, or filter when reading.")
+                    error.hint("Compare a column with it in WHERE, HAVING or ON: ts > now() - INTERVAL '1 hour'.")
                 }
                 _ => error.hint("Store the value in a table's column (DEFAULT), or call the function when reading."),
             })

@@ -12,11 +12,12 @@ mod hop;
 mod join;
 mod low;
 mod recursion;
-mod window_close;
 mod support;
+mod temporal;
 mod top_n;
 mod unnest;
 mod window;
+mod window_close;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,15 +29,15 @@ use datafusion::logical_expr::{Cast, Distinct, Expr, LogicalPlan, TableScan, Uni
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr};
 
+pub(super) use self::low::through;
 use super::errors::from_datafusion;
 use super::expressions::{column_index, column_scalar, expression_text, moved, physical};
 use super::names::visible;
 use super::node::{Node, NodeKind, Plan, Properties, Scalar};
 use super::planner::{Bound, Planner};
 use super::properties;
-pub(super) use self::low::through;
 use super::resolve::ObjectSource;
-use crate::catalog::{Catalog, ObjectKind, View};
+use crate::catalog::{Catalog, ObjectKind, ViewOptions};
 use crate::error::{Error, Kind, Result};
 use crate::types::{Low, ObjectId, sql_type_of};
 
@@ -53,25 +54,32 @@ pub struct ViewSettings {
     pub indexes_before: ObjectId,
     /// Every row comes out when it is final.
     pub emit_on_window_close: bool,
+    /// How long windows stay open behind their ends, in microseconds.
+    pub allowed_lateness_us: i64,
+}
+
+impl Default for ViewSettings {
+    fn default() -> Self {
+        ViewSettings { iterations_max: ITERATIONS_MAX, indexes_before: ObjectId::MAX, emit_on_window_close: false, allowed_lateness_us: 0 }
+    }
 }
 
 impl ViewSettings {
-    /// Those of a new view. `iterations_max`: if it says so.
-    pub fn new(iterations_max: Option<u32>, emit_on_window_close: bool) -> Self {
-        let iterations_max = iterations_max.unwrap_or(ITERATIONS_MAX);
-        ViewSettings { iterations_max, indexes_before: ObjectId::MAX, emit_on_window_close }
-    }
-
-    /// Those that a view with this number had when it was made.
-    pub fn of(number: ObjectId, view: &View) -> Self {
-        ViewSettings { indexes_before: number, ..ViewSettings::new(view.iterations_max, view.emit_on_window_close) }
+    /// Those that a view with this number had when it was made; one that is being made has no number.
+    pub fn of(number: Option<ObjectId>, options: &ViewOptions) -> Self {
+        ViewSettings {
+            iterations_max: options.iterations_max.unwrap_or(ITERATIONS_MAX),
+            indexes_before: number.unwrap_or(ObjectId::MAX),
+            emit_on_window_close: options.emit_on_window_close,
+            allowed_lateness_us: options.allowed_lateness_us.unwrap_or(0),
+        }
     }
 }
 
 impl Planner {
     /// The incremental plan of a view. What cannot be maintained is `0A000`, with what to do instead.
     pub fn view(&self, bound: &Bound, catalog: &Catalog) -> Result<Plan> {
-        self.view_with(bound, catalog, ViewSettings::new(None, false))
+        self.view_with(bound, catalog, ViewSettings::default())
     }
 
     /// The same, by the settings of one view.
@@ -81,11 +89,13 @@ impl Planner {
                 Error::not_supported("a materialized view cannot read system relations").hint("Create a view (without MATERIALIZED).")
             );
         }
-        support::check(&bound.plan)?;
-        let plan = self.optimize_view(self.recursions_apart(without_order(bound.plan.clone()))?)?;
+        let plan = temporal::with_variable(bound.plan.clone())?;
+        support::check(&plan)?;
+        let plan = self.optimize_view(self.recursions_apart(without_order(plan))?)?;
         support::check_optimized(&plan)?;
-        let ViewSettings { iterations_max, indexes_before, emit_on_window_close } = settings;
-        let mut lowering = Lowering { catalog, next: 0, iterations_max, indexes_before };
+        support::check_time(&plan)?;
+        let ViewSettings { iterations_max, indexes_before, emit_on_window_close, allowed_lateness_us } = settings;
+        let mut lowering = Lowering { catalog, next: 0, iterations_max, indexes_before, allowed_lateness_us };
         let root = lowering.lower(&plan)?;
         let root = if emit_on_window_close { lowering.final_rows(root)? } else { root };
         Ok(Plan { root: lowering.finish(root, &bound.schema)? })
@@ -110,6 +120,7 @@ struct Lowering<'a> {
     catalog: &'a Catalog,
     next: u32,
     iterations_max: u32,
+    allowed_lateness_us: i64,
     indexes_before: ObjectId,
 }
 
@@ -133,7 +144,10 @@ impl Lowering<'_> {
                 let schema = Arc::clone(&input.schema);
                 Ok(self.group(input, keys, Vec::new(), schema))
             }
-            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Join(join) => match temporal::apart(join) {
+                Some(filtered) => self.lower(&filtered),
+                None => self.join(join),
+            },
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::EmptyRelation(empty) => {
@@ -172,11 +186,10 @@ impl Lowering<'_> {
             }
         };
         let properties = properties::import(append_only, key, &columns);
-        let kind = NodeKind::Import { object: object.id, name: object.name.clone(), columns };
+        let kind = NodeKind::Import { object: object.id, name: object.name.clone(), columns, lateness_us: self.allowed_lateness_us };
         let mut node = self.node(kind, fields_of(&scan.projected_schema), properties);
         for filter in &scan.filters {
-            let predicate = scalar(filter, &scan.projected_schema)?;
-            node = self.filter(node, predicate);
+            node = self.rows_where(node, filter, &scan.projected_schema)?;
         }
         Ok(node)
     }

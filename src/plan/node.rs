@@ -67,6 +67,8 @@ pub enum NodeKind {
         name: String,
         /// Positions in the object's columns.
         columns: Vec<usize>,
+        /// How much less far event time is taken to be than it is, in microseconds.
+        lateness_us: i64,
     },
     /// Rows that never change.
     Constant {
@@ -161,6 +163,17 @@ pub enum NodeKind {
         /// Position of a column that says how many rows a row stands for, if `Combine` made them.
         rows: Option<usize>,
     },
+    /// Rows as long as a comparison with the time is true.
+    Temporal {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Position of the time that is compared.
+        column: usize,
+        /// What happens when what follows from the clock reaches that.
+        crossing: Crossing,
+        /// What follows from the clock.
+        low: Low,
+    },
     /// Keeps every row until its value in the column is below `low`, and gives it out then: EMIT ON WINDOW CLOSE. Nothing is retracted. The
     /// input is partitioned by the columns of its key.
     Close {
@@ -224,6 +237,8 @@ pub enum NodeKind {
         /// Over an append-only input that is not partitioned: drops what cannot be among the first rows, and retracts nothing that it has
         /// let through. What comes out is a superset of the answer, and append-only.
         candidates: bool,
+        /// Groups are forgotten as event time passes them.
+        closing: Option<Closing>,
     },
     /// Every row with the values of window functions behind its columns. The input is partitioned by the keys.
     Window {
@@ -235,6 +250,8 @@ pub enum NodeKind {
         order: Vec<OrderColumn>,
         /// What is computed for each row.
         calls: Vec<WindowCall>,
+        /// Partitions are forgotten as event time passes them.
+        closing: Option<Closing>,
     },
     /// All rows of all inputs. Their schemas have the same types.
     Union {
@@ -263,6 +280,21 @@ pub enum NodeKind {
         name: String,
         /// Which recursion.
         number: u32,
+    },
+}
+
+/// What a comparison with the time does with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crossing {
+    /// The row is there until the time is its own; `when_passed`: until it is later than that.
+    Leaves {
+        /// See above.
+        when_passed: bool,
+    },
+    /// The row is there from then on.
+    Enters {
+        /// See above.
+        when_passed: bool,
     },
 }
 
@@ -630,6 +662,7 @@ impl Node {
             | NodeKind::Aggregate { input, .. }
             | NodeKind::Late { input, .. }
             | NodeKind::Close { input, .. }
+            | NodeKind::Temporal { input, .. }
             | NodeKind::TopN { input, .. }
             | NodeKind::Window { input, .. } => {
                 vec![input]
@@ -661,6 +694,7 @@ impl Node {
             | NodeKind::Aggregate { input, .. }
             | NodeKind::Late { input, .. }
             | NodeKind::Close { input, .. }
+            | NodeKind::Temporal { input, .. }
             | NodeKind::TopN { input, .. }
             | NodeKind::Window { input, .. } => vec![input],
             NodeKind::Join { left, right, .. } => vec![left, right],
@@ -706,6 +740,11 @@ impl Node {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// Whether rows of the plan below are compared with the clock.
+    pub fn reads_clock(&self) -> bool {
+        matches!(self.kind, NodeKind::Temporal { .. }) || self.inputs().into_iter().any(Node::reads_clock)
     }
 
     /// The tables, sources and views that the plan below reads, each once.

@@ -44,9 +44,7 @@ fn catalog() -> Catalog {
         search_path: vec!["public".to_owned()],
         key: None,
         append_only: false,
-        discard: false,
-        iterations_max: None,
-        emit_on_window_close: false,
+        options: Default::default(),
         lows: Default::default(),
     };
     Catalog::new([

@@ -139,8 +139,8 @@ pub(super) fn logged_objects(db: &DB) -> Result<BTreeMap<ObjectId, Logged>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::state::test_directory::TestDirectory;
     use super::{LogEntry, NOTES};
+    use crate::state::test_directory::TestDirectory;
     use crate::state::{CheckpointData, Store};
     use crate::types::Changes;
     use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};

@@ -37,6 +37,7 @@ pub use blocks::RelationDelta;
 pub use changes::{StateChanges, StateEntry};
 pub use checkpoint::{CheckpointData, CheckpointInfo};
 pub use draft::{Draft, DraftMark, NEWEST};
+pub use format::{decode_changes, encode_changes};
 pub use found::Found;
 pub use leases::{Lease, Leases};
 pub use log::LogEntry;

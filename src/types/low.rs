@@ -4,14 +4,20 @@
 //! the same on every worker, so that what a column's lower bound is at an epoch is computed where it is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
 
+use arrow::array::IntervalMonthDayNanoArray;
+use arrow::datatypes::IntervalMonthDayNano;
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::types::ObjectId;
+use crate::types::{ObjectId, SqlType, TextStyle, format_value};
 
 /// The watermark of every table and source that has one yet, in microseconds since 1970.
 pub type Watermarks = BTreeMap<ObjectId, i64>;
+
+/// The clock on the wall, among the watermarks: no object has this number.
+pub const NOW: ObjectId = 0;
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -147,6 +153,38 @@ impl Low {
             Low::Least(lows) => lows.iter().flat_map(Low::objects).collect(),
         }
     }
+}
+
+/// How SQL would say it.
+impl Display for Low {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Low::Of(NOW) => f.write_str("now()"),
+            Low::Of(_) => f.write_str("watermark"),
+            Low::Plus { low, months, days, micros } => {
+                let interval = IntervalMonthDayNano::new(*months, *days, micros.saturating_mul(1_000));
+                write!(f, "{low} + INTERVAL '{}'", interval_text(interval))
+            }
+            Low::Truncated { low, unit } => write!(f, "date_trunc('{}', {low})", format!("{unit:?}").to_lowercase()),
+            Low::Binned { low, stride_us, .. } => write!(f, "date_bin('{}', {low})", micros_text(*stride_us)),
+            Low::WindowStart { low, size_us, .. } => write!(f, "start of the window of {} that {low} is in", micros_text(*size_us)),
+            Low::Least(lows) => {
+                let lows: Vec<String> = lows.iter().map(Low::to_string).collect();
+                write!(f, "least({})", lows.join(", "))
+            }
+        }
+    }
+}
+
+fn interval_text(interval: IntervalMonthDayNano) -> String {
+    let (array, mut text) = (IntervalMonthDayNanoArray::from(vec![interval]), String::new());
+    // An interval is one that can be printed.
+    let _ = format_value(&array, 0, &SqlType::Interval, &TextStyle::default(), &mut text);
+    text
+}
+
+fn micros_text(micros: i64) -> String {
+    interval_text(IntervalMonthDayNano::new(0, 0, micros.saturating_mul(1_000)))
 }
 
 /// Some months later: the same day, or the last one of a month that has fewer.

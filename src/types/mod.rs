@@ -33,7 +33,7 @@ pub use hash::{BUCKETS, bucket, hash_bytes, hash_rows, worker_of};
 pub use ids::{Epoch, ObjectId, OperatorId};
 pub use json_scan::{Json, JsonError, JsonScanner, JsonString};
 pub use jsonb::{JsonTree, canonical_jsonb, jsonb_key};
-pub use low::{Low, TimeUnit, Watermarks};
+pub use low::{Low, NOW, TimeUnit, Watermarks};
 pub use one_zero::one_zero;
 pub use order_key::{has_order_key, interval_length, order_key};
 pub use packed_rows::{PackedRows, canonical_floats};

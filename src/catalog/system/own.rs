@@ -201,7 +201,8 @@ fn row_errors(facts: &Facts, rows: &mut Rows) {
 
 /// Of tables and sources, and of the columns of views that follow from them.
 fn watermarks(facts: &Facts, rows: &mut Rows) {
-    let behind = |watermark: Option<i64>| watermark.map_or(Value::Null, |watermark| Value::Float((facts.now_micros - watermark) as f64 / 1e6));
+    let behind =
+        |watermark: Option<i64>| watermark.map_or(Value::Null, |watermark| Value::Float((facts.now_micros - watermark) as f64 / 1e6));
     let time = |watermark: Option<i64>| watermark.map_or(Value::Null, Value::Time);
     for known in &facts.watermarks {
         let Some(object) = object(facts, known.id) else { continue };

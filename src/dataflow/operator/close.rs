@@ -3,16 +3,14 @@
 //! In: changes, partitioned by the column that says when a row is final. Out: insertions only, each row once for as often as it was there
 //! when event time passed it. Holds: the rows that are not final, by that column. A row whose time is NULL never is.
 
-use std::collections::BTreeMap;
-
-use arrow::array::{Array, Int64Array};
+use arrow::array::Int64Array;
 use arrow::datatypes::SchemaRef;
 
 use super::ordered::{Batch, Count, Groups, Place, RowRef, Sorted};
 use super::output::OutputSchema;
 use super::rows::PART_ROWS;
 use super::{Operator, StateSize};
-use crate::dataflow::event_time::{LowAt, times_of};
+use crate::dataflow::event_time::LowAt;
 use crate::error::{Error, Result};
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, Epoch};
@@ -20,33 +18,21 @@ use crate::types::{Changes, Epoch};
 /// The rows that are not final.
 pub struct Close {
     groups: Groups<Count>,
-    /// The slots of the groups by their times.
-    open: BTreeMap<i64, u32>,
-    low: LowAt,
     output: OutputSchema,
 }
 
 impl Close {
     /// `column`: the position of the time. Fails for columns whose types cannot be held.
     pub fn new(schema: &SchemaRef, column: usize, low: LowAt) -> Result<Self> {
-        Ok(Close { groups: Groups::new(schema, &[column], &[])?, open: BTreeMap::new(), low, output: OutputSchema::new(SchemaRef::clone(schema)) })
+        let mut groups = Groups::new(schema, &[column], &[])?;
+        groups.closing(0, low);
+        Ok(Close { groups, output: OutputSchema::new(SchemaRef::clone(schema)) })
     }
 
-    /// Notes when groups are final.
-    fn note(&mut self, slots: &[u32]) -> Result<()> {
-        let keys = self.groups.keys(slots)?;
-        let [column] = keys.as_slice() else { return Err(Error::internal("a time is one column")) };
-        let times = times_of(column)?;
-        let known = slots.iter().enumerate().filter(|(place, _)| column.is_valid(*place));
-        self.open.extend(known.map(|(place, slot)| (times[place], *slot)));
-        Ok(())
-    }
-
-    /// Gives out what is below `low`, the oldest first.
-    fn release(&mut self, low: i64, output: &mut Vec<Changes>) -> Result<()> {
-        let still_open = self.open.split_off(&low);
+    /// Gives out what event time has passed after `epoch`, the oldest first.
+    fn release(&mut self, epoch: Epoch, output: &mut Vec<Changes>) -> Result<()> {
         let (mut batch, mut weights) = (Batch::default(), Vec::new());
-        for slot in std::mem::replace(&mut self.open, still_open).into_values() {
+        for slot in self.groups.passed(epoch)? {
             let mut group = self.groups.open(slot);
             while let Some(entry) = group.rows().get(Place::default()) {
                 batch.push(slot, entry.row);
@@ -79,41 +65,30 @@ impl Operator for Close {
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
         let everything = None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>;
         let changes = self.groups.gather(inputs.into_iter().flatten().collect(), everything)?;
-        let (mut held, mut emptied) = (Vec::new(), Vec::new());
+        let mut emptied = Vec::new();
         for (slot, of_group) in changes.groups() {
             let mut group = self.groups.open(slot);
             group.apply(of_group)?;
-            if group.rows().is_empty() { emptied.push(slot) } else { held.push(slot) }
+            if group.rows().is_empty() {
+                emptied.push(slot);
+            }
         }
-        self.note(&held)?;
-        if !emptied.is_empty() {
-            self.open.retain(|_, slot| !emptied.contains(slot));
-            emptied.into_iter().for_each(|slot| self.groups.close(slot));
-        }
-        match self.low.after(epoch) {
-            Some(low) => self.release(low, output),
-            None => Ok(()),
-        }
+        emptied.into_iter().for_each(|slot| self.groups.close(slot));
+        self.release(epoch, output)
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        let moved = self.groups.checkpoint(changes)?;
-        if moved {
-            self.open.clear();
-            self.note(&self.groups.used())?;
-        }
-        Ok(())
+        self.groups.checkpoint(changes)
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
         for entry in entries {
             self.groups.restore(&entry?)?;
         }
-        self.note(&self.groups.used())
+        Ok(())
     }
 
     fn size(&self) -> StateSize {
-        let size = self.groups.size();
-        StateSize { bytes: size.bytes + self.open.len() * size_of::<(i64, u32)>(), ..size }
+        self.groups.size()
     }
 }

@@ -96,13 +96,13 @@ impl Lowering<'_> {
     }
 
     /// When groups by these keys are over: the first key that event time passes says it.
-    fn closing(&self, input: &Node, keys: &[usize]) -> Option<Closing> {
+    pub(super) fn closing(&self, input: &Node, keys: &[usize]) -> Option<Closing> {
         let lows = keys.iter().map(|key| low_of(self.catalog, input, *key)).enumerate();
         lows.into_iter().find_map(|(place, low)| Some(Closing { place, low: low?, emits: false }))
     }
 
     /// Without rows of groups that are over. `rows`: the column that says how many rows a row stands for.
-    fn in_time(&mut self, input: Node, keys: &[usize], closing: Option<&Closing>, rows: Option<usize>) -> Node {
+    pub(super) fn in_time(&mut self, input: Node, keys: &[usize], closing: Option<&Closing>, rows: Option<usize>) -> Node {
         let Some(Closing { place, low, .. }) = closing else { return input };
         let (schema, properties) = (Arc::clone(&input.schema), input.properties.clone());
         self.node(NodeKind::Late { input: Box::new(input), column: keys[*place], low: low.clone(), rows }, schema, properties)

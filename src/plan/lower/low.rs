@@ -19,8 +19,16 @@ use crate::types::{Low, TimeUnit};
 pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> Option<Low> {
     let of = |input: &Node, column: usize| low_of(catalog, input, column);
     match &node.kind {
-        NodeKind::Import { object, columns, .. } => catalog.get(*object)?.low(*columns.get(column)?),
+        NodeKind::Import { object, columns, lateness_us, .. } => {
+            let low = catalog.get(*object)?.low(*columns.get(column)?)?;
+            Some(match lateness_us {
+                0 => low,
+                lateness => Low::Plus { low: Box::new(low), months: 0, days: 0, micros: -lateness },
+            })
+        }
         NodeKind::Constant { .. } | NodeKind::Recursion { .. } | NodeKind::Recurrence { .. } | NodeKind::DeltaJoin { .. } => None,
+        // Rows leave, and enter, long after the time that they name.
+        NodeKind::Temporal { .. } => None,
         NodeKind::Map { input, projection, .. } => through(&projection.get(column)?.expression, &|column| of(input, column)),
         NodeKind::Hop { input, time, slide_us, size_us } => {
             let width = input.schema.fields().len();
@@ -86,6 +94,9 @@ pub(in crate::plan) fn through(expression: &Arc<dyn PhysicalExpr>, of: &dyn Fn(u
     match (call.name(), call.args()) {
         ("timestamp_add", [time, interval, zone @ ..]) if in_utc(zone) => later(through(time, of)?, literal(interval)?, 1),
         ("timestamp_minus", [time, interval, zone @ ..]) if in_utc(zone) => later(through(time, of)?, literal(interval)?, -1),
+        ("date_plus", [day, days]) => days_later(through(day, of)?, literal(days)?, 1),
+        ("date_minus", [day, days]) => days_later(through(day, of)?, literal(days)?, -1),
+        ("timezone", [zone, time]) if in_utc(std::slice::from_ref(zone)) => through(time, of),
         ("date_trunc", [unit, time, zone @ ..]) if in_utc(zone) => {
             let unit = literal(unit)?.try_as_str()??;
             Some(Low::Truncated { low: Box::new(through(time, of)?), unit: TimeUnit::named(unit)? })
@@ -124,6 +135,16 @@ fn later(low: Low, interval: &ScalarValue, sign: i32) -> Option<Low> {
     let ScalarValue::IntervalMonthDayNano(Some(interval)) = interval else { return None };
     let micros = interval.nanoseconds.div_euclid(1_000).checked_mul(i64::from(sign))?;
     Some(Low::Plus { low: Box::new(low), months: interval.months.checked_mul(sign)?, days: interval.days.checked_mul(sign)?, micros })
+}
+
+fn days_later(low: Low, days: &ScalarValue, sign: i64) -> Option<Low> {
+    let days = match days {
+        ScalarValue::Int16(days) => i64::from((*days)?),
+        ScalarValue::Int32(days) => i64::from((*days)?),
+        ScalarValue::Int64(days) => (*days)?,
+        _ => return None,
+    };
+    Some(Low::Plus { low: Box::new(low), months: 0, days: i32::try_from(days.checked_mul(sign)?).ok()?, micros: 0 })
 }
 
 fn micros(value: &ScalarValue) -> Option<i64> {

@@ -66,8 +66,10 @@ impl Lowering<'_> {
         match (watermarked, inputs.first()) {
             (Some((object, event_time)), _) => {
                 let column = &event_time.column;
-                error(format!("no column of the result follows from \"{column}\" of \"{}\"", object.name))
-                    .hint(format!("Group by a window: FROM TUMBLE({}, {column}, INTERVAL '1 minute') … GROUP BY window_start.", object.name))
+                error(format!("no column of the result follows from \"{column}\" of \"{}\"", object.name)).hint(format!(
+                    "Group by a window: FROM TUMBLE({}, {column}, INTERVAL '1 minute') … GROUP BY window_start.",
+                    object.name
+                ))
             }
             (None, Some(object)) => error(format!("\"{}\" has no watermark", object.name))
                 .hint("Declare one where the rows come from: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'."),

@@ -127,7 +127,14 @@ fn random_row(random: &mut Random) -> Row {
 
 impl View {
     fn new(sql: &str, append_only: bool) -> View {
-        let table = Table { columns: columns(), key: Vec::new(), on_conflict: OnConflict::Overwrite, append_only, connector: None, event_time: None };
+        let table = Table {
+            columns: columns(),
+            key: Vec::new(),
+            on_conflict: OnConflict::Overwrite,
+            append_only,
+            connector: None,
+            event_time: None,
+        };
         let kind = ObjectKind::Table(table);
         let object = Object {
             id: 1,

@@ -56,7 +56,7 @@ use arrow::compute::kernels::cmp;
 use arrow::compute::{concat, take as take_rows};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
-use self::expiry::Expiry;
+use self::expiry::Closing;
 use self::finish::Finish;
 use self::keys::{KeyTable, key_table};
 use self::layout::Layout;
@@ -91,7 +91,7 @@ pub struct Aggregate {
     /// Where failures of general aggregates are told.
     errors: Option<RowErrorSink>,
     /// When groups go as event time passes them.
-    expiry: Option<Expiry>,
+    closing: Option<Closing>,
     /// What the open epoch has done so far.
     open: Open,
 }
@@ -185,7 +185,7 @@ impl Aggregate {
             groups,
             rows_at: None,
             errors: None,
-            expiry: None,
+            closing: None,
             open: Open::default(),
         })
     }
@@ -425,7 +425,7 @@ impl Aggregate {
 
     /// Whether results come out only when groups are over.
     fn holds_back(&self) -> bool {
-        self.expiry.as_ref().is_some_and(|expiry| expiry.emits)
+        self.closing.as_ref().is_some_and(|closing| closing.emits)
     }
 
     /// Ends the epoch for the touched groups: those without rows lose their slots, unless the last checkpoint knows them.

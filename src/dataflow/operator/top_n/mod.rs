@@ -23,6 +23,7 @@ use self::walk::{Emit, Walk};
 use super::ordered::{Batch, Count, GroupChanges, Groups, Kept, Place, RowRef, Sorted};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
+use crate::dataflow::event_time::LowAt;
 use crate::error::{Error, Result};
 use crate::plan::{OrderColumn, Ranking};
 use crate::state::{StateChanges, StateEntry};
@@ -114,6 +115,13 @@ impl TopN {
         self
     }
 
+    /// Forgets groups when what their key at `place` (among the keys) says is below `low`: their rows stay as they are.
+    #[must_use]
+    pub fn closing(mut self, place: usize, low: LowAt) -> Self {
+        self.groups.closing(place, low);
+        self
+    }
+
     fn emit(&self, emitted: Emitted, output: &mut Vec<Changes>) -> Result<()> {
         let Emitted { batch, weights, numbers, .. } = emitted;
         for start in (0..batch.len()).step_by(ROWS_PER_BATCH) {
@@ -132,7 +140,7 @@ impl TopN {
 
 impl Operator for TopN {
     /// After an error the state is undefined: the view has failed.
-    fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+    fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
         let (window, append_only) = (self.window, self.append_only && !self.window.complement);
         let admit = append_only.then_some(|rows: &Sorted<Count>, row: RowRef<'_>| window.may_enter(rows, row));
         let changes = self.groups.gather(inputs.into_iter().flatten().collect(), admit)?;
@@ -156,15 +164,12 @@ impl Operator for TopN {
         }
         self.emit(emitted, output)?;
         emptied.into_iter().for_each(|slot| self.groups.close(slot));
-        Ok(())
+        self.groups.expire(epoch)
     }
 
     /// Candidates are not kept: without them more rows come through, none too few, and which worker had them is nobody's business.
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        if !self.candidates {
-            self.groups.checkpoint(changes)?;
-        }
-        Ok(())
+        if self.candidates { Ok(()) } else { self.groups.checkpoint(changes) }
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
