@@ -43,6 +43,10 @@ const WAITING_BYTES_MAX: u64 = 512 << 20;
 /// Between two looks at relations for rows that nobody can see any more.
 const COMPACTION_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How long a checkpoint waits for views that depend on when they were made, and after what time it looks again.
+const SETTLING_MAX: Duration = Duration::from_secs(60);
+const SETTLING_STEP: Duration = Duration::from_millis(100);
+
 /// What the coordinator can be asked.
 pub(crate) enum Request {
     /// Something changed: look.
@@ -171,6 +175,9 @@ pub(crate) struct Coordinator {
     deferred: VecDeque<Request>,
     wake: crate::dataflow::Wake,
     views: BTreeMap<ObjectId, Arc<RunningView>>,
+    /// Views that depend on when they were made and are being filled, and since when: a checkpoint would not hold them, and cut what makes them
+    /// again.
+    settling: BTreeMap<ObjectId, Instant>,
     /// What views need to look into that cannot be read yet.
     held: BTreeMap<ObjectId, Lease>,
     sources: BTreeMap<ObjectId, RunningSource>,
@@ -215,6 +222,7 @@ impl Coordinator {
             deferred: VecDeque::new(),
             wake,
             views: BTreeMap::new(),
+            settling: BTreeMap::new(),
             held: BTreeMap::new(),
             sources: BTreeMap::new(),
             tables: BTreeMap::new(),
@@ -376,7 +384,9 @@ impl Coordinator {
             self.advance_sink(view, *frontier, view.status() == ViewStatus::Ready);
         }
         let views = &self.views;
-        self.held.retain(|id, _| views.get(id).is_some_and(|view| matches!(view.status(), ViewStatus::Hydrating | ViewStatus::Joining)));
+        let filled = |id: &ObjectId| !views.get(id).is_some_and(|view| matches!(view.status(), ViewStatus::Hydrating | ViewStatus::Joining));
+        self.held.retain(|id, _| !filled(id));
+        self.settling.retain(|id, since| !filled(id) && since.elapsed() < SETTLING_MAX);
     }
 
     fn advance_sink(&self, view: &RunningView, frontier: Epoch, ready: bool) {
@@ -621,6 +631,9 @@ impl Coordinator {
             progress: Arc::clone(&view.progress),
         };
         view.set_valid_from(last);
+        if (in_time || reads_clock) && restore.is_none() {
+            self.settling.insert(view.id, Instant::now());
+        }
         if (in_time || reads_clock) && restore.is_none() && !self.recovering {
             // In an epoch of its own: a checkpoint of the one before does not hold it.
             self.append_log(first, self.moment(self.now(), Some(view.id)), &[]);
@@ -712,6 +725,10 @@ impl Coordinator {
     fn checkpoint(&mut self) {
         self.next_checkpoint = Instant::now() + self.setting.checkpoint_interval;
         if self.recovering || !self.setting.store.is_durable() || self.ticked == self.checkpointed || self.writer.is_busy() {
+            return;
+        }
+        if !self.settling.is_empty() {
+            self.next_checkpoint = Instant::now() + SETTLING_STEP;
             return;
         }
         self.cut(Vec::new(), Vec::new());

@@ -91,7 +91,7 @@ impl Planner {
         }
         let plan = temporal::with_variable(bound.plan.clone())?;
         support::check(&plan)?;
-        let plan = self.optimize_view(self.recursions_apart(without_order(plan))?)?;
+        let plan = temporal::in_conditions(self.optimize_view(self.recursions_apart(without_order(plan))?)?)?;
         support::check_optimized(&plan)?;
         support::check_time(&plan)?;
         let ViewSettings { iterations_max, indexes_before, emit_on_window_close, allowed_lateness_us } = settings;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::types::{Changes, Epoch, ObjectId};
 
 /// Under what object notes stand: no real one has this number.
-const NOTES: ObjectId = 0;
+pub(super) const NOTES: ObjectId = 0;
 
 /// An entry of the log.
 #[derive(Debug)]

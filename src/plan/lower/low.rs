@@ -78,7 +78,7 @@ pub(in crate::plan) fn through(expression: &Arc<dyn PhysicalExpr>, of: &dyn Fn(u
     if let Some(cast) = expression.as_ref().downcast_ref::<CastExpr>() {
         let low = through(cast.expr(), of)?;
         return match cast.cast_type() {
-            DataType::Timestamp(ArrowUnit::Microsecond, _) => Some(low),
+            DataType::Timestamp(ArrowUnit::Microsecond | ArrowUnit::Nanosecond, _) => Some(low),
             DataType::Date32 => Some(Low::Truncated { low: Box::new(low), unit: TimeUnit::Day }),
             _ => None,
         };

@@ -4,13 +4,14 @@
 //! it is compared with. A comparison of what a row says with what follows from the time, and never falls, is a [`NodeKind::Temporal`]; what
 //! else the time is in cannot be maintained.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalMonthDayNano, Schema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, Operator, Projection};
 
 use super::low::through;
 use super::{Lowering, column_scalar, expression_text, identity, scalar};
@@ -19,7 +20,7 @@ use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{column_index, physical};
 use crate::plan::node::{Crossing, Node, NodeKind, Scalar};
 use crate::plan::properties;
-use crate::types::{Low, NOW};
+use crate::types::{Low, NOW, SqlType};
 
 /// What the variable, and the column that stands for it, is called: no column of a user's can be.
 const NOW_NAME: &str = "@@now";
@@ -36,13 +37,51 @@ pub(super) fn with_variable(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn variable(expr: Expr) -> DataFusionResult<Transformed<Expr>> {
-    Ok(match &expr {
-        Expr::ScalarFunction(call) if call.func.name() == "now" && call.args.is_empty() => {
-            let data_type = expr.get_type(&DFSchema::empty())?;
-            Transformed::yes(Expr::ScalarVariable(Arc::new(Field::new(NOW_NAME, data_type, true)), vec![NOW_NAME.to_owned()]))
+    let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
+    let clock = |data_type| Expr::ScalarVariable(Arc::new(Field::new(NOW_NAME, data_type, true)), vec![NOW_NAME.to_owned()]);
+    Ok(match (call.func.name(), call.args.is_empty()) {
+        ("now", true) => Transformed::yes(clock(expr.get_type(&DFSchema::empty())?)),
+        // Of days in UTC, as everywhere in views.
+        ("current_date", true) => {
+            let now = clock(SqlType::Timestamptz.arrow());
+            Transformed::yes(Expr::Cast(Cast::new(Box::new(now), DataType::Date32)))
         }
         _ => Transformed::no(expr),
     })
+}
+
+/// The time back in the conditions from which the optimiser took what they have in common.
+pub(super) fn in_conditions(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_up(|node| {
+        let LogicalPlan::Filter(filter) = &node else { return Ok(Transformed::no(node)) };
+        let LogicalPlan::Projection(below) = filter.input.as_ref() else { return Ok(Transformed::no(node)) };
+        let timed = below.expr.iter().zip(below.schema.columns()).filter(|(expr, _)| reads_time(expr));
+        let timed: HashMap<Column, Expr> = timed.map(|(expr, column)| (column, expr.clone().unalias())).collect();
+        if timed.is_empty() {
+            return Ok(Transformed::no(node));
+        }
+        let predicate = inlined(filter.predicate.clone(), &timed)?;
+        let without = below.expr.iter().zip(below.schema.iter()).map(|(expr, (qualifier, field))| {
+            if !reads_time(expr) {
+                return Ok(expr.clone());
+            }
+            Ok(Expr::Literal(ScalarValue::try_from(field.data_type())?, None).alias_qualified(qualifier.cloned(), field.name()))
+        });
+        let below = Projection::try_new(without.collect::<DataFusionResult<_>>()?, Arc::clone(&below.input))?;
+        let filter = Filter::try_new(predicate, Arc::new(LogicalPlan::Projection(below)))?;
+        Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+    });
+    plan.map(|plan| plan.data).map_err(|error| from_datafusion(error, ""))
+}
+
+fn inlined(predicate: Expr, by: &HashMap<Column, Expr>) -> DataFusionResult<Expr> {
+    let replaced = predicate.transform_up(|expr| {
+        Ok(match &expr {
+            Expr::Column(column) => by.get(column).map_or_else(|| Transformed::no(expr.clone()), |timed| Transformed::yes(timed.clone())),
+            _ => Transformed::no(expr),
+        })
+    });
+    replaced.map(|replaced| replaced.data)
 }
 
 /// Whether the time is in an expression.
@@ -168,8 +207,19 @@ fn compared(value: Expr, time: &Expr, crossing: Crossing, schema: &DFSchema) -> 
     // What reads a column beside the clock is not of this schema.
     let Ok(time) = physical(&named.map_err(fail)?.data, &clock) else { return Ok(None) };
     let Some(low) = through(&time, &|_| Some(Low::Of(NOW))) else { return Ok(None) };
-    let data_type = value.get_type(schema).map_err(fail)?;
-    if !matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32) {
+    let is_time = |value: &Expr| {
+        let data_type = value.get_type(schema).map_err(fail)?;
+        Ok::<bool, Error>(matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32))
+    };
+    let mut value = value;
+    // The clock, as DataFusion has it, counts nanoseconds: it shows microseconds here, and what it is compared with is as good without a cast.
+    if let Expr::Cast(cast) = &value
+        && matches!(cast.field.data_type(), DataType::Timestamp(..))
+        && is_time(&cast.expr)?
+    {
+        value = (*cast.expr).clone();
+    }
+    if !is_time(&value)? {
         return Ok(None);
     }
     Ok(Some(Comparison { value: scalar(&value, schema)?, low, crossing }))
