@@ -209,6 +209,8 @@ pub struct ViewOptions {
     pub emit_on_window_close: bool,
     /// How long a window stays open behind its end, in microseconds, if it says so.
     pub allowed_lateness_us: Option<i64>,
+    /// Rows that come too late are dead letters.
+    pub keep_late_rows: bool,
 }
 
 impl ObjectKind {

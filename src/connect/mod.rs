@@ -104,7 +104,7 @@ pub enum Poll {
     /// world may name another place tomorrow. Once this is stored, every reader is to begin there.
     Started(Positions),
     /// Rows, or dead letters, or both.
-    Batch(SourceBatch),
+    Batch(Box<SourceBatch>),
     /// Nothing for now.
     Pending,
     /// The outside world does not answer; the text says why. Goes on by itself.

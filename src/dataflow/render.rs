@@ -143,31 +143,72 @@ impl<'scope, T: Place> Renderer<'scope, T> {
                 if self.workers == 1 { flow } else { exchange(flow, keys.clone(), self.stage(node.id)) }
             }
             NodeKind::Combine { input, .. } => self.stateless(input, node.id, "combine", combine(node)),
-            NodeKind::Aggregate { input, keys, aggregates, combined, closing } => {
-                let (schema, output, owner) = (Arc::clone(&input.schema), Arc::clone(&node.schema), self.worker == 0);
-                let append_only = input.properties.append_only;
-                let aggregate = if *combined {
-                    Aggregate::merging(schema, append_only, keys.len(), aggregates, output, owner)
-                } else {
-                    Aggregate::new(schema, append_only, keys.clone(), aggregates.clone(), output, owner)
-                };
-                let aggregate = aggregate.map(|aggregate| aggregate.reporting_to(self.dataflow.errors.clone()));
-                let aggregate = aggregate.map(|aggregate| match places(input, keys) {
-                    Some(places) => aggregate.partitioned_by(places),
-                    None => aggregate,
-                });
-                if let Some(Closing { place, low, emits }) = closing {
-                    let low = self.low_at(low);
-                    let aggregate = aggregate.map(|aggregate| aggregate.closing(*place, low, *emits));
-                    return self.in_event_time(input, node.id, "aggregate", aggregate);
-                }
-                // The one row of a global aggregate is there from the start.
-                let initially = (keys.is_empty() && owner && self.dataflow.restore.is_none()).then_some(self.dataflow.first);
-                self.stateful(&[input], node.id, "aggregate", aggregate, Beginnings { initially, history: None })
+            NodeKind::Aggregate { .. } => self.aggregate(node),
+            NodeKind::Late { .. } | NodeKind::Temporal { .. } | NodeKind::Close { .. } => self.timed(node),
+            NodeKind::Join { .. } => self.join(node),
+            NodeKind::DeltaJoin { inputs, .. } => self.delta_join(node, &inputs.iter().collect::<Vec<_>>()),
+            NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
+            NodeKind::TopN { input, closing, .. } => self.closing((input, node.id), "top_n", top_n(node), closing.as_ref(), TopN::closing),
+            NodeKind::Window { input, closing, .. } => {
+                let window = window(node, &self.dataflow.errors);
+                self.closing((input, node.id), "window", window, closing.as_ref(), Window::closing)
             }
-            NodeKind::Late { input, column, low, rows } => {
+            NodeKind::Union { inputs } => {
+                let flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
+                self.scope.concatenate(flows)
+            }
+        }
+    }
+
+    fn aggregate(&mut self, node: &Node) -> Flow<'scope, T> {
+        let NodeKind::Aggregate { input, keys, aggregates, combined, closing } = &node.kind else { unreachable!("asked for an aggregate") };
+        let (schema, output, owner) = (Arc::clone(&input.schema), Arc::clone(&node.schema), self.worker == 0);
+        let append_only = input.properties.append_only;
+        let aggregate = if *combined {
+            Aggregate::merging(schema, append_only, keys.len(), aggregates, output, owner)
+        } else {
+            Aggregate::new(schema, append_only, keys.clone(), aggregates.clone(), output, owner)
+        };
+        let aggregate = aggregate.map(|aggregate| aggregate.reporting_to(self.dataflow.errors.clone()));
+        let aggregate = aggregate.map(|aggregate| match places(input, keys) {
+            Some(places) => aggregate.partitioned_by(places),
+            None => aggregate,
+        });
+        if let Some(closing) = closing {
+            let close = |aggregate: Aggregate, place, low| aggregate.closing(place, low, closing.emits);
+            return self.closing((input, node.id), "aggregate", aggregate, Some(closing), close);
+        }
+        // The one row of a global aggregate is there from the start.
+        let initially = (keys.is_empty() && owner && self.dataflow.restore.is_none()).then_some(self.dataflow.first);
+        self.stateful(&[input], node.id, "aggregate", aggregate, Beginnings { initially, history: None })
+    }
+
+    fn join(&mut self, node: &Node) -> Flow<'scope, T> {
+        let NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition } = &node.kind else {
+            unreachable!("asked for a join")
+        };
+        let spec = JoinSpec {
+            kind: *join,
+            left: Arc::clone(&left.schema),
+            right: Arc::clone(&right.schema),
+            left_keys: left_keys.clone(),
+            right_keys: right_keys.clone(),
+            null_equals_null: *null_equals_null,
+            condition: condition.clone(),
+            output: Arc::clone(&node.schema),
+            left_append_only: left.properties.append_only,
+            right_append_only: right.properties.append_only,
+        };
+        let join = Join::new(spec, self.dataflow.errors.clone());
+        self.stateful(&[left, right], node.id, "join", join, Beginnings::default())
+    }
+
+    /// What looks at the time of each row.
+    fn timed(&mut self, node: &Node) -> Flow<'scope, T> {
+        match &node.kind {
+            NodeKind::Late { input, column, low, rows, kept } => {
                 let operator = OperatorId { object: self.dataflow.object, node: node.id };
-                let sink = LateSink::new(&self.dataflow.late, operator, low.objects());
+                let sink = LateSink::new(&self.dataflow.late, operator, low.objects(), *kept);
                 let late = Late::new(*column, self.low_at(low), *rows, self.worker, sink);
                 self.stateful(&[input], node.id, "late", late, Beginnings::default())
             }
@@ -179,45 +220,25 @@ impl<'scope, T: Place> Renderer<'scope, T> {
                 let close = Close::new(&node.schema, *column, self.low_at(low));
                 self.in_event_time(input, node.id, "close", close)
             }
-            NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition } => {
-                let spec = JoinSpec {
-                    kind: *join,
-                    left: Arc::clone(&left.schema),
-                    right: Arc::clone(&right.schema),
-                    left_keys: left_keys.clone(),
-                    right_keys: right_keys.clone(),
-                    null_equals_null: *null_equals_null,
-                    condition: condition.clone(),
-                    output: Arc::clone(&node.schema),
-                    left_append_only: left.properties.append_only,
-                    right_append_only: right.properties.append_only,
-                };
-                let join = Join::new(spec, self.dataflow.errors.clone());
-                self.stateful(&[left, right], node.id, "join", join, Beginnings::default())
+            _ => unreachable!("asked for what goes by time"),
+        }
+    }
+
+    /// An operator whose groups event time may pass: then it goes on with `close`, the place of the time among the keys, and its bound.
+    fn closing<O: Operator + 'static>(
+        &mut self,
+        (input, node): (&Node, u32),
+        name: &'static str,
+        operator: Result<O>,
+        closing: Option<&Closing>,
+        close: impl FnOnce(O, usize, LowAt) -> O,
+    ) -> Flow<'scope, T> {
+        match closing {
+            Some(Closing { place, low, .. }) => {
+                let low = self.low_at(low);
+                self.in_event_time(input, node, name, operator.map(|operator| close(operator, *place, low)))
             }
-            NodeKind::DeltaJoin { inputs, .. } => self.delta_join(node, &inputs.iter().collect::<Vec<_>>()),
-            NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
-            NodeKind::TopN { input, closing, .. } => match closing {
-                Some(Closing { place, low, .. }) => {
-                    let low = self.low_at(low);
-                    self.in_event_time(input, node.id, "top_n", top_n(node).map(|top_n| top_n.closing(*place, low)))
-                }
-                None => self.stateful(&[input], node.id, "top_n", top_n(node), Beginnings::default()),
-            },
-            NodeKind::Window { input, closing, .. } => {
-                let window = window(node, &self.dataflow.errors);
-                match closing {
-                    Some(Closing { place, low, .. }) => {
-                        let low = self.low_at(low);
-                        self.in_event_time(input, node.id, "window", window.map(|window| window.closing(*place, low)))
-                    }
-                    None => self.stateful(&[input], node.id, "window", window, Beginnings::default()),
-                }
-            }
-            NodeKind::Union { inputs } => {
-                let flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
-                self.scope.concatenate(flows)
-            }
+            None => self.stateful(&[input], node, name, operator, Beginnings::default()),
         }
     }
 

@@ -384,7 +384,8 @@ impl Coordinator {
             self.advance_sink(view, *frontier, view.status() == ViewStatus::Ready);
         }
         let views = &self.views;
-        let filled = |id: &ObjectId| !views.get(id).is_some_and(|view| matches!(view.status(), ViewStatus::Hydrating | ViewStatus::Joining));
+        let filled =
+            |id: &ObjectId| !views.get(id).is_some_and(|view| matches!(view.status(), ViewStatus::Hydrating | ViewStatus::Joining));
         self.held.retain(|id, _| !filled(id));
         self.settling.retain(|id, since| !filled(id) && since.elapsed() < SETTLING_MAX);
     }
@@ -848,8 +849,10 @@ impl Coordinator {
 
     fn compact(&mut self) {
         self.next_compaction = Instant::now() + COMPACTION_INTERVAL;
-        if self.measured != self.ticked {
-            self.measured = self.ticked;
+        // What is being worked off counts when it is done.
+        let complete = self.setting.clock.complete();
+        if self.measured != complete {
+            self.measured = complete;
             self.workers.broadcast(&Command::Measure);
         }
         let horizon = self.setting.leases.horizon(self.setting.clock.complete());

@@ -621,9 +621,12 @@ pub(crate) fn options(create: &CreateView) -> Result<ViewOptions> {
                     .hint("Leave out allowed_lateness, or EMIT ON WINDOW CLOSE; a longer delay in WATERMARK FOR closes windows later."));
             }
             ("allowed_lateness", _) => options.allowed_lateness_us = duration(name, value)?,
+            ("late_rows", "dead_letter") => options.keep_late_rows = true,
+            ("late_rows", "count") => {}
+            ("late_rows", _) => return Err(invalid().hint("It is 'count' or 'dead_letter'.")),
             _ => {
                 return Err(Error::new(Kind::InvalidParameter, format!("unrecognized option \"{name}\""))
-                    .hint("A view has the options allowed_lateness = '1 minute', discard = true and recursion_limit = 1000."));
+                    .hint("A view has the options allowed_lateness = '1 minute', late_rows = 'dead_letter', discard = true and recursion_limit = 1000."));
             }
         }
     }

@@ -47,10 +47,11 @@ fn table_statement(name: &str, table: &Table) -> String {
 
 fn view_statement(kind: &str, name: &str, view: &View) -> String {
     let columns: Vec<String> = view.columns.iter().map(|column| quote_ident(&column.name)).collect();
-    let ViewOptions { discard, iterations_max, emit_on_window_close, allowed_lateness_us } = &view.options;
+    let ViewOptions { discard, iterations_max, emit_on_window_close, allowed_lateness_us, keep_late_rows } = &view.options;
     let lateness = allowed_lateness_us.map(|micros| ("allowed_lateness", format!("{micros} microseconds")));
     let limit = iterations_max.map(|limit| ("recursion_limit", limit.to_string()));
-    let options = lateness.into_iter().chain(discard.then(|| ("discard", "true".to_owned()))).chain(limit);
+    let late = keep_late_rows.then(|| ("late_rows", "dead_letter".to_owned()));
+    let options = lateness.into_iter().chain(late).chain(discard.then(|| ("discard", "true".to_owned()))).chain(limit);
     let options = listed(&options.map(|(name, value)| (name.to_owned(), value)).collect());
     let options = if options.is_empty() { options } else { format!(" WITH ({options})") };
     let emit = if *emit_on_window_close { " EMIT ON WINDOW CLOSE" } else { "" };

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::SchemaRef;
-use arrow::json::LineDelimitedWriter;
 
 use crate::connect::{DEAD_LETTER_PAYLOAD_MAX, DeadLetter, SourceBatch};
 use crate::dataflow::event_time::times_of;
@@ -16,7 +15,7 @@ use crate::dataflow::operator::Stateless;
 use crate::dataflow::operator::map::Map;
 use crate::engine::event_time::EventRule;
 use crate::error::{Error, Result};
-use crate::types::{Changes, Clock};
+use crate::types::{Changes, Clock, json_lines};
 
 /// Makes an intake, for each thread its own.
 pub(crate) type MakeIntake = Arc<dyn Fn() -> Intake + Send + Sync>;
@@ -126,7 +125,7 @@ impl Intake {
         why: impl Fn(&Self, &RecordBatch, usize) -> String,
     ) -> Result<()> {
         let bad = filter_record_batch(from, &not(good)?)?;
-        let mut payloads = json_lines(&bad).into_iter();
+        let mut payloads = json_lines(&bad, DEAD_LETTER_PAYLOAD_MAX).into_iter();
         let offsets = std::mem::take(&mut batch.offsets);
         for (row, offset) in offsets.into_iter().enumerate() {
             if good.value(row) {
@@ -148,18 +147,6 @@ fn complete_rows(schema: &SchemaRef, rows: &RecordBatch) -> Option<BooleanArray>
         columns.filter(|(field, column)| !field.is_nullable() && column.null_count() > 0).map(|(_, column)| column).collect();
     let complete = |row: usize| broken.iter().all(|column| column.is_valid(row));
     (!broken.is_empty()).then(|| (0..rows.num_rows()).map(|row| Some(complete(row))).collect())
-}
-
-/// Each row as a JSON object, cut to what a dead letter keeps. Fewer than there are rows if a type has no form in JSON.
-fn json_lines(rows: &RecordBatch) -> Vec<Vec<u8>> {
-    let mut text = Vec::new();
-    let mut writer = LineDelimitedWriter::new(&mut text);
-    let written = writer.write(rows).and_then(|()| writer.finish());
-    drop(writer);
-    if written.is_err() {
-        return Vec::new();
-    }
-    text.split(|byte| *byte == b'\n').map(|line| line[..line.len().min(DEAD_LETTER_PAYLOAD_MAX)].to_vec()).collect()
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl SourcePosition {
 enum Delivery {
     /// Where partitions begin, before their first batch.
     Started(Positions),
-    Batch(SourceBatch),
+    Batch(Box<SourceBatch>),
 }
 
 /// What can be seen of a source from outside: `tidemill.sources` and `tidemill.dead_letters`.
@@ -161,7 +161,7 @@ impl RunningSource {
     pub(crate) fn next(&self, writer: &mut CheckpointWriter) -> Option<SourceBatch> {
         loop {
             match self.queue.try_recv().ok()? {
-                Delivery::Batch(batch) => return Some(batch),
+                Delivery::Batch(batch) => return Some(*batch),
                 Delivery::Started(starts) => self.begin(writer.settled(), &starts),
             }
         }
@@ -269,8 +269,8 @@ impl ReaderThread {
                 }
                 Poll::Batch(batch) => {
                     let lag = self.reader.lag();
-                    let batch = SourceBatch { lag, ..self.intake.take(batch)? };
-                    if !self.send(Delivery::Batch(batch)) {
+                    let batch = SourceBatch { lag, ..self.intake.take(*batch)? };
+                    if !self.send(Delivery::Batch(Box::new(batch))) {
                         return Ok(Ending::Unwanted);
                     }
                 }
@@ -451,7 +451,7 @@ mod tests {
             self.1 += 1;
             match self.0.as_bytes().get(self.1 - 1) {
                 Some(b's') => Poll::Started(Positions::from([(0, 7)])),
-                Some(b'b') => Poll::Batch(SourceBatch {
+                Some(b'b') => Poll::Batch(Box::new(SourceBatch {
                     partition: 0,
                     next_offset: 9,
                     changes: Changes::insertions(rows()),
@@ -460,7 +460,7 @@ mod tests {
                     lag: None,
                     fingerprint: None,
                     watermark: None,
-                }),
+                })),
                 Some(b'd') => Poll::Degraded("nobody answers".to_owned()),
                 Some(b'f') => Poll::Failed("it is gone".to_owned()),
                 Some(b'e') => Poll::End,

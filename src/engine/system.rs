@@ -193,6 +193,7 @@ impl Engine {
                     node: operator.node,
                     sources: late.sources.into_iter().collect(),
                     rows: late.rows,
+                    newest: late.newest.into_iter().map(|late| (late.time_micros, late.row)).collect(),
                 })
                 .collect(),
             epochs: EpochFacts { durable: self.clock.durable(), complete: self.clock.complete(), checkpoint },

@@ -56,11 +56,19 @@ pub struct ViewSettings {
     pub emit_on_window_close: bool,
     /// How long windows stay open behind their ends, in microseconds.
     pub allowed_lateness_us: i64,
+    /// The newest rows that come too late are kept to be looked at.
+    pub keep_late_rows: bool,
 }
 
 impl Default for ViewSettings {
     fn default() -> Self {
-        ViewSettings { iterations_max: ITERATIONS_MAX, indexes_before: ObjectId::MAX, emit_on_window_close: false, allowed_lateness_us: 0 }
+        ViewSettings {
+            iterations_max: ITERATIONS_MAX,
+            indexes_before: ObjectId::MAX,
+            emit_on_window_close: false,
+            allowed_lateness_us: 0,
+            keep_late_rows: false,
+        }
     }
 }
 
@@ -72,6 +80,7 @@ impl ViewSettings {
             indexes_before: number.unwrap_or(ObjectId::MAX),
             emit_on_window_close: options.emit_on_window_close,
             allowed_lateness_us: options.allowed_lateness_us.unwrap_or(0),
+            keep_late_rows: options.keep_late_rows,
         }
     }
 }
@@ -94,8 +103,8 @@ impl Planner {
         let plan = temporal::in_conditions(self.optimize_view(self.recursions_apart(without_order(plan))?)?)?;
         support::check_optimized(&plan)?;
         support::check_time(&plan)?;
-        let ViewSettings { iterations_max, indexes_before, emit_on_window_close, allowed_lateness_us } = settings;
-        let mut lowering = Lowering { catalog, next: 0, iterations_max, indexes_before, allowed_lateness_us };
+        let ViewSettings { iterations_max, indexes_before, emit_on_window_close, allowed_lateness_us, keep_late_rows } = settings;
+        let mut lowering = Lowering { catalog, next: 0, iterations_max, indexes_before, allowed_lateness_us, keep_late_rows };
         let root = lowering.lower(&plan)?;
         let root = if emit_on_window_close { lowering.final_rows(root)? } else { root };
         Ok(Plan { root: lowering.finish(root, &bound.schema)? })
@@ -121,6 +130,7 @@ struct Lowering<'a> {
     next: u32,
     iterations_max: u32,
     allowed_lateness_us: i64,
+    keep_late_rows: bool,
     indexes_before: ObjectId,
 }
 

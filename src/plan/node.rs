@@ -162,6 +162,8 @@ pub enum NodeKind {
         low: Low,
         /// Position of a column that says how many rows a row stands for, if `Combine` made them.
         rows: Option<usize>,
+        /// The newest of the rest are kept to be looked at.
+        kept: bool,
     },
     /// Rows as long as a comparison with the time is true.
     Temporal {

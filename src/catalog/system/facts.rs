@@ -211,4 +211,6 @@ pub struct LateFacts {
     pub sources: Vec<ObjectId>,
     /// How many.
     pub rows: u64,
+    /// The newest of them, if they are kept: when they were left out, in microseconds since 1970, and the row as JSON.
+    pub newest: Vec<(i64, String)>,
 }

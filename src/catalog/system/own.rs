@@ -19,7 +19,7 @@ pub(super) const RELATIONS: &[Declared] = &[
     view(
         13_601,
         "dead_letters",
-        "schema name!, source name!, partition int4!, offset int8!, time timestamptz!, error text!, payload text!",
+        "schema name!, source name!, partition int4, offset int8, time timestamptz!, error text!, payload text!",
         dead_letters,
     ),
     view(
@@ -94,6 +94,20 @@ fn dead_letters(facts: &Facts, rows: &mut Rows) {
                 ("time", Value::Time(letter.time_micros)),
                 ("error", letter.error.as_str().into()),
                 ("payload", letter.payload.as_str().into()),
+            ]);
+        }
+    }
+    for late in &facts.late_rows {
+        let (Some(view), Some(source)) = (object(facts, late.id), late.sources.first().and_then(|source| object(facts, *source))) else {
+            continue;
+        };
+        for (time_micros, row) in &late.newest {
+            rows.push([
+                ("schema", source.schema.as_str().into()),
+                ("source", source.name.as_str().into()),
+                ("time", Value::Time(*time_micros)),
+                ("error", format!("too late for view \"{}\": event time had passed it", view.name).into()),
+                ("payload", row.as_str().into()),
             ]);
         }
     }

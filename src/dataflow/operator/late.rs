@@ -5,6 +5,7 @@
 //! Holds: how many rows were left out, since that is to be exact after a restart.
 
 use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::compute::not;
 use arrow::datatypes::Int64Type;
 
 use super::{Operator, StateSize};
@@ -60,7 +61,10 @@ impl Late {
         };
         self.count += late;
         self.changed = true;
-        self.sink.record(late);
+        self.sink.count(late);
+        if self.sink.keeps() {
+            self.sink.keep(changes.filter(&not(&mask)?).rows());
+        }
         let passed = changes.filter(&mask);
         if !passed.is_empty() {
             output.push(passed);
@@ -97,7 +101,7 @@ impl Operator for Late {
                 self.taken_over.push(entry.bucket);
                 self.changed = true;
             }
-            self.sink.record(count);
+            self.sink.count(count);
         }
         Ok(())
     }
@@ -124,7 +128,7 @@ mod tests {
     const OPERATOR: OperatorId = OperatorId { object: 5, node: 3 };
 
     fn late(worker: usize, log: &Arc<LateLog>) -> Late {
-        let sink = LateSink::new(log, OPERATOR, BTreeSet::from([7]));
+        let sink = LateSink::new(log, OPERATOR, BTreeSet::from([7]), false);
         Late::new(0, low_at(&[(2, 100), (3, 200)]), None, worker, sink).unwrap()
     }
 

@@ -105,7 +105,11 @@ impl Lowering<'_> {
     pub(super) fn in_time(&mut self, input: Node, keys: &[usize], closing: Option<&Closing>, rows: Option<usize>) -> Node {
         let Some(Closing { place, low, .. }) = closing else { return input };
         let (schema, properties) = (Arc::clone(&input.schema), input.properties.clone());
-        self.node(NodeKind::Late { input: Box::new(input), column: keys[*place], low: low.clone(), rows }, schema, properties)
+        self.node(
+            NodeKind::Late { input: Box::new(input), column: keys[*place], low: low.clone(), rows, kept: self.keep_late_rows },
+            schema,
+            properties,
+        )
     }
 
     /// Combined rows: the keys, the number of rows, partial results.

@@ -44,7 +44,7 @@ impl Lowering<'_> {
     fn close(&mut self, node: Node, column: usize, low: Low) -> Node {
         // All of one time are on one worker: a row that goes must find the one that came, after a restart with more workers too.
         let (schema, properties) = (Arc::clone(&node.schema), node.properties.clone());
-        let late = NodeKind::Late { input: Box::new(node), column, low: low.clone(), rows: None };
+        let late = NodeKind::Late { input: Box::new(node), column, low: low.clone(), rows: None, kept: self.keep_late_rows };
         let node = self.node(late, schema, properties);
         let node = self.exchange(node, vec![column]);
         let (schema, properties) = (Arc::clone(&node.schema), properties::closed(&node.properties));
