@@ -14,7 +14,7 @@
 //!                    key: empty                          value: what is due until then has been given out (8 bytes)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::UInt32Array;
 use arrow::datatypes::SchemaRef;
@@ -189,7 +189,11 @@ impl Agenda {
         }
         if self.done != self.stored_done {
             self.stored_done = self.done;
-            changes.puts.push(StateEntry { bucket: self.bucket, key: Vec::new(), value: self.done.to_be_bytes().to_vec() });
+            // Beside each chunk: those that another worker stored may go to another one again.
+            let stored = self.pages.values().flatten().filter_map(|chunk| chunk.stored.as_ref());
+            let buckets: BTreeSet<u8> = stored.map(|(bucket, _)| *bucket).chain([self.bucket]).collect();
+            let entry = |bucket| StateEntry { bucket, key: Vec::new(), value: self.done.to_be_bytes().to_vec() };
+            changes.puts.extend(buckets.into_iter().map(entry));
         }
         Ok(())
     }

@@ -178,7 +178,7 @@ mod tests {
                     .map(|(row, n)| (*row, *n))
                     .collect();
                 if epoch > 1 {
-                    assert_eq!(shown, expected, "seed {seed}, epoch {epoch}, {crossing:?}");
+                    assert!(shown == expected, "seed {seed}, epoch {epoch}, {crossing:?}");
                 }
                 if epoch % 7 == 0 {
                     let mut changes = StateChanges::default();
