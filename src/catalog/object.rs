@@ -223,6 +223,15 @@ impl ObjectKind {
             ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&mut view.columns),
         }
     }
+
+    /// How its rows say when events were, to be changed.
+    pub fn event_time_mut(&mut self) -> Option<&mut EventTime> {
+        match self {
+            ObjectKind::Table(table) => table.event_time.as_mut(),
+            ObjectKind::Source(source) => source.event_time.as_mut(),
+            _ => None,
+        }
+    }
 }
 
 impl ObjectKind {

@@ -88,6 +88,8 @@ pub(crate) enum Request {
 /// Other columns for a table or source. Nobody writes the table, no view that reads it is hydrating.
 pub(crate) struct AlterColumns {
     pub(crate) object: ObjectId,
+    /// How its rows say when events were, over the new positions.
+    pub(crate) rule: Option<EventRule>,
     /// Makes the rows with the new columns, of a table.
     pub(crate) rewrite: Option<Box<dyn FnOnce() -> Result<Relation> + Send>>,
     /// How to read it from now on, if it is read from outside.
@@ -799,7 +801,7 @@ impl Coordinator {
 
     /// Gives a table or source other columns, between two epochs: rows, imports, readers from outside, and what is stored.
     fn alter_columns(&mut self, alter: AlterColumns) {
-        let AlterColumns { object, rewrite, recipe, places, plans, definitions, gone, show, reply } = alter;
+        let AlterColumns { object, rule, rewrite, recipe, places, plans, definitions, gone, show, reply } = alter;
         self.tick_written();
         let rewritten = match rewrite.map(|rewrite| rewrite()).transpose() {
             Ok(rewritten) => rewritten.map(Arc::new),
@@ -812,6 +814,9 @@ impl Coordinator {
             if let Some(relation) = &rewritten {
                 relations.insert(object, Arc::clone(relation));
             }
+        }
+        if let Some(rule) = rule {
+            self.event_times.move_rule(object, rule);
         }
         self.workers.broadcast(&Command::MoveColumns { object, places, relation: rewritten.clone() });
         for (view, plan) in plans {

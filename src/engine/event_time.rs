@@ -135,8 +135,6 @@ impl EventClock {
 /// What can be seen of event time from outside: `tidemill.watermarks`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EventTimeReport {
-    /// The column that says it.
-    pub(crate) column: String,
     pub(crate) watermark: Option<i64>,
     pub(crate) partitions: usize,
     pub(crate) idle_partitions: usize,
@@ -164,6 +162,13 @@ impl EventTimes {
         let clock = EventClock::new(rule.idle_timeout_us, stored, now);
         self.objects.insert(object, (rule, clock));
         self.advance(now);
+    }
+
+    /// The object has other columns.
+    pub(crate) fn move_rule(&mut self, object: ObjectId, moved: EventRule) {
+        if let Some((rule, _)) = self.objects.get_mut(&object) {
+            *rule = moved;
+        }
     }
 
     /// The object is gone.
@@ -241,10 +246,10 @@ impl EventTimes {
         let clock_ticks = self.follows_clock.then(|| now.saturating_add(CLOCK_STEP_US));
         self.due = self.objects.values().filter_map(|(_, clock)| clock.next_look(now)).chain(clock_ticks).min();
         let mut reports = self.reports.lock();
-        for (object, (rule, clock)) in &self.objects {
+        for (object, (_, clock)) in &self.objects {
             let (partitions, idle_partitions) = clock.partitions(now);
             let report = reports.entry(*object).or_default();
-            *report = EventTimeReport { column: rule.name.clone(), watermark: clock.watermark, partitions, idle_partitions };
+            *report = EventTimeReport { watermark: clock.watermark, partitions, idle_partitions };
         }
     }
 

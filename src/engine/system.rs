@@ -178,7 +178,6 @@ impl Engine {
                 .iter()
                 .map(|(id, report)| WatermarkFacts {
                     id: *id,
-                    column: report.column.clone(),
                     watermark: report.watermark,
                     partitions: report.partitions,
                     idle_partitions: report.idle_partitions,

@@ -190,8 +190,6 @@ impl Facts {
 pub struct WatermarkFacts {
     /// Which.
     pub id: ObjectId,
-    /// The column that says when events were.
-    pub column: String,
     /// Microseconds since 1970; `None` as long as some partition may bring anything.
     pub watermark: Option<i64>,
     /// Partitions that are known.

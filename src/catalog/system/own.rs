@@ -224,7 +224,7 @@ fn watermarks(facts: &Facts, rows: &mut Rows) {
             ("schema", object.schema.as_str().into()),
             ("name", object.name.as_str().into()),
             ("kind", object.kind_name().into()),
-            ("column", known.column.as_str().into()),
+            ("column", object.event_time().map_or("", |event_time| event_time.column.as_str()).into()),
             ("watermark", time(known.watermark)),
             ("lag_seconds", behind(known.watermark)),
             ("partitions", (known.partitions as i32).into()),
