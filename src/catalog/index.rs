@@ -21,7 +21,7 @@ impl Catalog {
         let Some(object) = self.get(relation) else { return Vec::new() };
         let key = match &object.kind {
             ObjectKind::Table(table) => table.key.clone(),
-            ObjectKind::MaterializedView(view) if !view.discard => view.key.clone().unwrap_or_default(),
+            ObjectKind::MaterializedView(view) if !view.options.discard => view.key.clone().unwrap_or_default(),
             _ => Vec::new(),
         };
         let key = (!key.is_empty()).then(|| IndexOf { name: format!("{}_pkey", object.name), number: None, columns: key });

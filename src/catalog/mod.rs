@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use index::IndexOf;
-pub use object::{Argument, Column, ConnectorOptions, Function, Index, Object, ObjectKind, Sink, Source, Table, View, column_number};
+pub use object::{
+    Argument, Column, ConnectorOptions, EventTime, Function, Index, Object, ObjectKind, Sink, Source, Table, View, ViewOptions,
+    column_number,
+};
 
 use crate::error::{Error, Kind, Result};
 use crate::types::ObjectId;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Include, ObjectId, OnConflict, SqlType};
+use crate::types::{Include, Low, ObjectId, OnConflict, SqlType};
 
 /// One named thing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +77,9 @@ pub struct Table {
     pub append_only: bool,
     /// Where its rows come from, if not from INSERTs.
     pub connector: Option<ConnectorOptions>,
+    /// When its rows' events were, if it says so.
+    #[serde(default)]
+    pub event_time: Option<EventTime>,
 }
 
 /// A source.
@@ -86,6 +89,22 @@ pub struct Source {
     pub columns: Vec<Column>,
     /// Where its rows come from.
     pub connector: ConnectorOptions,
+    /// When its rows' events were, if it says so.
+    #[serde(default)]
+    pub event_time: Option<EventTime>,
+}
+
+/// WATERMARK FOR: when an event was, and how far out of order they come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTime {
+    /// The column that says it.
+    pub column: String,
+    /// The SQL text of an expression over that column, whose greatest value so far is the watermark of a partition.
+    pub watermark: String,
+    /// Microseconds without a row after which a partition holds the watermark back no longer; `None`: it always does.
+    pub idle_timeout_us: Option<i64>,
+    /// Microseconds that an event may lie ahead of the clock before its record is a dead letter; `None`: any.
+    pub max_future_us: Option<i64>,
 }
 
 /// An index.
@@ -170,12 +189,28 @@ pub struct View {
     pub key: Option<Vec<usize>>,
     /// Rows are never retracted (materialised views).
     pub append_only: bool,
-    /// Its rows are thrown away (materialised views).
+    /// What else its definition says (materialised views).
+    #[serde(flatten)]
+    pub options: ViewOptions,
+    /// The columns whose values are bounded below as event time goes on, by position (materialised views).
     #[serde(default)]
+    pub lows: BTreeMap<usize, Low>,
+}
+
+/// What the definition of a materialised view says beside its query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ViewOptions {
+    /// Its rows are thrown away.
     pub discard: bool,
-    /// How often a recursion in it may go round, if the view says so (materialised views).
-    #[serde(default)]
+    /// How often a recursion in it may go round, if it says so.
     pub iterations_max: Option<u32>,
+    /// EMIT ON WINDOW CLOSE: a row comes when it is final.
+    pub emit_on_window_close: bool,
+    /// How long a window stays open behind its end, in microseconds, if it says so.
+    pub allowed_lateness_us: Option<i64>,
+    /// Rows that come too late are dead letters.
+    pub keep_late_rows: bool,
 }
 
 impl ObjectKind {
@@ -186,6 +221,15 @@ impl ObjectKind {
             ObjectKind::Table(table) => Some(&mut table.columns),
             ObjectKind::Source(source) => Some(&mut source.columns),
             ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&mut view.columns),
+        }
+    }
+
+    /// How its rows say when events were, to be changed.
+    pub fn event_time_mut(&mut self) -> Option<&mut EventTime> {
+        match self {
+            ObjectKind::Table(table) => table.event_time.as_mut(),
+            ObjectKind::Source(source) => source.event_time.as_mut(),
+            _ => None,
         }
     }
 }
@@ -226,6 +270,35 @@ impl Object {
             ObjectKind::Table(table) => Some(&table.columns),
             ObjectKind::Source(source) => Some(&source.columns),
             ObjectKind::View(view) | ObjectKind::MaterializedView(view) => Some(&view.columns),
+        }
+    }
+
+    /// When its rows' events were, for tables and sources that say so.
+    pub fn event_time(&self) -> Option<&EventTime> {
+        match &self.kind {
+            ObjectKind::Table(table) => table.event_time.as_ref(),
+            ObjectKind::Source(source) => source.event_time.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Below what no new values of the column at a position are expected.
+    pub fn low(&self, position: usize) -> Option<Low> {
+        match &self.kind {
+            ObjectKind::MaterializedView(view) => view.lows.get(&position).cloned(),
+            _ => {
+                let event_time = self.event_time()?;
+                let column = self.columns()?.get(position)?;
+                (column.name == event_time.column).then_some(Low::Of(self.id))
+            }
+        }
+    }
+
+    /// Whether event time says something of its rows.
+    pub fn is_in_time(&self) -> bool {
+        match &self.kind {
+            ObjectKind::MaterializedView(view) => !view.lows.is_empty(),
+            _ => self.event_time().is_some(),
         }
     }
 

@@ -104,7 +104,7 @@ pub enum Poll {
     /// world may name another place tomorrow. Once this is stored, every reader is to begin there.
     Started(Positions),
     /// Rows, or dead letters, or both.
-    Batch(SourceBatch),
+    Batch(Box<SourceBatch>),
     /// Nothing for now.
     Pending,
     /// The outside world does not answer; the text says why. Goes on by itself.
@@ -132,6 +132,8 @@ pub struct SourceBatch {
     pub lag: Option<i64>,
     /// What the reader saw before `next_offset`, if the connector can tell.
     pub fingerprint: Option<NonZero<u64>>,
+    /// How far the rows say that event time is. Filled in by whoever knows what they mean.
+    pub watermark: Option<i64>,
 }
 
 /// A record that could not become a row.

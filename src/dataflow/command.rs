@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use crate::dataflow::feed::{Feed, SnapshotFeed};
+use crate::dataflow::late_rows::LateLog;
 use crate::dataflow::outlet::Outlet;
 use crate::dataflow::progress::DataflowProgress;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::plan::Plan;
 use crate::state::{Relation, StateChanges, Store};
-use crate::types::{Changes, Epoch, ObjectId, OperatorId};
+use crate::types::{Changes, Epoch, ObjectId, OperatorId, Watermarks};
 
 /// One order to all workers.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ pub struct Tick {
     pub epoch: Epoch,
     /// For each table or source that changed, each worker's share.
     pub inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>>,
+    /// How far event time is after it.
+    pub watermarks: Arc<Watermarks>,
 }
 
 /// Where a dataflow's answer goes.
@@ -97,8 +100,12 @@ pub struct Dataflow {
     pub last: Epoch,
     /// Where to read operators' state back from, after a restart.
     pub restore: Option<Arc<Store>>,
+    /// How far event time is after `last`.
+    pub watermarks: Arc<Watermarks>,
     /// Where rows whose expressions fail are told.
     pub errors: RowErrorSink,
+    /// Where rows that come too late are counted.
+    pub late: Arc<LateLog>,
     /// Where workers tell how far they are.
     pub progress: Arc<DataflowProgress>,
 }

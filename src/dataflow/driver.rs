@@ -19,6 +19,7 @@ use timely::dataflow::operators::generic::{Operator as _, OutputBuilder, OutputB
 use timely::progress::frontier::MutableAntichain;
 use timely::scheduling::Activator;
 
+use crate::dataflow::event_time::SharedHistory;
 use crate::dataflow::operator::{Operator, Stateless, Work};
 use crate::dataflow::packet::{ByKey, Packet};
 use crate::dataflow::pressure::REST;
@@ -89,15 +90,25 @@ pub(crate) fn exchange<T: Time>(input: Flow<'_, T>, keys: Vec<usize>, stage: Sta
     })
 }
 
+/// When an operator runs without input.
+#[derive(Default)]
+pub(crate) struct Beginnings {
+    /// Once, at this epoch.
+    pub(crate) initially: Option<Epoch>,
+    /// In every epoch that moves a watermark.
+    pub(crate) history: Option<SharedHistory>,
+}
+
 /// Runs a stateful operator once for each time that has input, when the time closes, and before that on parts of it where the operator takes
-/// those; and once at `initially`, if given. Outside of loops a time is an epoch.
+/// those; and when `beginnings` says. Outside of loops a time is an epoch.
 pub(crate) fn stateful<'scope, T: Time>(
     inputs: Vec<Flow<'scope, T>>,
     name: &str,
     operator: SharedOperator,
-    initially: Option<Epoch>,
+    beginnings: Beginnings,
     stage: Stage,
 ) -> Flow<'scope, T> {
+    let Beginnings { initially, history } = beginnings;
     let arity = inputs.len();
     let scope = inputs.first().expect("a stateful operator has an input").scope();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
@@ -113,7 +124,7 @@ pub(crate) fn stateful<'scope, T: Time>(
             let capability = capability.delayed(&time);
             pending.insert(time, Pending::new(capability, arity));
         }
-        drop(capability);
+        let mut ticking = history.map(|history| Ticking { history, capability: Some(capability) });
         move |frontiers| {
             for (index, handle) in handles.iter_mut().enumerate() {
                 handle.for_each(|capability, packet| {
@@ -125,6 +136,9 @@ pub(crate) fn stateful<'scope, T: Time>(
                     }
                     entry.inputs[index].push(changes);
                 });
+            }
+            if let Some(ticking) = &mut ticking {
+                ticking.run(frontiers, arity, &mut pending);
             }
             let mut stash = Stash { operator: &operator, takes_parts, pending: &mut pending, frontiers };
             turns.run(&mut stash, &mut output.activate());
@@ -285,6 +299,31 @@ impl<T: Time> Pending<T> {
     fn part(&mut self) -> Vec<Vec<Changes>> {
         (self.rows, self.bytes) = (0, 0);
         self.inputs.iter_mut().map(std::mem::take).collect()
+    }
+}
+
+/// The epochs in which an operator runs because event time goes on.
+struct Ticking<T: Time> {
+    history: SharedHistory,
+    /// Of the first epoch that has not been looked at; `None` when there will be no more.
+    capability: Option<Capability<T>>,
+}
+
+impl<T: Time> Ticking<T> {
+    /// Makes the closed epochs that moved a watermark pending.
+    fn run(&mut self, frontiers: &[MutableAntichain<T>], arity: usize, pending: &mut BTreeMap<T, Pending<T>>) {
+        let Some(capability) = &mut self.capability else { return };
+        let open = frontiers.iter().flat_map(|frontier| frontier.frontier().iter().map(Time::epoch).collect::<Vec<_>>()).min();
+        let from = capability.time().epoch();
+        for epoch in self.history.borrow().changed(from..open.unwrap_or(Epoch::MAX)) {
+            let time = T::first_of(epoch);
+            pending.entry(time.clone()).or_insert_with(|| Pending::new(capability.delayed(&time), arity));
+        }
+        match open {
+            Some(open) if open > from => capability.downgrade(&T::first_of(open)),
+            Some(_) => {}
+            None => self.capability = None,
+        }
     }
 }
 

@@ -5,9 +5,11 @@
 
 mod command;
 mod driver;
+pub mod event_time;
 pub mod expr;
 mod feed;
 mod import;
+mod late_rows;
 pub mod operator;
 mod outlet;
 mod packet;
@@ -23,6 +25,7 @@ mod worker;
 
 pub use command::{Beginning, Command, Dataflow, Target, Tick, WorkerCheckpoint};
 pub use feed::{Feed, FeedStep, SnapshotFeed};
+pub use late_rows::{LateLog, LateRows, LateSink};
 pub use outlet::Outlet;
 pub use pool::Workers;
 pub use progress::{DataflowProgress, Wake};

@@ -62,6 +62,7 @@ impl<'scope> Renderer<'scope, Epoch> {
                 scope: inner,
                 dataflow: Arc::clone(&self.dataflow),
                 beginning: Arc::clone(&self.beginning),
+                history: std::rc::Rc::clone(&self.history),
                 worker: self.worker,
                 workers: self.workers,
                 imports: Vec::new(),
@@ -111,7 +112,7 @@ impl<'scope> Renderer<'scope, Epoch> {
         let map = Map::new(None, projection.collect(), Arc::clone(&node.schema), self.dataflow.errors.clone());
         let rows = self.stateless_over(working, node.id, "without iterations", map);
         let net: Rc<RefCell<dyn Operator>> = Rc::new(RefCell::new(Net::new(Arc::clone(&node.schema))));
-        crate::dataflow::driver::stateful(vec![rows], "net", net, None, self.stage(node.id))
+        crate::dataflow::driver::stateful(vec![rows], "net", net, crate::dataflow::driver::Beginnings::default(), self.stage(node.id))
     }
 }
 

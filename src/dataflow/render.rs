@@ -11,15 +11,20 @@ use timely::dataflow::operators::core::Concatenate;
 use timely::dataflow::operators::generic::operator::source;
 
 use crate::dataflow::command::{Beginning, Dataflow};
-use crate::dataflow::driver::{Flow, SharedOperator, Stage, exchange, stateful, stateless};
+use crate::dataflow::driver::{Beginnings, Flow, SharedOperator, Stage, exchange, stateful, stateless};
+use crate::dataflow::event_time::{LowAt, SharedHistory};
 use crate::dataflow::import::{Handle, Import};
+use crate::dataflow::late_rows::LateSink;
 use crate::dataflow::operator::aggregate::Aggregate;
 use crate::dataflow::operator::aggregate::combine::Combine;
+use crate::dataflow::operator::close::Close;
 use crate::dataflow::operator::delta_join::{DeltaJoin, Kept, SharedKept};
 use crate::dataflow::operator::expand::Expand;
 use crate::dataflow::operator::hop::Hop;
 use crate::dataflow::operator::join::{Join, JoinSpec};
+use crate::dataflow::operator::late::Late;
 use crate::dataflow::operator::map::Map;
+use crate::dataflow::operator::temporal::Temporal;
 use crate::dataflow::operator::top_n::{TopN, TopNSpec};
 use crate::dataflow::operator::unnest::Unnest;
 use crate::dataflow::operator::window::{Window, WindowSpec};
@@ -28,8 +33,8 @@ use crate::dataflow::packet::Packet;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::dataflow::time::{LoopTime, Time};
 use crate::error::{Error, Result};
-use crate::plan::{Node, NodeKind};
-use crate::types::{BUCKETS, Changes, Epoch, OperatorId};
+use crate::plan::{Closing, Node, NodeKind};
+use crate::types::{BUCKETS, Changes, Epoch, Low, OperatorId};
 
 /// What rendering leaves in the worker's hands.
 pub(crate) struct Rendered<'scope> {
@@ -48,8 +53,8 @@ pub(crate) fn render<'scope>(
     scope: Scope<'scope, Epoch>,
     dataflow: &Arc<Dataflow>,
     beginning: &Arc<Beginning>,
-    worker: usize,
-    workers: usize,
+    history: &SharedHistory,
+    (worker, workers): (usize, usize),
 ) -> Rendered<'scope> {
     // Inputs have lower numbers than what reads them.
     dataflow.progress.expect_nodes(dataflow.plan.root.id as usize + 1);
@@ -57,6 +62,7 @@ pub(crate) fn render<'scope>(
         scope,
         dataflow: Arc::clone(dataflow),
         beginning: Arc::clone(beginning),
+        history: Rc::clone(history),
         worker,
         workers,
         imports: Vec::new(),
@@ -73,6 +79,8 @@ pub(super) struct Renderer<'scope, T: Time> {
     pub(super) scope: Scope<'scope, T>,
     pub(super) dataflow: Arc<Dataflow>,
     pub(super) beginning: Arc<Beginning>,
+    /// How far event time was on this worker.
+    pub(super) history: SharedHistory,
     pub(super) worker: usize,
     pub(super) workers: usize,
     pub(super) imports: Vec<Import>,
@@ -135,45 +143,15 @@ impl<'scope, T: Place> Renderer<'scope, T> {
                 if self.workers == 1 { flow } else { exchange(flow, keys.clone(), self.stage(node.id)) }
             }
             NodeKind::Combine { input, .. } => self.stateless(input, node.id, "combine", combine(node)),
-            NodeKind::Aggregate { input, keys, aggregates, combined } => {
-                let (schema, output, owner) = (Arc::clone(&input.schema), Arc::clone(&node.schema), self.worker == 0);
-                let append_only = input.properties.append_only;
-                let aggregate = if *combined {
-                    Aggregate::merging(schema, append_only, keys.len(), aggregates, output, owner)
-                } else {
-                    Aggregate::new(schema, append_only, keys.clone(), aggregates.clone(), output, owner)
-                };
-                let aggregate = aggregate.map(|aggregate| aggregate.reporting_to(self.dataflow.errors.clone()));
-                // The one row of a global aggregate is there from the start.
-                let initially = (keys.is_empty() && owner && self.dataflow.restore.is_none()).then_some(self.dataflow.first);
-                let aggregate = aggregate.map(|aggregate| match places(input, keys) {
-                    Some(places) => aggregate.partitioned_by(places),
-                    None => aggregate,
-                });
-                self.stateful(&[input], node.id, "aggregate", aggregate, initially)
-            }
-            NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition } => {
-                let spec = JoinSpec {
-                    kind: *join,
-                    left: Arc::clone(&left.schema),
-                    right: Arc::clone(&right.schema),
-                    left_keys: left_keys.clone(),
-                    right_keys: right_keys.clone(),
-                    null_equals_null: *null_equals_null,
-                    condition: condition.clone(),
-                    output: Arc::clone(&node.schema),
-                    left_append_only: left.properties.append_only,
-                    right_append_only: right.properties.append_only,
-                };
-                let join = Join::new(spec, self.dataflow.errors.clone());
-                self.stateful(&[left, right], node.id, "join", join, None)
-            }
+            NodeKind::Aggregate { .. } => self.aggregate(node),
+            NodeKind::Late { .. } | NodeKind::Temporal { .. } | NodeKind::Close { .. } => self.timed(node),
+            NodeKind::Join { .. } => self.join(node),
             NodeKind::DeltaJoin { inputs, .. } => self.delta_join(node, &inputs.iter().collect::<Vec<_>>()),
             NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
-            NodeKind::TopN { input, .. } => self.stateful(&[input], node.id, "top_n", top_n(node), None),
-            NodeKind::Window { input, .. } => {
+            NodeKind::TopN { input, closing, .. } => self.closing((input, node.id), "top_n", top_n(node), closing.as_ref(), TopN::closing),
+            NodeKind::Window { input, closing, .. } => {
                 let window = window(node, &self.dataflow.errors);
-                self.stateful(&[input], node.id, "window", window, None)
+                self.closing((input, node.id), "window", window, closing.as_ref(), Window::closing)
             }
             NodeKind::Union { inputs } => {
                 let flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
@@ -182,11 +160,93 @@ impl<'scope, T: Place> Renderer<'scope, T> {
         }
     }
 
+    fn aggregate(&mut self, node: &Node) -> Flow<'scope, T> {
+        let NodeKind::Aggregate { input, keys, aggregates, combined, closing } = &node.kind else { unreachable!("asked for an aggregate") };
+        let (schema, output, owner) = (Arc::clone(&input.schema), Arc::clone(&node.schema), self.worker == 0);
+        let append_only = input.properties.append_only;
+        let aggregate = if *combined {
+            Aggregate::merging(schema, append_only, keys.len(), aggregates, output, owner)
+        } else {
+            Aggregate::new(schema, append_only, keys.clone(), aggregates.clone(), output, owner)
+        };
+        let aggregate = aggregate.map(|aggregate| aggregate.reporting_to(self.dataflow.errors.clone()));
+        let aggregate = aggregate.map(|aggregate| match places(input, keys) {
+            Some(places) => aggregate.partitioned_by(places),
+            None => aggregate,
+        });
+        if let Some(closing) = closing {
+            let close = |aggregate: Aggregate, place, low| aggregate.closing(place, low, closing.emits);
+            return self.closing((input, node.id), "aggregate", aggregate, Some(closing), close);
+        }
+        // The one row of a global aggregate is there from the start.
+        let initially = (keys.is_empty() && owner && self.dataflow.restore.is_none()).then_some(self.dataflow.first);
+        self.stateful(&[input], node.id, "aggregate", aggregate, Beginnings { initially, history: None })
+    }
+
+    fn join(&mut self, node: &Node) -> Flow<'scope, T> {
+        let NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition } = &node.kind else {
+            unreachable!("asked for a join")
+        };
+        let spec = JoinSpec {
+            kind: *join,
+            left: Arc::clone(&left.schema),
+            right: Arc::clone(&right.schema),
+            left_keys: left_keys.clone(),
+            right_keys: right_keys.clone(),
+            null_equals_null: *null_equals_null,
+            condition: condition.clone(),
+            output: Arc::clone(&node.schema),
+            left_append_only: left.properties.append_only,
+            right_append_only: right.properties.append_only,
+        };
+        let join = Join::new(spec, self.dataflow.errors.clone());
+        self.stateful(&[left, right], node.id, "join", join, Beginnings::default())
+    }
+
+    /// What looks at the time of each row.
+    fn timed(&mut self, node: &Node) -> Flow<'scope, T> {
+        match &node.kind {
+            NodeKind::Late { input, column, low, rows, kept } => {
+                let operator = OperatorId { object: self.dataflow.object, node: node.id };
+                let sink = LateSink::new(&self.dataflow.late, operator, low.objects(), *kept);
+                let late = Late::new(*column, self.low_at(low), *rows, self.worker, sink);
+                self.stateful(&[input], node.id, "late", late, Beginnings::default())
+            }
+            NodeKind::Temporal { input, column, crossing, low } => {
+                let temporal = Temporal::new(Arc::clone(&node.schema), *column, *crossing, self.low_at(low), self.worker);
+                self.in_event_time(input, node.id, "temporal", temporal)
+            }
+            NodeKind::Close { input, column, low } => {
+                let close = Close::new(&node.schema, *column, self.low_at(low));
+                self.in_event_time(input, node.id, "close", close)
+            }
+            _ => unreachable!("asked for what goes by time"),
+        }
+    }
+
+    /// An operator whose groups event time may pass: then it goes on with `close`, the place of the time among the keys, and its bound.
+    fn closing<O: Operator + 'static>(
+        &mut self,
+        (input, node): (&Node, u32),
+        name: &'static str,
+        operator: Result<O>,
+        closing: Option<&Closing>,
+        close: impl FnOnce(O, usize, LowAt) -> O,
+    ) -> Flow<'scope, T> {
+        match closing {
+            Some(Closing { place, low, .. }) => {
+                let low = self.low_at(low);
+                self.in_event_time(input, node, name, operator.map(|operator| close(operator, *place, low)))
+            }
+            None => self.stateful(&[input], node, name, operator, Beginnings::default()),
+        }
+    }
+
     fn delta_join(&mut self, node: &Node, inputs: &[&Node]) -> Flow<'scope, T> {
         let kept: Vec<SharedKept> = inputs.iter().filter_map(|input| self.kept_of(input)).collect();
         self.kept.extend(kept.iter().cloned());
         let join = DeltaJoin::new(node, kept, &self.dataflow.errors);
-        self.stateful(inputs, node.id, "delta_join", join, None)
+        self.stateful(inputs, node.id, "delta_join", join, Beginnings::default())
     }
 
     /// Where the rows are that a node imports.
@@ -235,7 +295,7 @@ impl<'scope, T: Place> Renderer<'scope, T> {
         node: u32,
         name: &'static str,
         operator: Result<impl Operator + 'static>,
-        initially: Option<Epoch>,
+        beginnings: Beginnings,
     ) -> Flow<'scope, T> {
         let mut flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
         let mut operator = match operator {
@@ -246,7 +306,19 @@ impl<'scope, T: Place> Renderer<'scope, T> {
         self.restore(id, &mut operator);
         let operator: SharedOperator = Rc::new(RefCell::new(operator));
         self.operators.push((id, name, Rc::clone(&operator)));
-        stateful(flows, name, operator, initially, self.stage(node))
+        stateful(flows, name, operator, beginnings, self.stage(node))
+    }
+
+    /// An operator that has something to do when event time goes on, whether rows come or not; first of all when all that was there before
+    /// has been read.
+    fn in_event_time(&mut self, input: &Node, node: u32, name: &'static str, operator: Result<impl Operator + 'static>) -> Flow<'scope, T> {
+        let initially = self.dataflow.restore.is_none().then_some(self.dataflow.last);
+        let beginnings = Beginnings { initially, history: Some(Rc::clone(&self.history)) };
+        self.stateful(&[input], node, name, operator, beginnings)
+    }
+
+    fn low_at(&self, low: &Low) -> LowAt {
+        LowAt::new(low.clone(), self.dataflow.last, Arc::clone(&self.dataflow.watermarks), Rc::clone(&self.history))
     }
 
     /// Gives an operator its state back: the entries of the buckets that this worker owns.
@@ -296,7 +368,7 @@ fn unnest(node: &Node, errors: &RowErrorSink) -> Result<Unnest> {
 }
 
 fn top_n(node: &Node) -> Result<TopN> {
-    let NodeKind::TopN { input, keys, order, ranking, offset, limit, numbered, candidates } = &node.kind else {
+    let NodeKind::TopN { input, keys, order, ranking, offset, limit, numbered, candidates, .. } = &node.kind else {
         return Err(Error::internal("not a top-n"));
     };
     let top_n = TopN::new(TopNSpec {
@@ -318,7 +390,7 @@ fn top_n(node: &Node) -> Result<TopN> {
 }
 
 fn window(node: &Node, errors: &RowErrorSink) -> Result<Window> {
-    let NodeKind::Window { input, keys, order, calls } = &node.kind else {
+    let NodeKind::Window { input, keys, order, calls, .. } = &node.kind else {
         return Err(Error::internal("not a window"));
     };
     let spec = WindowSpec {

@@ -11,6 +11,7 @@ use timely::worker::Worker as Timely;
 
 use crate::dataflow::command::{Beginning, Command, Dataflow, Tick, WorkerCheckpoint};
 use crate::dataflow::driver::{SharedOperator, guard};
+use crate::dataflow::event_time::SharedHistory;
 use crate::dataflow::import::Import;
 use crate::dataflow::operator::delta_join::SharedKept;
 use crate::dataflow::render::{Rendered, render};
@@ -26,7 +27,13 @@ const FEED_POLL: Duration = Duration::from_millis(1);
 
 /// Runs until `Command::Stop` or until nobody can send commands any more.
 pub(crate) fn run(timely: &mut Timely, commands: &Receiver<Command>) {
-    let mut worker = Worker { index: timely.index(), workers: timely.peers(), dataflows: BTreeMap::new(), readers: HashMap::new() };
+    let mut worker = Worker {
+        index: timely.index(),
+        workers: timely.peers(),
+        dataflows: BTreeMap::new(),
+        readers: HashMap::new(),
+        history: SharedHistory::default(),
+    };
     loop {
         let mut busy = false;
         loop {
@@ -75,6 +82,8 @@ struct Worker {
     dataflows: BTreeMap<ObjectId, Running>,
     /// Which dataflows read an object.
     readers: HashMap<ObjectId, Vec<ObjectId>>,
+    /// How far event time was, epoch by epoch.
+    history: SharedHistory,
 }
 
 impl Worker {
@@ -97,9 +106,9 @@ impl Worker {
         let finished = Rc::new(RefCell::new(Vec::new()));
         let frontier = Rc::new(Cell::new(0));
         let index = timely.next_dataflow_index();
-        let (worker, workers) = (self.index, self.workers);
+        let (worker, workers, history) = (self.index, self.workers, Rc::clone(&self.history));
         let (mut imports, operators, kept) = timely.dataflow::<Epoch, _, _>(|scope| {
-            let Rendered { output, imports, operators, kept } = render(scope, &spec, beginning, worker, workers);
+            let Rendered { output, imports, operators, kept } = render(scope, &spec, beginning, &history, (worker, workers));
             sink(output, &spec, worker, Rc::clone(&finished), Rc::clone(&frontier));
             (imports, operators, kept)
         });
@@ -148,6 +157,13 @@ impl Worker {
 
     /// Gives each dataflow its share of the epoch's input, and closes the epoch for every input that comes from outside.
     fn tick(&mut self, tick: &Tick) {
+        {
+            let mut history = self.history.borrow_mut();
+            history.note(tick.epoch, &tick.watermarks);
+            // The slowest one asks for those of the epoch before the one that it is in.
+            let slowest = self.dataflows.values().map(|running| running.told).min().unwrap_or(tick.epoch);
+            history.forget_before(slowest.saturating_sub(1));
+        }
         let views: Vec<ObjectId> = self.dataflows.keys().copied().collect();
         for running in self.dataflows.values_mut() {
             for import in &mut running.imports {

@@ -173,7 +173,14 @@ fn column_renamed(object: &Arc<Object>, from: &str, to: &str) -> Result<(Vec<Obj
             }
         }
     }
+    if let Some(event_time) = new.kind.event_time_mut() {
+        event_time.watermark = rename_column(&event_time.watermark, from, to)?;
+        if event_time.column == from {
+            to.clone_into(&mut event_time.column);
+        }
+    }
     let before = object.columns().unwrap_or_default();
+    let columns = new.columns().unwrap_or_default();
     let spelled: Spelled =
         columns.iter().zip(before).map(|(now, then): (&Column, &Column)| (now.name.clone(), then.name.clone())).collect();
     let mut changed = Changed::default();

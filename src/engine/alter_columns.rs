@@ -243,6 +243,14 @@ impl Engine {
             .filter(|(at, column)| *at != position && column.generated.is_none())
             .map(|(_, column)| column.clone())
             .collect();
+        if let Some(event_time) = object.event_time()
+            && (event_time.column == columns[position].name || self.event_rule(&rest, event_time).is_err())
+        {
+            let message = format!("column \"{}\" of {} says how far event time is", columns[position].name, described(object));
+            return Err(
+                Error::new(Kind::DependentObjects, message).hint("Its watermark cannot be dropped: make the table anew without it.")
+            );
+        }
         let computed = columns.iter().enumerate().filter(|(at, column)| *at != position && column.generated.is_some());
         let using: Vec<usize> = computed
             .filter(|(_, column)| self.generated_projection(&rest, std::slice::from_ref(*column)).is_err())
@@ -277,7 +285,7 @@ impl Engine {
         };
         new.sql = statement_of(&new);
         let recipe = match &connector {
-            Some(options) => Some(self.recipe(object.id, columns, &[], options).await?.1),
+            Some(options) => Some(self.recipe(object.id, columns, &[], new.event_time(), options).await?.1),
             None => None,
         };
         Ok((new, recipe))
@@ -309,9 +317,12 @@ impl Engine {
         let relation = self.relations.lock().get(&object.id).cloned();
         let rewritten = (object.clone(), Arc::clone(before));
         let (engine, shown, hidden, known) = (Arc::clone(self), puts.clone(), gone.clone(), recipe.clone());
+        let rule =
+            object.event_time().zip(object.columns()).map(|(event_time, columns)| self.event_rule(columns, event_time)).transpose()?;
         let (reply, done) = tokio::sync::oneshot::channel();
         let request = AlterColumns {
             object: object.id,
+            rule,
             rewrite: relation.map(|relation| {
                 let (places, leases) = (Arc::clone(&places), Arc::clone(&self.leases));
                 Box::new(move || rewrite(&relation, &rewritten.0, &rewritten.1, &filling, &places, leases.horizon(Epoch::MAX)))

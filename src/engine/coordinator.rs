@@ -4,23 +4,25 @@
 //! Always: an epoch is logged before it is ticked, and ticked before it is complete; between two ticks, when everything ticked is complete,
 //! the state of all workers is exactly that of the last epoch, and that is where dataflows are built and checkpoints are cut.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
-use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
+use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, LateLog, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::clock::{EpochClock, Write};
+use crate::engine::event_time::{EventRule, EventTimeReport, EventTimes, StoredEventTime};
+use crate::engine::moment::Moment;
 use crate::engine::sink::{LOST, RunningSink};
 use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::state::{CheckpointData, Lease, Leases, Relation, Store, fatal};
-use crate::types::{Changes, Clock, Epoch, ObjectId, OnConflict};
+use crate::types::{Changes, Clock, Epoch, ObjectId, OnConflict, Watermarks};
 
 /// Epochs that may be ticked but not complete. Two keep the workers busy while the next one is being gathered; more would only
 /// make epochs smaller and answers older.
@@ -41,6 +43,10 @@ const WAITING_BYTES_MAX: u64 = 512 << 20;
 /// Between two looks at relations for rows that nobody can see any more.
 const COMPACTION_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How long a checkpoint waits for views that depend on when they were made, and after what time it looks again.
+const SETTLING_MAX: Duration = Duration::from_secs(60);
+const SETTLING_STEP: Duration = Duration::from_millis(100);
+
 /// What the coordinator can be asked.
 pub(crate) enum Request {
     /// Something changed: look.
@@ -51,6 +57,8 @@ pub(crate) enum Request {
     Drop { objects: Vec<ObjectId>, reply: tokio::sync::oneshot::Sender<()> },
     /// A table or source gets other columns.
     AlterColumns(Box<AlterColumns>),
+    /// The rows of a table or source say when events were.
+    FollowTime { object: ObjectId, rule: Box<EventRule>, stored: StoredEventTime },
     /// A table that a connector fills is called otherwise.
     Rename { table: ObjectId, name: String },
     /// Start to fill a table from its connector.
@@ -63,6 +71,8 @@ pub(crate) enum Request {
         report: Arc<Mutex<SourceReport>>,
         from: SourcePosition,
     },
+    /// The log goes on at this moment. Whoever asks hears when event time is there.
+    Replay { moment: Moment, reply: tokio::sync::oneshot::Sender<()> },
     /// A part of the log has been committed again: tick it. Only once everything that is restored has been built, so that all of it begins
     /// with the same epoch.
     Replayed,
@@ -78,6 +88,8 @@ pub(crate) enum Request {
 /// Other columns for a table or source. Nobody writes the table, no view that reads it is hydrating.
 pub(crate) struct AlterColumns {
     pub(crate) object: ObjectId,
+    /// How its rows say when events were, over the new positions.
+    pub(crate) rule: Option<EventRule>,
     /// Makes the rows with the new columns, of a table.
     pub(crate) rewrite: Option<Box<dyn FnOnce() -> Result<Relation> + Send>>,
     /// How to read it from now on, if it is read from outside.
@@ -103,6 +115,8 @@ pub(crate) struct BuildView {
     pub(crate) imports: BTreeMap<ObjectId, ImportFrom>,
     /// The checkpoint to restore from, if the view is in it.
     pub(crate) restore: Option<Epoch>,
+    /// What it shows depends on when it is made.
+    pub(crate) in_time: bool,
     pub(crate) reply: tokio::sync::oneshot::Sender<Result<()>>,
 }
 
@@ -123,6 +137,10 @@ pub(crate) struct Setting {
     pub(crate) checkpoint_interval: Duration,
     /// Every table and view with its rows, as it is now: for checkpoints and compaction.
     pub(crate) relations: Arc<Mutex<BTreeMap<ObjectId, Arc<Relation>>>>,
+    /// Where it is told how far event time is.
+    pub(crate) event_times: Arc<Mutex<BTreeMap<ObjectId, EventTimeReport>>>,
+    /// Where rows are counted that come too late.
+    pub(crate) late: Arc<LateLog>,
 }
 
 /// A table that a connector fills.
@@ -152,15 +170,21 @@ pub(crate) struct Coordinator {
     writer: CheckpointWriter,
     /// Between the start and `Request::Recovered`.
     recovering: bool,
+    /// When the epochs were that are replayed.
+    replayed_at: Option<i64>,
     requests: Receiver<Request>,
     /// Requests that came while a quiet moment was waited for.
     deferred: VecDeque<Request>,
     wake: crate::dataflow::Wake,
     views: BTreeMap<ObjectId, Arc<RunningView>>,
+    /// Views that depend on when they were made and are being filled, and since when: a checkpoint would not hold them, and cut what makes them
+    /// again.
+    settling: BTreeMap<ObjectId, Instant>,
     /// What views need to look into that cannot be read yet.
     held: BTreeMap<ObjectId, Lease>,
     sources: BTreeMap<ObjectId, RunningSource>,
     tables: BTreeMap<ObjectId, FilledTable>,
+    event_times: EventTimes,
     /// The newest epoch that was ticked.
     ticked: Epoch,
     /// The epoch of the newest checkpoint.
@@ -190,14 +214,17 @@ impl Coordinator {
         let ticked = setting.clock.complete();
         let next_checkpoint = Instant::now() + setting.checkpoint_interval;
         let coordinator = Coordinator {
+            event_times: EventTimes::new(Arc::clone(&setting.event_times)),
             writer: CheckpointWriter::new(Arc::clone(&setting.store)),
             setting,
             workers,
             recovering: true,
+            replayed_at: None,
             requests,
             deferred: VecDeque::new(),
             wake,
             views: BTreeMap::new(),
+            settling: BTreeMap::new(),
             held: BTreeMap::new(),
             sources: BTreeMap::new(),
             tables: BTreeMap::new(),
@@ -225,7 +252,9 @@ impl Coordinator {
                 return;
             }
             self.observe();
-            if self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT && self.has_input() {
+            if self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT
+                && (self.has_input() || self.until_time_moves() == Some(Duration::ZERO))
+            {
                 self.tick();
             }
             if Instant::now() >= self.next_checkpoint {
@@ -248,7 +277,14 @@ impl Coordinator {
         }
         let idle = self.ticked == self.checkpointed;
         let until = if idle { self.next_checkpoint } else { self.next_checkpoint.min(self.next_compaction) };
-        self.requests.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        let patience = until.saturating_duration_since(Instant::now());
+        self.requests.recv_timeout(self.until_time_moves().map_or(patience, |moves| moves.min(patience))).ok()
+    }
+
+    /// How long it is until a watermark may move without a row.
+    fn until_time_moves(&self) -> Option<Duration> {
+        let due = self.event_times.due().filter(|_| !self.recovering)?;
+        Some(Duration::from_micros(u64::try_from(due.saturating_sub(self.setting.wall.now_micros())).unwrap_or(0)))
     }
 
     /// Does what is asked. Returns false at the end.
@@ -256,8 +292,8 @@ impl Coordinator {
         match request {
             Request::Wake => {}
             Request::Build(build) => {
-                let BuildView { view, errors, imports, restore, reply } = *build;
-                let result = self.build(&view, errors, imports, restore);
+                let BuildView { view, errors, imports, restore, in_time, reply } = *build;
+                let result = self.build(&view, errors, imports, restore, in_time);
                 if result.is_err() {
                     // Some of its sources may have been started for it.
                     self.remove(&[view.id]);
@@ -269,6 +305,9 @@ impl Coordinator {
                 answer(reply);
             }
             Request::AlterColumns(alter) => self.alter_columns(*alter),
+            Request::FollowTime { object, rule, stored } => {
+                self.event_times.add(object, *rule, &stored, self.setting.wall.now_micros());
+            }
             Request::Rename { table, name } => {
                 if let Some(table) = self.tables.get_mut(&table) {
                     table.name = name;
@@ -280,9 +319,20 @@ impl Coordinator {
                     Err(error) => report.lock().status = format!("failed: {error}"),
                 }
             }
+            Request::Replay { moment, reply } => {
+                let moved = self.event_times.raise(&moment.watermarks, moment.now_micros);
+                self.replayed_at = Some(moment.now_micros);
+                if moved {
+                    self.tick();
+                }
+                answer(reply);
+            }
             Request::Replayed => self.tick(),
             Request::Recovered => {
                 self.recovering = false;
+                // While nothing ran nothing was idle.
+                self.replayed_at = None;
+                self.event_times.keep_awake(self.now());
                 self.tick();
             }
             Request::Checkpoint { reply } => {
@@ -336,7 +386,10 @@ impl Coordinator {
             self.advance_sink(view, *frontier, view.status() == ViewStatus::Ready);
         }
         let views = &self.views;
-        self.held.retain(|id, _| views.get(id).is_some_and(|view| matches!(view.status(), ViewStatus::Hydrating | ViewStatus::Joining)));
+        let filled =
+            |id: &ObjectId| !views.get(id).is_some_and(|view| matches!(view.status(), ViewStatus::Hydrating | ViewStatus::Joining));
+        self.held.retain(|id, _| !filled(id));
+        self.settling.retain(|id, since| !filled(id) && since.elapsed() < SETTLING_MAX);
     }
 
     fn advance_sink(&self, view: &RunningView, frontier: Epoch, ready: bool) {
@@ -404,9 +457,12 @@ impl Coordinator {
     }
 
     fn tick_epoch(&mut self, epoch: Epoch, writes: Vec<Write>) {
-        self.log(epoch, &writes);
+        // One for the whole epoch, and in the log: it is the same again after a restart.
+        let now = self.now();
+        self.log(epoch, now, &writes);
         let mut inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>> = BTreeMap::new();
         for write in writes {
+            self.event_times.wrote(write.table, &write.changes, now);
             self.share(&mut inputs, write.table, &write.changes);
         }
         if !self.recovering && !self.overloaded() && !self.sinks_are_full() {
@@ -414,24 +470,56 @@ impl Coordinator {
             self.drain_sources(&mut inputs);
         }
         self.ticked = epoch;
-        self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs })));
+        self.move_time(now);
+        let watermarks = self.event_times.watermarks();
+        self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs, watermarks })));
         self.observe();
     }
 
+    /// What time it is; while the log is replayed, what time it was.
+    fn now(&self) -> i64 {
+        self.replayed_at.unwrap_or_else(|| self.setting.wall.now_micros())
+    }
+
+    /// What is noted of the next epoch, if anything follows from it.
+    fn moment(&self, now_micros: i64, built: Option<ObjectId>) -> Option<Vec<u8>> {
+        let watermarks = self.event_times.watermarks();
+        let moment = || Moment { now_micros, watermarks: Watermarks::clone(&watermarks), built };
+        (!watermarks.is_empty() || built.is_some()).then(|| moment().encoded())
+    }
+
+    /// Looks how far event time is, between two epochs. A source that nobody reads, cannot be read, or has rows that wait, is not idle.
+    fn move_time(&mut self, now: i64) {
+        for object in self.event_times.objects() {
+            let running = self.sources.get(&object).or(self.tables.get(&object).map(|table| &table.source));
+            let written = self.setting.relations.lock().contains_key(&object) && running.is_none();
+            let (partitions, busy) = match running {
+                Some(source) => (source.partitions(), source.has_news() || source.is_degraded()),
+                None => (Vec::new(), !written),
+            };
+            self.event_times.look(object, partitions, busy, now);
+        }
+        self.event_times.advance(now);
+    }
+
     /// Makes writes durable: one synced write for all that came together.
-    fn log(&self, epoch: Epoch, writes: &[Write]) {
+    fn log(&self, epoch: Epoch, now: i64, writes: &[Write]) {
         let committed = writes.iter().any(|write| write.by.is_none());
         let logged = writes.iter().filter(|write| !write.logged).flat_map(|write| {
             let brought = write.by.iter().filter_map(|by| Some((by.sink, by.logged.clone()?)));
             brought.chain((!write.changes.is_empty()).then(|| (write.table, write.changes.clone())))
         });
         let writes: Vec<(ObjectId, Changes)> = logged.collect();
-        if !writes.is_empty()
-            && let Err(error) = self.setting.store.append_log(epoch, &writes)
-        {
-            fatal("the log could not be written", &error);
+        if !writes.is_empty() {
+            self.append_log(epoch, self.moment(now, None), &writes);
         }
         self.setting.clock.set_durable(epoch, committed);
+    }
+
+    fn append_log(&self, epoch: Epoch, note: Option<Vec<u8>>, writes: &[(ObjectId, Changes)]) {
+        if let Err(error) = self.setting.store.append_log(epoch, note, writes) {
+            fatal("the log could not be written", &error);
+        }
     }
 
     /// Deals changes out to the workers, in pieces.
@@ -456,6 +544,7 @@ impl Coordinator {
                 let Some(mut batch) = source.next(&mut self.writer) else { break };
                 rows += batch.changes.len();
                 source.note(&mut batch, now);
+                self.event_times.read(*id, batch.partition, batch.watermark, now);
                 drained.push((*id, batch.changes));
             }
         }
@@ -476,6 +565,7 @@ impl Coordinator {
                 match table.enter(epoch, &batch.changes) {
                     Ok(changes) => {
                         table.source.note(&mut batch, now);
+                        self.event_times.read(*id, batch.partition, batch.watermark, now);
                         drained.push((*id, changes));
                     }
                     Err(error) => table.source.fail(&error),
@@ -508,8 +598,13 @@ impl Coordinator {
         errors: crate::dataflow::RowErrorSink,
         imports: BTreeMap<ObjectId, ImportFrom>,
         restore: Option<Epoch>,
+        in_time: bool,
     ) -> Result<()> {
         self.quiesce();
+        let reads_clock = view.plan().root.reads_clock();
+        if reads_clock {
+            self.event_times.follow_clock(true, self.now());
+        }
         let (first, last) = match restore {
             Some(epoch) => (epoch, epoch),
             None => {
@@ -533,14 +628,23 @@ impl Coordinator {
             first,
             last,
             restore: restore.map(|_| Arc::clone(&self.setting.store)),
+            watermarks: self.event_times.watermarks(),
             errors,
+            late: Arc::clone(&self.setting.late),
             progress: Arc::clone(&view.progress),
         };
         view.set_valid_from(last);
+        if (in_time || reads_clock) && restore.is_none() {
+            self.settling.insert(view.id, Instant::now());
+        }
+        if (in_time || reads_clock) && restore.is_none() && !self.recovering {
+            // In an epoch of its own: a checkpoint of the one before does not hold it.
+            self.append_log(first, self.moment(self.now(), Some(view.id)), &[]);
+        }
         self.views.insert(view.id, Arc::clone(view));
         self.workers.broadcast(&Command::Build(Arc::new(dataflow), Arc::new(beginning)));
         // An empty epoch, so that everyone moves behind those that were set aside.
-        if !self.recovering {
+        if restore.is_none() {
             self.tick();
         }
         Ok(())
@@ -604,7 +708,10 @@ impl Coordinator {
             }
             self.sources.remove(object);
             self.tables.remove(object);
+            self.event_times.remove(*object);
         }
+        let clock = self.views.values().any(|view| view.plan().root.reads_clock());
+        self.event_times.follow_clock(clock, self.now());
         // A source that nobody reads any more stops; the next view replays it up to there, and goes on.
         let wanted: Vec<ObjectId> = self.views.values().flat_map(|view| view.plan().root.imports()).collect();
         self.sources.retain(|id, source| {
@@ -621,6 +728,10 @@ impl Coordinator {
     fn checkpoint(&mut self) {
         self.next_checkpoint = Instant::now() + self.setting.checkpoint_interval;
         if self.recovering || !self.setting.store.is_durable() || self.ticked == self.checkpointed || self.writer.is_busy() {
+            return;
+        }
+        if !self.settling.is_empty() {
+            self.next_checkpoint = Instant::now() + SETTLING_STEP;
             return;
         }
         self.cut(Vec::new(), Vec::new());
@@ -646,12 +757,23 @@ impl Coordinator {
 
     fn checkpoint_data(&self, epoch: Epoch, ready: &[ObjectId], parts: Vec<WorkerCheckpoint>) -> CheckpointData {
         let relations = self.setting.relations.lock().clone();
+        let relations_of: BTreeSet<ObjectId> = relations.keys().copied().collect();
         let kept = |id: &ObjectId| !self.views.contains_key(id) || ready.contains(id);
         let relations = relations.into_iter().filter(|(id, _)| kept(id)).map(|(id, relation)| (id, relation.delta(epoch))).collect();
         let running = self.sources.iter().map(|(id, source)| (*id, &source.report));
         let filled = self.tables.iter().map(|(id, table)| (*id, &table.source.report));
-        let mut offsets: Vec<(ObjectId, Vec<u8>)> =
-            running.chain(filled).map(|(id, report)| (id, report.lock().position.encoded())).collect();
+        let mut positions: BTreeMap<ObjectId, SourcePosition> =
+            running.chain(filled).map(|(id, report)| (id, report.lock().position.clone())).collect();
+        for object in self.event_times.objects() {
+            // A source that nobody reads stays where it was stored.
+            let is_written = relations_of.contains(&object);
+            if let Some(event_time) = self.event_times.stored(object)
+                && (is_written || positions.contains_key(&object))
+            {
+                positions.entry(object).or_default().event_time = event_time;
+            }
+        }
+        let mut offsets: Vec<(ObjectId, Vec<u8>)> = positions.into_iter().map(|(id, position)| (id, position.encoded())).collect();
         // A view's entry says that its state is part of the checkpoint; without one it is computed anew.
         let mark = |id: &ObjectId, view: &RunningView| match &view.sink {
             _ if ready.contains(id) => view.mark(),
@@ -679,7 +801,7 @@ impl Coordinator {
 
     /// Gives a table or source other columns, between two epochs: rows, imports, readers from outside, and what is stored.
     fn alter_columns(&mut self, alter: AlterColumns) {
-        let AlterColumns { object, rewrite, recipe, places, plans, definitions, gone, show, reply } = alter;
+        let AlterColumns { object, rule, rewrite, recipe, places, plans, definitions, gone, show, reply } = alter;
         self.tick_written();
         let rewritten = match rewrite.map(|rewrite| rewrite()).transpose() {
             Ok(rewritten) => rewritten.map(Arc::new),
@@ -692,6 +814,9 @@ impl Coordinator {
             if let Some(relation) = &rewritten {
                 relations.insert(object, Arc::clone(relation));
             }
+        }
+        if let Some(rule) = rule {
+            self.event_times.move_rule(object, rule);
         }
         self.workers.broadcast(&Command::MoveColumns { object, places, relation: rewritten.clone() });
         for (view, plan) in plans {
@@ -729,8 +854,10 @@ impl Coordinator {
 
     fn compact(&mut self) {
         self.next_compaction = Instant::now() + COMPACTION_INTERVAL;
-        if self.measured != self.ticked {
-            self.measured = self.ticked;
+        // What is being worked off counts when it is done.
+        let complete = self.setting.clock.complete();
+        if self.measured != complete {
+            self.measured = complete;
             self.workers.broadcast(&Command::Measure);
         }
         let horizon = self.setting.leases.horizon(self.setting.clock.complete());

@@ -8,20 +8,21 @@ use arrow::array::RecordBatch;
 use arrow::compute::{cast, concat_batches};
 use parking_lot::Mutex;
 
-use crate::catalog::{Catalog, Column, ConnectorOptions, Object, ObjectKind, Source, Table, View};
+use crate::catalog::{Catalog, Column, ConnectorOptions, EventTime, Object, ObjectKind, Source, Table, View, ViewOptions};
 use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
 use crate::engine::clock::Write;
 use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
 use crate::engine::dependants::depends_on;
 use crate::engine::dml::{check_not_null, collected, schema_of_nullable};
+use crate::engine::event_time::{duration, event_time};
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::session::Session;
 use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::RunningView;
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, NoSystemRelations, Plan, Scalar, Scope, ViewSettings, column_type, schema_of};
+use crate::plan::{Bound, NoSystemRelations, Plan, Scalar, Scope, ViewSettings, column_type, lows, schema_of};
 use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed};
 use crate::state::Relation;
 use crate::types::{Changes, Epoch, ObjectId, OnConflict, declared_type_of};
@@ -52,7 +53,14 @@ impl Session {
         let columns: Vec<Column> = columns.collect();
         let key = key_positions(create, &columns)?;
         let on_conflict = conflict_policy(create)?;
-        let table = Table { columns: with_key_not_null(columns, &key), key, on_conflict, append_only: create.append_only, connector: None };
+        let table = Table {
+            columns: with_key_not_null(columns, &key),
+            key,
+            on_conflict,
+            append_only: create.append_only,
+            connector: None,
+            event_time: None,
+        };
         let rows = match create.with_data {
             true => collected(self.run_planned(&planned, &[]).await?.1).await?,
             false => Vec::new(),
@@ -84,7 +92,9 @@ impl Session {
         let engine = Arc::clone(&self.engine);
         let _one_at_a_time = engine.ddl.lock().await;
         let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
-        refuse_unfinished(create)?;
+        let mut create = create.clone();
+        let event_time = event_time(&mut create)?;
+        let create = &create;
         let columns = declared_columns(create)?;
         let id = engine.new_id()?;
         let options = connector_options(create);
@@ -100,7 +110,7 @@ impl Session {
         let (columns, recipe) = match &options {
             None => (columns, None),
             Some(options) => {
-                let (columns, recipe) = engine.recipe(id, columns, &create.key, options).await?;
+                let (columns, recipe) = engine.recipe(id, columns, &create.key, event_time.as_ref(), options).await?;
                 (columns, Some(recipe))
             }
         };
@@ -112,15 +122,18 @@ impl Session {
         let key = key_positions(create, &columns)?;
         let columns = with_key_not_null(columns, &key);
         engine.check_expressions(&columns)?;
+        if let Some(event_time) = &event_time {
+            engine.event_rule(&columns, event_time)?;
+        }
         if options.is_some() {
             engine.refuse_changing_defaults(&columns)?;
         }
         let kind = if source {
-            ObjectKind::Source(Source { columns, connector: options.expect("checked above") })
+            ObjectKind::Source(Source { columns, connector: options.expect("checked above"), event_time })
         } else {
             let append_only = create.append_only || (options.is_some() && key.is_empty());
             let on_conflict = conflict_policy(create)?;
-            ObjectKind::Table(Table { columns, key, on_conflict, append_only, connector: options })
+            ObjectKind::Table(Table { columns, key, on_conflict, append_only, connector: options, event_time })
         };
         let object = Object {
             id,
@@ -138,8 +151,9 @@ impl Session {
     }
 
     pub(crate) async fn create_view(&mut self, create: &CreateView, parsed: &Parsed, materialized: bool) -> Result<()> {
-        if create.emit_on_window_close {
-            return Err(Error::not_supported("EMIT ON WINDOW CLOSE").hint("Leave it out: the view then shows every window as it grows."));
+        if create.emit_on_window_close && !materialized {
+            return Err(Error::new(Kind::Syntax, "EMIT ON WINDOW CLOSE is for materialized views")
+                .hint("CREATE MATERIALIZED VIEW keeps rows until their windows close; a plain view keeps nothing."));
         }
         let engine = Arc::clone(&self.engine);
         if create.or_replace && self.replace_view(create, parsed, materialized).await?.is_some() {
@@ -196,7 +210,6 @@ impl Session {
         materialized: bool,
         (bound, plan): (Bound, Option<Plan>),
     ) -> Result<(Object, Option<Plan>)> {
-        let ViewOptions { discard, iterations_max } = options(create)?;
         let search_path = self.settings.search_path();
         if !bound.parameters.is_empty() {
             return Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1").hint("A view's query has no parameters."));
@@ -208,8 +221,8 @@ impl Session {
             search_path,
             key: plan.as_ref().and_then(|plan| plan.root.properties.key.clone()),
             append_only: plan.as_ref().is_some_and(|plan| plan.root.properties.append_only),
-            discard,
-            iterations_max,
+            options: options(create)?,
+            lows: plan.as_ref().map_or_else(BTreeMap::new, |plan| lows(plan, &self.engine.catalog())),
         };
         let kind = if materialized { ObjectKind::MaterializedView(view) } else { ObjectKind::View(view) };
         let object = Object {
@@ -249,6 +262,7 @@ impl Engine {
         id: ObjectId,
         columns: Vec<Column>,
         key: &[String],
+        event_time: Option<&EventTime>,
         options: &ConnectorOptions,
     ) -> Result<(Vec<Column>, SourceRecipe)> {
         let columns = not_null_where_named(columns, key);
@@ -257,7 +271,7 @@ impl Engine {
             .await
             .map_err(|cause| Error::internal(format!("the connector failed: {cause}")))??;
         let columns = not_null_where_named(completed(columns, connector.as_ref()), key);
-        let intake = self.intake(id, &columns, connector.as_ref())?;
+        let intake = self.intake(id, &columns, event_time, connector.as_ref())?;
         Ok((columns, SourceRecipe { id, connector, intake }))
     }
 
@@ -283,10 +297,18 @@ impl Engine {
     }
 
     /// How the connector's columns become the object's.
-    pub(crate) fn intake(&self, id: ObjectId, columns: &[Column], connector: &dyn Connector) -> Result<MakeIntake> {
+    pub(crate) fn intake(
+        &self,
+        id: ObjectId,
+        columns: &[Column],
+        event_time: Option<&EventTime>,
+        connector: &dyn Connector,
+    ) -> Result<MakeIntake> {
         let schema = schema_of(columns);
+        let rule = event_time.map(|event_time| self.event_rule(columns, event_time)).transpose()?;
+        let wall = Arc::clone(&self.wall);
         if columns.iter().all(|column| column.generated.is_none()) {
-            return Ok(Arc::new(move || Intake::new(None, Arc::clone(&schema))));
+            return Ok(Arc::new(move || Intake::new(None, Arc::clone(&schema)).in_time(rule.clone(), Arc::clone(&wall))));
         }
         let delivered: Vec<Column> = connector.columns().iter().map(column_of).collect();
         let projection = self.generated_projection(&delivered, columns)?;
@@ -294,7 +316,7 @@ impl Engine {
         Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone())?;
         Ok(Arc::new(move || {
             let map = Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone()).expect("it was made once above");
-            Intake::new(Some(map), Arc::clone(&schema))
+            Intake::new(Some(map), Arc::clone(&schema)).in_time(rule.clone(), Arc::clone(&wall))
         }))
     }
 
@@ -317,6 +339,10 @@ impl Engine {
         if let Some(recipe) = &recipe {
             self.sources.write().insert(object.id, KnownSource { recipe: recipe.clone(), report: Arc::clone(&report) });
         }
+        if let (Some(event_time), Some(columns)) = (object.event_time(), object.columns()) {
+            let rule = Box::new(self.event_rule(columns, event_time)?);
+            self.ask(Request::FollowTime { object: object.id, rule, stored: from.event_time.clone() })?;
+        }
         let ObjectKind::Table(table) = &object.kind else { return Ok(()) };
         let relation = Arc::new(relation.unwrap_or_else(|| new_table_relation(table)));
         self.relations.lock().insert(object.id, Arc::clone(&relation));
@@ -331,7 +357,7 @@ impl Engine {
 
     /// Defines a new view and starts to maintain it.
     async fn start_view(&self, object: &Object, plan: Plan) -> Result<Arc<RunningView>> {
-        let discard = matches!(&object.kind, ObjectKind::MaterializedView(view) if view.discard);
+        let discard = matches!(&object.kind, ObjectKind::MaterializedView(view) if view.options.discard);
         // Announced before it is defined: whoever finds the definition can wait for the rows.
         let view = self.announce_view(object, plan, discard, None);
         let built = match self.install(std::slice::from_ref(object)) {
@@ -365,10 +391,14 @@ impl Engine {
 
     /// Has the workers maintain a view that was announced. `restore`: the checkpoint that holds its state.
     pub(crate) async fn build_view(&self, view: &Arc<RunningView>, restore: Option<Epoch>) -> Result<()> {
-        let imports = self.imports(&view.plan())?;
+        let plan = view.plan();
+        let imports = self.imports(&plan)?;
+        let catalog = self.catalog();
+        let timed = |import: ObjectId| catalog.get(import).is_some_and(|object| object.is_in_time());
+        let in_time = view.sink.is_none() && plan.root.imports().into_iter().any(timed);
         let (reply, built) = tokio::sync::oneshot::channel();
         let errors = self.row_errors.sink(view.id);
-        self.ask(Request::Build(Box::new(BuildView { view: Arc::clone(view), errors, imports, restore, reply })))?;
+        self.ask(Request::Build(Box::new(BuildView { view: Arc::clone(view), errors, imports, restore, in_time, reply })))?;
         built.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?
     }
 
@@ -438,7 +468,7 @@ fn view_plan(
     create: &CreateView,
     materialized: bool,
 ) -> Result<(Bound, Option<Plan>)> {
-    let settings = ViewSettings::new(options(create)?.iterations_max);
+    let settings = ViewSettings::of(None, &options(create)?);
     let scope = Scope { catalog, search_path, relations: &NoSystemRelations, text: &create.query_text };
     let plan = engine.planner.query(&create.query, &scope, &[]).and_then(|bound| {
         let plan = materialized.then(|| engine.planner.view_with(&bound, catalog, settings)).transpose()?;
@@ -463,13 +493,6 @@ fn first_rows(object: &Object, table: &Table, relation: &Relation, rows: &[Recor
 pub(crate) fn new_table_relation(table: &Table) -> Relation {
     let key = (!table.key.is_empty()).then(|| table.key.clone());
     Relation::new(schema_of(&table.columns), key, table.append_only, 1)
-}
-
-fn refuse_unfinished(create: &CreateTable) -> Result<()> {
-    if create.watermark.is_some() {
-        return Err(Error::not_supported("WATERMARK FOR").hint("Leave the clause out: windows then show every row as it arrives."));
-    }
-    Ok(())
 }
 
 /// A column as the catalog has it.
@@ -580,17 +603,9 @@ fn not_null_where_named(mut columns: Vec<Column>, key: &[String]) -> Vec<Column>
     columns
 }
 
-/// What stands in a view's WITH.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct ViewOptions {
-    /// Its rows are thrown away.
-    discard: bool,
-    /// How often a recursion in it may go round.
-    pub(crate) iterations_max: Option<u32>,
-}
-
+/// What a view's definition says beside its query.
 pub(crate) fn options(create: &CreateView) -> Result<ViewOptions> {
-    let mut options = ViewOptions::default();
+    let mut options = ViewOptions { emit_on_window_close: create.emit_on_window_close, ..ViewOptions::default() };
     for (name, value) in &create.options {
         let invalid = || Error::new(Kind::InvalidParameter, format!("invalid value for option \"{name}\": \"{value}\""));
         match (name.as_str(), value.to_ascii_lowercase().as_str()) {
@@ -601,9 +616,17 @@ pub(crate) fn options(create: &CreateView) -> Result<ViewOptions> {
                 let limit = value.parse().ok().filter(|limit| (1..=i32::MAX as u32).contains(limit));
                 options.iterations_max = Some(limit.ok_or_else(|| invalid().hint("It is a number of iterations, 1 at the least."))?);
             }
+            ("allowed_lateness", _) if create.emit_on_window_close => {
+                return Err(Error::new(Kind::InvalidParameter, "a window that is emitted when it closes cannot be corrected later")
+                    .hint("Leave out allowed_lateness, or EMIT ON WINDOW CLOSE; a longer delay in WATERMARK FOR closes windows later."));
+            }
+            ("allowed_lateness", _) => options.allowed_lateness_us = duration(name, value)?,
+            ("late_rows", "dead_letter") => options.keep_late_rows = true,
+            ("late_rows", "count") => {}
+            ("late_rows", _) => return Err(invalid().hint("It is 'count' or 'dead_letter'.")),
             _ => {
                 return Err(Error::new(Kind::InvalidParameter, format!("unrecognized option \"{name}\""))
-                    .hint("A view has the options discard = true and recursion_limit = 1000."));
+                    .hint("A view has the options allowed_lateness = '1 minute', late_rows = 'dead_letter', discard = true and recursion_limit = 1000."));
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::{Column, ConnectorOptions, Object, ObjectKind, Table, View};
+use crate::catalog::{Column, ConnectorOptions, EventTime, Object, ObjectKind, Table, View, ViewOptions};
+use crate::engine::event_time::{IDLE_TIMEOUT, MAX_FUTURE};
 use crate::sql::{quote_ident, quote_literal};
 use crate::types::{Include, OnConflict};
 
@@ -13,7 +14,8 @@ pub(crate) fn statement_of(object: &Object) -> String {
         ObjectKind::Schema => format!("CREATE SCHEMA {}", quote_ident(&object.name)),
         ObjectKind::Table(table) => table_statement(&name, table),
         ObjectKind::Source(source) => {
-            format!("CREATE SOURCE {name} ({}){}", columns(&source.columns, &[]), connector(&source.columns, &source.connector))
+            let columns = columns(&source.columns, &[], source.event_time.as_ref());
+            format!("CREATE SOURCE {name} ({columns}){}", connector(&source.columns, &source.connector, source.event_time.as_ref()))
         }
         // An index says its relation's name, which the catalog knows: `index_statement`; a sink its table's: `sink_statement`.
         ObjectKind::Index(_) | ObjectKind::Sink(_) | ObjectKind::Function(_) => object.sql.clone(),
@@ -23,7 +25,7 @@ pub(crate) fn statement_of(object: &Object) -> String {
 }
 
 fn table_statement(name: &str, table: &Table) -> String {
-    let mut sql = format!("CREATE TABLE {name} ({})", columns(&table.columns, &table.key));
+    let mut sql = format!("CREATE TABLE {name} ({})", columns(&table.columns, &table.key, table.event_time.as_ref()));
     // A connector's table without a key is append-only anyway.
     if table.append_only && (table.connector.is_none() || !table.key.is_empty()) {
         sql.push_str(" APPEND ONLY");
@@ -33,24 +35,38 @@ fn table_statement(name: &str, table: &Table) -> String {
         OnConflict::DoNothing => sql.push_str(" ON CONFLICT DO NOTHING"),
         OnConflict::Error => sql.push_str(" ON CONFLICT ERROR"),
     }
-    if let Some(options) = &table.connector {
-        sql.push_str(&connector(&table.columns, options));
+    match (&table.connector, &table.event_time) {
+        (Some(options), event_time) => sql.push_str(&connector(&table.columns, options, event_time.as_ref())),
+        (None, Some(event_time)) if event_time.idle_timeout_us.is_some() => {
+            sql.push_str(&format!(" WITH ({})", listed(&event_time_options(event_time))));
+        }
+        (None, _) => {}
     }
     sql
 }
 
 fn view_statement(kind: &str, name: &str, view: &View) -> String {
     let columns: Vec<String> = view.columns.iter().map(|column| quote_ident(&column.name)).collect();
-    let discard = if view.discard { " WITH (discard = true)" } else { "" };
-    format!("CREATE {kind} {name} ({}){discard} AS {}", columns.join(", "), view.query)
+    let ViewOptions { discard, iterations_max, emit_on_window_close, allowed_lateness_us, keep_late_rows } = &view.options;
+    let lateness = allowed_lateness_us.map(|micros| ("allowed_lateness", format!("{micros} microseconds")));
+    let limit = iterations_max.map(|limit| ("recursion_limit", limit.to_string()));
+    let late = keep_late_rows.then(|| ("late_rows", "dead_letter".to_owned()));
+    let options = lateness.into_iter().chain(late).chain(discard.then(|| ("discard", "true".to_owned()))).chain(limit);
+    let options = listed(&options.map(|(name, value)| (name.to_owned(), value)).collect());
+    let options = if options.is_empty() { options } else { format!(" WITH ({options})") };
+    let emit = if *emit_on_window_close { " EMIT ON WINDOW CLOSE" } else { "" };
+    format!("CREATE {kind} {name} ({}){options} AS {}{emit}", columns.join(", "), view.query)
 }
 
-/// Columns and key; what INCLUDE adds stands behind.
-fn columns(columns: &[Column], key: &[usize]) -> String {
+/// Columns, key and watermark; what INCLUDE adds stands behind.
+fn columns(columns: &[Column], key: &[usize], event_time: Option<&EventTime>) -> String {
     let mut parts: Vec<String> = columns.iter().filter(|column| column.include.is_none()).map(column).collect();
     if !key.is_empty() {
         let names: Vec<String> = key.iter().map(|position| quote_ident(&columns[*position].name)).collect();
         parts.push(format!("PRIMARY KEY ({})", names.join(", ")));
+    }
+    if let Some(EventTime { column, watermark, .. }) = event_time {
+        parts.push(format!("WATERMARK FOR {} AS {watermark}", quote_ident(column)));
     }
     parts.join(", ")
 }
@@ -69,7 +85,7 @@ fn column(column: &Column) -> String {
     sql
 }
 
-fn connector(columns: &[Column], options: &ConnectorOptions) -> String {
+fn connector(columns: &[Column], options: &ConnectorOptions, event_time: Option<&EventTime>) -> String {
     let mut sql = String::new();
     for column in columns {
         let Some(include) = column.include else { continue };
@@ -82,11 +98,21 @@ fn connector(columns: &[Column], options: &ConnectorOptions) -> String {
         };
         sql.push_str(&format!(" INCLUDE {word} AS {}", quote_ident(&column.name)));
     }
-    sql.push_str(&format!(" WITH ({}) FORMAT {} ENCODE {}", listed(&options.options), options.format, options.encode));
+    let mut all = options.options.clone();
+    all.extend(event_time.map(event_time_options).unwrap_or_default());
+    sql.push_str(&format!(" WITH ({}) FORMAT {} ENCODE {}", listed(&all), options.format, options.encode));
     if !options.encode_options.is_empty() {
         sql.push_str(&format!(" ({})", listed(&options.encode_options)));
     }
     sql
+}
+
+/// What of event time stands in WITH.
+fn event_time_options(event_time: &EventTime) -> BTreeMap<String, String> {
+    let micros = |micros: Option<i64>| micros.map_or_else(|| "never".to_owned(), |micros| format!("{micros} microseconds"));
+    let idle = (IDLE_TIMEOUT.to_owned(), micros(event_time.idle_timeout_us));
+    let future = event_time.max_future_us.map(|future| (MAX_FUTURE.to_owned(), micros(Some(future))));
+    [idle].into_iter().chain(future).collect()
 }
 
 fn listed(options: &BTreeMap<String, String>) -> String {

@@ -59,7 +59,7 @@ impl Engine {
         let parsed = crate::plan::parse_query(query)?;
         let scope = Scope { catalog, search_path: &view.search_path, relations: &NoSystemRelations, text: query };
         let bound = self.planner.query(&parsed, &scope, &[])?;
-        let settings = maintained.map(|number| ViewSettings::of(number, view.iterations_max));
+        let settings = maintained.map(|number| ViewSettings::of(Some(number), &view.options));
         let plan = settings.map(|settings| self.planner.view_with(&bound, catalog, settings)).transpose()?;
         Ok((bound, plan))
     }

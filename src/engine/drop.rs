@@ -153,6 +153,7 @@ impl Engine {
             self.sources.write().remove(id);
             self.table_locks.lock().remove(id);
             self.row_errors.forget(*id);
+            self.late_rows.forget(*id);
         }
         Ok(())
     }

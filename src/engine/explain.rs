@@ -26,10 +26,10 @@ impl Session {
     /// EXPLAIN of a query, or of CREATE MATERIALIZED VIEW, which creates nothing.
     pub(crate) async fn explain(&mut self, kind: ExplainKind, statement: &Statement, parsed: &Parsed) -> Result<Outcome> {
         let text = match statement {
-            Statement::Query(query) => self.explain_query(kind, query, &parsed.text, None).await?,
+            Statement::Query(query) => self.explain_query(kind, query, &parsed.text, ViewSettings::default()).await?,
             Statement::CreateMaterializedView(create) => {
-                let iterations_max = options(create)?.iterations_max;
-                self.explain_query(kind, &create.query, &create.query_text, iterations_max).await?
+                let settings = ViewSettings::of(None, &options(create)?);
+                self.explain_query(kind, &create.query, &create.query_text, settings).await?
             }
             Statement::CreateSink(create) => self.explain_sink(kind, create, parsed).await?,
             _ => {
@@ -67,7 +67,7 @@ impl Session {
         Ok(format!("Sink: into {}.{}, {by}\n{indented}", target.schema, target.name))
     }
 
-    async fn explain_query(&mut self, kind: ExplainKind, query: &ast::Query, text: &str, iterations_max: Option<u32>) -> Result<String> {
+    async fn explain_query(&mut self, kind: ExplainKind, query: &ast::Query, text: &str, settings: ViewSettings) -> Result<String> {
         let (mut query, now, threads) = (query.clone(), self.engine.wall.now_micros(), self.engine.queries.handle().clone());
         let explain = move |planner: &Planner, scope: &Scope<'_>| {
             crate::plan::prepare_catalog_query(&mut query);
@@ -76,7 +76,7 @@ impl Session {
                 return Ok(planner.optimize(bound.plan, now)?.display_indent().to_string());
             }
             if kind == ExplainKind::Incremental {
-                let plan = planner.view_with(&bound, scope.catalog, ViewSettings::new(iterations_max))?;
+                let plan = planner.view_with(&bound, scope.catalog, settings)?;
                 return Ok(crate::plan::explain(&plan));
             }
             let used = UsedIndexes::default();

@@ -48,7 +48,7 @@ impl Session {
         let relation = self.find(&create.relation)?;
         match &relation.kind {
             ObjectKind::Table(_) => {}
-            ObjectKind::MaterializedView(view) if !view.discard => {}
+            ObjectKind::MaterializedView(view) if !view.options.discard => {}
             ObjectKind::View(_) => {
                 let message = format!("cannot create index on view \"{}\"", relation.name);
                 return Err(Error::new(Kind::WrongObjectType, message)

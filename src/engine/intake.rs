@@ -8,13 +8,14 @@ use std::sync::Arc;
 use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::SchemaRef;
-use arrow::json::LineDelimitedWriter;
 
 use crate::connect::{DEAD_LETTER_PAYLOAD_MAX, DeadLetter, SourceBatch};
+use crate::dataflow::event_time::times_of;
 use crate::dataflow::operator::Stateless;
 use crate::dataflow::operator::map::Map;
+use crate::engine::event_time::EventRule;
 use crate::error::{Error, Result};
-use crate::types::Changes;
+use crate::types::{Changes, Clock, json_lines};
 
 /// Makes an intake, for each thread its own.
 pub(crate) type MakeIntake = Arc<dyn Fn() -> Intake + Send + Sync>;
@@ -25,12 +26,26 @@ pub(crate) struct Intake {
     compute: Option<Map>,
     /// The object's columns.
     schema: SchemaRef,
+    event_time: Option<InTime>,
+}
+
+/// How rows tell event time, and what time it is.
+struct InTime {
+    rule: EventRule,
+    wall: Arc<dyn Clock>,
 }
 
 impl Intake {
     /// `compute` turns the connector's columns into those of `schema`; without it they are the same.
     pub(crate) fn new(compute: Option<Map>, schema: SchemaRef) -> Self {
-        Intake { compute, schema }
+        Intake { compute, schema, event_time: None }
+    }
+
+    /// Tells how far event time is, and sets rows aside that are too far ahead of the clock.
+    #[must_use]
+    pub(crate) fn in_time(mut self, rule: Option<EventRule>, wall: Arc<dyn Clock>) -> Self {
+        self.event_time = rule.map(|rule| InTime { rule, wall });
+        self
     }
 
     /// The batch in the object's columns. An error means that the connector's columns are not those that it promised.
@@ -41,19 +56,54 @@ impl Intake {
         }
         let from = delivered.rows().clone();
         let changes = self.computed(delivered)?;
-        let changes = match complete_rows(&self.schema, changes.rows()) {
-            None => changes,
-            Some(complete) => {
-                self.set_aside(&mut batch, &from, changes.rows(), &complete)?;
-                changes.filter(&complete)
-            }
-        };
+        let complete = complete_rows(&self.schema, changes.rows());
+        let changes = self.without(&mut batch, &from, changes, complete, Self::missing)?;
         let (rows, weights) = changes.into_parts();
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         batch.changes =
             Changes::new(RecordBatch::try_new_with_options(Arc::clone(&self.schema), rows.columns().to_vec(), &options)?, weights)
                 .one_zero();
+        self.tell_time(batch)
+    }
+
+    /// Notes how far event time is; rows that are too far ahead of it become dead letters.
+    fn tell_time(&self, mut batch: SourceBatch) -> Result<SourceBatch> {
+        let Some(InTime { rule, wall }) = &self.event_time else { return Ok(batch) };
+        if let Some(max_future) = rule.max_future_us {
+            let changes = std::mem::replace(&mut batch.changes, Changes::empty(Arc::clone(&self.schema)));
+            let from = changes.rows().clone();
+            let column = changes.column(rule.column);
+            let (times, latest) = (times_of(column)?, wall.now_micros().saturating_add(max_future));
+            let sane: BooleanArray = (0..changes.len()).map(|row| Some(column.is_null(row) || times[row] <= latest)).collect();
+            let sane = (sane.true_count() < sane.len()).then_some(sane);
+            let why = |_: &Self, _: &RecordBatch, _: usize| {
+                format!("column \"{}\": further ahead of the clock than watermark_max_future", rule.name)
+            };
+            batch.changes = self.without(&mut batch, &from, changes, sane, why)?;
+        }
+        batch.watermark = rule.watermark(&batch.changes)?;
         Ok(batch)
+    }
+
+    /// The rows that are `good`; the others become dead letters.
+    fn without(
+        &self,
+        batch: &mut SourceBatch,
+        from: &RecordBatch,
+        changes: Changes,
+        good: Option<BooleanArray>,
+        why: impl Fn(&Self, &RecordBatch, usize) -> String,
+    ) -> Result<Changes> {
+        let Some(good) = good else { return Ok(changes) };
+        self.set_aside(batch, from, changes.rows(), &good, why)?;
+        Ok(changes.filter(&good))
+    }
+
+    /// Which columns of a row lack a value.
+    fn missing(&self, rows: &RecordBatch, row: usize) -> String {
+        let fields = self.schema.fields().iter().zip(rows.columns());
+        let missing = fields.filter(|(field, column)| !field.is_nullable() && column.is_null(row)).map(|(field, _)| field.name().as_str());
+        format!("column \"{}\": no value, but it is NOT NULL", missing.collect::<Vec<_>>().join("\", \""))
     }
 
     fn computed(&mut self, delivered: Changes) -> Result<Changes> {
@@ -65,20 +115,24 @@ impl Intake {
         out.pop().filter(|out| out.len() == rows).ok_or_else(|| Error::internal("generated columns changed the number of rows"))
     }
 
-    /// Makes dead letters of the rows that are not `complete`. Their records are gone: what was read `from` them is shown as JSON.
-    fn set_aside(&self, batch: &mut SourceBatch, from: &RecordBatch, rows: &RecordBatch, complete: &BooleanArray) -> Result<()> {
-        let bad = filter_record_batch(from, &not(complete)?)?;
-        let mut payloads = json_lines(&bad).into_iter();
+    /// Makes dead letters of the rows that are not `good`. Their records are gone: what was read `from` them is shown as JSON.
+    fn set_aside(
+        &self,
+        batch: &mut SourceBatch,
+        from: &RecordBatch,
+        rows: &RecordBatch,
+        good: &BooleanArray,
+        why: impl Fn(&Self, &RecordBatch, usize) -> String,
+    ) -> Result<()> {
+        let bad = filter_record_batch(from, &not(good)?)?;
+        let mut payloads = json_lines(&bad, DEAD_LETTER_PAYLOAD_MAX).into_iter();
         let offsets = std::mem::take(&mut batch.offsets);
         for (row, offset) in offsets.into_iter().enumerate() {
-            if complete.value(row) {
+            if good.value(row) {
                 batch.offsets.push(offset);
                 continue;
             }
-            let fields = self.schema.fields().iter().zip(rows.columns());
-            let missing =
-                fields.filter(|(field, column)| !field.is_nullable() && column.is_null(row)).map(|(field, _)| field.name().as_str());
-            let error = format!("column \"{}\": no value, but it is NOT NULL", missing.collect::<Vec<_>>().join("\", \""));
+            let error = why(self, rows, row);
             let payload = payloads.next().unwrap_or_default();
             batch.dead_letters.push(DeadLetter { partition: batch.partition, offset, error, payload });
         }
@@ -93,18 +147,6 @@ fn complete_rows(schema: &SchemaRef, rows: &RecordBatch) -> Option<BooleanArray>
         columns.filter(|(field, column)| !field.is_nullable() && column.null_count() > 0).map(|(_, column)| column).collect();
     let complete = |row: usize| broken.iter().all(|column| column.is_valid(row));
     (!broken.is_empty()).then(|| (0..rows.num_rows()).map(|row| Some(complete(row))).collect())
-}
-
-/// Each row as a JSON object, cut to what a dead letter keeps. Fewer than there are rows if a type has no form in JSON.
-fn json_lines(rows: &RecordBatch) -> Vec<Vec<u8>> {
-    let mut text = Vec::new();
-    let mut writer = LineDelimitedWriter::new(&mut text);
-    let written = writer.write(rows).and_then(|()| writer.finish());
-    drop(writer);
-    if written.is_err() {
-        return Vec::new();
-    }
-    text.split(|byte| *byte == b'\n').map(|line| line[..line.len().min(DEAD_LETTER_PAYLOAD_MAX)].to_vec()).collect()
 }
 
 #[cfg(test)]
@@ -125,7 +167,16 @@ mod tests {
         let offsets = (10..10 + n.len() as i64).collect();
         let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(n)) as ArrayRef)]).unwrap();
         let changes = Changes::insertions(rows);
-        SourceBatch { partition: 3, next_offset: 20, changes, offsets, dead_letters: Vec::new(), lag: None, fingerprint: None }
+        SourceBatch {
+            partition: 3,
+            next_offset: 20,
+            changes,
+            offsets,
+            dead_letters: Vec::new(),
+            lag: None,
+            fingerprint: None,
+            watermark: None,
+        }
     }
 
     fn schema(names: &[&str]) -> SchemaRef {

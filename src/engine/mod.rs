@@ -19,6 +19,7 @@ mod definition;
 mod dependants;
 mod dml;
 mod drop;
+mod event_time;
 mod execute;
 mod explain;
 mod function;
@@ -26,6 +27,7 @@ mod index;
 mod intake;
 mod interrupt;
 mod metrics;
+mod moment;
 mod outcome;
 mod query;
 mod recover;
@@ -59,9 +61,10 @@ pub use settings::SERVER_VERSION;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::dataflow::RowErrorLog;
+use crate::dataflow::{LateLog, RowErrorLog};
 use crate::engine::clock::EpochClock;
 use crate::engine::coordinator::Request;
+use crate::engine::event_time::EventTimeReport;
 use crate::engine::registry::Registry;
 use crate::engine::sink::RunningSink;
 use crate::engine::source::{SourceRecipe, SourceReport};
@@ -91,6 +94,9 @@ pub struct Engine {
     sinks: RwLock<BTreeMap<ObjectId, Arc<RunningSink>>>,
     sources: RwLock<BTreeMap<ObjectId, KnownSource>>,
     row_errors: Arc<RowErrorLog>,
+    late_rows: Arc<LateLog>,
+    /// How far event time is, of all tables and sources that say when events were.
+    event_times: Arc<Mutex<BTreeMap<ObjectId, EventTimeReport>>>,
     /// Writers of one table take turns: held from the first look at the table until the write has joined an epoch.
     table_locks: Mutex<BTreeMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
     /// Definitions change one at a time.

@@ -11,20 +11,21 @@ use parking_lot::{Mutex, RwLock};
 use crate::catalog::{Catalog, Column, ConnectorOptions, FIRST_USER_ID, Object, ObjectKind};
 use crate::config::Config;
 use crate::connect::{Connector, Poll, Positions, Reader, SourceColumn};
-use crate::dataflow::{RowErrorLog, Workers};
+use crate::dataflow::{LateLog, RowErrorLog, Workers};
 use crate::engine::Engine;
 use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EPOCH_BYTES, EpochClock, Write};
 use crate::engine::coordinator::{Coordinator, Request, Setting};
 use crate::engine::intake::Intake;
+use crate::engine::moment::Moment;
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourcePosition, SourceRecipe};
 use crate::engine::system;
 use crate::engine::threads::QueryThreads;
 use crate::engine::view::{RunningView, ViewStatus, mark};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, Planner, PlannerOptions, schema_of};
-use crate::state::{Leases, Relation, Store, fatal};
+use crate::state::{Leases, LogEntry, Relation, Store, fatal};
 use crate::types::{Changes, Clock, Epoch, ObjectId, STACK_BYTES};
 
 impl Engine {
@@ -55,6 +56,8 @@ impl Engine {
         let clock = Arc::new(EpochClock::new(last));
         let leases = Arc::new(Leases::new());
         let relations = Arc::new(Mutex::new(BTreeMap::new()));
+        let event_times = Arc::new(Mutex::new(BTreeMap::new()));
+        let late_rows = Arc::new(LateLog::default());
         let workers = Workers::start(config.workers)?;
         let setting = Setting {
             store: Arc::clone(&store),
@@ -63,6 +66,8 @@ impl Engine {
             wall: Arc::clone(&wall),
             checkpoint_interval: config.checkpoint_interval,
             relations: Arc::clone(&relations),
+            event_times: Arc::clone(&event_times),
+            late: Arc::clone(&late_rows),
         };
         let (coordinator, requests) = Coordinator::new(setting, workers, checkpoint);
         let wake = coordinator.wake();
@@ -97,6 +102,8 @@ impl Engine {
             sinks: RwLock::default(),
             sources: RwLock::default(),
             row_errors: Arc::new(RowErrorLog::default()),
+            late_rows,
+            event_times,
             table_locks: Mutex::default(),
             ddl: tokio::sync::Mutex::new(()),
             coordinator: requests,
@@ -121,12 +128,12 @@ impl Engine {
                 }
                 ObjectKind::Schema | ObjectKind::View(_) | ObjectKind::Index(_) | ObjectKind::Function(_) => {}
                 ObjectKind::Table(table) => {
-                    let recipe = self.stored_recipe(object.id, &table.columns, table.connector.as_ref());
+                    let recipe = self.stored_recipe(object, &table.columns, table.connector.as_ref());
                     let relation = self.stored_relation(object, 1, checkpoint, None)?;
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, Some(relation))?;
                 }
                 ObjectKind::Source(source) => {
-                    let recipe = self.stored_recipe(object.id, &source.columns, Some(&source.connector));
+                    let recipe = self.stored_recipe(object, &source.columns, Some(&source.connector));
                     self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, None)?;
                 }
                 ObjectKind::MaterializedView(definition) => {
@@ -146,15 +153,15 @@ impl Engine {
                     let stored = self.store.offsets(object.id)?.is_some_and(|found| found == mark(&plan));
                     if fresh || !stored {
                         self.store.forget_state(object.id);
-                        anew.push(self.announce_view(object, plan, definition.discard, None));
+                        anew.push(self.announce_view(object, plan, definition.options.discard, None));
                     } else {
-                        self.restore_view(object, plan, definition.discard, checkpoint).await?;
+                        self.restore_view(object, plan, definition.options.discard, checkpoint).await?;
                     }
                 }
             }
         }
         self.restore_indexes();
-        self.replay(checkpoint).await?;
+        self.replay(checkpoint, &mut anew).await?;
         self.ask(Request::Recovered)?;
         for view in anew {
             tokio::spawn(Arc::clone(self).refill_view(view));
@@ -201,18 +208,42 @@ impl Engine {
     }
 
     /// Replays writes that were durable but not part of the checkpoint, about as many bytes an epoch as there were in the first place: what was
-    /// written in ten seconds may be more than one epoch, or one array, can hold. Nobody reads before it is complete.
-    async fn replay(&self, checkpoint: Epoch) -> Result<()> {
+    /// written in ten seconds may be more than one epoch, or one array, can hold. Nobody reads before it is complete. Views that were made in
+    /// between, and depend on when that was, are made again at the same place, and leave `anew`.
+    async fn replay(self: &Arc<Self>, checkpoint: Epoch, anew: &mut Vec<Arc<RunningView>>) -> Result<()> {
         let mut part = Replayed::default();
+        // Which rows are late depends on the epochs that they are in: those of tables with a watermark stay as they were.
+        let catalog = self.catalog();
+        let timed = |table: ObjectId| catalog.get(table).is_some_and(|object| object.is_in_time());
         for entry in self.store.read_log(checkpoint)? {
-            let (epoch, table, changes) = entry?;
-            // Between two epochs only: what was committed together stays together.
-            if part.bytes > EPOCH_BYTES && part.last != epoch {
-                self.replay_part(std::mem::take(&mut part)).await?;
+            match entry? {
+                (_, LogEntry::Note(note)) => {
+                    self.replay_part(std::mem::take(&mut part)).await?;
+                    self.replay_moment(Moment::decoded(&note)?, anew).await?;
+                }
+                (epoch, LogEntry::Changes(table, changes)) => {
+                    // Between two epochs only: what was committed together stays together.
+                    if (part.bytes > EPOCH_BYTES || part.by_table.keys().copied().any(timed) || timed(table)) && part.last != epoch {
+                        self.replay_part(std::mem::take(&mut part)).await?;
+                    }
+                    part.add(epoch, table, changes);
+                }
             }
-            part.add(epoch, table, changes);
         }
         self.replay_part(part).await
+    }
+
+    async fn replay_moment(self: &Arc<Self>, moment: Moment, anew: &mut Vec<Arc<RunningView>>) -> Result<()> {
+        let built = moment.built;
+        let (reply, there) = tokio::sync::oneshot::channel();
+        self.ask(Request::Replay { moment, reply })?;
+        there.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
+        // Behind views that are filled while the server works already it is filled like those.
+        let waits = |view: &RunningView| view.plan().root.imports().into_iter().any(|import| anew.iter().any(|view| view.id == import));
+        if let Some(position) = anew.iter().position(|view| Some(view.id) == built && !waits(view)) {
+            Arc::clone(self).refill_view(anew.remove(position)).await;
+        }
+        Ok(())
     }
 
     async fn replay_part(&self, part: Replayed) -> Result<()> {
@@ -250,11 +281,11 @@ impl Engine {
 
     /// A stored source's recipe. The outside world may be down at this moment: then the reader keeps trying. If it cannot be made any more, the
     /// source has failed and nothing else.
-    fn stored_recipe(self: &Arc<Self>, id: ObjectId, columns: &[Column], options: Option<&ConnectorOptions>) -> Option<SourceRecipe> {
-        let options = options?;
+    fn stored_recipe(self: &Arc<Self>, object: &Object, columns: &[Column], options: Option<&ConnectorOptions>) -> Option<SourceRecipe> {
+        let (id, options) = (object.id, options?);
         let ready = self.source_spec(columns, options).and_then(|spec| {
             let connector = crate::connect::open(spec)?;
-            let intake = self.intake(id, columns, connector.as_ref())?;
+            let intake = self.intake(id, columns, object.event_time(), connector.as_ref())?;
             Ok(SourceRecipe { id, connector, intake })
         });
         Some(ready.unwrap_or_else(|error| {

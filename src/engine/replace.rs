@@ -263,6 +263,7 @@ impl Drop for Beside {
             self.engine.views.write().remove(&view.id);
             self.engine.relations.lock().remove(&view.id);
             self.engine.row_errors.forget(view.id);
+            self.engine.late_rows.forget(view.id);
             view.set_status(ViewStatus::Dropped);
         }
         if !objects.is_empty() {
@@ -274,7 +275,7 @@ impl Drop for Beside {
 }
 
 fn discards(object: &Object) -> bool {
-    matches!(&object.kind, ObjectKind::MaterializedView(view) if view.discard)
+    matches!(&object.kind, ObjectKind::MaterializedView(view) if view.options.discard)
 }
 
 /// What PostgreSQL asks of a view that replaces another: the same columns, and new ones behind them at the most.

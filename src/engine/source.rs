@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::connect::{Connector, DeadLetter, Fingerprints, Poll, Positions, Reader, SourceBatch};
 use crate::dataflow::{Feed, FeedStep, Wake};
 use crate::engine::checkpoint_writer::CheckpointWriter;
+use crate::engine::event_time::StoredEventTime;
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::recover::undecodable;
 use crate::error::{Error, Kind, Result};
@@ -51,6 +52,9 @@ pub(crate) struct SourcePosition {
     pub(crate) rows: u64,
     /// Dead letters since it was created, each once.
     pub(crate) dead_letters: u64,
+    /// How far event time is; also of tables that are not read from outside.
+    #[serde(default)]
+    pub(crate) event_time: StoredEventTime,
 }
 
 impl SourcePosition {
@@ -77,7 +81,7 @@ impl SourcePosition {
 enum Delivery {
     /// Where partitions begin, before their first batch.
     Started(Positions),
-    Batch(SourceBatch),
+    Batch(Box<SourceBatch>),
 }
 
 /// What can be seen of a source from outside: `tidemill.sources` and `tidemill.dead_letters`.
@@ -142,12 +146,22 @@ impl RunningSource {
         !self.queue.is_empty()
     }
 
+    /// Whether the outside world does not answer.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.report.lock().status.starts_with("degraded")
+    }
+
+    /// The partitions that are known.
+    pub(crate) fn partitions(&self) -> Vec<i32> {
+        self.report.lock().position.positions.keys().copied().collect()
+    }
+
     /// The next batch, if one waits. Where partitions begin is stored on the way, behind the checkpoint that is being written: it has been cut
     /// without that, and would replace it.
     pub(crate) fn next(&self, writer: &mut CheckpointWriter) -> Option<SourceBatch> {
         loop {
             match self.queue.try_recv().ok()? {
-                Delivery::Batch(batch) => return Some(batch),
+                Delivery::Batch(batch) => return Some(*batch),
                 Delivery::Started(starts) => self.begin(writer.settled(), &starts),
             }
         }
@@ -255,8 +269,8 @@ impl ReaderThread {
                 }
                 Poll::Batch(batch) => {
                     let lag = self.reader.lag();
-                    let batch = SourceBatch { lag, ..self.intake.take(batch)? };
-                    if !self.send(Delivery::Batch(batch)) {
+                    let batch = SourceBatch { lag, ..self.intake.take(*batch)? };
+                    if !self.send(Delivery::Batch(Box::new(batch))) {
                         return Ok(Ending::Unwanted);
                     }
                 }
@@ -437,7 +451,7 @@ mod tests {
             self.1 += 1;
             match self.0.as_bytes().get(self.1 - 1) {
                 Some(b's') => Poll::Started(Positions::from([(0, 7)])),
-                Some(b'b') => Poll::Batch(SourceBatch {
+                Some(b'b') => Poll::Batch(Box::new(SourceBatch {
                     partition: 0,
                     next_offset: 9,
                     changes: Changes::insertions(rows()),
@@ -445,7 +459,8 @@ mod tests {
                     dead_letters: Vec::new(),
                     lag: None,
                     fingerprint: None,
-                }),
+                    watermark: None,
+                })),
                 Some(b'd') => Poll::Degraded("nobody answers".to_owned()),
                 Some(b'f') => Poll::Failed("it is gone".to_owned()),
                 Some(b'e') => Poll::End,

@@ -23,8 +23,8 @@ use datafusion::logical_expr::{
 use parking_lot::Mutex;
 
 use crate::catalog::system::{
-    self, DeadLetterFacts, EpochFacts, FUNCTIONS, Facts, Function, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts, SourceFacts,
-    Value, ViewFacts, array_of, values_of,
+    self, DeadLetterFacts, EpochFacts, FUNCTIONS, Facts, Function, LateFacts, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts,
+    SourceFacts, Value, ViewFacts, WatermarkFacts, array_of, values_of,
 };
 use crate::engine::session::{Configured, Session};
 use crate::engine::settings::{SERVER_VERSION, Settings};
@@ -170,6 +170,29 @@ impl Engine {
                     id,
                     count: errors.count,
                     samples: errors.samples.into_iter().map(|sample| (sample.error, sample.row)).collect(),
+                })
+                .collect(),
+            watermarks: self
+                .event_times
+                .lock()
+                .iter()
+                .map(|(id, report)| WatermarkFacts {
+                    id: *id,
+                    watermark: report.watermark,
+                    partitions: report.partitions,
+                    idle_partitions: report.idle_partitions,
+                })
+                .collect(),
+            late_rows: self
+                .late_rows
+                .snapshot()
+                .into_iter()
+                .map(|(operator, late)| LateFacts {
+                    id: operator.object,
+                    node: operator.node,
+                    sources: late.sources.into_iter().collect(),
+                    rows: late.rows,
+                    newest: late.newest.into_iter().map(|late| (late.time_micros, late.row)).collect(),
                 })
                 .collect(),
             epochs: EpochFacts { durable: self.clock.durable(), complete: self.clock.complete(), checkpoint },

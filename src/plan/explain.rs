@@ -11,8 +11,8 @@ use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use super::expressions::moved;
 use super::names::visible_throughout;
 use super::node::{
-    AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Lookup, Node, NodeKind, OrderColumn, Plan, Properties, Scalar,
-    WindowMethod,
+    AggregateCall, AggregateFunction, Closing, Crossing, Extent, GroupingSet, JoinKind, Lookup, Node, NodeKind, OrderColumn, Plan,
+    Properties, Scalar, WindowMethod,
 };
 use crate::types::{ObjectId, hash_bytes};
 
@@ -56,7 +56,7 @@ fn nameless(node: &mut Node) {
     let fields = node.schema.fields().iter().enumerate().map(|(at, field)| field.as_ref().clone().with_name(format!("#{at}")));
     node.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     match &mut node.kind {
-        NodeKind::Import { object, name, columns } => *name = format!("{object} {columns:?}"),
+        NodeKind::Import { object, name, columns, .. } => *name = format!("{object} {columns:?}"),
         NodeKind::Map { predicate, projection, .. } => predicate.iter_mut().chain(projection).for_each(positional),
         NodeKind::Join { condition, .. } => condition.iter_mut().for_each(positional),
         NodeKind::DeltaJoin { conditions, paths, .. } => {
@@ -88,6 +88,9 @@ fn nameless(node: &mut Node) {
         | NodeKind::Expand { .. }
         | NodeKind::Exchange { .. }
         | NodeKind::TopN { .. }
+        | NodeKind::Late { .. }
+        | NodeKind::Close { .. }
+        | NodeKind::Temporal { .. }
         | NodeKind::Union { .. } => {}
     }
     node.inputs_mut().into_iter().for_each(nameless);
@@ -105,10 +108,21 @@ pub(super) fn positions(expression: &Arc<dyn PhysicalExpr>) -> String {
 /// All that tells a node's state from another's.
 fn write_identity(node: &Node, text: &mut String) {
     let types: Vec<String> = node.schema.fields().iter().map(|field| field.data_type().to_string()).collect();
+    let low = match &node.kind {
+        NodeKind::Late { low, .. } | NodeKind::Close { low, .. } | NodeKind::Temporal { low, .. } => Some(low),
+        NodeKind::Aggregate { closing, .. } | NodeKind::TopN { closing, .. } | NodeKind::Window { closing, .. } => {
+            closing.as_ref().map(|closing| &closing.low)
+        }
+        _ => None,
+    };
     let known = (&node.properties.partitioning, node.properties.append_only);
     let inputs = node.inputs();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{} {} {} {known:?} {types:?} {}", node.id, describe(node), state(node), inputs.len());
+    let _ = write!(text, "{} {} {} {known:?} {types:?} {}", node.id, describe(node), state(node), inputs.len());
+    let _ = match low {
+        Some(low) => writeln!(text, " {low:?}"),
+        None => writeln!(text),
+    };
     inputs.into_iter().for_each(|input| write_identity(input, text));
 }
 
@@ -186,11 +200,30 @@ fn describe(node: &Node) -> String {
         NodeKind::Aggregate { input, keys, aggregates, .. } if aggregates.is_empty() => {
             format!("Distinct ({})", names(&input.schema, keys.iter().copied()))
         }
-        NodeKind::Aggregate { input, keys, aggregates, .. } => grouped("Aggregate", input, keys, aggregates),
+        NodeKind::Aggregate { input, keys, aggregates, closing, .. } => {
+            let emits = closing.iter().filter(|closing| closing.emits).map(|closing| {
+                let key = names(&input.schema, [keys[closing.place]]);
+                format!(", emitted when event time has passed {key}")
+            });
+            format!("{}{}", grouped("Aggregate", input, keys, aggregates), emits.collect::<String>())
+        }
+        NodeKind::Late { input, column, .. } => {
+            format!("Late: without rows whose {} event time has passed", names(&input.schema, [*column]))
+        }
+        NodeKind::Temporal { input, column, crossing, low } => {
+            let (lasts, sign) = match crossing {
+                Crossing::Leaves { when_passed: false } => ("as long as", ">"),
+                Crossing::Leaves { when_passed: true } => ("as long as", ">="),
+                Crossing::Enters { when_passed: false } => ("as soon as", "<="),
+                Crossing::Enters { when_passed: true } => ("as soon as", "<"),
+            };
+            format!("Temporal: rows {lasts} {} {sign} {low}", names(&input.schema, [*column]))
+        }
+        NodeKind::Close { input, column, .. } => format!("Close: rows when event time has passed {}", names(&input.schema, [*column])),
         NodeKind::Join { .. } => describe_join(node),
         NodeKind::DeltaJoin { .. } => describe_delta_join(node),
         NodeKind::TopN { .. } => first_rows(node),
-        NodeKind::Window { input, keys, order, calls } => {
+        NodeKind::Window { input, keys, order, calls, .. } => {
             let group = if keys.is_empty() { String::new() } else { format!(" by ({})", names(&input.schema, keys.iter().copied())) };
             let calls: Vec<String> = calls.iter().map(|call| format!("{}, {}", call.text, reach(call.method))).collect();
             format!("Window{group}{}: {}", ordered(order, &input.schema), calls.join("; "))
@@ -263,7 +296,7 @@ fn import_name(node: &Node) -> &str {
 }
 
 fn first_rows(node: &Node) -> String {
-    let NodeKind::TopN { input, keys, order, ranking, offset, limit, numbered, candidates } = &node.kind else { return String::new() };
+    let NodeKind::TopN { input, keys, order, ranking, offset, limit, numbered, candidates, .. } = &node.kind else { return String::new() };
     let word = if *candidates { "Candidates" } else { "TopN" };
     let group = if keys.is_empty() { String::new() } else { format!(" by ({})", names(&input.schema, keys.iter().copied())) };
     let first = limit.map(|limit| format!(": {} <= {}", ranking.name(), limit.saturating_add(*offset))).unwrap_or_default();
@@ -272,10 +305,28 @@ fn first_rows(node: &Node) -> String {
     format!("{word}{group}{}{first}{offset}{place}", ordered(order, &input.schema))
 }
 
+/// What bounds the groups by `keys`.
+fn bounded(input: &Node, keys: &[usize], closing: Option<&Closing>) -> String {
+    closing.map(|closing| format!("; bounded by {}", names(&input.schema, [keys[closing.place]]))).unwrap_or_default()
+}
+
 /// What the node remembers, and why.
 fn state(node: &Node) -> String {
     match &node.kind {
-        NodeKind::Aggregate { input, aggregates, .. } => aggregate_state(aggregates, input.properties.append_only),
+        NodeKind::Aggregate { input, keys, aggregates, closing, .. } => {
+            format!("{}{}", aggregate_state(aggregates, input.properties.append_only), bounded(input, keys, closing.as_ref()))
+        }
+        NodeKind::Late { .. } => "state: how many rows were late".to_owned(),
+        NodeKind::Temporal { input, column, crossing, .. } => {
+            let column = names(&input.schema, [*column]);
+            match crossing {
+                Crossing::Leaves { .. } => format!("state: rows that are there; bounded by {column}"),
+                Crossing::Enters { .. } => format!("state: rows that are not there yet; bounded by {column}"),
+            }
+        }
+        NodeKind::Close { input, column, .. } => {
+            format!("state: rows that are not final; bounded by {}", names(&input.schema, [*column]))
+        }
         NodeKind::Join { join, .. } => {
             let kept = match join {
                 JoinKind::Inner => "both inputs",
@@ -289,12 +340,17 @@ fn state(node: &Node) -> String {
             format!("state: {kept}")
         }
         NodeKind::Recursion { distinct: true, .. } => "state: different rows, and how often each is derived at which iteration".to_owned(),
-        NodeKind::Window { .. } => "state: every row and its results".to_owned(),
-        NodeKind::TopN { candidates: true, .. } => "state: this worker's first rows".to_owned(),
-        NodeKind::TopN { input, limit, .. } if input.properties.append_only && limit.is_some() => {
-            "state: the first rows of each group".to_owned()
+        NodeKind::Window { input, keys, closing, .. } => {
+            format!("state: every row and its results{}", bounded(input, keys, closing.as_ref()))
         }
-        NodeKind::TopN { .. } => "state: every row, since others move up when one is retracted or left out".to_owned(),
+        NodeKind::TopN { candidates: true, .. } => "state: this worker's first rows".to_owned(),
+        NodeKind::TopN { input, keys, limit, closing, .. } => {
+            let kept = match input.properties.append_only && limit.is_some() {
+                true => "the first rows of each group",
+                false => "every row, since others move up when one is retracted or left out",
+            };
+            format!("state: {kept}{}", bounded(input, keys, closing.as_ref()))
+        }
         NodeKind::DeltaJoin { .. } => "stateless: rows are found where their tables and views keep them".to_owned(),
         _ => "stateless".to_owned(),
     }

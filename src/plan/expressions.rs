@@ -29,6 +29,7 @@ use super::errors::from_datafusion;
 use super::functions::{fit_text, type_name};
 use super::inline::inline_expression;
 use super::integers;
+use super::lower::through;
 use super::names::{hidden, normal, visible};
 use super::node::Scalar;
 use super::open_literals;
@@ -44,7 +45,7 @@ use super::zeros::without_zero;
 use super::zones::expression_in_zone;
 use crate::catalog::Column as TableColumn;
 use crate::error::{Error, Kind, Result};
-use crate::types::{SqlType, declared_type_of, sql_type_of};
+use crate::types::{Low, SqlType, declared_type_of, sql_type_of};
 
 impl Planner {
     /// An expression over a table's columns, cast to `target` as an assignment is: for generated columns.
@@ -63,6 +64,12 @@ impl Planner {
     /// As `table_expression`, from the text that the catalog keeps.
     pub fn table_expression_text(&self, sql: &str, columns: &[TableColumn], target: &SqlType, scope: &Scope<'_>) -> Result<Scalar> {
         self.table_expression(&text::expression(sql)?, columns, target, &Scope { text: sql, ..*scope })
+    }
+
+    /// Whether an expression follows from the column at a position alone, and never falls when that rises.
+    pub fn never_falls(&self, scalar: &Scalar, column: usize) -> bool {
+        let of = |index: usize| (index == column).then_some(Low::Of(0));
+        through(&scalar.expression, &of).is_some()
     }
 
     /// The name of a function in an expression without columns whose value is not always the same, if it calls one.
@@ -282,7 +289,7 @@ pub(super) fn refuse_volatile(expr: &Expr) -> Result<()> {
                 Error::not_supported(format!("function {name}() cannot be maintained: its value changes while the rows stay the same"));
             Err(match name.as_str() {
                 "now" | "current_timestamp" | "current_date" | "current_time" => {
-                    error.hint("Temporal filters (WHERE ts > now() - INTERVAL …) are not supported yet; compare with a column, or filter when reading.")
+                    error.hint("Compare a column with it in WHERE, HAVING or ON: ts > now() - INTERVAL '1 hour'.")
                 }
                 _ => error.hint("Store the value in a table's column (DEFAULT), or call the function when reading."),
             })

@@ -10,12 +10,16 @@ mod group;
 mod grouping;
 mod hop;
 mod join;
+mod low;
 mod recursion;
 mod support;
+mod temporal;
 mod top_n;
 mod unnest;
 mod window;
+mod window_close;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -25,6 +29,7 @@ use datafusion::logical_expr::{Cast, Distinct, Expr, LogicalPlan, TableScan, Uni
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr};
 
+pub(super) use self::low::through;
 use super::errors::from_datafusion;
 use super::expressions::{column_index, column_scalar, expression_text, moved, physical};
 use super::names::visible;
@@ -32,9 +37,9 @@ use super::node::{Node, NodeKind, Plan, Properties, Scalar};
 use super::planner::{Bound, Planner};
 use super::properties;
 use super::resolve::ObjectSource;
-use crate::catalog::{Catalog, ObjectKind};
+use crate::catalog::{Catalog, ObjectKind, ViewOptions};
 use crate::error::{Error, Kind, Result};
-use crate::types::{ObjectId, sql_type_of};
+use crate::types::{Low, ObjectId, sql_type_of};
 
 /// How often a recursion may go round unless the view says otherwise: far more than hierarchies and most graphs are deep, few enough that one
 /// which never ends is found at once.
@@ -47,24 +52,43 @@ pub struct ViewSettings {
     pub iterations_max: u32,
     /// Joins use only indexes with lower numbers: those that were there when the view was made. So it has the same plan ever after.
     pub indexes_before: ObjectId,
+    /// Every row comes out when it is final.
+    pub emit_on_window_close: bool,
+    /// How long windows stay open behind their ends, in microseconds.
+    pub allowed_lateness_us: i64,
+    /// The newest rows that come too late are kept to be looked at.
+    pub keep_late_rows: bool,
+}
+
+impl Default for ViewSettings {
+    fn default() -> Self {
+        ViewSettings {
+            iterations_max: ITERATIONS_MAX,
+            indexes_before: ObjectId::MAX,
+            emit_on_window_close: false,
+            allowed_lateness_us: 0,
+            keep_late_rows: false,
+        }
+    }
 }
 
 impl ViewSettings {
-    /// Those of a new view. `iterations_max`: if it says so.
-    pub fn new(iterations_max: Option<u32>) -> Self {
-        ViewSettings { iterations_max: iterations_max.unwrap_or(ITERATIONS_MAX), indexes_before: ObjectId::MAX }
-    }
-
-    /// Those that a view with this number had when it was made.
-    pub fn of(view: ObjectId, iterations_max: Option<u32>) -> Self {
-        ViewSettings { indexes_before: view, ..ViewSettings::new(iterations_max) }
+    /// Those that a view with this number had when it was made; one that is being made has no number.
+    pub fn of(number: Option<ObjectId>, options: &ViewOptions) -> Self {
+        ViewSettings {
+            iterations_max: options.iterations_max.unwrap_or(ITERATIONS_MAX),
+            indexes_before: number.unwrap_or(ObjectId::MAX),
+            emit_on_window_close: options.emit_on_window_close,
+            allowed_lateness_us: options.allowed_lateness_us.unwrap_or(0),
+            keep_late_rows: options.keep_late_rows,
+        }
     }
 }
 
 impl Planner {
     /// The incremental plan of a view. What cannot be maintained is `0A000`, with what to do instead.
     pub fn view(&self, bound: &Bound, catalog: &Catalog) -> Result<Plan> {
-        self.view_with(bound, catalog, ViewSettings::new(None))
+        self.view_with(bound, catalog, ViewSettings::default())
     }
 
     /// The same, by the settings of one view.
@@ -74,14 +98,23 @@ impl Planner {
                 Error::not_supported("a materialized view cannot read system relations").hint("Create a view (without MATERIALIZED).")
             );
         }
-        support::check(&bound.plan)?;
-        let plan = self.optimize_view(self.recursions_apart(without_order(bound.plan.clone()))?)?;
+        let plan = temporal::with_variable(bound.plan.clone())?;
+        support::check(&plan)?;
+        let plan = temporal::in_conditions(self.optimize_view(self.recursions_apart(without_order(plan))?)?)?;
         support::check_optimized(&plan)?;
-        let ViewSettings { iterations_max, indexes_before } = settings;
-        let mut lowering = Lowering { catalog, next: 0, iterations_max, indexes_before };
+        support::check_time(&plan)?;
+        let ViewSettings { iterations_max, indexes_before, emit_on_window_close, allowed_lateness_us, keep_late_rows } = settings;
+        let mut lowering = Lowering { catalog, next: 0, iterations_max, indexes_before, allowed_lateness_us, keep_late_rows };
         let root = lowering.lower(&plan)?;
+        let root = if emit_on_window_close { lowering.final_rows(root)? } else { root };
         Ok(Plan { root: lowering.finish(root, &bound.schema)? })
     }
+}
+
+/// Below what no new values of a plan's columns are expected, by position.
+pub fn lows(plan: &Plan, catalog: &Catalog) -> BTreeMap<usize, Low> {
+    let columns = 0..plan.root.schema.fields().len();
+    columns.filter_map(|column| Some((column, low::low_of(catalog, &plan.root, column)?))).collect()
 }
 
 /// ORDER BY at the root says nothing about a set of rows.
@@ -96,6 +129,8 @@ struct Lowering<'a> {
     catalog: &'a Catalog,
     next: u32,
     iterations_max: u32,
+    allowed_lateness_us: i64,
+    keep_late_rows: bool,
     indexes_before: ObjectId,
 }
 
@@ -119,7 +154,10 @@ impl Lowering<'_> {
                 let schema = Arc::clone(&input.schema);
                 Ok(self.group(input, keys, Vec::new(), schema))
             }
-            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Join(join) => match temporal::apart(join) {
+                Some(filtered) => self.lower(&filtered),
+                None => self.join(join),
+            },
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::EmptyRelation(empty) => {
@@ -158,11 +196,10 @@ impl Lowering<'_> {
             }
         };
         let properties = properties::import(append_only, key, &columns);
-        let kind = NodeKind::Import { object: object.id, name: object.name.clone(), columns };
+        let kind = NodeKind::Import { object: object.id, name: object.name.clone(), columns, lateness_us: self.allowed_lateness_us };
         let mut node = self.node(kind, fields_of(&scan.projected_schema), properties);
         for filter in &scan.filters {
-            let predicate = scalar(filter, &scan.projected_schema)?;
-            node = self.filter(node, predicate);
+            node = self.rows_where(node, filter, &scan.projected_schema)?;
         }
         Ok(node)
     }

@@ -77,10 +77,10 @@ pub use errors::from_datafusion;
 pub use explain::{explain, notices, readable};
 pub use expressions::refuse_nested_generated;
 pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
-pub use lower::{ViewSettings, identity};
+pub use lower::{ViewSettings, identity, lows};
 pub use node::{
-    AggregateCall, AggregateFunction, Extent, GroupingSet, JoinKind, Lookup, Moment, Node, NodeKind, OrderColumn, PackedColumn, Plan,
-    Properties, Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod, column,
+    AggregateCall, AggregateFunction, Closing, Crossing, Extent, GroupingSet, JoinKind, Lookup, Moment, Node, NodeKind, OrderColumn,
+    PackedColumn, Plan, Properties, Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod, column,
 };
 pub use pg_catalog::prepare_catalog_query;
 pub use planner::{Bound, Planner, PlannerOptions, RowsOf};

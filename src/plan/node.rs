@@ -15,7 +15,7 @@ use super::errors::from_datafusion;
 use super::expressions::column_scalar;
 use super::general::GeneralAggregate;
 use crate::error::Result;
-use crate::types::{ObjectId, PackedRows};
+use crate::types::{Low, ObjectId, PackedRows};
 
 /// A materialised view's plan.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub enum NodeKind {
         name: String,
         /// Positions in the object's columns.
         columns: Vec<usize>,
+        /// How much less far event time is taken to be than it is, in microseconds.
+        lateness_us: i64,
     },
     /// Rows that never change.
     Constant {
@@ -146,6 +148,43 @@ pub enum NodeKind {
         aggregates: Vec<AggregateCall>,
         /// The input's rows are those that `Combine` makes: the calls' own positions mean nothing here.
         combined: bool,
+        /// Groups go as event time passes them.
+        closing: Option<Closing>,
+    },
+    /// Lets through what is not below `low` in the column at the end of the epoch before; counts the rest, which comes too late for what reads
+    /// it: that has forgotten what the rows belong to.
+    Late {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Position of the column.
+        column: usize,
+        /// Below what values are late.
+        low: Low,
+        /// Position of a column that says how many rows a row stands for, if `Combine` made them.
+        rows: Option<usize>,
+        /// The newest of the rest are kept to be looked at.
+        kept: bool,
+    },
+    /// Rows as long as a comparison with the time is true.
+    Temporal {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Position of the time that is compared.
+        column: usize,
+        /// What happens when what follows from the clock reaches that.
+        crossing: Crossing,
+        /// What follows from the clock.
+        low: Low,
+    },
+    /// Keeps every row until its value in the column is below `low`, and gives it out then: EMIT ON WINDOW CLOSE. Nothing is retracted. The
+    /// input is partitioned by the columns of its key.
+    Close {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Position of the column.
+        column: usize,
+        /// Below what a row is final.
+        low: Low,
     },
     /// Rows whose keys are equal (never where one is NULL, unless `null_equals_null`) and for which `condition` is true; `join` says what
     /// comes out for them. Both inputs are partitioned by their keys; without keys, and for NOT IN, all is on one worker.
@@ -200,6 +239,8 @@ pub enum NodeKind {
         /// Over an append-only input that is not partitioned: drops what cannot be among the first rows, and retracts nothing that it has
         /// let through. What comes out is a superset of the answer, and append-only.
         candidates: bool,
+        /// Groups are forgotten as event time passes them.
+        closing: Option<Closing>,
     },
     /// Every row with the values of window functions behind its columns. The input is partitioned by the keys.
     Window {
@@ -211,6 +252,8 @@ pub enum NodeKind {
         order: Vec<OrderColumn>,
         /// What is computed for each row.
         calls: Vec<WindowCall>,
+        /// Partitions are forgotten as event time passes them.
+        closing: Option<Closing>,
     },
     /// All rows of all inputs. Their schemas have the same types.
     Union {
@@ -240,6 +283,32 @@ pub enum NodeKind {
         /// Which recursion.
         number: u32,
     },
+}
+
+/// What a comparison with the time does with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crossing {
+    /// The row is there until the time is its own; `when_passed`: until it is later than that.
+    Leaves {
+        /// See above.
+        when_passed: bool,
+    },
+    /// The row is there from then on.
+    Enters {
+        /// See above.
+        when_passed: bool,
+    },
+}
+
+/// When the groups of an aggregate are over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closing {
+    /// Which of the keys (by its place among them) says it.
+    pub place: usize,
+    /// A group whose key is below this will not change any more: its state goes.
+    pub low: Low,
+    /// Its row comes out then, and not before.
+    pub emits: bool,
 }
 
 /// One step on the path of a delta join.
@@ -593,6 +662,9 @@ impl Node {
             | NodeKind::Exchange { input, .. }
             | NodeKind::Combine { input, .. }
             | NodeKind::Aggregate { input, .. }
+            | NodeKind::Late { input, .. }
+            | NodeKind::Close { input, .. }
+            | NodeKind::Temporal { input, .. }
             | NodeKind::TopN { input, .. }
             | NodeKind::Window { input, .. } => {
                 vec![input]
@@ -622,6 +694,9 @@ impl Node {
             | NodeKind::Exchange { input, .. }
             | NodeKind::Combine { input, .. }
             | NodeKind::Aggregate { input, .. }
+            | NodeKind::Late { input, .. }
+            | NodeKind::Close { input, .. }
+            | NodeKind::Temporal { input, .. }
             | NodeKind::TopN { input, .. }
             | NodeKind::Window { input, .. } => vec![input],
             NodeKind::Join { left, right, .. } => vec![left, right],
@@ -667,6 +742,11 @@ impl Node {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// Whether rows of the plan below are compared with the clock.
+    pub fn reads_clock(&self) -> bool {
+        matches!(self.kind, NodeKind::Temporal { .. }) || self.inputs().into_iter().any(Node::reads_clock)
     }
 
     /// The tables, sources and views that the plan below reads, each once.

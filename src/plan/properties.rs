@@ -1,7 +1,7 @@
 //! What is known of a node's output, from what is known of its inputs. Each rule is one function.
 
 use super::expressions::column_index;
-use super::node::{JoinKind, Properties, Scalar};
+use super::node::{Crossing, JoinKind, Properties, Scalar};
 
 /// Rows that never change, all made on one worker.
 pub(super) fn constant() -> Properties {
@@ -33,6 +33,12 @@ pub(super) fn hop(input: &Properties, columns: usize, tumbling: bool) -> Propert
         key
     });
     Properties { append_only: input.append_only, key, partitioning: input.partitioning.clone() }
+}
+
+/// What leaves is retracted.
+pub(super) fn temporal(input: &Properties, crossing: Crossing) -> Properties {
+    let leaves = matches!(crossing, Crossing::Leaves { .. });
+    Properties { append_only: input.append_only && !leaves, ..input.clone() }
 }
 
 /// A row comes out once per grouping set: the set's id, in column `id`, joins the key.
@@ -147,6 +153,11 @@ pub(super) fn recursion(distinct: bool, grows: bool, columns: usize) -> Properti
 pub(super) fn recurrence(distinct: bool, columns: usize) -> Properties {
     let key = distinct.then(|| (0..=columns).collect());
     Properties { append_only: false, key, partitioning: distinct.then(|| (0..columns).collect()) }
+}
+
+/// Rows that are final.
+pub(super) fn closed(input: &Properties) -> Properties {
+    Properties { append_only: true, ..input.clone() }
 }
 
 /// Whether rows that agree in `keys` are on one worker already.

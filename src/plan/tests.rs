@@ -26,7 +26,7 @@ fn object(id: u32, name: &str, kind: ObjectKind) -> Object {
 }
 
 fn table(columns: Vec<Column>, key: Vec<usize>, append_only: bool) -> ObjectKind {
-    ObjectKind::Table(Table { columns, key, on_conflict: OnConflict::Overwrite, append_only, connector: None })
+    ObjectKind::Table(Table { columns, key, on_conflict: OnConflict::Overwrite, append_only, connector: None, event_time: None })
 }
 
 fn catalog() -> Catalog {
@@ -44,8 +44,8 @@ fn catalog() -> Catalog {
         search_path: vec!["public".to_owned()],
         key: None,
         append_only: false,
-        discard: false,
-        iterations_max: None,
+        options: Default::default(),
+        lows: Default::default(),
     };
     Catalog::new([
         object(1, "account", table(account, vec![0], false)),

@@ -47,7 +47,7 @@ pub(super) fn decode_rows(bytes: &[u8]) -> Result<RecordBatch> {
 }
 
 /// Changes: a byte that says whether there are weights, then the batch.
-pub(super) fn encode_changes(changes: &Changes) -> Result<Vec<u8>> {
+pub fn encode_changes(changes: &Changes) -> Result<Vec<u8>> {
     let Some(weights) = changes.weights() else {
         return encode(vec![WITHOUT_WEIGHTS], changes.rows());
     };
@@ -60,7 +60,7 @@ pub(super) fn encode_changes(changes: &Changes) -> Result<Vec<u8>> {
 }
 
 /// Reads what [`encode_changes`] made.
-pub(super) fn decode_changes(bytes: &[u8]) -> Result<Changes> {
+pub fn decode_changes(bytes: &[u8]) -> Result<Changes> {
     let (kind, bytes) = bytes.split_first().ok_or_else(|| Error::external("stored changes are damaged", "no bytes"))?;
     let batch = decode_rows(bytes)?;
     if *kind == WITHOUT_WEIGHTS {

@@ -11,6 +11,18 @@ use super::{format, keyspace::LOG};
 use crate::error::{Error, Result};
 use crate::types::{Changes, Epoch, ObjectId};
 
+/// Under what object notes stand: no real one has this number.
+pub(super) const NOTES: ObjectId = 0;
+
+/// An entry of the log.
+#[derive(Debug)]
+pub enum LogEntry {
+    /// What was written to an object.
+    Changes(ObjectId, Changes),
+    /// What the engine has noted of the epoch, before what was written in it.
+    Note(Vec<u8>),
+}
+
 /// What the log holds of one object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Logged {
@@ -20,17 +32,17 @@ pub(super) struct Logged {
 }
 
 impl Store {
-    /// Writes a group of commits in one synced write. When this returns, they survive.
-    pub fn append_log(&self, epoch: Epoch, writes: &[(ObjectId, Changes)]) -> Result<()> {
+    /// Writes a group of commits in one synced write, and before them a note. When this returns, they survive.
+    pub fn append_log(&self, epoch: Epoch, note: Option<Vec<u8>>, writes: &[(ObjectId, Changes)]) -> Result<()> {
         let Some(open) = &self.open else { return Ok(()) };
         let mut batch = WriteBatch::default();
-        let first = open.log_sequence.fetch_add(writes.len() as u64, Ordering::Relaxed);
-        for (sequence, (object, changes)) in (first..).zip(writes) {
-            batch.put(keyspace::log(LogKey { object: *object, epoch, sequence }), format::encode_changes(changes)?);
-        }
+        let encoded = writes.iter().map(|(object, changes)| Ok((*object, format::encode_changes(changes)?)));
+        let entries: Vec<(ObjectId, Vec<u8>)> = note.map(|note| Ok((NOTES, note))).into_iter().chain(encoded).collect::<Result<_>>()?;
+        let first = open.log_sequence.fetch_add(entries.len() as u64, Ordering::Relaxed);
         let mut logged = open.logged.lock();
-        for (sequence, (object, _)) in (first..).zip(writes) {
-            let logged = logged.entry(*object).or_insert(Logged { first: epoch, last: epoch, last_sequence: sequence });
+        for (sequence, (object, value)) in (first..).zip(entries) {
+            batch.put(keyspace::log(LogKey { object, epoch, sequence }), value);
+            let logged = logged.entry(object).or_insert(Logged { first: epoch, last: epoch, last_sequence: sequence });
             logged.first = logged.first.min(epoch);
             logged.last = logged.last.max(epoch);
             logged.last_sequence = sequence;
@@ -42,7 +54,7 @@ impl Store {
 
     /// What was logged for epochs after `after`: by epoch, and within one in the order of writing. Entries are read one by one, since all of
     /// them together may not fit into memory twice.
-    pub fn read_log(&self, after: Epoch) -> Result<impl Iterator<Item = Result<(Epoch, ObjectId, Changes)>> + '_> {
+    pub fn read_log(&self, after: Epoch) -> Result<impl Iterator<Item = Result<(Epoch, LogEntry)>> + '_> {
         let mut keys = match &self.open {
             None => Vec::new(),
             Some(open) => log_keys(open, after)?,
@@ -52,7 +64,8 @@ impl Store {
             let (epoch, object) = (key.epoch, key.object);
             let value = self.get(&keyspace::log(key))?;
             let value = value.ok_or_else(|| Error::external("the data directory is damaged", "an entry of the log is missing"))?;
-            Ok((epoch, object, format::decode_changes(&value)?))
+            let entry = if object == NOTES { LogEntry::Note(value) } else { LogEntry::Changes(object, format::decode_changes(&value)?) };
+            Ok((epoch, entry))
         }))
     }
 
@@ -126,6 +139,7 @@ pub(super) fn logged_objects(db: &DB) -> Result<BTreeMap<ObjectId, Logged>> {
 
 #[cfg(test)]
 mod tests {
+    use super::{LogEntry, NOTES};
     use crate::state::test_directory::TestDirectory;
     use crate::state::{CheckpointData, Store};
     use crate::types::Changes;
@@ -140,24 +154,29 @@ mod tests {
 
     fn values(store: &Store, after: u64) -> Vec<(u64, u32, i64)> {
         let read = store.read_log(after).unwrap().map(Result::unwrap);
-        read.map(|(epoch, object, changes)| (epoch, object, changes.column(0).as_primitive::<Int64Type>().value(0))).collect()
+        let value = |changes: &Changes| changes.column(0).as_primitive::<Int64Type>().value(0);
+        let values = read.map(|(epoch, entry)| match entry {
+            LogEntry::Changes(object, changes) => (epoch, object, value(&changes)),
+            LogEntry::Note(note) => (epoch, NOTES, note.len() as i64),
+        });
+        values.collect()
     }
 
     #[test]
     fn the_log_reads_back_in_order_and_a_checkpoint_cuts_it() {
         let dir = TestDirectory::new("log");
         let store = Store::open(dir.path()).unwrap();
-        store.append_log(5, &[(20, one(1)), (10, one(2)), (20, one(3))]).unwrap();
-        store.append_log(6, &[(10, one(4))]).unwrap();
-        assert_eq!(values(&store, 0), [(5, 20, 1), (5, 10, 2), (5, 20, 3), (6, 10, 4)]);
+        store.append_log(5, None, &[(20, one(1)), (10, one(2)), (20, one(3))]).unwrap();
+        store.append_log(6, Some(b"noted".to_vec()), &[(10, one(4))]).unwrap();
+        assert_eq!(values(&store, 0), [(5, 20, 1), (5, 10, 2), (5, 20, 3), (6, 0, 5), (6, 10, 4)]);
         drop(store);
 
         let store = Store::open(dir.path()).unwrap();
-        store.append_log(6, &[(20, one(5))]).unwrap();
+        store.append_log(6, None, &[(20, one(5))]).unwrap();
         store.checkpoint(&CheckpointData { epoch: 5, workers: 1, ..CheckpointData::default() }).unwrap();
-        assert_eq!(values(&store, 0), [(6, 10, 4), (6, 20, 5)]);
+        assert_eq!(values(&store, 0), [(6, 0, 5), (6, 10, 4), (6, 20, 5)]);
         store.put_objects(&[], &[10]).unwrap();
-        assert_eq!(values(&store, 0), [(6, 20, 5)]);
+        assert_eq!(values(&store, 0), [(6, 0, 5), (6, 20, 5)]);
         store.checkpoint(&CheckpointData { epoch: 6, workers: 1, ..CheckpointData::default() }).unwrap();
         assert_eq!(values(&store, 0), []);
         assert_eq!(Store::in_memory().read_log(0).unwrap().count(), 0);

@@ -23,7 +23,7 @@ use rocksdb::{
 
 use super::checkpoint::recover_journal;
 use super::keyspace::{self, BlockId};
-use super::log::{Logged, logged_objects};
+use super::log::{Logged, NOTES, logged_objects};
 use super::{StateEntry, format};
 use crate::error::{Error, Kind, Result};
 use crate::types::{BUCKETS, ObjectId, OperatorId};
@@ -148,7 +148,7 @@ impl Store {
             keys.seek([kind]);
             while let Some(key) = keys.key().filter(|key| key.first() == Some(&kind)) {
                 let object = ObjectId::from_be_bytes(keyspace::Reader::after(key, 1).take()?);
-                if !defined.contains(&object) {
+                if !defined.contains(&object) && object != NOTES {
                     batch.delete_range(keyspace::of_object(kind, object), keyspace::after_object(kind, object));
                 }
                 keys.seek(keyspace::after_object(kind, object));

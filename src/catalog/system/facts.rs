@@ -32,6 +32,10 @@ pub struct Facts {
     pub relations: Vec<RelationFacts>,
     /// Rows on which an expression failed, by object.
     pub row_errors: Vec<RowErrorFacts>,
+    /// How far event time is, by table or source.
+    pub watermarks: Vec<WatermarkFacts>,
+    /// Rows that came too late, by view.
+    pub late_rows: Vec<LateFacts>,
     /// The clock.
     pub epochs: EpochFacts,
     /// When the server started, microseconds since 1970.
@@ -179,4 +183,32 @@ impl Facts {
     pub(super) fn relation(&self, id: ObjectId) -> RelationFacts {
         self.relations.iter().find(|relation| relation.id == id).copied().unwrap_or_default()
     }
+}
+
+/// How far event time is in one table or source.
+#[derive(Clone, Debug, Default)]
+pub struct WatermarkFacts {
+    /// Which.
+    pub id: ObjectId,
+    /// Microseconds since 1970; `None` as long as some partition may bring anything.
+    pub watermark: Option<i64>,
+    /// Partitions that are known.
+    pub partitions: usize,
+    /// Those that hold it back no longer.
+    pub idle_partitions: usize,
+}
+
+/// Rows that one operator of a view has left out, since they came too late.
+#[derive(Clone, Debug, Default)]
+pub struct LateFacts {
+    /// The view.
+    pub id: ObjectId,
+    /// The operator's number in the view's plan.
+    pub node: u32,
+    /// The tables and sources whose watermarks it goes by.
+    pub sources: Vec<ObjectId>,
+    /// How many.
+    pub rows: u64,
+    /// The newest of them, if they are kept: when they were left out, in microseconds since 1970, and the row as JSON.
+    pub newest: Vec<(i64, String)>,
 }

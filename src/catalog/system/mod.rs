@@ -23,7 +23,10 @@ mod value;
 
 pub use declared::{Declared, DeclaredColumn, Rows};
 pub use describe::declared_type;
-pub use facts::{DeadLetterFacts, EpochFacts, Facts, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts, SourceFacts, ViewFacts};
+pub use facts::{
+    DeadLetterFacts, EpochFacts, Facts, LateFacts, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts, SourceFacts, ViewFacts,
+    WatermarkFacts,
+};
 pub use functions::{FUNCTIONS, Function, function};
 pub use names::relations;
 pub use types::type_oids;
@@ -47,7 +50,14 @@ mod tests {
 
     fn facts() -> Facts {
         let column = Column { name: "id".into(), sql_type: SqlType::Int8, not_null: true, default: None, generated: None, include: None };
-        let table = Table { columns: vec![column], key: vec![0], on_conflict: OnConflict::Overwrite, append_only: false, connector: None };
+        let table = Table {
+            columns: vec![column],
+            key: vec![0],
+            on_conflict: OnConflict::Overwrite,
+            append_only: false,
+            connector: None,
+            event_time: None,
+        };
         let object = Object {
             id: 16_384,
             schema: "public".into(),

@@ -5,8 +5,8 @@ use super::facts::{Facts, SourceFacts, ViewFacts};
 use super::listings::connector_name;
 use super::names::user_relations;
 use super::value::Value;
-use crate::catalog::Object;
-use crate::types::ObjectId;
+use crate::catalog::{Object, ObjectKind};
+use crate::types::{ObjectId, Watermarks};
 
 /// All of them. The numbers are in PostgreSQL's range of system objects.
 pub(super) const RELATIONS: &[Declared] = &[
@@ -19,7 +19,7 @@ pub(super) const RELATIONS: &[Declared] = &[
     view(
         13_601,
         "dead_letters",
-        "schema name!, source name!, partition int4!, offset int8!, time timestamptz!, error text!, payload text!",
+        "schema name!, source name!, partition int4, offset int8, time timestamptz!, error text!, payload text!",
         dead_letters,
     ),
     view(
@@ -44,6 +44,13 @@ pub(super) const RELATIONS: &[Declared] = &[
         "schema name!, name name!, target text!, status text!, rows_out int8!, pending_rows int8!, pending_bytes int8!, epoch int8!, failure text",
         sinks,
     ),
+    view(
+        13_610,
+        "watermarks",
+        "schema name!, name name!, kind text!, column name!, watermark timestamptz, lag_seconds float8, partitions int4, idle_partitions int4",
+        watermarks,
+    ),
+    view(13_611, "late_rows", "schema name!, name name!, node int4!, sources text!, rows int8!", late_rows),
     view(13_608, "settings", "name text!, setting text!, description text!", settings),
 ];
 
@@ -87,6 +94,20 @@ fn dead_letters(facts: &Facts, rows: &mut Rows) {
                 ("time", Value::Time(letter.time_micros)),
                 ("error", letter.error.as_str().into()),
                 ("payload", letter.payload.as_str().into()),
+            ]);
+        }
+    }
+    for late in &facts.late_rows {
+        let (Some(view), Some(source)) = (object(facts, late.id), late.sources.first().and_then(|source| object(facts, *source))) else {
+            continue;
+        };
+        for (time_micros, row) in &late.newest {
+            rows.push([
+                ("schema", source.schema.as_str().into()),
+                ("source", source.name.as_str().into()),
+                ("time", Value::Time(*time_micros)),
+                ("error", format!("too late for view \"{}\": event time had passed it", view.name).into()),
+                ("payload", row.as_str().into()),
             ]);
         }
     }
@@ -189,6 +210,55 @@ fn row_errors(facts: &Facts, rows: &mut Rows) {
             let [schema, name, count] = begin();
             rows.push([schema, name, count, ("error", error.as_str().into()), ("row", row.as_str().into())]);
         }
+    }
+}
+
+/// Of tables and sources, and of the columns of views that follow from them.
+fn watermarks(facts: &Facts, rows: &mut Rows) {
+    let behind =
+        |watermark: Option<i64>| watermark.map_or(Value::Null, |watermark| Value::Float((facts.now_micros - watermark) as f64 / 1e6));
+    let time = |watermark: Option<i64>| watermark.map_or(Value::Null, Value::Time);
+    for known in &facts.watermarks {
+        let Some(object) = object(facts, known.id) else { continue };
+        rows.push([
+            ("schema", object.schema.as_str().into()),
+            ("name", object.name.as_str().into()),
+            ("kind", object.kind_name().into()),
+            ("column", object.event_time().map_or("", |event_time| event_time.column.as_str()).into()),
+            ("watermark", time(known.watermark)),
+            ("lag_seconds", behind(known.watermark)),
+            ("partitions", (known.partitions as i32).into()),
+            ("idle_partitions", (known.idle_partitions as i32).into()),
+        ]);
+    }
+    let reached: Watermarks = facts.watermarks.iter().filter_map(|known| Some((known.id, known.watermark?))).collect();
+    for object in facts.catalog.objects() {
+        let ObjectKind::MaterializedView(view) = &object.kind else { continue };
+        for (column, low) in &view.lows {
+            let watermark = low.at(&reached);
+            rows.push([
+                ("schema", object.schema.as_str().into()),
+                ("name", object.name.as_str().into()),
+                ("kind", object.kind_name().into()),
+                ("column", view.columns[*column].name.as_str().into()),
+                ("watermark", time(watermark)),
+                ("lag_seconds", behind(watermark)),
+            ]);
+        }
+    }
+}
+
+fn late_rows(facts: &Facts, rows: &mut Rows) {
+    for late in &facts.late_rows {
+        let Some(object) = object(facts, late.id) else { continue };
+        let sources: Vec<&str> = late.sources.iter().filter_map(|id| facts.catalog.get(*id)).map(|source| source.name.as_str()).collect();
+        rows.push([
+            ("schema", object.schema.as_str().into()),
+            ("name", object.name.as_str().into()),
+            ("node", late.node.into()),
+            ("sources", sources.join(", ").as_str().into()),
+            ("rows", late.rows.into()),
+        ]);
     }
 }
 

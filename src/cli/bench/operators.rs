@@ -167,7 +167,9 @@ impl Running {
                 first: 0,
                 last: 0,
                 restore: None,
+                watermarks: Arc::default(),
                 errors: Arc::new(RowErrorLog::default()).sink(VIEW),
+                late: Arc::default(),
                 progress: Arc::clone(&progress),
             }),
             Arc::default(),
@@ -196,7 +198,7 @@ impl Running {
         self.workers.broadcast(&Command::Measure);
         // Commands are executed in order: behind the next epoch everyone has measured.
         let epoch = self.progress.frontier();
-        self.feed(Tick { epoch, inputs: BTreeMap::new() });
+        self.feed(Tick { epoch, inputs: BTreeMap::new(), watermarks: Arc::default() });
         self.wait_for(epoch)?;
         Ok(self.progress.sizes().iter().map(|(_, _, size)| size.bytes).sum())
     }
@@ -210,7 +212,7 @@ fn tick(epoch: u64, keys: u64, input: Input, both: bool, options: &Options, work
     for (turn, start) in (first..end).step_by(BATCH_ROWS as usize).enumerate() {
         shares[turn % workers].push(batch(start, (start + BATCH_ROWS).min(end), keys, input));
     }
-    Tick { epoch: epoch + 1, inputs: BTreeMap::from([(object, shares)]) }
+    Tick { epoch: epoch + 1, inputs: BTreeMap::from([(object, shares)]), watermarks: Arc::default() }
 }
 
 fn batch(start: u64, end: u64, keys: u64, input: Input) -> Changes {
@@ -261,6 +263,7 @@ fn plan(query: &str, append_only: bool) -> Result<Plan> {
             on_conflict: OnConflict::Overwrite,
             append_only,
             connector: None,
+            event_time: None,
         }),
     };
     let (catalog, path) = (Catalog::new([table(T, "t"), table(U, "u")]), ["public".to_owned()]);

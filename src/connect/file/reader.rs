@@ -166,7 +166,7 @@ impl Reader for FileReader {
             match self.advance() {
                 Ok(Some(batch)) => {
                     self.pause = LOOK_FIRST;
-                    return Poll::Batch(batch);
+                    return Poll::Batch(Box::new(batch));
                 }
                 Ok(None) if self.finished() => return Poll::End,
                 Ok(None) => {}
@@ -443,7 +443,7 @@ mod tests {
 
     fn batch(reader: &mut dyn Reader) -> SourceBatch {
         match reader.poll(Duration::from_secs(2)) {
-            Poll::Batch(batch) => batch,
+            Poll::Batch(batch) => *batch,
             other => panic!("{other:?}"),
         }
     }

@@ -242,7 +242,16 @@ impl Decoder {
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .expect("columns of the schema's types, and NULL refused where none may be");
         let dead_letters = std::mem::take(&mut self.dead_letters);
-        SourceBatch { partition, next_offset, changes: Changes::insertions(rows), offsets, dead_letters, lag: None, fingerprint: None }
+        SourceBatch {
+            partition,
+            next_offset,
+            changes: Changes::insertions(rows),
+            offsets,
+            dead_letters,
+            lag: None,
+            fingerprint: None,
+            watermark: None,
+        }
     }
 }
 

@@ -86,6 +86,7 @@ impl GeneratorReader {
             dead_letters: Vec::new(),
             lag: None,
             fingerprint: None,
+            watermark: None,
         }))
     }
 }
@@ -99,7 +100,7 @@ impl Reader for GeneratorReader {
             let next = behind.position;
             let due = self.pace.as_ref().map_or(u64::MAX, Pace::due);
             match self.batch(index, due) {
-                Ok(Some(batch)) => return Poll::Batch(batch),
+                Ok(Some(batch)) => return Poll::Batch(Box::new(batch)),
                 Err(error) => return Poll::Failed(error.to_string()),
                 Ok(None) => {}
             }

@@ -265,7 +265,7 @@ impl KafkaReader {
         if !self.started.is_empty() {
             return Some(Poll::Started(std::mem::take(&mut self.started)));
         }
-        self.ready.pop_front().map(Poll::Batch)
+        self.ready.pop_front().map(|batch| Poll::Batch(Box::new(batch)))
     }
 }
 

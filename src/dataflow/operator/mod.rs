@@ -4,18 +4,23 @@
 //! at that moment all inputs of the epoch are known. An operator that may make many rows out of few makes them in pieces, and one that needs
 //! not see an epoch as a whole takes large ones in parts (docs/decisions/0005). The shared driver does the plumbing; tests drive operators without timely.
 
+mod agenda;
 pub mod aggregate;
+pub mod close;
 pub mod delta_join;
 pub mod expand;
+mod expiry;
 pub mod fixpoint;
 pub mod hop;
 pub mod join;
+pub mod late;
 pub mod map;
 pub mod net;
 mod ordered;
 pub mod output;
 pub mod rows;
 mod slot_table;
+pub mod temporal;
 pub mod top_n;
 pub mod unnest;
 pub mod window;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::owed::Owed;
 use super::running::RunningSink;
-use crate::catalog::{Catalog, Object, ObjectKind, Sink, Table, View};
+use crate::catalog::{Catalog, Object, ObjectKind, Sink, Table, View, ViewOptions};
 use crate::engine::Engine;
 use crate::engine::coordinator::progress;
 use crate::engine::dependants::depends_on;
@@ -109,8 +109,8 @@ impl Session {
             search_path,
             key: None,
             append_only: false,
-            discard: false,
-            iterations_max: None,
+            options: ViewOptions::default(),
+            lows: BTreeMap::new(),
         };
         Ok((Arc::clone(&target), Sink { target: target.id, fills, view }))
     }
@@ -155,7 +155,7 @@ impl Engine {
         };
         let scope = Scope { catalog, search_path: &sink.view.search_path, relations: &NoSystemRelations, text };
         let bound = self.planner.insert(&insert, &scope, &[])?.rows;
-        let plan = self.planner.view_with(&bound, catalog, ViewSettings::of(number, sink.view.iterations_max))?;
+        let plan = self.planner.view_with(&bound, catalog, ViewSettings::of(Some(number), &sink.view.options))?;
         Ok((bound, plan))
     }
 

@@ -120,10 +120,10 @@ mod tests {
         let dir = TestDirectory::new("owed");
         let store = Store::open(dir.path()).unwrap();
         let read = |position| BTreeMap::from([(7, BTreeMap::from([(0, position)]))]);
-        store.append_log(3, &[(20, stamped(&one(1), &read(10)).unwrap())]).unwrap();
+        store.append_log(3, None, &[(20, stamped(&one(1), &read(10)).unwrap())]).unwrap();
         // The sink is not part of this checkpoint, so its log stays.
         store.checkpoint(&CheckpointData { epoch: 3, workers: 1, keep_log: vec![20], ..CheckpointData::default() }).unwrap();
-        store.append_log(4, &[(20, stamped(&one(2), &read(30)).unwrap()), (20, stamped(&one(3), &read(20)).unwrap())]).unwrap();
+        store.append_log(4, None, &[(20, stamped(&one(2), &read(30)).unwrap()), (20, stamped(&one(3), &read(20)).unwrap())]).unwrap();
         drop(store);
 
         let store = Store::open(dir.path()).unwrap();

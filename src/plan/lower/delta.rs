@@ -96,7 +96,7 @@ impl Lowering<'_> {
         let (object, _) = imported(node)?;
         let keeps_rows = match &self.catalog.get(object)?.kind {
             ObjectKind::Table(_) => true,
-            ObjectKind::MaterializedView(view) => !view.discard,
+            ObjectKind::MaterializedView(view) => !view.options.discard,
             _ => false,
         };
         keeps_rows.then(|| Parts { inputs: vec![node.clone()], equal: Vec::new(), conditions: Vec::new(), output, needs: Vec::new() })

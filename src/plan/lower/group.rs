@@ -24,8 +24,9 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 
 use super::Lowering;
+use super::low::low_of;
 use crate::plan::expressions::{column_index, column_scalar, moved};
-use crate::plan::node::{AggregateCall, Node, NodeKind, Scalar};
+use crate::plan::node::{AggregateCall, Closing, Node, NodeKind, Scalar};
 use crate::plan::properties;
 
 /// What an aggregate reads of its input, by position: keys, arguments, filters.
@@ -75,27 +76,55 @@ impl Lowering<'_> {
         let Grouping { input, keys, calls } = grouping;
         let append_only = input.properties.append_only;
         let splits = calls.iter().all(|call| call.partial_types(append_only).is_some());
+        let closing = self.closing(&input, &keys);
         if !splits || properties::together(&input.properties, &keys) {
+            let input = self.in_time(input, &keys, closing.as_ref(), None);
             let input = self.exchange(input, keys.clone());
-            return self.aggregate_node(input, keys, calls, schema, false);
+            return self.aggregate_node(Grouping { input, keys, calls }, closing, schema, false);
         }
         let width = keys.len();
-        let combined = self.first_half(Grouping { input, keys, calls: calls.clone() });
+        let combined = self.first_half(Grouping { input, keys, calls: calls.clone() }, closing.as_ref());
         let keys: Vec<usize> = (0..width).collect();
         let input = self.moved_by(combined, keys.clone());
-        self.aggregate_node(input, keys, calls, schema, true)
+        self.aggregate_node(Grouping { input, keys, calls }, closing, schema, true)
     }
 
-    fn aggregate_node(&mut self, input: Node, keys: Vec<usize>, calls: Vec<AggregateCall>, schema: SchemaRef, combined: bool) -> Node {
+    fn aggregate_node(&mut self, grouping: Grouping, closing: Option<Closing>, schema: SchemaRef, combined: bool) -> Node {
+        let Grouping { input, keys, calls } = grouping;
         let properties = properties::aggregate(&input.properties, &keys, calls.len());
-        self.node(NodeKind::Aggregate { input: Box::new(input), keys, aggregates: calls, combined }, schema, properties)
+        self.node(NodeKind::Aggregate { input: Box::new(input), keys, aggregates: calls, combined, closing }, schema, properties)
+    }
+
+    /// When groups by these keys are over: the first key that event time passes says it.
+    pub(super) fn closing(&self, input: &Node, keys: &[usize]) -> Option<Closing> {
+        let lows = keys.iter().map(|key| low_of(self.catalog, input, *key)).enumerate();
+        lows.into_iter().find_map(|(place, low)| Some(Closing { place, low: low?, emits: false }))
+    }
+
+    /// Without rows of groups that are over. `rows`: the column that says how many rows a row stands for.
+    pub(super) fn in_time(&mut self, input: Node, keys: &[usize], closing: Option<&Closing>, rows: Option<usize>) -> Node {
+        let Some(Closing { place, low, .. }) = closing else { return input };
+        let (schema, properties) = (Arc::clone(&input.schema), input.properties.clone());
+        self.node(
+            NodeKind::Late { input: Box::new(input), column: keys[*place], low: low.clone(), rows, kept: self.keep_late_rows },
+            schema,
+            properties,
+        )
     }
 
     /// Combined rows: the keys, the number of rows, partial results.
-    fn first_half(&mut self, grouping: Grouping) -> Node {
+    fn first_half(&mut self, grouping: Grouping, closing: Option<&Closing>) -> Node {
+        let width = grouping.keys.len();
         match windows_below(grouping) {
-            Ok((windows, keys, calls)) => self.by_slices(windows, &keys, calls),
-            Err(grouping) => self.combine(*grouping),
+            Ok((windows, keys, calls)) => {
+                let windowed = self.by_slices(windows, &keys, calls);
+                self.in_time(windowed, &(0..width).collect::<Vec<_>>(), closing, Some(width))
+            }
+            Err(grouping) => {
+                let Grouping { input, keys, calls } = *grouping;
+                let input = self.in_time(input, &keys, closing, None);
+                self.combine(Grouping { input, keys, calls })
+            }
         }
     }
 

@@ -2,8 +2,9 @@
 //! afterwards, since the optimiser makes joins of them wherever it can.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
 
+use super::temporal::{cannot_follow, reads_time};
 use crate::error::{Error, Result};
 use crate::plan::expressions::refuse_volatile;
 
@@ -24,6 +25,24 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
 pub(super) fn unsupported(construct: &str) -> Error {
     Error::not_supported(format!("{construct} is not supported in a materialized view yet"))
         .hint("Leave it out of the view, and put it into the query that reads the view.")
+}
+
+/// What is left of the time in other places than comparisons in conditions.
+pub(super) fn check_time(plan: &LogicalPlan) -> Result<()> {
+    let mut refused = None;
+    let _ = plan.apply(|node| {
+        let filters = match node {
+            LogicalPlan::Filter(_) | LogicalPlan::TableScan(_) => true,
+            LogicalPlan::Join(join) => join.join_type == JoinType::Inner,
+            _ => false,
+        };
+        let _ = node.apply_expressions(|expr| {
+            refused = (!filters && reads_time(expr)).then(|| cannot_follow(expr));
+            Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        });
+        Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    refused.map_or(Ok(()), Err)
 }
 
 fn check_expression(expr: &Expr) -> Result<()> {

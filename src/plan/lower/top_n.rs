@@ -97,8 +97,7 @@ impl Lowering<'_> {
             Some(ranked) => self.ranked(ranked, true),
             None => {
                 let input = self.lower(&filter.input)?;
-                let predicate = scalar(&filter.predicate, filter.input.schema())?;
-                Ok(self.filter(input, predicate))
+                self.rows_where(input, &filter.predicate, filter.input.schema())
             }
         }
     }
@@ -151,6 +150,8 @@ impl Lowering<'_> {
     fn first_rows(&mut self, input: Node, below: &DFSchema, (by, order): (&[Expr], &[SortExpr]), first: First) -> Result<Node> {
         let width = input.schema.fields().len();
         let (input, keys, order) = self.grouped(input, below, by, order)?;
+        let closing = self.closing(&input, &keys);
+        let input = self.in_time(input, &keys, closing.as_ref(), None);
         let input = self.candidates(input, &keys, &order, first);
         let input = self.exchange(input, keys.clone());
         // Peers share a rank: only a row's number tells it apart.
@@ -162,7 +163,7 @@ impl Lowering<'_> {
             fields.push(Field::new(first.ranking.name(), DataType::UInt64, true));
         }
         let First { ranking, offset, limit, numbered } = first;
-        let kind = NodeKind::TopN { input: Box::new(input), keys, order, ranking, offset, limit, numbered, candidates: false };
+        let kind = NodeKind::TopN { input: Box::new(input), keys, order, ranking, offset, limit, numbered, candidates: false, closing };
         let node = self.node(kind, Arc::new(Schema::new(fields.clone())), properties);
         if extended == width {
             return Ok(node);
@@ -219,6 +220,7 @@ impl Lowering<'_> {
             limit: Some(limit),
             numbered: false,
             candidates: true,
+            closing: None,
         };
         self.node(kind, schema, properties)
     }

@@ -85,13 +85,15 @@ impl Lowering<'_> {
         let schema = extended(&input, below, &computed, &positions)?;
         let calls = group.calls.iter().zip(results).map(|((_, call), result)| window_call(call, &position, &schema, result));
         let calls: Vec<WindowCall> = calls.collect::<Result<_>>()?;
+        let closing = self.closing(&input, &keys);
+        let input = self.in_time(input, &keys, closing.as_ref(), None);
         let input = self.exchange(input, keys.clone());
         let width = input.schema.fields().len();
         let place = calls.iter().position(|call| call.method == WindowMethod::Place(Ranking::RowNumber)).map(|place| width + place);
         let properties = properties::window(&input.properties, &keys, place);
         let fields = input.schema.fields().iter().map(|field| field.as_ref().clone()).chain(results.iter().cloned());
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        Ok(self.node(NodeKind::Window { input: Box::new(input), keys, order, calls }, schema, properties))
+        Ok(self.node(NodeKind::Window { input: Box::new(input), keys, order, calls, closing }, schema, properties))
     }
 }
 

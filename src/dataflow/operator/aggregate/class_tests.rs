@@ -127,7 +127,14 @@ fn random_row(random: &mut Random) -> Row {
 
 impl View {
     fn new(sql: &str, append_only: bool) -> View {
-        let table = Table { columns: columns(), key: Vec::new(), on_conflict: OnConflict::Overwrite, append_only, connector: None };
+        let table = Table {
+            columns: columns(),
+            key: Vec::new(),
+            on_conflict: OnConflict::Overwrite,
+            append_only,
+            connector: None,
+            event_time: None,
+        };
         let kind = ObjectKind::Table(table);
         let object = Object {
             id: 1,
@@ -208,7 +215,7 @@ impl View {
 
     /// Workers that hold what is stored.
     fn start(&mut self, workers: usize) {
-        let NodeKind::Aggregate { input, keys, aggregates, combined } = &self.node.kind else { panic!("an aggregate") };
+        let NodeKind::Aggregate { input, keys, aggregates, combined, .. } = &self.node.kind else { panic!("an aggregate") };
         self.workers.clear();
         for worker in 0..workers {
             let (input_schema, output) = (Arc::clone(&input.schema), Arc::clone(&self.node.schema));

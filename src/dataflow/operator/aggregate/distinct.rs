@@ -21,6 +21,8 @@ pub(super) trait DistinctValues {
     fn negative(&self) -> usize;
     /// Values whose count changed since the last call.
     fn take_changes(&mut self) -> Vec<ValueChange>;
+    /// Forgets the values of groups that have gone with them.
+    fn forget(&mut self, gone: &dyn Fn(u32) -> bool);
     /// Takes one value back.
     fn read_value(&mut self, slot: u32, value: &[u8], count: i64) -> Result<()>;
     /// Bytes of memory.
@@ -137,6 +139,18 @@ impl<V: Value> DistinctValues for Distinct<V> {
             ValueChange { slot, value: bytes, count }
         };
         changes.into_iter().map(&mut current).collect()
+    }
+
+    fn forget(&mut self, gone: &dyn Fn(u32) -> bool) {
+        let (heap, changes) = (&mut self.heap, &mut self.changes);
+        self.table.retain(|counted| {
+            let stays = !gone(counted.slot);
+            if !stays {
+                *heap -= counted.value.heap();
+                changes.push((counted.slot, take(&mut counted.value)));
+            }
+            stays
+        });
     }
 
     fn read_value(&mut self, slot: u32, value: &[u8], count: i64) -> Result<()> {

@@ -17,6 +17,8 @@
 //! accumulator itself. A query may mix them: each is one more column under the same slots.
 //!
 //! A slot is free, live (it has rows), or kept: without rows, but still in the last checkpoint, whose entry the next one must delete.
+//!
+//! Where a key is a time, groups go when event time has passed them (`expiry`): silently, or with their results if those were held back.
 
 mod checkpoint;
 #[cfg(test)]
@@ -25,6 +27,7 @@ mod codec;
 pub mod combine;
 mod distinct;
 mod exact;
+mod expiry;
 mod extremes;
 mod finish;
 pub(super) mod keys;
@@ -53,6 +56,7 @@ use arrow::compute::kernels::cmp;
 use arrow::compute::{concat, take as take_rows};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
+use self::expiry::Closing;
 use self::finish::Finish;
 use self::keys::{KeyTable, key_table};
 use self::layout::Layout;
@@ -86,6 +90,8 @@ pub struct Aggregate {
     rows_at: Option<usize>,
     /// Where failures of general aggregates are told.
     errors: Option<RowErrorSink>,
+    /// When groups go as event time passes them.
+    closing: Option<Closing>,
     /// What the open epoch has done so far.
     open: Open,
 }
@@ -179,6 +185,7 @@ impl Aggregate {
             groups,
             rows_at: None,
             errors: None,
+            closing: None,
             open: Open::default(),
         })
     }
@@ -260,8 +267,10 @@ impl Aggregate {
             batches.push((changes, slots));
         }
         let existing = &touched.existing[known..];
-        for slots in existing.chunks(GROUPS_PER_BATCH) {
-            old.push((slots.len(), self.evaluate(slots)?));
+        if !self.holds_back() {
+            for slots in existing.chunks(GROUPS_PER_BATCH) {
+                old.push((slots.len(), self.evaluate(slots)?));
+            }
         }
         for (changes, slots) in batches {
             self.update(&changes, &slots)?;
@@ -414,6 +423,11 @@ impl Aggregate {
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?)
     }
 
+    /// Whether results come out only when groups are over.
+    fn holds_back(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| closing.emits)
+    }
+
     /// Ends the epoch for the touched groups: those without rows lose their slots, unless the last checkpoint knows them.
     fn retire(&mut self, touched: Touched) {
         let existed = touched.existing.len();
@@ -441,7 +455,7 @@ impl Aggregate {
 
 impl Operator for Aggregate {
     /// After an error the state is undefined: the view has failed.
-    fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+    fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
         self.gather(inputs)?;
         let Open { touched, old } = take(&mut self.open);
         self.check(&touched)?;
@@ -452,14 +466,17 @@ impl Operator for Aggregate {
             self.emit_existing(these, &old, output)?;
             existing = others;
         }
-        for slots in touched.fresh.chunks(GROUPS_PER_BATCH) {
-            self.emit_fresh(slots, output)?;
+        if !self.holds_back() {
+            for slots in touched.fresh.chunks(GROUPS_PER_BATCH) {
+                self.emit_fresh(slots, output)?;
+            }
         }
+        self.watch(&touched.fresh)?;
         if let Some(global) = &mut self.global {
             global.emitted |= !touched.fresh.is_empty();
         }
         self.retire(touched);
-        Ok(())
+        self.expire(epoch, output)
     }
 
     /// Sums do not depend on the order of what is summed, and what a group was before the epoch is known from when it is first touched.
@@ -482,7 +499,8 @@ impl Operator for Aggregate {
         for entry in entries {
             self.read_entry(&entry?)?;
         }
-        Ok(())
+        let all: Vec<u32> = (0..self.groups.table.end() as u32).collect();
+        self.watch(&all)
     }
 
     fn size(&self) -> StateSize {

@@ -191,7 +191,17 @@ impl<V: Value> GroupState for Multisets<V> {
     }
 
     fn reset(&mut self, slot: u32) {
-        self.sets[slot] = Set::default();
+        let log = &mut self.log;
+        match take(&mut self.sets[slot]) {
+            Set::One(value, count) => log.count(&value, count, 0),
+            Set::Few(values) => values.iter().for_each(|(value, count)| log.count(value, *count, 0)),
+            Set::Many(values) => {
+                for (value, entry) in *values {
+                    log.count(&value, entry.count, 0);
+                    log.changes.push((slot, value));
+                }
+            }
+        }
     }
 
     fn write(&self, slot: u32, output: &mut Vec<u8>) {

@@ -17,12 +17,14 @@ use super::gather::Gathered;
 use super::piece::Payload;
 use super::row::{Row, RowFormat, RowRef};
 use super::sorted::{Place, Sorted};
+use crate::dataflow::event_time::LowAt;
 use crate::dataflow::operator::StateSize;
 use crate::dataflow::operator::aggregate::keys::{KeyTable, key_table};
+use crate::dataflow::operator::expiry::Expiry;
 use crate::error::{Error, Result};
 use crate::plan::OrderColumn;
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, bucket, hash_rows};
+use crate::types::{Changes, Epoch, bucket, hash_rows};
 
 /// Groups that a checkpoint looks up at a time.
 const GROUPS_PER_BATCH: usize = 4_096;
@@ -69,6 +71,8 @@ pub(in crate::dataflow::operator) struct Groups<P: Payload, M = ()> {
     entries: usize,
     /// What the groups have on the heap.
     heap: usize,
+    /// When groups are over, if they ever are.
+    expiry: Option<Expiry>,
 }
 
 /// Rows of several groups on their way out.
@@ -118,7 +122,42 @@ impl<P: Payload, M: Default> Groups<P, M> {
             dirty: Vec::new(),
             entries: 0,
             heap: 0,
+            expiry: None,
         })
+    }
+
+    /// Groups are over when what their key at `place` (among the keys) says is below `low`.
+    pub(in crate::dataflow::operator) fn closing(&mut self, place: usize, low: LowAt) {
+        self.expiry = Some(Expiry::new(place, low));
+    }
+
+    /// The groups that event time has passed after `epoch`, the oldest first.
+    pub(in crate::dataflow::operator) fn passed(&mut self, epoch: Epoch) -> Result<Vec<u32>> {
+        let Some(passed) = self.expiry.as_mut().and_then(|expiry| expiry.passed(epoch)) else { return Ok(Vec::new()) };
+        let mut over = Vec::new();
+        let used: Vec<u32> = passed.slots.iter().copied().filter(|slot| self.marks[*slot as usize] & USED != 0).collect();
+        for slots in used.chunks(GROUPS_PER_BATCH) {
+            over.extend(passed.over(&self.table.columns(slots)?, slots)?);
+        }
+        Ok(over)
+    }
+
+    /// Drops the groups that event time has passed after `epoch`, and says nothing of it.
+    pub(in crate::dataflow::operator) fn expire(&mut self, epoch: Epoch) -> Result<()> {
+        for slot in self.passed(epoch)? {
+            let mut group = self.open(slot);
+            while !group.rows().is_empty() {
+                group.pop();
+            }
+            drop(group);
+            self.close(slot);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, slots: &[u32]) -> Result<()> {
+        let Some(expiry) = &mut self.expiry else { return Ok(()) };
+        slots.chunks(GROUPS_PER_BATCH).try_for_each(|slots| expiry.note(&self.table.columns(slots)?, slots))
     }
 
     /// Says which of the keys the input is exchanged by, if not by all.
@@ -155,6 +194,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
             }
         }
         gathered.consolidate();
+        self.note(&fresh)?;
         // Groups of which nothing is left, or was there in the first place.
         fresh.into_iter().filter(|slot| !gathered.touches(*slot)).for_each(|slot| self.close(slot));
         Ok(gathered)
@@ -215,6 +255,11 @@ impl<P: Payload, M: Default> Groups<P, M> {
         self.format.decode(keys, range.map(|row| batch.parts(row)))
     }
 
+    /// The slots of all groups.
+    fn used(&self) -> Vec<u32> {
+        (0..self.marks.len() as u32).filter(|slot| self.marks[*slot as usize] & USED != 0).collect()
+    }
+
     /// Writes rows that changed since the last time.
     pub(in crate::dataflow::operator) fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
         let dirty = std::mem::take(&mut self.dirty);
@@ -270,7 +315,10 @@ impl<P: Payload, M: Default> Groups<P, M> {
         }
         (self.table, self.marks, self.groups) = (table, vec![USED; groups.len()], groups);
         self.grow();
-        Ok(())
+        if let Some(expiry) = &mut self.expiry {
+            expiry.clear();
+        }
+        self.note(&self.used())
     }
 
     fn buckets(&self, slots: &[u32]) -> Vec<u8> {
@@ -284,7 +332,9 @@ impl<P: Payload, M: Default> Groups<P, M> {
         let (key, row) = split_key(&entry.key).ok_or_else(damaged)?;
         let slot = self.table.locate_encoded(key)?;
         self.grow();
-        self.mark(slot);
+        if self.mark(slot) {
+            self.note(&[slot])?;
+        }
         let rows = &mut self.groups[slot as usize].rows;
         let before = (rows.len(), rows.heap());
         let mut value = entry.value.as_slice();
@@ -300,7 +350,10 @@ impl<P: Payload, M: Default> Groups<P, M> {
     pub(in crate::dataflow::operator) fn size(&self) -> StateSize {
         let groups = self.groups.capacity() * size_of::<GroupRows<P, M>>();
         let slots = self.marks.capacity() + self.dirty.capacity() * size_of::<u32>();
-        StateSize { rows: self.entries, bytes: self.heap + groups + slots + self.table.bytes() }
+        StateSize {
+            rows: self.entries,
+            bytes: self.heap + groups + slots + self.table.bytes() + self.expiry.as_ref().map_or(0, Expiry::bytes),
+        }
     }
 }
 

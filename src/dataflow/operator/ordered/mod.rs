@@ -4,6 +4,7 @@
 //! list of such pieces ([`sorted`], with a [`directory`] of many). Groups are found by their keys, filled from an epoch's changes
 //! ([`gather`]), and written to checkpoints in one place ([`groups`]).
 
+mod counts;
 mod directory;
 pub(super) mod gather;
 pub(super) mod groups;
@@ -13,6 +14,7 @@ pub(super) mod sorted;
 #[cfg(test)]
 mod tests;
 
+pub(super) use counts::{Count, not_there};
 pub(super) use gather::GroupChanges;
 pub(super) use groups::{Batch, Groups, Kept};
 pub(super) use piece::{Column, Entry, Payload};

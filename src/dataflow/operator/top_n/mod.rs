@@ -10,7 +10,6 @@
 //! first row that changed until both are past the last place wanted. OFFSET without LIMIT is everything but the first rows: it emits the
 //! changes themselves, less what happened among the first.
 
-mod counts;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -20,11 +19,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 
-use self::counts::Count;
 use self::walk::{Emit, Walk};
-use super::ordered::{Batch, GroupChanges, Groups, Kept, Place, RowRef, Sorted};
+use super::ordered::{Batch, Count, GroupChanges, Groups, Kept, Place, RowRef, Sorted};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
+use crate::dataflow::event_time::LowAt;
 use crate::error::{Error, Result};
 use crate::plan::{OrderColumn, Ranking};
 use crate::state::{StateChanges, StateEntry};
@@ -116,22 +115,11 @@ impl TopN {
         self
     }
 
-    /// Applies one group's changes to its rows. Fails if a row is retracted that is not there.
-    fn apply(group: &mut Kept<'_, Count>, changes: GroupChanges<'_>) -> Result<()> {
-        let mut from = Place::default();
-        for (row, weight) in changes.iter() {
-            from = group.rows().find(from, row);
-            let held = group.rows().get(from).filter(|entry| entry.row == row).map_or(0, |entry| entry.payload.0);
-            match held.checked_add_signed(weight).ok_or_else(not_there)? {
-                0 => {
-                    group.remove(from);
-                    from = Place::default();
-                }
-                count if held > 0 => group.rows().update(from, |known| known.0 = count),
-                count => from = group.rows().insert(from, row, Count(count)),
-            }
-        }
-        Ok(())
+    /// Forgets groups when what their key at `place` (among the keys) says is below `low`: their rows stay as they are.
+    #[must_use]
+    pub fn closing(mut self, place: usize, low: LowAt) -> Self {
+        self.groups.closing(place, low);
+        self
     }
 
     fn emit(&self, emitted: Emitted, output: &mut Vec<Changes>) -> Result<()> {
@@ -152,7 +140,7 @@ impl TopN {
 
 impl Operator for TopN {
     /// After an error the state is undefined: the view has failed.
-    fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+    fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
         let (window, append_only) = (self.window, self.append_only && !self.window.complement);
         let admit = append_only.then_some(|rows: &Sorted<Count>, row: RowRef<'_>| window.may_enter(rows, row));
         let changes = self.groups.gather(inputs.into_iter().flatten().collect(), admit)?;
@@ -165,7 +153,7 @@ impl Operator for TopN {
                 emitted.slot = slot;
                 Walk::new(window, self.groups.rows(slot), of_group).run(&mut emitted)?;
                 let mut group = self.groups.open(slot);
-                Self::apply(&mut group, of_group)?;
+                group.apply(of_group)?;
                 if append_only {
                     window.prune(&mut group);
                 }
@@ -176,15 +164,12 @@ impl Operator for TopN {
         }
         self.emit(emitted, output)?;
         emptied.into_iter().for_each(|slot| self.groups.close(slot));
-        Ok(())
+        self.groups.expire(epoch)
     }
 
     /// Candidates are not kept: without them more rows come through, none too few, and which worker had them is nobody's business.
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        if !self.candidates {
-            self.groups.checkpoint(changes)?;
-        }
-        Ok(())
+        if self.candidates { Ok(()) } else { self.groups.checkpoint(changes) }
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
@@ -260,10 +245,6 @@ fn prune_behind_peers(group: &mut Kept<'_, Count>, border: Place) {
     while group.rows().total() > kept {
         group.pop();
     }
-}
-
-fn not_there() -> Error {
-    Error::internal("a top-n's input retracted a row that was not there")
 }
 
 /// What an epoch emits.

@@ -10,9 +10,8 @@
 //! both lists have and that are the same in both: peers whose place is the same, and, where nobody asks for places, all that are wanted
 //! before and after. So a change among a million peers, or a million places from the last, takes a few steps.
 
-use super::counts::Count;
-use super::{Window, not_there};
-use crate::dataflow::operator::ordered::{Entries, GroupChanges, Place, RowRef, Sorted};
+use super::Window;
+use crate::dataflow::operator::ordered::{Count, Entries, GroupChanges, Place, RowRef, Sorted, not_there};
 use crate::error::Result;
 use crate::plan::Ranking;
 

@@ -43,6 +43,7 @@ use self::results::Results;
 use super::ordered::{Batch, GroupChanges, Groups, Kept, Place, RowRef};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
+use crate::dataflow::event_time::LowAt;
 use crate::dataflow::row_errors::{RowError, RowErrorSink};
 use crate::error::{Error, Result};
 use crate::plan::{OrderColumn, WindowCall};
@@ -130,6 +131,13 @@ impl Window {
     #[must_use]
     pub fn partitioned_by(mut self, places: Vec<usize>) -> Self {
         self.groups.partitioned_by(places);
+        self
+    }
+
+    /// Forgets partitions when what their key at `place` (among the keys) says is below `low`: their rows stay as they are.
+    #[must_use]
+    pub fn closing(mut self, place: usize, low: LowAt) -> Self {
+        self.groups.closing(place, low);
         self
     }
 
@@ -234,7 +242,7 @@ fn settle(group: &mut Kept<'_, Results, Memo>, slot: u32, place: Place, results:
 
 impl Operator for Window {
     /// After an error the state is undefined: the view has failed.
-    fn step(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+    fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
         let changes = self.groups.gather(inputs.into_iter().flatten().collect(), None::<fn(&Rows, RowRef<'_>) -> bool>)?;
         let mut emitted = Emitted::default();
         for (slot, of_group) in changes.groups() {
@@ -242,7 +250,7 @@ impl Operator for Window {
         }
         self.emit(&emitted, output)?;
         changes.groups().for_each(|(slot, _)| self.groups.close(slot));
-        Ok(())
+        self.groups.expire(epoch)
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {

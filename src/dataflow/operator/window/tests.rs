@@ -49,7 +49,8 @@ fn spec_of(call: &str, x: SqlType) -> WindowSpec {
         include: None,
     };
     let columns = ["k", "o", "x"].map(column).to_vec();
-    let table = Table { columns, key: Vec::new(), on_conflict: OnConflict::Overwrite, append_only: false, connector: None };
+    let table =
+        Table { columns, key: Vec::new(), on_conflict: OnConflict::Overwrite, append_only: false, connector: None, event_time: None };
     let kind = ObjectKind::Table(table);
     let object = Object {
         id: 1,
@@ -70,7 +71,7 @@ fn spec_of(call: &str, x: SqlType) -> WindowSpec {
 }
 
 fn find(node: &Node) -> Option<WindowSpec> {
-    let NodeKind::Window { input, keys, order, calls } = &node.kind else { return node.inputs().into_iter().find_map(find) };
+    let NodeKind::Window { input, keys, order, calls, .. } = &node.kind else { return node.inputs().into_iter().find_map(find) };
     Some(WindowSpec {
         input: Arc::clone(&input.schema),
         keys: keys.clone(),

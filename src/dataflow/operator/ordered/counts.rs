@@ -1,14 +1,18 @@
 //! How often rows are there: nothing is kept of the counts while all of them are 1.
 
-use crate::dataflow::operator::ordered::{Column, Payload};
+use super::gather::GroupChanges;
+use super::groups::Kept;
+use super::piece::{Column, Payload};
+use super::sorted::Place;
+use crate::error::{Error, Result};
 
 /// How often a row is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Count(pub(super) u64);
+pub(in crate::dataflow::operator) struct Count(pub(in crate::dataflow::operator) u64);
 
 /// Of rows next to each other.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(in crate::dataflow::operator) struct Counts {
     length: u32,
     each: Option<Box<Each>>,
 }
@@ -103,4 +107,29 @@ impl Column<Count> for Counts {
     fn heap(&self) -> usize {
         self.each.as_ref().map_or(0, |each| size_of::<Each>() + each.0.capacity() * size_of::<Count>())
     }
+}
+
+impl Kept<'_, Count> {
+    /// Applies the changes of the group. Fails if a row is retracted that is not there.
+    pub(in crate::dataflow::operator) fn apply(&mut self, changes: GroupChanges<'_>) -> Result<()> {
+        let mut from = Place::default();
+        for (row, weight) in changes.iter() {
+            from = self.rows().find(from, row);
+            let held = self.rows().get(from).filter(|entry| entry.row == row).map_or(0, |entry| entry.payload.0);
+            match held.checked_add_signed(weight).ok_or_else(not_there)? {
+                0 => {
+                    self.remove(from);
+                    from = Place::default();
+                }
+                count if held > 0 => self.rows().update(from, |known| known.0 = count),
+                count => from = self.rows().insert(from, row, Count(count)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The error for a retraction of nothing.
+pub(in crate::dataflow::operator) fn not_there() -> Error {
+    Error::internal("an operator's input retracted a row that was not there")
 }

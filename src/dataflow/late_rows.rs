@@ -1,0 +1,94 @@
+//! Rows that came too late for what they belong to: counted, per view and per table or source whose watermark had passed them; the newest ones
+//! kept, of views that ask for it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arrow::array::RecordBatch;
+use parking_lot::Mutex;
+
+use crate::types::{ObjectId, OperatorId, json_lines};
+
+/// Rows kept for each operator, as many as of a source.
+const KEPT_MAX: usize = 1_000;
+
+/// Bytes of a row that are kept.
+const ROW_BYTES_MAX: usize = 4_096;
+
+/// What one operator has left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LateRows {
+    /// Since the view was made; a row counts once for each window that it is too late for.
+    pub rows: u64,
+    /// The tables and sources that say how far event time is.
+    pub sources: BTreeSet<ObjectId>,
+    /// The newest of them, the oldest first, if the view keeps them.
+    pub newest: VecDeque<LateRow>,
+}
+
+/// A row that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateRow {
+    /// When, in microseconds since 1970.
+    pub time_micros: i64,
+    /// The row as it was in front of the operator, as JSON.
+    pub row: String,
+}
+
+/// Of all views; shared by the workers and by whoever reads `tidemill.late_rows`.
+#[derive(Debug, Default)]
+pub struct LateLog {
+    operators: Mutex<BTreeMap<OperatorId, LateRows>>,
+}
+
+impl LateLog {
+    /// Everything, by view and operator.
+    pub fn snapshot(&self) -> Vec<(OperatorId, LateRows)> {
+        self.operators.lock().iter().map(|(operator, late)| (*operator, late.clone())).collect()
+    }
+
+    /// Drops what is known of a view: it is gone.
+    pub fn forget(&self, view: ObjectId) {
+        self.operators.lock().retain(|operator, _| operator.object != view);
+    }
+}
+
+/// A handle on the log for one operator.
+#[derive(Clone, Debug)]
+pub struct LateSink {
+    log: Arc<LateLog>,
+    operator: OperatorId,
+    sources: BTreeSet<ObjectId>,
+    keeps: bool,
+}
+
+impl LateSink {
+    /// For an operator that goes by the watermarks of `sources`. `keeps`: the rows themselves are of interest.
+    pub fn new(log: &Arc<LateLog>, operator: OperatorId, sources: BTreeSet<ObjectId>, keeps: bool) -> Self {
+        LateSink { log: Arc::clone(log), operator, sources, keeps }
+    }
+
+    /// Whether the rows themselves are of interest.
+    pub fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    /// Adds a number of rows that were left out.
+    pub fn count(&self, rows: u64) {
+        let mut operators = self.log.operators.lock();
+        let late = operators.entry(self.operator).or_insert_with(|| LateRows { sources: self.sources.clone(), ..LateRows::default() });
+        late.rows += rows;
+    }
+
+    /// Keeps rows that were left out, and counted.
+    pub fn keep(&self, rows: &RecordBatch) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+        let newest = rows.slice(rows.num_rows().saturating_sub(KEPT_MAX), rows.num_rows().min(KEPT_MAX));
+        let mut operators = self.log.operators.lock();
+        let Some(late) = operators.get_mut(&self.operator) else { return };
+        let texts = json_lines(&newest, ROW_BYTES_MAX).into_iter().map(|line| String::from_utf8_lossy(&line).into_owned());
+        late.newest.extend(texts.map(|row| LateRow { time_micros: now, row }));
+        late.newest.drain(..late.newest.len().saturating_sub(KEPT_MAX));
+    }
+}

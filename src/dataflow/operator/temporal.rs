@@ -1,0 +1,205 @@
+//! A comparison with the time: rows leave by themselves when it has come, or enter then.
+//!
+//! With `due(row)` the first time at which the comparison has its other value, and `now` that of the epoch, which never goes back:
+//!
+//! ```text
+//! leaves   ts > now - i    out: what comes before it is due, at once; its retraction when it is due. What comes later is nothing.
+//! enters   ts <= now       out: what comes when it is due, at once; all else when it is due
+//! ```
+//!
+//! A row whose time is NULL compares with nothing. Both are linear, so that a retraction may be on another worker than what it retracts: no
+//! exchange is needed. Holds: rows that are not due, by that time.
+
+use arrow::array::{Array, BooleanArray};
+use arrow::datatypes::SchemaRef;
+
+use super::agenda::Agenda;
+use super::{Operator, StateSize};
+use crate::dataflow::event_time::{LowAt, times_of};
+use crate::error::Result;
+use crate::plan::Crossing;
+use crate::state::{StateChanges, StateEntry};
+use crate::types::{Changes, Epoch};
+
+/// The filter.
+pub struct Temporal {
+    column: usize,
+    crossing: Crossing,
+    low: LowAt,
+    agenda: Agenda,
+}
+
+impl Temporal {
+    /// `column`: the position of the time that is compared with `low`. `worker`: the number of this one.
+    pub fn new(schema: SchemaRef, column: usize, crossing: Crossing, low: LowAt, worker: usize) -> Result<Self> {
+        Ok(Temporal { column, crossing, low, agenda: Agenda::new(schema, worker)? })
+    }
+
+    fn pass(&mut self, now: i64, changes: &Changes, output: &mut Vec<Changes>) -> Result<()> {
+        let column = changes.column(self.column);
+        let dues = dues(changes, self.column, self.crossing)?;
+        let pending: BooleanArray = dues.iter().enumerate().map(|(row, due)| Some(*due > now && column.is_valid(row))).collect();
+        let later = changes.filter(&pending);
+        if !later.is_empty() {
+            let dues: Vec<i64> = dues.iter().enumerate().filter(|(row, _)| pending.value(*row)).map(|(_, due)| *due).collect();
+            self.agenda.add(&later, &dues);
+        }
+        let through = match self.crossing {
+            Crossing::Leaves { .. } => later,
+            Crossing::Enters { .. } => {
+                let due: BooleanArray = dues.iter().enumerate().map(|(row, due)| Some(*due <= now && column.is_valid(row))).collect();
+                changes.filter(&due)
+            }
+        };
+        if !through.is_empty() {
+            output.push(through);
+        }
+        Ok(())
+    }
+}
+
+/// When each row is due; those of NULLs mean nothing.
+fn dues(changes: &Changes, column: usize, crossing: Crossing) -> Result<Vec<i64>> {
+    let times = times_of(changes.column(column))?;
+    let (Crossing::Leaves { when_passed } | Crossing::Enters { when_passed }) = crossing;
+    Ok(times.iter().map(|time| time.saturating_add(i64::from(when_passed))).collect())
+}
+
+impl Operator for Temporal {
+    fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
+        // A clock that was set back changes nothing.
+        let now = self.low.now(epoch).unwrap_or(i64::MIN).max(self.agenda.done());
+        inputs.into_iter().flatten().filter(|changes| !changes.is_empty()).try_for_each(|changes| self.pass(now, &changes, output))?;
+        let mut due = Vec::new();
+        self.agenda.take_until(now, &mut due);
+        output.extend(due.into_iter().map(|changes| match self.crossing {
+            Crossing::Leaves { .. } => changes.negate(),
+            Crossing::Enters { .. } => changes,
+        }));
+        Ok(())
+    }
+
+    /// Each row by itself.
+    fn takes_parts(&self) -> bool {
+        true
+    }
+
+    fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
+        self.agenda.checkpoint(changes)
+    }
+
+    fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
+        let (column, crossing) = (self.column, self.crossing);
+        self.agenda.restore(entries, |changes| dues(changes, column, crossing))
+    }
+
+    fn size(&self) -> StateSize {
+        self.agenda.size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+    use arrow::datatypes::Int64Type;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::Temporal;
+    use crate::dataflow::event_time::tests::low_at;
+    use crate::dataflow::operator::Operator;
+    use crate::plan::Crossing;
+    use crate::state::{StateChanges, StateEntry};
+    use crate::types::Changes;
+
+    fn rows(rows: &[(i64, Option<i64>, i64)]) -> Changes {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(|row| row.1)));
+        let weights = Int64Array::from_iter_values(rows.iter().map(|row| row.2));
+        Changes::new(RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("ts", times, true)]).unwrap(), Some(weights))
+    }
+
+    fn holds(crossing: Crossing, time: i64, now: i64) -> bool {
+        match crossing {
+            Crossing::Leaves { when_passed: false } => time > now,
+            Crossing::Leaves { when_passed: true } => time >= now,
+            Crossing::Enters { when_passed: false } => time <= now,
+            Crossing::Enters { when_passed: true } => time < now,
+        }
+    }
+
+    /// Rows in any order, of which some go again, over three restarts: after every epoch what has come out is what the comparison says.
+    #[test]
+    fn what_is_there_is_what_compares() {
+        for seed in 0..60 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let when_passed = random.random_bool(0.5);
+            let crossing = if random.random_bool(0.5) { Crossing::Leaves { when_passed } } else { Crossing::Enters { when_passed } };
+            let watermarks: Vec<(u64, i64)> = (1..60).map(|epoch| (epoch, epoch as i64 * 400_000)).collect();
+            let make = |worker| Temporal::new(rows(&[]).schema(), 1, crossing, low_at(&watermarks), worker).unwrap();
+            let mut workers = vec![make(0), make(1)];
+            let mut stored: BTreeMap<(u8, Vec<u8>), Vec<u8>> = BTreeMap::new();
+            let mut there: BTreeMap<(i64, Option<i64>), i64> = BTreeMap::new();
+            let mut shown: BTreeMap<(i64, Option<i64>), i64> = BTreeMap::new();
+            for epoch in 1..60 {
+                let mut output = Vec::new();
+                for worker in &mut workers {
+                    let mut changes = Vec::new();
+                    for _ in 0..random.random_range(0..30) {
+                        let some = there.keys().nth(random.random_range(0..=there.len())).copied().filter(|_| random.random_bool(0.3));
+                        let (row, weight) = match some {
+                            Some(row) => (row, -1),
+                            None => {
+                                let time = random.random_bool(0.95).then(|| random.random_range(0..30_000_000) / 100_000 * 100_000);
+                                ((random.random_range(0..5), time), 1)
+                            }
+                        };
+                        *there.entry(row).or_default() += weight;
+                        changes.push((row.0, row.1, weight));
+                    }
+                    there.retain(|_, weight| *weight != 0);
+                    worker.step(epoch, vec![vec![rows(&changes)]], &mut output).unwrap();
+                }
+                for changes in &output {
+                    let ids = changes.column(0).as_primitive::<Int64Type>();
+                    let times = changes.column(1).as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+                    for row in 0..changes.len() {
+                        *shown.entry((ids.value(row), Some(times.value(row)))).or_default() += changes.weight(row);
+                    }
+                }
+                shown.retain(|_, weight| *weight != 0);
+                let now = epoch as i64 * 400_000;
+                let expected: BTreeMap<_, _> = there
+                    .iter()
+                    .filter(|((_, time), _)| time.is_some_and(|time| holds(crossing, time, now)))
+                    .map(|(row, n)| (*row, *n))
+                    .collect();
+                if epoch > 1 {
+                    assert!(shown == expected, "seed {seed}, epoch {epoch}, {crossing:?}");
+                }
+                if epoch % 7 == 0 {
+                    let mut changes = StateChanges::default();
+                    workers.iter_mut().for_each(|worker| worker.checkpoint(&mut changes).unwrap());
+                    changes.deletes.into_iter().for_each(|key| drop(stored.remove(&key)));
+                    stored.extend(changes.puts.into_iter().map(|entry| ((entry.bucket, entry.key), entry.value)));
+                }
+                if epoch % 14 == 0 {
+                    let count = 3 - workers.len();
+                    workers = (0..count).map(make).collect();
+                    for (number, worker) in workers.iter_mut().enumerate() {
+                        let mine = stored.iter().filter(|((bucket, _), _)| usize::from(*bucket) % count == number);
+                        let entry = |((bucket, key), value): (&(u8, Vec<u8>), &Vec<u8>)| {
+                            Ok(StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() })
+                        };
+                        worker.restore(&mut mine.map(entry)).unwrap();
+                    }
+                }
+            }
+            let held: usize = workers.iter().map(|worker| worker.size().rows).sum();
+            assert!(held < 4_000, "{held}");
+        }
+    }
+}

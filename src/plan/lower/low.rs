@@ -1,0 +1,155 @@
+//! Below what the values of a node's columns stay as event time goes on: a column of times, or what is computed from one by a function that
+//! never falls as its argument rises.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit as ArrowUnit};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+
+use crate::catalog::Catalog;
+use crate::plan::expressions::column_index;
+use crate::plan::functions::fixed_micros;
+use crate::plan::node::{Node, NodeKind, UnnestColumn};
+use crate::types::{Low, TimeUnit};
+
+/// What is known of one column of a node.
+pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> Option<Low> {
+    let of = |input: &Node, column: usize| low_of(catalog, input, column);
+    match &node.kind {
+        NodeKind::Import { object, columns, lateness_us, .. } => {
+            let low = catalog.get(*object)?.low(*columns.get(column)?)?;
+            Some(match lateness_us {
+                0 => low,
+                lateness => Low::Plus { low: Box::new(low), months: 0, days: 0, micros: -lateness },
+            })
+        }
+        NodeKind::Constant { .. } | NodeKind::Recursion { .. } | NodeKind::Recurrence { .. } | NodeKind::DeltaJoin { .. } => None,
+        // Rows leave, and enter, long after the time that they name.
+        NodeKind::Temporal { .. } => None,
+        NodeKind::Map { input, projection, .. } => through(&projection.get(column)?.expression, &|column| of(input, column)),
+        NodeKind::Hop { input, time, slide_us, size_us } => {
+            let width = input.schema.fields().len();
+            let start = || {
+                let low = Box::new(of(input, *time)?);
+                Some(Low::WindowStart { low, slide_us: *slide_us, size_us: *size_us })
+            };
+            match column.checked_sub(width) {
+                None => of(input, column),
+                Some(0) => start(),
+                Some(_) => Some(Low::Plus { low: Box::new(start()?), months: 0, days: 0, micros: *size_us }),
+            }
+        }
+        NodeKind::Expand { input, keys, sets } => match column.checked_sub(input.schema.fields().len()) {
+            None => of(input, column),
+            Some(place) if place < keys.len() && sets.iter().all(|set| set.keys[place]) => of(input, keys[place]),
+            Some(_) => None,
+        },
+        NodeKind::Unnest { input, columns, .. } => match columns.get(column)? {
+            UnnestColumn::Kept(column) => of(input, *column),
+            UnnestColumn::Element(_) | UnnestColumn::Ordinal => None,
+        },
+        NodeKind::Exchange { input, .. } | NodeKind::Late { input, .. } | NodeKind::Close { input, .. } => of(input, column),
+        NodeKind::Combine { input, keys, .. } | NodeKind::Aggregate { input, keys, .. } => of(input, *keys.get(column)?),
+        // A change of one row may bring back any other of its group, or of its key: only what they all have in common stays bounded.
+        NodeKind::TopN { input, keys, .. } | NodeKind::Window { input, keys, .. } => {
+            keys.contains(&column).then(|| of(input, column)).flatten()
+        }
+        NodeKind::Join { join, left, right, left_keys, right_keys, .. } => {
+            let width = left.schema.fields().len();
+            let place = if column < width || !join.gives_pairs() {
+                left_keys.iter().position(|key| *key == column)
+            } else {
+                right_keys.iter().position(|key| key + width == column)
+            }?;
+            Some(Low::Least(vec![of(left, left_keys[place])?, of(right, right_keys[place])?]))
+        }
+        NodeKind::Union { inputs } => inputs.iter().map(|input| of(input, column)).collect::<Option<_>>().map(Low::Least),
+    }
+}
+
+/// What is known of an expression: of a column, or of a function of one column that never falls.
+pub(in crate::plan) fn through(expression: &Arc<dyn PhysicalExpr>, of: &dyn Fn(usize) -> Option<Low>) -> Option<Low> {
+    if let Some(column) = column_index(expression) {
+        return of(column);
+    }
+    if let Some(cast) = expression.as_ref().downcast_ref::<CastExpr>() {
+        let low = through(cast.expr(), of)?;
+        return match cast.cast_type() {
+            DataType::Timestamp(ArrowUnit::Microsecond | ArrowUnit::Nanosecond, _) => Some(low),
+            DataType::Date32 => Some(Low::Truncated { low: Box::new(low), unit: TimeUnit::Day }),
+            _ => None,
+        };
+    }
+    if let Some(sum) = expression.as_ref().downcast_ref::<BinaryExpr>() {
+        return match sum.op() {
+            Operator::Plus => later(through(sum.left(), of)?, literal(sum.right())?, 1),
+            Operator::Minus => later(through(sum.left(), of)?, literal(sum.right())?, -1),
+            _ => None,
+        };
+    }
+    let call = expression.as_ref().downcast_ref::<ScalarFunctionExpr>()?;
+    match (call.name(), call.args()) {
+        ("timestamp_add", [time, interval, zone @ ..]) if in_utc(zone) => later(through(time, of)?, literal(interval)?, 1),
+        ("timestamp_minus", [time, interval, zone @ ..]) if in_utc(zone) => later(through(time, of)?, literal(interval)?, -1),
+        ("date_plus", [day, days]) => days_later(through(day, of)?, literal(days)?, 1),
+        ("date_minus", [day, days]) => days_later(through(day, of)?, literal(days)?, -1),
+        ("timezone", [zone, time]) if in_utc(std::slice::from_ref(zone)) => through(time, of),
+        ("date_trunc", [unit, time, zone @ ..]) if in_utc(zone) => {
+            let unit = literal(unit)?.try_as_str()??;
+            Some(Low::Truncated { low: Box::new(through(time, of)?), unit: TimeUnit::named(unit)? })
+        }
+        ("tumble_start", [time, size]) => {
+            let size_us = fixed_micros(literal(size)?, "the size").ok()?;
+            Some(Low::WindowStart { low: Box::new(through(time, of)?), slide_us: size_us, size_us })
+        }
+        ("date_bin", [stride, time, origin @ ..]) => {
+            let stride_us = fixed_micros(literal(stride)?, "the stride").ok()?;
+            let origin_us = match origin {
+                [] => 0,
+                [origin] => micros(literal(origin)?)?,
+                _ => return None,
+            };
+            Some(Low::Binned { low: Box::new(through(time, of)?), stride_us, origin_us })
+        }
+        _ => None,
+    }
+}
+
+fn literal(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
+    expression.as_ref().downcast_ref::<Literal>().map(Literal::value)
+}
+
+/// Days and months are as long as in UTC.
+fn in_utc(zone: &[Arc<dyn PhysicalExpr>]) -> bool {
+    match zone {
+        [] => true,
+        [zone] => literal(zone).and_then(|zone| zone.try_as_str().flatten()).is_some_and(|zone| zone.eq_ignore_ascii_case("utc")),
+        _ => false,
+    }
+}
+
+fn later(low: Low, interval: &ScalarValue, sign: i32) -> Option<Low> {
+    let ScalarValue::IntervalMonthDayNano(Some(interval)) = interval else { return None };
+    let micros = interval.nanoseconds.div_euclid(1_000).checked_mul(i64::from(sign))?;
+    Some(Low::Plus { low: Box::new(low), months: interval.months.checked_mul(sign)?, days: interval.days.checked_mul(sign)?, micros })
+}
+
+fn days_later(low: Low, days: &ScalarValue, sign: i64) -> Option<Low> {
+    let days = match days {
+        ScalarValue::Int16(days) => i64::from((*days)?),
+        ScalarValue::Int32(days) => i64::from((*days)?),
+        ScalarValue::Int64(days) => (*days)?,
+        _ => return None,
+    };
+    Some(Low::Plus { low: Box::new(low), months: 0, days: i32::try_from(days.checked_mul(sign)?).ok()?, micros: 0 })
+}
+
+fn micros(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::TimestampMicrosecond(micros, _) => *micros,
+        _ => None,
+    }
+}

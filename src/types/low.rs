@@ -1,0 +1,249 @@
+//! How complete event time is: the watermarks of tables and sources, and what follows from them for the columns of a plan.
+//!
+//! A watermark says that no row with an earlier time is expected any more. Nobody sends watermarks along with the rows: they belong to epochs,
+//! the same on every worker, so that what a column's lower bound is at an epoch is computed where it is needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
+
+use arrow::array::IntervalMonthDayNanoArray;
+use arrow::datatypes::IntervalMonthDayNano;
+use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::types::{ObjectId, SqlType, TextStyle, format_value};
+
+/// The watermark of every table and source that has one yet, in microseconds since 1970.
+pub type Watermarks = BTreeMap<ObjectId, i64>;
+
+/// The clock on the wall, among the watermarks: no object has this number.
+pub const NOW: ObjectId = 0;
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// Below what no new values of a column are expected, as a function of watermarks. Microseconds since 1970, also for dates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Low {
+    /// The watermark of a table or source.
+    Of(ObjectId),
+    /// Later by an interval.
+    Plus {
+        /// Than this.
+        low: Box<Low>,
+        /// Months, first of all.
+        months: i32,
+        /// Then days and microseconds.
+        days: i32,
+        /// See `days`.
+        micros: i64,
+    },
+    /// The start of the unit of time that it is in.
+    Truncated {
+        /// What is truncated.
+        low: Box<Low>,
+        /// To what.
+        unit: TimeUnit,
+    },
+    /// The start of the bin that it is in.
+    Binned {
+        /// What is binned.
+        low: Box<Low>,
+        /// How long a bin is.
+        stride_us: i64,
+        /// Where one of them starts.
+        origin_us: i64,
+    },
+    /// The start of the first window `[start, start + size)` that has not ended.
+    WindowStart {
+        /// When.
+        low: Box<Low>,
+        /// Between the starts of two windows; one starts at 1970-01-01 00:00.
+        slide_us: i64,
+        /// How long a window is.
+        size_us: i64,
+    },
+    /// The least of several: of a union, or of both sides of a join.
+    Least(Vec<Low>),
+}
+
+/// What `date_trunc` truncates to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum TimeUnit {
+    Microsecond,
+    Millisecond,
+    Second,
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+impl TimeUnit {
+    /// By its name in `date_trunc`.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "microsecond" | "microseconds" => TimeUnit::Microsecond,
+            "millisecond" | "milliseconds" => TimeUnit::Millisecond,
+            "second" | "seconds" => TimeUnit::Second,
+            "minute" | "minutes" => TimeUnit::Minute,
+            "hour" | "hours" => TimeUnit::Hour,
+            "day" | "days" => TimeUnit::Day,
+            "week" | "weeks" => TimeUnit::Week,
+            "month" | "months" => TimeUnit::Month,
+            "quarter" | "quarters" => TimeUnit::Quarter,
+            "year" | "years" => TimeUnit::Year,
+            _ => return None,
+        })
+    }
+
+    /// The start of the unit that a time is in; `None` for times beyond what a calendar can name.
+    pub fn truncate(self, time_us: i64) -> Option<i64> {
+        let fixed = |unit_us: i64| Some(time_us.div_euclid(unit_us) * unit_us);
+        let time = DateTime::<Utc>::from_timestamp_micros(time_us)?;
+        let midnight = |date: Option<NaiveDate>| Some(date?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros());
+        match self {
+            TimeUnit::Microsecond => Some(time_us),
+            TimeUnit::Millisecond => fixed(1_000),
+            TimeUnit::Second => fixed(1_000_000),
+            TimeUnit::Minute => fixed(60_000_000),
+            TimeUnit::Hour => fixed(3_600_000_000),
+            TimeUnit::Day => fixed(DAY_US),
+            TimeUnit::Week => {
+                let into = i64::from(time.weekday().num_days_from_monday()) * DAY_US;
+                Some((time_us - into).div_euclid(DAY_US) * DAY_US)
+            }
+            TimeUnit::Month => midnight(time.date_naive().with_day(1)),
+            TimeUnit::Quarter => midnight(NaiveDate::from_ymd_opt(time.year(), time.month0() / 3 * 3 + 1, 1)),
+            TimeUnit::Year => midnight(NaiveDate::from_ymd_opt(time.year(), 1, 1)),
+        }
+    }
+}
+
+impl Low {
+    /// What it is at some watermarks; `None` while one that it depends on is not known, so that nothing can be said.
+    pub fn at(&self, watermarks: &Watermarks) -> Option<i64> {
+        match self {
+            Low::Of(object) => watermarks.get(object).copied(),
+            Low::Plus { low, months, days, micros } => {
+                let low = shifted(low.at(watermarks)?, *months)?;
+                low.checked_add(i64::from(*days) * DAY_US)?.checked_add(*micros)
+            }
+            Low::Truncated { low, unit } => unit.truncate(low.at(watermarks)?),
+            Low::Binned { low, stride_us, origin_us } => {
+                let since = low.at(watermarks)?.checked_sub(*origin_us)?;
+                Some(since.div_euclid(*stride_us) * stride_us + origin_us)
+            }
+            Low::WindowStart { low, slide_us, size_us } => {
+                let ended = low.at(watermarks)?.checked_sub(*size_us)?;
+                Some((ended.div_euclid(*slide_us) + 1) * slide_us)
+            }
+            Low::Least(lows) => lows.iter().map(|low| low.at(watermarks)).min().flatten(),
+        }
+    }
+
+    /// The tables and sources whose watermarks it depends on.
+    pub fn objects(&self) -> BTreeSet<ObjectId> {
+        match self {
+            Low::Of(object) => BTreeSet::from([*object]),
+            Low::Plus { low, .. } | Low::Truncated { low, .. } | Low::Binned { low, .. } | Low::WindowStart { low, .. } => low.objects(),
+            Low::Least(lows) => lows.iter().flat_map(Low::objects).collect(),
+        }
+    }
+}
+
+/// How SQL would say it.
+impl Display for Low {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Low::Of(NOW) => f.write_str("now()"),
+            Low::Of(_) => f.write_str("watermark"),
+            Low::Plus { low, months, days, micros } => {
+                let interval = IntervalMonthDayNano::new(*months, *days, micros.saturating_mul(1_000));
+                write!(f, "{low} + INTERVAL '{}'", interval_text(interval))
+            }
+            Low::Truncated { low, unit } => write!(f, "date_trunc('{}', {low})", format!("{unit:?}").to_lowercase()),
+            Low::Binned { low, stride_us, .. } => write!(f, "date_bin('{}', {low})", micros_text(*stride_us)),
+            Low::WindowStart { low, size_us, .. } => write!(f, "start of the window of {} that {low} is in", micros_text(*size_us)),
+            Low::Least(lows) => {
+                let lows: Vec<String> = lows.iter().map(Low::to_string).collect();
+                write!(f, "least({})", lows.join(", "))
+            }
+        }
+    }
+}
+
+fn interval_text(interval: IntervalMonthDayNano) -> String {
+    let (array, mut text) = (IntervalMonthDayNanoArray::from(vec![interval]), String::new());
+    // An interval is one that can be printed.
+    let _ = format_value(&array, 0, &SqlType::Interval, &TextStyle::default(), &mut text);
+    text
+}
+
+fn micros_text(micros: i64) -> String {
+    interval_text(IntervalMonthDayNano::new(0, 0, micros.saturating_mul(1_000)))
+}
+
+/// Some months later: the same day, or the last one of a month that has fewer.
+fn shifted(time_us: i64, months: i32) -> Option<i64> {
+    if months == 0 {
+        return Some(time_us);
+    }
+    let time = DateTime::<Utc>::from_timestamp_micros(time_us)?;
+    let by = Months::new(months.unsigned_abs());
+    let moved = if months < 0 { time.checked_sub_months(by)? } else { time.checked_add_months(by)? };
+    Some(moved.timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Low, TimeUnit, Watermarks};
+
+    const SECOND: i64 = 1_000_000;
+
+    fn at(low: &Low, watermark: i64) -> Option<i64> {
+        low.at(&Watermarks::from([(7, watermark)]))
+    }
+
+    fn of() -> Box<Low> {
+        Box::new(Low::Of(7))
+    }
+
+    #[test]
+    fn a_window_is_over_when_the_watermark_is_at_its_end() {
+        let tumbling = Low::WindowStart { low: of(), slide_us: 10 * SECOND, size_us: 10 * SECOND };
+        assert_eq!(at(&tumbling, 19 * SECOND), Some(10 * SECOND));
+        assert_eq!(at(&tumbling, 20 * SECOND), Some(20 * SECOND));
+        let hopping = Low::WindowStart { low: of(), slide_us: 5 * SECOND, size_us: 12 * SECOND };
+        assert_eq!(at(&hopping, 21 * SECOND), Some(10 * SECOND), "[10, 22) goes on");
+        assert_eq!(at(&hopping, 22 * SECOND), Some(15 * SECOND));
+        assert_eq!(at(&hopping, -SECOND), Some(-10 * SECOND));
+    }
+
+    #[test]
+    fn calendars_have_units_of_many_lengths() {
+        let truncated = |unit: &str, time: &str| {
+            let unit = TimeUnit::named(unit).unwrap();
+            let time = time.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+            chrono::DateTime::from_timestamp_micros(unit.truncate(time.timestamp_micros()).unwrap()).unwrap().to_rfc3339()
+        };
+        assert_eq!(truncated("month", "2024-02-29T23:59:59.9Z"), "2024-02-01T00:00:00+00:00");
+        assert_eq!(truncated("quarter", "2024-05-31T00:00:00Z"), "2024-04-01T00:00:00+00:00");
+        assert_eq!(truncated("week", "1969-12-31T12:00:00Z"), "1969-12-29T00:00:00+00:00");
+        assert_eq!(truncated("hour", "1969-12-31T23:30:00Z"), "1969-12-31T23:00:00+00:00");
+        let month = Low::Plus { low: of(), months: -1, days: 0, micros: 0 };
+        let day = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp_micros();
+        assert_eq!(at(&month, day("2024-03-31T00:00:00Z")), Some(day("2024-02-29T00:00:00Z")));
+    }
+
+    #[test]
+    fn one_unknown_watermark_says_that_nothing_is_known() {
+        let both = Low::Least(vec![Low::Of(7), Low::Of(8)]);
+        assert_eq!(at(&both, 5), None);
+        assert_eq!(both.at(&Watermarks::from([(7, 5), (8, 3)])), Some(3));
+        assert_eq!(both.objects().into_iter().collect::<Vec<_>>(), [7, 8]);
+    }
+}
