@@ -29,6 +29,7 @@ mod mismatch;
 mod mistakes;
 mod named_windows;
 mod names;
+mod names_apart;
 mod names_once;
 mod node;
 mod null_equality;

@@ -43,6 +43,7 @@ use super::mismatch::{refuse_mismatches, refuse_windows_in_conditions};
 use super::mistakes;
 use super::named_windows;
 use super::names::{name_outputs, visible};
+use super::names_apart;
 use super::names_once;
 use super::open_literals;
 use super::operands::told_apart;
@@ -214,15 +215,8 @@ impl Planner {
         Ok(Bound { plan, schema, parameters, depends_on: depends_on.into_iter().collect(), reads_system })
     }
 
-    /// The plan of a query, names resolved, types not yet coerced. `depth`: how many views it stands in; `assigned`: its rows go into a table.
-    pub(super) fn plan_query(
-        &self,
-        query: &ast::Query,
-        scope: &Scope<'_>,
-        depth: usize,
-        parameters: &[Option<SqlType>],
-        assigned: bool,
-    ) -> Result<Planned> {
+    /// A query with what DataFusion does not know rewritten into what it does, as far as that depends on neither names nor types.
+    fn expanded(&self, query: &ast::Query, scope: &Scope<'_>, depth: usize, parameters: &[Option<SqlType>]) -> Result<ast::Query> {
         super::size::check_text(query)?;
         names_once::check(query, scope)?;
         let mut expanded = query.clone();
@@ -234,6 +228,19 @@ impl Planner {
         arrays::rectangular(&expanded)?;
         row_comparisons::rewrite_query(&mut expanded)?;
         spelling::rewrite_query(&mut expanded)?;
+        Ok(expanded)
+    }
+
+    /// The plan of a query, names resolved, types not yet coerced. `depth`: how many views it stands in; `assigned`: its rows go into a table.
+    pub(super) fn plan_query(
+        &self,
+        query: &ast::Query,
+        scope: &Scope<'_>,
+        depth: usize,
+        parameters: &[Option<SqlType>],
+        assigned: bool,
+    ) -> Result<Planned> {
+        let expanded = self.expanded(query, scope, depth, parameters)?;
         let attempt = |query: &ast::Query, all: bool| {
             let mut named = query.clone();
             name_outputs(&mut named, all);
@@ -245,11 +252,15 @@ impl Planner {
             open_literals::mark(&mut named);
             integers::mark(&mut named, assigned);
             outer_names::qualify(&mut named);
+            if all {
+                names_apart::mark(&mut named, self);
+            }
             let names = Names::new(self, *scope, depth);
             let mut context = planner_context(parameters);
             let statement = ast::Statement::Query(Box::new(named));
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
             super::size::check(&plan).map_err(external)?;
+            let plan = if all { names_apart::unmark(plan)? } else { plan };
             integers::unmark(plan)
                 .and_then(open_literals::settle)
                 .and_then(arrays::infer)
@@ -262,7 +273,10 @@ impl Planner {
                 })
         };
         match attempt(&expanded, false) {
-            Ok(planned) => Ok(planned),
+            Ok(planned) => {
+                let collide = names_apart::collide(&planned.0).map_err(|error| from_datafusion(error, scope.text))?;
+                Ok(if collide { attempt(&expanded, true).unwrap_or(planned) } else { planned })
+            }
             Err(error) => {
                 let error = from_datafusion(error, scope.text);
                 if error.kind() == Kind::UndefinedColumn
@@ -271,7 +285,7 @@ impl Planner {
                 {
                     return Ok(planned);
                 }
-                // `SELECT *, id` has a column twice: legal SQL, if each has a name of its own.
+                // `SELECT *, id` has a column twice, and `sum(x), sum(x::bigint)` two of one name: legal SQL, if each has a name of its own.
                 if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn)
                     && let Ok(planned) = attempt(&expanded, true)
                 {
@@ -318,7 +332,8 @@ impl Planner {
         let now = DateTime::<Utc>::from_timestamp_micros(now_micros).unwrap_or_default();
         let context = OptimizerContext::new_with_config_options(Arc::clone(&self.query_options)).with_query_execution_start_time(now);
         let plan = order_with_one_zero(plan).map_err(|error| from_datafusion(error, ""))?;
-        self.state.optimizer().optimize(plan, &context, |_, _| {}).map_err(|error| from_datafusion(error, ""))
+        let plan = self.state.optimizer().optimize(plan, &context, |_, _| {});
+        plan.and_then(names_apart::named_keys).map_err(|error| from_datafusion(error, ""))
     }
 
     /// The positions of the columns of `object` that a query cannot do without.
