@@ -20,6 +20,7 @@ mod expressions;
 mod floats;
 mod functions;
 mod general;
+mod grouping_clauses;
 mod in_union;
 mod inline;
 mod integers;

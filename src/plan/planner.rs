@@ -36,6 +36,7 @@ use super::equal_values::compare_by_keys;
 use super::errors::{external, from_datafusion, located};
 use super::floats::numeric_to_float;
 use super::functions;
+use super::grouping_clauses;
 use super::in_union::with_union_columns;
 use super::inline::inline_query;
 use super::integers;
@@ -223,6 +224,7 @@ impl Planner {
         using::expand(&mut expanded, using::Within { planner: self, scope, depth, parameters })?;
         crate::sql::expand_windows(&mut expanded)?;
         named_windows::expand(&mut expanded, scope.text)?;
+        grouping_clauses::expand(&mut expanded)?;
         call_clauses::check(&expanded, self, scope.text)?;
         crate::sql::prepare_recursion(&mut expanded)?;
         arrays::rectangular(&expanded)?;

@@ -14,6 +14,7 @@ mod cursor;
 mod depth;
 mod dialect;
 mod function;
+mod grouping;
 mod index;
 mod keywords;
 mod located;
@@ -36,6 +37,7 @@ mod unsupported;
 mod windows;
 
 pub use dialect::dialect;
+pub use grouping::DISTINCT_SETS;
 pub use located::located;
 pub use parse::parse;
 pub use query::{WITH_TIES, is_default};

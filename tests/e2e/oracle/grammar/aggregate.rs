@@ -46,10 +46,14 @@ impl Grammar<'_> {
         // Of a key that is constant below, DataFusion's batch plans believe that it is so behind grouping sets, too, and do not sort by it.
         let columns = keys.iter().all(|key| !key.name.contains(".c") && !key.name.contains('('));
         match self.range(0..12) {
-            0..3 if !columns => (format!(" GROUP BY {all}"), 1.0),
+            0..7 if !columns => (format!(" GROUP BY {all}"), 1.0),
             0 => (format!(" GROUP BY ROLLUP ({all})"), 2.0),
             1 => (format!(" GROUP BY CUBE ({all})"), 4.0),
             2 => (format!(" GROUP BY GROUPING SETS (({all}), (), ({}))", names[0]), 2.0),
+            3 => (format!(" GROUP BY GROUPING SETS (({all}), ROLLUP ({all}), GROUPING SETS (({}), ()))", names[0]), 4.0),
+            4 => (format!(" GROUP BY {}, ROLLUP (({all}))", names[0]), 2.0),
+            5 => (format!(" GROUP BY DISTINCT ROLLUP ({all}), CUBE ({})", names[0]), 4.0),
+            6 => (format!(" GROUP BY (), ({all}), ()"), 1.0),
             _ => (format!(" GROUP BY {all}"), 1.0),
         }
     }
