@@ -18,6 +18,7 @@ mod errors;
 mod explain;
 mod expressions;
 mod floats;
+mod frames;
 mod functions;
 mod general;
 mod grouping_clauses;

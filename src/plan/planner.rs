@@ -35,6 +35,7 @@ use super::distinct_on::without_distinct_on;
 use super::equal_values::compare_by_keys;
 use super::errors::{external, from_datafusion, located};
 use super::floats::numeric_to_float;
+use super::frames;
 use super::functions;
 use super::grouping_clauses;
 use super::in_union::with_union_columns;
@@ -132,7 +133,7 @@ impl Planner {
         }
         let runtime = runtime.build_arc().map_err(|error| from_datafusion(error, ""))?;
         // Asked before DataFusion's own.
-        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators), Arc::new(arrays::ArrayPlanner)];
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators), Arc::new(arrays::ArrayPlanner), Arc::new(frames::Frames)];
         planners.extend(SessionStateDefaults::default_expr_planners());
         let state = SessionStateBuilder::new()
             .with_default_features()
@@ -224,6 +225,7 @@ impl Planner {
         using::expand(&mut expanded, using::Within { planner: self, scope, depth, parameters })?;
         crate::sql::expand_windows(&mut expanded)?;
         named_windows::expand(&mut expanded, scope.text)?;
+        frames::check(&expanded)?;
         grouping_clauses::expand(&mut expanded)?;
         call_clauses::check(&expanded, self, scope.text)?;
         crate::sql::prepare_recursion(&mut expanded)?;

@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::data_type::SqlTypes;
+use super::frames;
 use super::functions::{UnknownFunction, undefined_function};
 use super::integers;
 use super::names_apart;
@@ -340,7 +341,7 @@ impl ContextProvider for Names<'_> {
         // `pg_catalog.version()` and the like: the schema in which PostgreSQL keeps its functions.
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
         let of_session = self.scope.relations.function(name);
-        let marks = [integers::function, open_literals::function, names_apart::function];
+        let marks = [integers::function, open_literals::function, names_apart::function, frames::function];
         if let Some(function) = of_session.or_else(|| marks.iter().find_map(|mark| mark(name))) {
             return Some(function);
         }

@@ -13,6 +13,7 @@ mod create_table;
 mod cursor;
 mod depth;
 mod dialect;
+mod exclude;
 mod function;
 mod grouping;
 mod index;
@@ -37,6 +38,7 @@ mod unsupported;
 mod windows;
 
 pub use dialect::dialect;
+pub use exclude::EXCLUDE;
 pub use grouping::DISTINCT_SETS;
 pub use located::located;
 pub use parse::parse;
