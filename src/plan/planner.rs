@@ -69,6 +69,7 @@ use super::unnest::{refuse_elsewhere, unnested};
 use super::using;
 use super::values;
 use super::whole_rows;
+use super::window_operands::computed_below;
 use super::with_ties::without_ties;
 use super::zeros::order_with_one_zero;
 use super::zones::{in_utc, in_zone};
@@ -203,7 +204,11 @@ impl Planner {
         let plan = with_copies(plan)?;
         let options = self.state.config_options();
         let plan = with_union_columns(plan).and_then(without_distinct_on).and_then(without_ties).and_then(told_apart);
-        let plan = plan.and_then(correlated_to_one_value).and_then(unnested).map_err(|error| from_datafusion(error, text))?;
+        let plan = plan
+            .and_then(correlated_to_one_value)
+            .and_then(computed_below)
+            .and_then(unnested)
+            .map_err(|error| from_datafusion(error, text))?;
         refuse_elsewhere(&plan, text)?;
         let plan = numeric_to_float(plan).and_then(peer_frames);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
