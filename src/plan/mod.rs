@@ -22,6 +22,7 @@ mod frames;
 mod functions;
 mod general;
 mod grouping_clauses;
+mod hypothetical;
 mod in_union;
 mod inline;
 mod integers;

@@ -38,6 +38,7 @@ use super::floats::numeric_to_float;
 use super::frames;
 use super::functions;
 use super::grouping_clauses;
+use super::hypothetical;
 use super::in_union::with_union_columns;
 use super::inline::inline_query;
 use super::integers;
@@ -253,6 +254,7 @@ impl Planner {
         let attempt = |query: &ast::Query, all: bool| {
             let mut named = query.clone();
             name_outputs(&mut named, all);
+            hypothetical::expand(&mut named).map_err(external)?;
             time_precision::rewrite_query(&mut named);
             let called = inline_query(&mut named, scope).map_err(external)?;
             arrays::rewrite(&mut named);

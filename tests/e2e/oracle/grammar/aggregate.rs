@@ -117,6 +117,12 @@ impl Grammar<'_> {
                 4 | 5 => format!("sum({distinct}{argument})"),
                 // A sum of integers may be numeric.
                 6 => format!("{}(CAST({argument} AS BIGINT))", self.pick(&["bit_and", "bit_or", "bit_xor"])),
+                7 => {
+                    let of = self.pick(&[Kind::Int, Kind::Numeric, Kind::Text, Kind::Time]);
+                    let function = self.pick(&["rank", "dense_rank"]);
+                    let (place, order) = (self.constant(of), self.expression(of, columns, 1));
+                    format!("{function}({place}) WITHIN GROUP (ORDER BY {order}{})", self.direction())
+                }
                 _ => format!("{}({argument})", self.pick(&["min", "max"])),
             },
             Kind::Numeric | Kind::Float => match self.range(0..3) {
