@@ -11,6 +11,7 @@ mod grouping;
 mod hop;
 mod join;
 mod recursion;
+mod single;
 mod support;
 mod top_n;
 mod unnest;
