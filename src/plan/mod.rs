@@ -57,6 +57,7 @@ mod scalar;
 mod size;
 mod sized;
 mod spelling;
+mod sql_text;
 mod stored_types;
 mod strict;
 mod subqueries;
