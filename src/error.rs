@@ -119,6 +119,12 @@ kinds! {
     InvalidPower = "2201F",
     /// a text that is no regular expression.
     InvalidRegex = "2201B",
+    /// a window's frame of a size that there is not.
+    InvalidFrame = "22013",
+    /// a number of buckets for `ntile` that there is not.
+    InvalidNtile = "22014",
+    /// a place for `nth_value` that there is not.
+    InvalidNthValue = "22016",
     /// bounds or a count that make no buckets.
     InvalidBucket = "2201G",
     /// an escape that is not one character.

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{DuplicateTreatment, Expr, Function, FunctionArguments, Query, Spanned, Visit, Visitor};
 
 use super::errors::placed;
+use super::hypothetical::is_hypothetical;
 use super::planner::Planner;
 use crate::error::{Error, Kind, Result};
 
@@ -47,7 +48,7 @@ fn refused(call: &Function, planner: &Planner) -> Option<String> {
         return parameterless.then(|| "count(*) must be used to call a parameterless aggregate function".to_owned());
     }
     if state.window_functions().contains_key(&name) {
-        return (call.over.is_none()).then(|| format!("window function {name} requires an OVER clause"));
+        return (call.over.is_none() && !is_hypothetical(call)).then(|| format!("window function {name} requires an OVER clause"));
     }
     if !state.scalar_functions().contains_key(&name) {
         return None;

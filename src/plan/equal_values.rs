@@ -26,12 +26,13 @@ use datafusion::logical_expr::expr::{
     AggregateFunction, InList, InSubquery, ScalarFunction, SetComparison, Sort as SortExpr, WindowFunction,
 };
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::utils::{grouping_set_to_exprlist, merge_schema};
 use datafusion::logical_expr::{
-    Aggregate, Between, BinaryExpr, Case, Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, Window,
-    WindowFunctionDefinition, when,
+    Aggregate, Between, BinaryExpr, Case, Distinct, Expr, ExprSchemable, GroupingSet, LogicalPlan, LogicalPlanBuilder, Operator, Subquery,
+    Window, WindowFunctionDefinition, when,
 };
 
+use super::aggregates::distinct_array;
 use super::casts::marked;
 use super::errors::external;
 use super::functions::undefined_function_of;
@@ -217,6 +218,10 @@ fn in_aggregate(call: &mut AggregateFunction, schema: &DFSchema) -> DataFusionRe
         by_key(&mut params.args.iter_mut().collect::<Vec<_>>(), key);
         return Ok(key.is_some());
     }
+    if params.distinct && call.func.name() == "array_agg" {
+        call.func = distinct_array();
+        return Ok(true);
+    }
     if let ("arg_min" | "arg_max", [_, by]) = (call.func.name(), params.args.as_mut_slice()) {
         let key = order_of(by, schema)?;
         by_key(&mut [by], key);
@@ -312,36 +317,50 @@ fn is_equality(op: Operator) -> bool {
     matches!(op, Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom)
 }
 
-/// Groups by keys, each shown as the least of the values that it stands for.
+/// Groups by keys, each shown as the least of the values that it stands for; as NULL in the sets that do not have it.
 fn grouped(aggregate: Aggregate) -> DataFusionResult<Transformed<LogicalPlan>> {
     let schema = Arc::clone(aggregate.input.schema());
-    let sets = aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_)));
-    let keys = aggregate.group_expr.iter().map(|expr| if sets { Ok(None) } else { key_of(expr, &schema) });
-    let keys = keys.collect::<DataFusionResult<Vec<_>>>()?;
+    let values: Vec<Expr> = grouping_set_to_exprlist(&aggregate.group_expr)?.into_iter().cloned().collect();
+    let keys = values.iter().map(|expr| key_of(expr, &schema)).collect::<DataFusionResult<Vec<_>>>()?;
     if keys.iter().all(Option::is_none) {
         return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
     }
     let Aggregate { input, group_expr, mut aggr_expr, schema: shown, .. } = aggregate;
-    let mut groups = Vec::with_capacity(group_expr.len());
-    for (place, (expr, key)) in group_expr.into_iter().zip(&keys).enumerate() {
-        groups.push(match key {
-            None => expr,
-            Some(key) => {
-                let value = expr.unalias();
-                aggr_expr.push(min_udaf().call(vec![value.clone()]).alias(hidden("least", place)));
-                scalar::call(key, vec![value]).alias(hidden("key", place))
-            }
-        });
+    for (place, value) in values.iter().enumerate().filter(|(place, _)| keys[*place].is_some()) {
+        aggr_expr.push(min_udaf().call(vec![value.clone().unalias()]).alias(hidden("least", place)));
     }
+    let keyed = |expr: Expr| match values.iter().position(|value| *value == expr) {
+        Some(place) => match keys[place] {
+            Some(key) => scalar::call(key, vec![expr.unalias()]).alias(hidden("key", place)),
+            None => expr,
+        },
+        None => expr,
+    };
+    let keyed_all = |exprs: Vec<Expr>| exprs.into_iter().map(keyed).collect::<Vec<_>>();
+    let groups = group_expr.into_iter().map(|expr| match expr {
+        Expr::GroupingSet(GroupingSet::Rollup(exprs)) => Expr::GroupingSet(GroupingSet::Rollup(keyed_all(exprs))),
+        Expr::GroupingSet(GroupingSet::Cube(exprs)) => Expr::GroupingSet(GroupingSet::Cube(keyed_all(exprs))),
+        Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => {
+            Expr::GroupingSet(GroupingSet::GroupingSets(sets.into_iter().map(keyed_all).collect()))
+        }
+        expr => keyed(expr),
+    });
+    let groups: Vec<Expr> = groups.collect();
+    let sets = groups.iter().any(|expr| matches!(expr, Expr::GroupingSet(_)));
     let grouped = LogicalPlan::Aggregate(Aggregate::try_new(input, groups, aggr_expr)?);
     let columns = shown.iter().enumerate().map(|(place, (qualifier, field))| {
+        let column = Expr::Column(Column::from(grouped.schema().qualified_field(place)));
         if keys.get(place).copied().flatten().is_none() {
-            return Expr::Column(Column::from(grouped.schema().qualified_field(place)));
+            return Ok(column);
         }
-        let least = Expr::Column(Column::new_unqualified(hidden("least", place)));
+        let mut least = Expr::Column(Column::new_unqualified(hidden("least", place)));
+        if sets {
+            let none = Expr::Literal(ScalarValue::try_new_null(field.data_type())?, None);
+            least = when(column.is_null(), none).otherwise(least)?;
+        }
         let value = if sql_type_of(field) == SqlType::Jsonb { marked(least, &SqlType::Jsonb) } else { least };
-        value.alias_qualified(qualifier.cloned(), field.name())
+        Ok(value.alias_qualified(qualifier.cloned(), field.name()))
     });
-    let columns = columns.collect::<Vec<_>>();
+    let columns = columns.collect::<DataFusionResult<Vec<_>>>()?;
     LogicalPlanBuilder::from(grouped).project(columns)?.build().map(Transformed::yes)
 }

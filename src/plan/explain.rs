@@ -14,13 +14,14 @@ use super::node::{
     AggregateCall, AggregateFunction, Closing, Crossing, Extent, GroupingSet, JoinKind, Lookup, Node, NodeKind, OrderColumn, Plan,
     Properties, Scalar, WindowMethod,
 };
+use super::sql_text::without_types;
 use crate::types::{ObjectId, hash_bytes};
 
 /// One line per node, inputs below and two blanks further in.
 pub fn explain(plan: &Plan) -> String {
     let mut text = String::new();
     write_node(&plan.root, 0, &mut text);
-    text
+    without_types(&text)
 }
 
 impl Plan {

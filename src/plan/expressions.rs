@@ -7,10 +7,9 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema};
 use chrono::{DateTime, Utc};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, lit};
@@ -22,8 +21,7 @@ use sqlparser::ast;
 
 use super::arrays;
 use super::arrow_kinds::{is_integer, is_text};
-use super::casts::{as_cast, text_input};
-use super::checked;
+use super::casts::text_input;
 use super::equal_values::compare_by_keys_within;
 use super::errors::from_datafusion;
 use super::functions::{fit_text, type_name};
@@ -37,6 +35,7 @@ use super::planner::{Planner, planner_context};
 use super::resolve::{Names, NoSystemRelations, Scope, schema_of};
 use super::scalar;
 use super::spelling;
+use super::sql_text::as_sql;
 use super::strict::strict_expression;
 use super::table_functions::makes_rows;
 use super::text;
@@ -229,20 +228,16 @@ pub(super) fn expression_text(expr: &Expr) -> String {
     if let Expr::Alias(alias) = expr {
         return expression_text(&alias.expr);
     }
-    let plain = expr.clone().transform(|inner| {
+    let plain = expr.clone().transform_down(|inner| {
         Ok(match inner {
-            Expr::ScalarFunction(call) => match as_written(&call) {
-                Some(written) => Transformed::yes(written),
-                None => Transformed::no(Expr::ScalarFunction(call)),
-            },
             Expr::BinaryExpr(added) => match without_zero(&added) {
                 Some(expr) => Transformed::yes(expr.clone()),
                 None => Transformed::no(Expr::BinaryExpr(added)),
             },
-            Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(visible(&column.name)))),
             other => Transformed::no(other),
         })
     });
+    let plain = plain.and_then(|plain| plain.data.transform_up(|inner| Ok(Transformed::yes(as_sql(inner)))));
     let text = match plain.map(|transformed| transformed.data) {
         Ok(Expr::Column(column)) => visible(&column.name).to_owned(),
         Ok(other) => other.human_display().to_string(),
@@ -257,11 +252,6 @@ pub(super) fn expression_text(expr: &Expr) -> String {
         clean.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
     }
     clean
-}
-
-/// The operator or cast in whose place a function stands.
-fn as_written(call: &ScalarFunction) -> Option<Expr> {
-    checked::as_operator(call).or_else(|| as_cast(call)).or_else(|| scalar::as_operator(call))
 }
 
 /// A function whose value does not depend on its arguments alone.

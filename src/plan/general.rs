@@ -15,6 +15,7 @@ use datafusion::logical_expr::Accumulator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
+use super::aggregates::gathers;
 use super::errors::from_datafusion;
 use super::explain::positions;
 use crate::error::Result;
@@ -44,7 +45,10 @@ pub struct GroupResults(Vec<ScalarValue>);
 impl GeneralAggregate {
     /// Fails where the accumulator cannot be made: a constant argument out of range, a type that the function does not take.
     pub(super) fn new(rows: Arc<PackedRows>, expression: AggregateFunctionExpr, each_once: bool, in_place: bool) -> Result<Self> {
-        let arguments = expression.expressions();
+        let mut arguments = expression.expressions();
+        if gathers(expression.fun()) {
+            arguments.extend(expression.order_bys().iter().map(|sort| Arc::clone(&sort.expr)));
+        }
         let aggregate = GeneralAggregate { rows, expression: Arc::new(expression), arguments, each_once, in_place };
         aggregate.start()?;
         Ok(aggregate)

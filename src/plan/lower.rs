@@ -12,6 +12,7 @@ mod hop;
 mod join;
 mod low;
 mod recursion;
+mod single;
 mod support;
 mod temporal;
 mod top_n;

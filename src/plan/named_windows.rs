@@ -14,6 +14,7 @@ use sqlparser::ast::{
 use super::errors::placed;
 use super::names::normal;
 use crate::error::{Error, Kind, Result};
+use crate::sql::EXCLUDE;
 
 /// Rewrites `query` and all queries within it. `text`: what its positions refer to.
 pub(super) fn expand(query: &mut Query, text: &str) -> Result<()> {
@@ -113,7 +114,9 @@ impl Expand<'_> {
         let base = self.named(windows, name)?;
         let refused = |what: String| self.at(name, Error::new(Kind::Windowing, what));
         let called = normal(name);
-        if !spec.partition_by.is_empty() {
+        // EXCLUDE stands there, too.
+        let (excludes, partition_by): (Vec<Expr>, Vec<Expr>) = spec.partition_by.iter().cloned().partition(is_exclusion);
+        if !partition_by.is_empty() {
             return Err(refused(format!("cannot override PARTITION BY clause of window \"{called}\"")));
         }
         if !spec.order_by.is_empty() && !base.order_by.is_empty() {
@@ -127,7 +130,7 @@ impl Expand<'_> {
         let order_by = if base.order_by.is_empty() { &spec.order_by } else { &base.order_by };
         Ok(WindowSpec {
             window_name: None,
-            partition_by: base.partition_by.clone(),
+            partition_by: excludes.into_iter().chain(base.partition_by.iter().cloned()).collect(),
             order_by: order_by.clone(),
             window_frame: spec.window_frame.clone(),
         })
@@ -136,4 +139,8 @@ impl Expand<'_> {
     fn at(&self, name: &Ident, error: Error) -> Error {
         placed(error, (name.span.start.line, name.span.start.column), self.text)
     }
+}
+
+fn is_exclusion(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(call) if call.name.to_string().starts_with(EXCLUDE))
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::expr::{InList, InSubquery, ScalarFunction, SetComparison};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -128,10 +128,7 @@ pub(super) fn settle(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
             let name = names.save(&expr);
             Ok(expr.transform_up(|inner| settled(inner, &schema))?.update_data(|expr| name.restore(expr)))
         })?;
-        let node = node.transform_data(|node| match node {
-            LogicalPlan::Union(union) => columns_agree(union),
-            other => Ok(Transformed::no(other)),
-        })?;
+        let node = node.transform_data(columns_agree)?;
         changed.set(changed.get() | node.transformed);
         // What a column is may have been found out.
         if changed.get() { Ok(Transformed::yes(recomputed(node.data)?)) } else { Ok(node) }
@@ -331,10 +328,33 @@ fn numeric_for(text: &str, precision: u8, scale: i8) -> SqlType {
     }
 }
 
-/// Reads the strings that stand as columns of a UNION as the columns of its other inputs are.
-fn columns_agree(union: Union) -> DataFusionResult<Transformed<LogicalPlan>> {
-    let width = union.inputs.iter().map(|input| input.schema().fields().len()).min().unwrap_or(0);
-    let mut inputs = union.inputs;
+/// Reads the strings that stand as columns of a UNION, INTERSECT or EXCEPT as the columns of its other inputs are.
+fn columns_agree(node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
+    match node {
+        LogicalPlan::Union(mut union) => {
+            if !inputs_agree(&mut union.inputs)? {
+                return Ok(Transformed::no(LogicalPlan::Union(union)));
+            }
+            Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)))
+        }
+        // What DataFusion makes of the other two: nothing else in a fresh plan compares whole rows so.
+        LogicalPlan::Join(mut join)
+            if matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti) && join.null_equality == NullEquality::NullEqualsNull =>
+        {
+            let mut inputs = [Arc::clone(&join.left), Arc::clone(&join.right)];
+            if !inputs_agree(&mut inputs)? {
+                return Ok(Transformed::no(LogicalPlan::Join(join)));
+            }
+            [join.left, join.right] = inputs;
+            LogicalPlan::Join(join).recompute_schema().map(Transformed::yes)
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// Reads the strings that stand as columns of `inputs` as the same columns of the others are; whether there is one.
+fn inputs_agree(inputs: &mut [Arc<LogicalPlan>]) -> DataFusionResult<bool> {
+    let width = inputs.iter().map(|input| input.schema().fields().len()).min().unwrap_or(0);
     let mut changed = false;
     for column in 0..width {
         let is_open = |input: &Arc<LogicalPlan>| column_text(input, column).is_some();
@@ -346,7 +366,7 @@ fn columns_agree(union: Union) -> DataFusionResult<Transformed<LogicalPlan>> {
             (!field.data_type().is_null()).then(|| sql_type_of(field))
         });
         let wanted = common(types);
-        for input in &mut inputs {
+        for input in inputs.iter_mut() {
             let Some(text) = column_text(input, column) else { continue };
             let value = value_of(text, wanted.as_ref())?;
             if literal_text(&value).is_none() {
@@ -355,8 +375,7 @@ fn columns_agree(union: Union) -> DataFusionResult<Transformed<LogicalPlan>> {
             }
         }
     }
-    let union = if changed { Union::try_new_with_loose_types(inputs)? } else { Union { inputs, schema: union.schema } };
-    Ok(Transformed::new_transformed(LogicalPlan::Union(union), changed))
+    Ok(changed)
 }
 
 /// The string that a column of a SELECT is.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions::core::named_struct;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -79,6 +79,11 @@ impl ExprPlanner for Operators {
             && right.is_literal()
         {
             (right_expr, right) = typed(&right_expr, wanted)?;
+        }
+        let is_null = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if value.is_null());
+        if op == Op::StringConcat && (is_null(&left_expr) || is_null(&right_expr)) && !left.is(is_array) && !right.is(is_array) {
+            // Of text and NULL, whatever the other one is.
+            return Ok(PlannerResult::Planned(Expr::Literal(ScalarValue::Utf8(None), None)));
         }
         if left.open || right.open {
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left: left_expr, right: right_expr }));
@@ -285,6 +290,11 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
         Op::Plus if interval(left) && moment(right) => {
             Some(call("timestamp_add", vec![as_moment(right_expr, date(right)), left_expr.clone()]))
         }
+        Op::Plus if stamp(left) && time(right) => Some(call("timestamp_add", vec![as_moment(left_expr, date(left)), right_expr.clone()])),
+        Op::Plus if time(left) && stamp(right) => Some(call("timestamp_add", vec![as_moment(right_expr, date(right)), left_expr.clone()])),
+        Op::Minus if stamp(left) && time(right) => {
+            Some(call("timestamp_minus", vec![as_moment(left_expr, date(left)), right_expr.clone()]))
+        }
         Op::Plus if date(left) && is_whole(right) => Some(call("date_plus", arguments())),
         Op::Plus if is_whole(left) && date(right) => Some(call("date_plus", swapped())),
         Op::Minus if date(left) && is_whole(right) => Some(call("date_minus", arguments())),
@@ -315,6 +325,10 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
 /// A date is the timestamp of its beginning.
 fn as_moment(expr: &Expr, date: bool) -> Expr {
     if date { Expr::Cast(Cast::new(Box::new(expr.clone()), SqlType::Timestamp.arrow())) } else { expr.clone() }
+}
+
+fn is_array(sql_type: &SqlType) -> bool {
+    matches!(sql_type, SqlType::Array(_) | SqlType::Json | SqlType::Jsonb | SqlType::Bytea)
 }
 
 fn is_whole(side: &Side) -> bool {

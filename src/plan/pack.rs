@@ -32,9 +32,14 @@ pub(super) fn all_or_null(columns: Vec<Expr>) -> Expr {
 /// The columns that are packed, if the expression is `packed` or `all_or_null`.
 pub(super) fn arguments(expr: &Expr) -> Option<&[Expr]> {
     match expr {
-        Expr::ScalarFunction(call) if [PACK, ALL_OR_NULL].contains(&call.func.name()) => Some(&call.args),
+        Expr::ScalarFunction(call) => columns_of(call),
         _ => None,
     }
+}
+
+/// The same of a call.
+pub(super) fn columns_of(call: &ScalarFunction) -> Option<&[Expr]> {
+    [PACK, ALL_OR_NULL].contains(&call.func.name()).then_some(call.args.as_slice())
 }
 
 /// The same packing of other columns; the one of them, if the expression packs nothing.

@@ -11,6 +11,10 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits};
 
+use super::errors::external;
+use crate::error::Error;
+use crate::types::sql_type_of;
+
 /// The plan with frames of peers for types that have no distances, in subqueries too.
 pub(super) fn peer_frames(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let framed = plan.transform_up_with_subqueries(|node| {
@@ -33,8 +37,14 @@ fn framed(mut expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
     let frame = &params.window_frame;
     let plain = |bound: &WindowFrameBound| *bound == WindowFrameBound::CurrentRow || bound.is_unbounded();
     let of_peers = frame.units == WindowFrameUnits::Range && plain(&frame.start_bound) && plain(&frame.end_bound);
-    let Some(first) = params.order_by.first().filter(|_| of_peers) else { return Ok(Transformed::no(expr)) };
-    if has_distances(&first.expr.get_type(schema)?) {
+    let Some(first) = params.order_by.first().filter(|_| frame.units == WindowFrameUnits::Range) else { return Ok(Transformed::no(expr)) };
+    let (data_type, field) = (first.expr.get_type(schema)?, first.expr.to_field(schema)?.1);
+    if !of_peers && !is_offset_type(&data_type) {
+        let sql_type = sql_type_of(&field);
+        let message = format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {sql_type}");
+        return Err(external(Error::not_supported(message).hint("Order by a number, a date or a timestamp, or use ROWS or GROUPS.")));
+    }
+    if !of_peers || has_distances(&data_type) {
         return Ok(Transformed::no(expr));
     }
     params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Groups, counted(&frame.start_bound), counted(&frame.end_bound));
@@ -47,6 +57,11 @@ fn has_distances(data_type: &DataType) -> bool {
         || data_type.is_string()
         || data_type.is_null()
         || matches!(data_type, DataType::Boolean | DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
+}
+
+/// Whether values of a type can be so far from each other: those of which DataFusion computes it, and text and boolean have no distances.
+fn is_offset_type(data_type: &DataType) -> bool {
+    has_distances(data_type) && !data_type.is_string() && *data_type != DataType::Boolean
 }
 
 /// A bound that counts groups, of which there are as many as unsigned numbers.

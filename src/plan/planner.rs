@@ -35,7 +35,10 @@ use super::distinct_on::without_distinct_on;
 use super::equal_values::compare_by_keys;
 use super::errors::{external, from_datafusion, located};
 use super::floats::numeric_to_float;
+use super::frames;
 use super::functions;
+use super::grouping_clauses;
+use super::hypothetical;
 use super::in_union::with_union_columns;
 use super::inline::inline_query;
 use super::integers;
@@ -43,6 +46,7 @@ use super::mismatch::{refuse_mismatches, refuse_windows_in_conditions};
 use super::mistakes;
 use super::named_windows;
 use super::names::{name_outputs, visible};
+use super::names_apart;
 use super::names_once;
 use super::open_literals;
 use super::operands::told_apart;
@@ -66,6 +70,7 @@ use super::unnest::{refuse_elsewhere, unnested};
 use super::using;
 use super::values;
 use super::whole_rows;
+use super::window_operands::computed_below;
 use super::with_ties::without_ties;
 use super::zeros::order_with_one_zero;
 use super::zones::{in_utc, in_zone};
@@ -130,7 +135,7 @@ impl Planner {
         }
         let runtime = runtime.build_arc().map_err(|error| from_datafusion(error, ""))?;
         // Asked before DataFusion's own.
-        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators), Arc::new(arrays::ArrayPlanner)];
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators), Arc::new(arrays::ArrayPlanner), Arc::new(frames::Frames)];
         planners.extend(SessionStateDefaults::default_expr_planners());
         let state = SessionStateBuilder::new()
             .with_default_features()
@@ -200,7 +205,11 @@ impl Planner {
         let plan = with_copies(plan)?;
         let options = self.state.config_options();
         let plan = with_union_columns(plan).and_then(without_distinct_on).and_then(without_ties).and_then(told_apart);
-        let plan = plan.and_then(correlated_to_one_value).and_then(unnested).map_err(|error| from_datafusion(error, text))?;
+        let plan = plan
+            .and_then(correlated_to_one_value)
+            .and_then(computed_below)
+            .and_then(unnested)
+            .map_err(|error| from_datafusion(error, text))?;
         refuse_elsewhere(&plan, text)?;
         let plan = numeric_to_float(plan).and_then(peer_frames);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
@@ -214,6 +223,24 @@ impl Planner {
         Ok(Bound { plan, schema, parameters, depends_on: depends_on.into_iter().collect(), reads_system })
     }
 
+    /// A query with what DataFusion does not know rewritten into what it does, as far as that depends on neither names nor types.
+    fn expanded(&self, query: &ast::Query, scope: &Scope<'_>, depth: usize, parameters: &[Option<SqlType>]) -> Result<ast::Query> {
+        super::size::check_text(query)?;
+        names_once::check(query, scope)?;
+        let mut expanded = query.clone();
+        using::expand(&mut expanded, using::Within { planner: self, scope, depth, parameters })?;
+        crate::sql::expand_windows(&mut expanded)?;
+        named_windows::expand(&mut expanded, scope.text)?;
+        frames::check(&expanded)?;
+        grouping_clauses::expand(&mut expanded)?;
+        call_clauses::check(&expanded, self, scope.text)?;
+        crate::sql::prepare_recursion(&mut expanded)?;
+        arrays::rectangular(&expanded)?;
+        row_comparisons::rewrite_query(&mut expanded)?;
+        spelling::rewrite_query(&mut expanded)?;
+        Ok(expanded)
+    }
+
     /// The plan of a query, names resolved, types not yet coerced. `depth`: how many views it stands in; `assigned`: its rows go into a table.
     pub(super) fn plan_query(
         &self,
@@ -223,20 +250,11 @@ impl Planner {
         parameters: &[Option<SqlType>],
         assigned: bool,
     ) -> Result<Planned> {
-        super::size::check_text(query)?;
-        names_once::check(query, scope)?;
-        let mut expanded = query.clone();
-        using::expand(&mut expanded, using::Within { planner: self, scope, depth, parameters })?;
-        crate::sql::expand_windows(&mut expanded)?;
-        named_windows::expand(&mut expanded, scope.text)?;
-        call_clauses::check(&expanded, self, scope.text)?;
-        crate::sql::prepare_recursion(&mut expanded)?;
-        arrays::rectangular(&expanded)?;
-        row_comparisons::rewrite_query(&mut expanded)?;
-        spelling::rewrite_query(&mut expanded)?;
+        let expanded = self.expanded(query, scope, depth, parameters)?;
         let attempt = |query: &ast::Query, all: bool| {
             let mut named = query.clone();
             name_outputs(&mut named, all);
+            hypothetical::expand(&mut named).map_err(external)?;
             time_precision::rewrite_query(&mut named);
             let called = inline_query(&mut named, scope).map_err(external)?;
             arrays::rewrite(&mut named);
@@ -245,11 +263,15 @@ impl Planner {
             open_literals::mark(&mut named);
             integers::mark(&mut named, assigned);
             outer_names::qualify(&mut named);
+            if all {
+                names_apart::mark(&mut named, self);
+            }
             let names = Names::new(self, *scope, depth);
             let mut context = planner_context(parameters);
             let statement = ast::Statement::Query(Box::new(named));
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
             super::size::check(&plan).map_err(external)?;
+            let plan = if all { names_apart::unmark(plan)? } else { plan };
             integers::unmark(plan)
                 .and_then(open_literals::settle)
                 .and_then(arrays::infer)
@@ -262,7 +284,10 @@ impl Planner {
                 })
         };
         match attempt(&expanded, false) {
-            Ok(planned) => Ok(planned),
+            Ok(planned) => {
+                let collide = names_apart::collide(&planned.0).map_err(|error| from_datafusion(error, scope.text))?;
+                Ok(if collide { attempt(&expanded, true).unwrap_or(planned) } else { planned })
+            }
             Err(error) => {
                 let error = from_datafusion(error, scope.text);
                 if error.kind() == Kind::UndefinedColumn
@@ -271,7 +296,7 @@ impl Planner {
                 {
                     return Ok(planned);
                 }
-                // `SELECT *, id` has a column twice: legal SQL, if each has a name of its own.
+                // `SELECT *, id` has a column twice, and `sum(x), sum(x::bigint)` two of one name: legal SQL, if each has a name of its own.
                 if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn)
                     && let Ok(planned) = attempt(&expanded, true)
                 {
@@ -318,7 +343,8 @@ impl Planner {
         let now = DateTime::<Utc>::from_timestamp_micros(now_micros).unwrap_or_default();
         let context = OptimizerContext::new_with_config_options(Arc::clone(&self.query_options)).with_query_execution_start_time(now);
         let plan = order_with_one_zero(plan).map_err(|error| from_datafusion(error, ""))?;
-        self.state.optimizer().optimize(plan, &context, |_, _| {}).map_err(|error| from_datafusion(error, ""))
+        let plan = self.state.optimizer().optimize(plan, &context, |_, _| {});
+        plan.and_then(names_apart::named_keys).map_err(|error| from_datafusion(error, ""))
     }
 
     /// The positions of the columns of `object` that a query cannot do without.

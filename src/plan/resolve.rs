@@ -22,8 +22,10 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::data_type::SqlTypes;
+use super::frames;
 use super::functions::{UnknownFunction, undefined_function};
 use super::integers;
+use super::names_apart;
 use super::open_literals;
 use super::planner::Planner;
 use super::strict::strict_expression;
@@ -338,9 +340,9 @@ impl ContextProvider for Names<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         // `pg_catalog.version()` and the like: the schema in which PostgreSQL keeps its functions.
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
-        if let Some(function) =
-            self.scope.relations.function(name).or_else(|| integers::function(name)).or_else(|| open_literals::function(name))
-        {
+        let of_session = self.scope.relations.function(name);
+        let marks = [integers::function, open_literals::function, names_apart::function, frames::function];
+        if let Some(function) = of_session.or_else(|| marks.iter().find_map(|mark| mark(name))) {
             return Some(function);
         }
         if self.scope.relations.withholds_system() && system::function(name).is_some_and(|function| !function.pure) {

@@ -69,6 +69,11 @@ impl VisitorMut for Spelling {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         operands_as_booleans(expr);
+        match in_place(expr) {
+            Ok(false) => {}
+            Ok(true) => return ControlFlow::Continue(()),
+            Err(error) => return ControlFlow::Break(error),
+        }
         let new = match expr {
             Expr::AtTimeZone { timestamp, time_zone } => written_call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]),
             Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (&**left, &**right) {
@@ -104,10 +109,6 @@ impl VisitorMut for Spelling {
                 let Value::Number(digits, _) = &value.value else { return ControlFlow::Continue(()) };
                 cast_to(digits.replace('_', ""), DataType::Double(ExactNumberInfo::None))
             }
-            Expr::Function(function) if is_named(function, "transaction_timestamp") || is_named(function, "statement_timestamp") => {
-                function.name = written_name("now");
-                return ControlFlow::Continue(());
-            }
             Expr::Function(function) if is_named(function, "localtimestamp") && is_bare(function) => {
                 now_as(DataType::Timestamp(None, TimezoneInfo::None))
             }
@@ -121,24 +122,51 @@ impl VisitorMut for Spelling {
             {
                 written_call(&ident.value.to_ascii_lowercase(), Vec::new())
             }
-            // `SELECT FROM t` has no columns; whether it has rows does not depend on them.
-            Expr::Exists { subquery, .. } => {
-                if let SetExpr::Select(select) = subquery.body.as_mut()
-                    && select.projection.is_empty()
-                {
-                    select.projection.push(SelectItem::UnnamedExpr(Expr::value(Value::Boolean(true))));
-                }
-                return ControlFlow::Continue(());
-            }
-            Expr::Function(function) if is_named(function, "make_interval") => {
-                named_interval(function);
-                return ControlFlow::Continue(());
-            }
             _ => return ControlFlow::Continue(()),
         };
         *expr = new;
         ControlFlow::Continue(())
     }
+}
+
+/// Rewrites what stays the expression that it is; whether it is such a one.
+fn in_place(expr: &mut Expr) -> Result<bool> {
+    match expr {
+        Expr::Function(function) if is_named(function, "transaction_timestamp") || is_named(function, "statement_timestamp") => {
+            function.name = written_name("now");
+        }
+        // `SELECT FROM t` has no columns; whether it has rows does not depend on them.
+        Expr::Exists { subquery, .. } => {
+            if let SetExpr::Select(select) = subquery.body.as_mut()
+                && select.projection.is_empty()
+            {
+                select.projection.push(SelectItem::UnnamedExpr(Expr::value(Value::Boolean(true))));
+            }
+        }
+        // Its escapes have been read.
+        Expr::Value(value) if matches!(value.value, Value::UnicodeStringLiteral(_)) => {
+            if let Value::UnicodeStringLiteral(text) = &value.value {
+                value.value = Value::SingleQuotedString(text.clone());
+            }
+        }
+        Expr::IsNormalized { .. } => {
+            return Err(Error::not_supported("IS NORMALIZED is not supported"));
+        }
+        // Counted from the beginning of this day.
+        Expr::Function(function) if is_named(function, "age") => {
+            if let FunctionArguments::List(list) = &mut function.args
+                && list.args.len() == 1
+            {
+                let today = written_call("date_trunc", vec![Expr::value(Value::SingleQuotedString("day".to_owned())), local_now()]);
+                list.args.insert(0, FunctionArg::Unnamed(FunctionArgExpr::Expr(today)));
+            }
+        }
+        Expr::Function(function) if is_named(function, "make_interval") => {
+            named_interval(function);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Those that compare by code point.
@@ -188,6 +216,10 @@ fn is_bare(function: &Function) -> bool {
 /// The time of the statement, as local time.
 fn now_as(data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(written_call("now", Vec::new())), data_type, array: false, format: None }
+}
+
+fn local_now() -> Expr {
+    now_as(DataType::Timestamp(None, TimezoneInfo::None))
 }
 
 fn cast_to(text: String, data_type: DataType) -> Expr {

@@ -13,7 +13,9 @@ mod create_table;
 mod cursor;
 mod depth;
 mod dialect;
+mod exclude;
 mod function;
+mod grouping;
 mod index;
 mod keywords;
 mod located;
@@ -36,6 +38,8 @@ mod unsupported;
 mod windows;
 
 pub use dialect::dialect;
+pub use exclude::EXCLUDE;
+pub use grouping::DISTINCT_SETS;
 pub use located::located;
 pub use parse::parse;
 pub use query::{WITH_TIES, is_default};

@@ -2,12 +2,14 @@
 //!
 //! Blanks and comments are dropped, and what sqlparser has no grammar for is written in words it knows:
 //! `'a'` newline `'b'` becomes one literal, `TABLE t` becomes `SELECT * FROM t`, and the first argument of a window
-//! table function (`TABLE t`, `t AS a`) becomes a name or a subquery, and `ROWS FROM (…)` a call. Every token keeps the place it came from.
+//! table function (`TABLE t`, `t AS a`) becomes a name or a subquery, `ROWS FROM (…)` a call; so do EXCLUDE (`exclude`) and grouping sets within
+//! others (`grouping`). Every token keeps the place it came from.
 
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use super::dialect::QUERY;
 use super::position::locate;
+use super::{exclude, grouping};
 use crate::error::{Error, Kind, Result};
 
 /// What `ROWS FROM (f(…), …)` is called.
@@ -96,7 +98,8 @@ fn push_joining_strings(tokens: &mut Vec<TokenWithSpan>, token: TokenWithSpan) {
 /// Checks one statement's tokens and rewrites what the header tells of.
 fn prepare(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     super::depth::check(text, &tokens)?;
-    Ok(expand_table_queries(expand_window_arguments(text, name_rows_from(tokens))?))
+    let tokens = exclude::as_calls(grouping::known_clauses(name_rows_from(tokens)));
+    Ok(expand_table_queries(expand_window_arguments(text, tokens)?))
 }
 
 /// `ROWS FROM (f(…), g(…))` → a call of a function that has the calls for its arguments.

@@ -3,11 +3,13 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, ListArray, UInt32Array};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
+use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 
 use super::json;
 use crate::error::{Error, Kind};
@@ -17,6 +19,8 @@ use crate::types::{PackedRows, SqlType, order_key, sql_type_of};
 /// The functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Compute {
+    /// All values as an array.
+    Array,
     /// All values as a JSON array.
     JsonArray { binary: bool },
     /// Keys and values as a JSON object.
@@ -35,9 +39,8 @@ impl Compute {
     /// The types that the arguments are cast to; `None` if there are too few, too many, or wrong ones.
     pub(super) fn argument_types(self, types: &[DataType]) -> Option<Vec<DataType>> {
         match (self, types) {
-            (Compute::JsonArray { .. } | Compute::Mode, [_]) | (Compute::JsonObject { .. } | Compute::ArgMin | Compute::ArgMax, [_, _]) => {
-                Some(types.to_vec())
-            }
+            (Compute::Array | Compute::JsonArray { .. } | Compute::Mode, [_])
+            | (Compute::JsonObject { .. } | Compute::ArgMin | Compute::ArgMax, [_, _]) => Some(types.to_vec()),
             (Compute::PercentileDiscrete, [value, fraction]) if fraction.is_numeric() || fraction.is_null() => {
                 Some(vec![value.clone(), DataType::Float64])
             }
@@ -51,13 +54,19 @@ impl Compute {
             Compute::JsonArray { binary } | Compute::JsonObject { binary } => {
                 Arc::new(if binary { SqlType::Jsonb } else { SqlType::Json }.field(name, true))
             }
+            Compute::Array => {
+                let list = array_agg_udaf().return_field(&arguments[..1]).map(|field| field.as_ref().clone());
+                let list =
+                    list.unwrap_or_else(|_| Field::new_list("", Field::new_list_field(arguments[0].data_type().clone(), true), true));
+                Arc::new(list.with_name(name).with_nullable(true))
+            }
             _ => Arc::new(arguments[0].as_ref().clone().with_name(name).with_nullable(true)),
         }
     }
 
     /// Whether the order of rows means nothing to it.
     pub(super) fn sorts_itself(self) -> bool {
-        !matches!(self, Compute::JsonArray { .. } | Compute::JsonObject { .. })
+        !matches!(self, Compute::Array | Compute::JsonArray { .. } | Compute::JsonObject { .. })
     }
 
     /// Whether it is written with WITHIN GROUP.
@@ -73,6 +82,7 @@ impl Compute {
             None => none(),
         };
         match self {
+            Compute::Array => array(self.result("", fields).data_type(), &rows[0]),
             Compute::JsonArray { binary } => json_array(rows, fields, binary),
             Compute::JsonObject { binary } => json_object(rows, fields, binary),
             Compute::Mode => at(mode(&rows[0], &fields[0], descending)?),
@@ -93,12 +103,22 @@ pub(super) fn sorted(columns: &[ArrayRef], fields: &[FieldRef], directions: &[So
     Ok((places, packed))
 }
 
+/// As `sorted`, by where the values stand in the order of their types.
+pub(super) fn sorted_by_keys(
+    columns: &[ArrayRef],
+    fields: &[FieldRef],
+    directions: &[SortOptions],
+) -> DataFusionResult<(Vec<u32>, BinaryArray)> {
+    let keys = columns.iter().zip(fields).map(|(column, field)| order_key(column, &sql_type_of(field)));
+    let keys = keys.collect::<Result<Vec<_>, _>>().map_err(external)?;
+    let fields: Vec<FieldRef> = keys.iter().map(|keys| Arc::new(Field::new("", keys.data_type().clone(), true)) as FieldRef).collect();
+    sorted(&keys, &fields, directions)
+}
+
 /// The values that are not NULL, in order.
 fn values(column: &ArrayRef, field: &FieldRef, descending: bool) -> DataFusionResult<(Vec<u32>, BinaryArray)> {
     let direction = SortOptions { descending, nulls_first: false };
-    let keys = order_key(column, &sql_type_of(field)).map_err(external)?;
-    let field = Arc::new(Field::new("", keys.data_type().clone(), true));
-    let (mut places, packed) = sorted(&[keys], &[field], &[direction])?;
+    let (mut places, packed) = sorted_by_keys(std::slice::from_ref(column), std::slice::from_ref(field), &[direction])?;
     let nulls = column.logical_nulls();
     places.retain(|place| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*place as usize)));
     Ok((places, packed))
@@ -131,6 +151,16 @@ fn extreme(rows: &[ArrayRef], fields: &[FieldRef]) -> DataFusionResult<(Option<u
     let nulls: Vec<_> = rows.iter().filter_map(|column| column.logical_nulls()).collect();
     places.retain(|place| nulls.iter().all(|nulls| nulls.is_valid(*place as usize)));
     Ok((places.first().copied(), places.last().copied()))
+}
+
+/// NULL where there are no rows.
+fn array(list: &DataType, values: &ArrayRef) -> DataFusionResult<ScalarValue> {
+    let DataType::List(item) = list else { return Err(external(Error::internal("the type of an array is no list"))) };
+    if values.is_empty() {
+        return ScalarValue::try_new_null(list);
+    }
+    let array = ListArray::try_new(Arc::clone(item), OffsetBuffer::from_lengths([values.len()]), Arc::clone(values), None)?;
+    Ok(ScalarValue::List(Arc::new(array)))
 }
 
 fn json_array(rows: &[ArrayRef], fields: &[FieldRef], binary: bool) -> DataFusionResult<ScalarValue> {

@@ -71,19 +71,20 @@ pub(in crate::plan) fn exact_frames(plan: LogicalPlan) -> DataFusionResult<Logic
 }
 
 fn framed(mut call: WindowFunction, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
-    let function = match &call.fun {
-        WindowFunctionDefinition::AggregateUDF(inner) if !call.params.distinct => function(inner.name()).map(|known| (known, inner)),
+    let types = call.params.args.iter().map(|argument| argument.get_type(schema)).collect::<DataFusionResult<Vec<_>>>()?;
+    let exact = match &call.fun {
+        WindowFunctionDefinition::AggregateUDF(inner) if !call.params.distinct => exact_function(inner, &types),
         _ => None,
     };
-    let Some((function, inner)) = function else { return Ok(replayed(call)) };
-    for argument in &call.params.args {
-        if !argument.get_type(schema)?.is_floating() {
-            return Ok(replayed(call));
-        }
-    }
-    let framed = Framed { inner: Arc::clone(inner), function };
-    call.fun = WindowFunctionDefinition::AggregateUDF(Arc::new(AggregateUDF::from(framed)));
+    let Some(exact) = exact else { return Ok(replayed(call)) };
+    call.fun = WindowFunctionDefinition::AggregateUDF(exact);
     Ok(Transformed::yes(Expr::from(call)))
+}
+
+/// The function computed from exact sums, if it is an aggregate of floats for which there is that.
+pub(in crate::plan) fn exact_function(inner: &Arc<AggregateUDF>, types: &[DataType]) -> Option<Arc<AggregateUDF>> {
+    let function = function(inner.name()).filter(|_| types.iter().all(DataType::is_floating))?;
+    Some(Arc::new(AggregateUDF::from(Framed { inner: Arc::clone(inner), function })))
 }
 
 /// The call, if rows leave its frames, with a function that can be computed over them.

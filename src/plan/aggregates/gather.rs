@@ -3,6 +3,7 @@
 //! In: the arguments, and behind them the columns that the call orders by. Holds: the batches as they came. Its state is these columns as
 //! lists, so that partial aggregates can be merged in any order; rows without an order are sorted by nothing, as in PostgreSQL.
 
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
 
-use super::compute::{Compute, sorted};
+use super::compute::{Compute, sorted, sorted_by_keys};
 use crate::plan::errors::external;
 use crate::plan::functions::undefined_function;
 
@@ -130,14 +131,23 @@ impl Gathered {
         let (arguments, fields) = (columns, &self.fields[..self.arguments]);
         let mut places: Vec<u32> = (0..rows as u32).collect();
         if !self.order.is_empty() {
-            places = sorted(&keys, &self.fields[self.arguments..], &self.order)?.0;
+            places = sorted_by_keys(&keys, &self.fields[self.arguments..], &self.order)?.0;
         }
         if self.distinct {
+            // Of equal values the least by how they are kept.
             let ascending = vec![SortOptions { descending: false, nulls_first: false }; arguments.len()];
-            let (order, packed) = sorted(&arguments, fields, &ascending)?;
-            let mut seen = std::collections::HashSet::new();
-            let candidates = if self.order.is_empty() { order } else { places };
-            places = candidates.into_iter().filter(|place| seen.insert(packed.value(*place as usize))).collect();
+            let (_, keys) = sorted_by_keys(&arguments, fields, &ascending)?;
+            let mut least = sorted(&arguments, fields, &ascending)?.0;
+            least.sort_by_key(|place| keys.value(*place as usize));
+            least.dedup_by_key(|place| keys.value(*place as usize));
+            if self.order.is_empty() {
+                places = least;
+            } else {
+                let of_key: HashMap<&[u8], u32> = least.iter().map(|place| (keys.value(*place as usize), *place)).collect();
+                let mut seen = HashSet::new();
+                places.retain(|place| seen.insert(keys.value(*place as usize)));
+                places.iter_mut().for_each(|place| *place = of_key[keys.value(*place as usize)]);
+            }
         }
         let places = UInt32Array::from(places);
         Ok(arguments.iter().map(|column| take(column, &places, None)).collect::<Result<_, _>>()?)

@@ -15,7 +15,7 @@ pub(super) mod moments;
 mod replayed;
 mod sum;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
 use datafusion::functions_aggregate::variance::var_samp_udaf;
@@ -27,6 +27,18 @@ use self::compute::Compute;
 use self::gather::Gather;
 pub(super) use self::json::Column as JsonColumn;
 use self::sum::Sum;
+
+/// `array_agg(DISTINCT x)`: in the order of the values where the call says no other, each once.
+pub(super) fn distinct_array() -> Arc<AggregateUDF> {
+    static FUNCTION: LazyLock<Arc<AggregateUDF>> =
+        LazyLock::new(|| Arc::new(AggregateUDF::from(Gather::new("array_agg", &[], Compute::Array))));
+    Arc::clone(&FUNCTION)
+}
+
+/// Whether a function gathers the rows of its group, and knows DISTINCT by what values are equal to.
+pub(super) fn gathers(function: &AggregateUDF) -> bool {
+    function.inner().downcast_ref::<Gather>().is_some()
+}
 
 /// Our own functions, and DataFusion's under names that it lacks.
 pub(super) fn all() -> Vec<Arc<AggregateUDF>> {

@@ -14,6 +14,7 @@ use datafusion::physical_plan::ColumnarValue;
 
 use super::{cast, nullable, one_row};
 use crate::error::{Error, Kind, Result};
+use crate::plan::aggregates::gathers;
 use crate::plan::aggregates::moments::moment;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{expression_text, physical};
@@ -195,13 +196,18 @@ impl Request<'_> {
             let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
             return Err(Error::new(Kind::InvalidColumnReference, message));
         }
-        let directions = order_by.iter().map(direction).filter(|_| within_group);
-        let order = directions.zip(&args).map(|(options, argument)| PhysicalSortExpr { expr: Arc::clone(argument), options });
+        let by_itself = *distinct && gathers(self.func);
+        let mut order = Vec::new();
+        for (number, sort) in order_by.iter().enumerate().filter(|_| within_group || by_itself) {
+            let expr = if by_itself { packing.argument(&sort.expr, self.below)? } else { Arc::clone(&args[number.min(args.len() - 1)]) };
+            order.push(PhysicalSortExpr { expr, options: direction(sort) });
+        }
         let rows = Arc::new(PackedRows::new(packing.fields, packing.directions)?);
         let expression = AggregateExprBuilder::new(Arc::clone(self.func), args.clone())
             .schema(Arc::clone(rows.schema()))
             .alias(&self.text)
-            .order_by(order.collect())
+            .order_by(order)
+            .with_distinct(by_itself)
             .with_ignore_nulls(*null_treatment == Some(NullTreatment::IgnoreNulls))
             .build()
             .map_err(|error| from_datafusion(error, ""))?;

@@ -23,8 +23,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 
-use super::Lowering;
 use super::low::low_of;
+use super::{Lowering, single};
 use crate::plan::expressions::{column_index, column_scalar, moved};
 use crate::plan::node::{AggregateCall, Closing, Node, NodeKind, Scalar};
 use crate::plan::properties;
@@ -47,8 +47,11 @@ struct Windows {
 }
 
 impl Lowering<'_> {
-    /// An aggregate over columns of `input`: the keys, then the calls, under `schema`.
+    /// An aggregate over columns of `input`: the keys, then the calls, under `schema`. One row per group needs no aggregate.
     pub(super) fn group(&mut self, input: Node, keys: Vec<usize>, aggregates: Vec<AggregateCall>, schema: SchemaRef) -> Node {
+        if let Some(projection) = single::of_one_row(&input, &keys, &aggregates, &schema) {
+            return self.map(input, None, projection, schema);
+        }
         let following = following_keys(&input, &keys);
         if following.iter().all(Option::is_none) {
             return self.group_by(Grouping { input, keys, calls: aggregates }, schema);

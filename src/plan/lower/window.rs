@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::plan::aggregates::framed::Framed;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{column_scalar, expression_text};
+use crate::plan::frames;
 use crate::plan::node::{Extent, Node, NodeKind, OrderColumn, Ranking, Scalar, WindowCall, WindowMethod};
 use crate::plan::properties;
 
@@ -133,7 +134,7 @@ fn window_call(call: &WindowFunction, position: &dyn Fn(&Expr) -> Option<usize>,
         Some(position) => Expr::Column(Column::new_unqualified(column_name(position))),
         None => expr.clone(),
     };
-    let text = expression_text(&Expr::from(call.clone()));
+    let text = expression_text(&Expr::from(call.clone())) + frames::exclusion_text(call);
     let mut moved = call.clone();
     let params = &mut moved.params;
     params.args = params.args.iter().map(&replaced).collect();
@@ -175,6 +176,11 @@ fn method(call: &WindowFunction, expression: &Arc<dyn WindowExpr>, filter: Optio
         "nth_value" if respects_nulls => number(1, 0).and_then(|nth| u64::try_from(nth).ok()).filter(|nth| *nth > 0),
         _ => None,
     };
+    match frames::looks_at_frame(call) {
+        Some(true) => return framed(frame, None, expression, None),
+        Some(false) => return WindowMethod::WHOLE,
+        None => {}
+    }
     if let (false, Some(ranking)) = (is_aggregate, Ranking::of(name)) {
         return WindowMethod::Place(ranking);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::column::{Bytes, Integer, Text, map1, map2};
+use super::column::{Bytes, Integer, Text, map1, map2, map3};
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, Value, value_from_text};
@@ -41,10 +41,38 @@ pub(super) fn functions() -> Vec<Function> {
                 })
             },
         ),
+        function("set_byte", "with another byte at a place", "set_byte('\\x1234'::bytea, 1, 64)", "\\x1240").form(
+            "bytea, integer, integer -> bytea",
+            |call| {
+                map3::<Bytes, Integer, Integer, _>(call, |bytes, place, value| {
+                    let mut bytes = bytes.to_vec();
+                    let at = index(place, bytes.len())?;
+                    bytes[at] = value as u8;
+                    Ok(bytes)
+                })
+            },
+        ),
+        function("set_bit", "with another bit at a place", "set_bit('\\x1234'::bytea, 3, 1)", "\\x1a34")
+            .form("bytea, integer, integer -> bytea", |call| map3::<Bytes, Integer, Integer, _>(call, set_bit)),
         function("bit_count", "how many bits are set", "bit_count('\\x1234'::bytea)", "5").form("bytea -> bigint", |call| {
             map1::<Bytes, _>(call, |bytes| Ok(bytes.iter().map(|byte| i64::from(byte.count_ones())).sum::<i64>()))
         }),
     ]
+}
+
+fn set_bit(bytes: &[u8], place: i64, value: i64) -> Result<Vec<u8>> {
+    let mut bytes = bytes.to_vec();
+    let at = index(place, bytes.len() * 8)?;
+    if !(0..=1).contains(&value) {
+        return Err(Error::new(Kind::InvalidParameter, "new bit must be 0 or 1"));
+    }
+    let bit = 1 << (at % 8);
+    if value == 1 {
+        bytes[at / 8] |= bit
+    } else {
+        bytes[at / 8] &= !bit
+    }
+    Ok(bytes)
 }
 
 fn index(place: i64, length: usize) -> Result<usize> {

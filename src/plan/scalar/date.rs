@@ -1,7 +1,8 @@
 //! Functions that take dates, times and intervals apart, and the operators between them.
 
-use arrow::array::{ArrayRef, Float64Array};
-use arrow::datatypes::{FieldRef, IntervalMonthDayNano, i256};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, i256};
 use datafusion::common::ScalarValue;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::calendar::{
     DAY, HOUR, JULIAN_EPOCH, MINUTE, Moment, SECOND, Zone, interval_of, interval_range, iso_week, shifted, timestamp_range, weekday,
 };
 use super::call::Call;
-use super::column::{Date, Decimal, Float, Input, Integer, Interval, Text, Time, Timestamp, map1, map2, map3, map4};
+use super::column::{Date, Decimal, Float, Input, Integer, Interval, Text, Time, Timestamp, map1, map2, map3};
 use super::numeric::Rounding;
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
@@ -71,7 +72,15 @@ pub(super) fn functions() -> Vec<Function> {
             .example("TIMESTAMPTZ '2001-02-16 20:38:40-05' AT TIME ZONE 'America/Denver'", "2001-02-16 18:38:40"),
         function("overlaps", "whether two spans of time have a moment in common; written `(a, b) OVERLAPS (c, d)`", "overlaps(DATE '2001-02-16', DATE '2001-12-21', DATE '2001-10-30', DATE '2002-10-30')", "t")
             .form("timestamp, timestamp, timestamp, timestamp -> boolean", overlap)
-            .form("timestamptz, timestamptz, timestamptz, timestamptz -> boolean", overlap),
+            .form("timestamptz, timestamptz, timestamptz, timestamptz -> boolean", overlap)
+            .form("time, time, time, time -> boolean", overlap)
+            .form("timestamp, interval, timestamp, interval -> boolean", overlap)
+            .form("timestamp, timestamp, timestamp, interval -> boolean", overlap)
+            .form("timestamp, interval, timestamp, timestamp -> boolean", overlap)
+            .form("time, interval, time, interval -> boolean", overlap)
+            .form("time, time, time, interval -> boolean", overlap)
+            .form("time, interval, time, time -> boolean", overlap)
+            .example("(DATE '2001-02-16', INTERVAL '100 days') OVERLAPS (DATE '2001-10-30', DATE '2002-10-30')", "f"),
         function("timestamp_subtract", "behind the operator `-` of timestamps", "TIMESTAMP '2001-09-29 03:00' - TIMESTAMP '2001-07-27 12:00'", "63 days 15:00:00").operator("-")
             .form("timestamp, timestamp -> interval", |call| map2::<Timestamp, Timestamp, _>(call, difference))
             .form("timestamptz, timestamptz -> interval", |call| map2::<Timestamp, Timestamp, _>(call, difference)),
@@ -80,10 +89,15 @@ pub(super) fn functions() -> Vec<Function> {
             .form("timestamptz, interval -> timestamptz", |call| map2::<Timestamp, Interval, _>(call, shifted))
             .form("timestamptz, interval, text -> timestamptz", |call| map3::<Timestamp, Interval, Text, _>(call, shifted_in))
             .form("time, interval -> time", |call| map2::<Time, Interval, _>(call, |time, interval| Ok(time_later(time, interval.nanoseconds / 1_000))))
+            .form("timestamp, time -> timestamp", |call| map2::<Timestamp, Time, _>(call, |value, time| shifted(value, of_time_of_day(time))))
+            .form("timestamptz, time -> timestamptz", |call| map2::<Timestamp, Time, _>(call, |value, time| shifted(value, of_time_of_day(time))))
+            .example("DATE '2001-09-28' + TIME '03:00'", "2001-09-28 03:00:00")
             .example("DATE '2001-09-28' + INTERVAL '1 hour'", "2001-09-28 01:00:00"),
         function("timestamp_minus", "behind the operator `-` of dates, timestamps and times with intervals", "TIME '05:00' - INTERVAL '2 hours'", "03:00:00").operator("-")
             .form("timestamp, interval -> timestamp", |call| map2::<Timestamp, Interval, _>(call, |value, interval| shifted(value, negated(interval)?)))
             .form("timestamptz, interval -> timestamptz", |call| map2::<Timestamp, Interval, _>(call, |value, interval| shifted(value, negated(interval)?)))
+            .form("timestamp, time -> timestamp", |call| map2::<Timestamp, Time, _>(call, |value, time| shifted(value, of_time_of_day(-time))))
+            .form("timestamptz, time -> timestamptz", |call| map2::<Timestamp, Time, _>(call, |value, time| shifted(value, of_time_of_day(-time))))
             .form("timestamptz, interval, text -> timestamptz", |call| map3::<Timestamp, Interval, Text, _>(call, |value, interval, zone| shifted_in(value, negated(interval)?, zone)))
             .form("time, interval -> time", |call| map2::<Time, Interval, _>(call, |time, interval| Ok(time_later(time, -(interval.nanoseconds / 1_000))))),
         function("time_subtract", "behind the operator `-` of times", "TIME '05:00' - TIME '03:00'", "02:00:00").operator("-")
@@ -479,18 +493,43 @@ fn zone_of(interval: IntervalMonthDayNano) -> Result<Zone> {
     Ok(Zone::Fixed(interval.nanoseconds / 1_000))
 }
 
-/// Two spans have a moment in common; their ends, which are not part of them, may come first.
+/// Two spans have a moment in common; their ends, which are not part of them, may come first, or be given by how far they are away.
 fn overlap(call: &Call<'_>) -> Result<ArrayRef> {
-    map4::<Timestamp, Timestamp, Timestamp, Timestamp, _>(call, |a, b, c, d| {
-        let ((start, end), (other_start, other_end)) = ((a.min(b), a.max(b)), (c.min(d), c.max(d)));
-        Ok(if start == other_start {
+    let (first, second) = (spans(call, 0)?, spans(call, 2)?);
+    let both = first.into_iter().zip(second).map(|(first, second)| {
+        let ((start, end), (other_start, other_end)) = first.zip(second)?;
+        Some(if start == other_start {
             true
         } else if start > other_start {
             start < other_end
         } else {
             other_start < end
         })
-    })
+    });
+    Ok(Arc::new(both.collect::<BooleanArray>()))
+}
+
+/// The spans from the argument at `place` to what the next one says, the earlier end first.
+fn spans(call: &Call<'_>, place: usize) -> Result<Vec<Option<(i64, i64)>>> {
+    let of_day = matches!(call.arguments[place].data_type(), DataType::Time64(_));
+    let (start, end) = (cast(&call.arguments[place], &DataType::Int64)?, &call.arguments[place + 1]);
+    let starts = start.as_primitive::<Int64Type>();
+    let lengths = end.as_primitive_opt::<IntervalMonthDayNanoType>();
+    let ends = if lengths.is_some() { None } else { Some(cast(end, &DataType::Int64)?) };
+    let span = |row: usize| {
+        if starts.is_null(row) || end.is_null(row) {
+            return Ok(None);
+        }
+        let start = starts.value(row);
+        let end = match (lengths, &ends) {
+            (Some(lengths), _) if of_day => time_later(start, lengths.value(row).nanoseconds / 1_000),
+            (Some(lengths), _) => shifted(start, lengths.value(row))?,
+            (None, Some(ends)) => ends.as_primitive::<Int64Type>().value(row),
+            (None, None) => start,
+        };
+        Ok(Some((start.min(end), start.max(end))))
+    };
+    (0..call.rows).map(span).collect()
 }
 
 fn negated(value: IntervalMonthDayNano) -> Result<IntervalMonthDayNano> {
@@ -498,6 +537,11 @@ fn negated(value: IntervalMonthDayNano) -> Result<IntervalMonthDayNano> {
         (Some(months), Some(days), Some(nanos)) => Ok(IntervalMonthDayNano::new(months, days, nanos)),
         _ => Err(interval_range()),
     }
+}
+
+/// So long after midnight, in microseconds, as an interval.
+fn of_time_of_day(time: i64) -> IntervalMonthDayNano {
+    IntervalMonthDayNano::new(0, 0, time.saturating_mul(1_000))
 }
 
 fn time_later(time: i64, micros: i64) -> i64 {

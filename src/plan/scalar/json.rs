@@ -433,8 +433,14 @@ fn container(json: &str) -> Result<JsonTree> {
     }
 }
 
-fn set(json: &str, path: &[Option<String>], new: &str, create: bool) -> Result<String> {
+/// With another value at the end of a path; `create`: also where nothing is yet.
+pub(super) fn set(json: &str, path: &[Option<String>], new: &str, create: bool) -> Result<String> {
     Ok(edit(container(json)?, path, 0, &Edit::Set { new: JsonTree::parse(new)?, create })?.text())
+}
+
+/// Without what is at the end of a path.
+pub(super) fn delete(json: &str, path: &[Option<String>]) -> Result<String> {
+    Ok(edit(container(json)?, path, 0, &Edit::Delete)?.text())
 }
 
 fn insert(json: &str, path: &[Option<String>], new: &str, after: bool) -> Result<String> {

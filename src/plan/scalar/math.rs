@@ -8,11 +8,12 @@ use arrow::datatypes::{DataType, Float64Type};
 
 use super::call::Call;
 use super::column::{Decimal, Float, Integer, List, Numeric, map1, map2, map4};
-use super::numeric::{Rounding, division_by_zero, rounded_type, whole, wider};
+use super::numeric::{Rounding, division_by_zero, rounded_type, whole, wider, widest};
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 
 /// The table.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn functions() -> Vec<Function> {
     vec![
         function("abs", "without its sign", "abs(-17.4)", "17.4")
@@ -57,8 +58,12 @@ pub(super) fn functions() -> Vec<Function> {
             .operator(">>")
             .form("same integer, integer -> same", |call| shifted(call, i32::wrapping_shr, i64::wrapping_shr)),
         function("gcd", "the greatest common divisor", "gcd(1071, 462)", "21")
-            .form("same integer, same integer -> same", |call| integers2(call, |a, b| Ok(i64::try_from(common(a, b)).ok()))),
-        function("lcm", "the least common multiple", "lcm(1071, 462)", "23562").form("same integer, same integer -> same", |call| integers2(call, |a, b| Ok(multiple(a, b)))),
+            .form("same integer, same integer -> same", |call| integers2(call, |a, b| Ok(i64::try_from(common(a, b)).ok())))
+            .form_of("numeric, numeric -> numeric", wider, |call| map2::<Numeric, Numeric, _>(call, Decimal::common_divisor))
+            .example("gcd(12.5, 2.75)", "0.25"),
+        function("lcm", "the least common multiple", "lcm(1071, 462)", "23562").form("same integer, same integer -> same", |call| integers2(call, |a, b| Ok(multiple(a, b))))
+            .form_of("numeric, numeric -> numeric", widest, |call| map2::<Numeric, Numeric, _>(call, Decimal::common_multiple))
+            .example("lcm(1.5, 2)", "6.0"),
         function("sqrt", "the square root", "sqrt(2)", "1.4142135623730951").form("double precision -> double precision", |call| {
             floats(call, |value| if value < 0.0 { Err(Error::new(Kind::InvalidPower, "cannot take square root of a negative number")) } else { Ok(value.sqrt()) })
         }),

@@ -17,6 +17,7 @@ mod degrees;
 mod docs;
 mod form;
 mod json;
+mod json_lax;
 mod math;
 mod misc;
 mod number_format;
@@ -159,6 +160,7 @@ static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
         (Family::Date, date_format::functions()),
         (Family::Math, number_format::functions()),
         (Family::Json, json::functions()),
+        (Family::Json, json_lax::functions()),
         (Family::Array, array::functions()),
         (Family::Binary, binary::functions()),
         (Family::Any, misc::functions()),

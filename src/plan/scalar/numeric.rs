@@ -147,6 +147,15 @@ pub(super) fn wider(fields: &[FieldRef], _scalars: &[Option<&ScalarValue>]) -> S
     SqlType::Numeric(before.saturating_add(scale.unsigned_abs()).clamp(1, most), scale)
 }
 
+/// As `wider`, with room for a common multiple.
+pub(super) fn widest(fields: &[FieldRef], scalars: &[Option<&ScalarValue>]) -> SqlType {
+    let most = if fields.iter().any(|field| digits_of(field).0 > NARROW) { WIDE } else { NARROW };
+    match wider(fields, scalars) {
+        SqlType::Numeric(_, scale) => SqlType::Numeric(most, scale),
+        other => other,
+    }
+}
+
 /// Precision and scale of an argument.
 fn digits_of(field: &FieldRef) -> (u8, i8) {
     match field.data_type() {
@@ -225,6 +234,36 @@ pub(super) fn power_of_ten(exponent: u32) -> Option<i256> {
 }
 
 impl Decimal {
+    /// The greatest number of which both are multiples; not negative.
+    pub(super) fn common_divisor(self, other: Decimal) -> Result<Decimal> {
+        let (mut a, mut b, scale) = self.alike(other)?;
+        while b != i256::ZERO {
+            (a, b) = (b, a.checked_rem(b).ok_or_else(overflow)?);
+        }
+        Ok(Decimal { units: a, scale })
+    }
+
+    /// The least number that is a multiple of both; not negative.
+    pub(super) fn common_multiple(self, other: Decimal) -> Result<Decimal> {
+        let (a, b, scale) = self.alike(other)?;
+        let divisor = self.common_divisor(other)?.units;
+        if divisor == i256::ZERO {
+            return Ok(Decimal { units: divisor, scale });
+        }
+        let units = a.checked_div(divisor).and_then(|part| part.checked_mul(b)).ok_or_else(overflow)?;
+        Ok(Decimal { units, scale })
+    }
+
+    /// Both without sign, in units of one size.
+    fn alike(self, other: Decimal) -> Result<(i256, i256, i8)> {
+        let scale = self.scale.max(other.scale);
+        let [first, second] = [self, other].map(|value| value.rescaled(scale, Rounding::Cut).map(|value| value.units.wrapping_abs()));
+        match (first, second) {
+            (Some(first), Some(second)) => Ok((first, second, scale)),
+            _ => Err(overflow()),
+        }
+    }
+
     /// The same number in other units.
     pub(super) fn rescaled(self, scale: i8, rounding: Rounding) -> Option<Decimal> {
         let steps = i32::from(scale) - i32::from(self.scale);

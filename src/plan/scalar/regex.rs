@@ -54,6 +54,14 @@ pub(super) fn functions() -> Vec<Function> {
         .form("text, text, text, text -> text", |call| {
             map4::<Text, Text, Text, Text, _>(call, |text, pattern, new, flags| replace(text, pattern, new, flags, 1, 1))
         })
+        .form("text, text, text, integer -> text", |call| {
+            map4::<Text, Text, Text, Integer, _>(call, |text, pattern, new, start| replace(text, pattern, new, "", start, 1))
+        })
+        .form("text, text, text, integer, integer -> text", |call| {
+            super::column::map5::<Text, Text, Text, Integer, Integer, _>(call, |text, pattern, new, start, which| {
+                replace(text, pattern, new, "", start, which)
+            })
+        })
         .form("text, text, text, integer, integer, text -> text", |call| {
             super::column::map6::<Text, Text, Text, Integer, Integer, Text, _>(call, |text, pattern, new, start, which, flags| {
                 replace(text, pattern, new, flags, start, which)

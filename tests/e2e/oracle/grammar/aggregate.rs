@@ -46,10 +46,14 @@ impl Grammar<'_> {
         // Of a key that is constant below, DataFusion's batch plans believe that it is so behind grouping sets, too, and do not sort by it.
         let columns = keys.iter().all(|key| !key.name.contains(".c") && !key.name.contains('('));
         match self.range(0..12) {
-            0..3 if !columns => (format!(" GROUP BY {all}"), 1.0),
+            0..7 if !columns => (format!(" GROUP BY {all}"), 1.0),
             0 => (format!(" GROUP BY ROLLUP ({all})"), 2.0),
             1 => (format!(" GROUP BY CUBE ({all})"), 4.0),
             2 => (format!(" GROUP BY GROUPING SETS (({all}), (), ({}))", names[0]), 2.0),
+            3 => (format!(" GROUP BY GROUPING SETS (({all}), ROLLUP ({all}), GROUPING SETS (({}), ()))", names[0]), 4.0),
+            4 => (format!(" GROUP BY {}, ROLLUP (({all}))", names[0]), 2.0),
+            5 => (format!(" GROUP BY DISTINCT ROLLUP ({all}), CUBE ({})", names[0]), 4.0),
+            6 => (format!(" GROUP BY (), ({all}), ()"), 1.0),
             _ => (format!(" GROUP BY {all}"), 1.0),
         }
     }
@@ -113,6 +117,12 @@ impl Grammar<'_> {
                 4 | 5 => format!("sum({distinct}{argument})"),
                 // A sum of integers may be numeric.
                 6 => format!("{}(CAST({argument} AS BIGINT))", self.pick(&["bit_and", "bit_or", "bit_xor"])),
+                7 => {
+                    let of = self.pick(&[Kind::Int, Kind::Numeric, Kind::Text, Kind::Time]);
+                    let function = self.pick(&["rank", "dense_rank"]);
+                    let (place, order) = (self.constant(of), self.expression(of, columns, 1));
+                    format!("{function}({place}) WITHIN GROUP (ORDER BY {order}{})", self.direction())
+                }
                 _ => format!("{}({argument})", self.pick(&["min", "max"])),
             },
             Kind::Numeric | Kind::Float => match self.range(0..3) {

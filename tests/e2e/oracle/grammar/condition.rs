@@ -66,6 +66,7 @@ impl Grammar<'_> {
             0 => self.under_the_same_name(columns, depth),
             1 => self.joined_with_outside(columns, depth),
             2 => self.row_in(columns, depth),
+            3 => self.row_compared(columns, depth),
             _ => None,
         };
         special.unwrap_or_else(|| self.usual_condition(columns, depth))

@@ -71,6 +71,22 @@ impl Grammar<'_> {
         Some(format!("({}) {}IN ({query})", row.join(", "), self.not()))
     }
 
+    /// A row compared with the only one of a subquery, or with some or all of its rows.
+    pub(super) fn row_compared(&mut self, columns: &[Column], depth: u32) -> Option<String> {
+        let source = self.source(1, depth);
+        let (mut row, mut values) = (Vec::new(), Vec::new());
+        let one = self.one_in(2);
+        for _ in 0..2 {
+            let kind = self.pick(&[Kind::Int, Kind::Text, Kind::Time]);
+            values.push(if one { self.aggregate_call(kind, &source.columns) } else { self.column(kind, &source.columns)? });
+            row.push(self.column(kind, columns)?);
+        }
+        let condition = if self.one_in(2) { vec![self.condition(&source.columns, 1)] } else { Vec::new() };
+        let query = format!("SELECT {} FROM {}{}", values.join(", "), source.sql, where_clause(&condition));
+        let among = if one { "" } else { self.pick(&["ANY ", "ALL "]) };
+        Some(format!("({}) {} {among}({query})", row.join(", "), self.comparison()))
+    }
+
     /// A source with what a subquery makes of the rows that go with each of its rows: of each group the first, totals, subtotals, different values.
     pub(super) fn with_lateral(&mut self, left: &Source, depth: u32) -> Option<Source> {
         let inner = self.source(1, depth);

@@ -76,12 +76,16 @@ impl Grammar<'_> {
         let value = self.expression(kind, columns, 1);
         let frame = self.pick(&ROWS_FRAMES);
         let over = format!("OVER ({rows})");
-        let framed = format!("OVER ({rows} {frame})");
+        let framed = format!("OVER ({rows} {frame}{})", self.exclusion());
         match self.range(0..10) {
             0 if kind == Kind::Int => bigint(&format!("row_number() {over}")),
             1 if kind == Kind::Int => bigint(&format!("ntile({}) {over}", self.range(2..5))),
             0..3 => format!("lag({value}) {over}"),
-            3 => format!("lead({value}, {}) {over}", self.range(1..4)),
+            3 if self.one_in(2) => format!("lead({value}, {}) {over}", self.range(1..4)),
+            3 => {
+                let (function, count) = (self.pick(&["lag", "lead"]), self.expression(Kind::Int, columns, 1));
+                format!("{function}({value}, CAST(({count}) % 4 AS INT), {}) {over}", self.expression(kind, columns, 1))
+            }
             4 => format!("lag({value}, 2, {}) {over}", self.constant(kind)),
             5 => format!("{}({value}) {framed}", self.pick(&["first_value", "last_value"])),
             6 => format!("nth_value({value}, {}) {framed}", self.range(1..4)),
@@ -104,14 +108,21 @@ impl Grammar<'_> {
                 let unit =
                     |count: i64| if order.kind == Kind::Int { count.to_string() } else { format!("INTERVAL '{} seconds'", count * 20) };
                 let (before, behind) = (unit(self.range(0..4)), unit(self.range(0..3)));
-                let frame = format!("RANGE BETWEEN {before} PRECEDING AND {behind} FOLLOWING");
+                let frame = format!("RANGE BETWEEN {before} PRECEDING AND {behind} FOLLOWING{}", self.exclusion());
                 format!("{} OVER ({by} {frame})", self.window_aggregate(kind, columns))
             }
             _ => {
                 let frame = self.pick(&PEER_FRAMES);
+                let exclusion = if frame.is_empty() { "" } else { self.exclusion() };
+                let frame = format!("{frame}{exclusion}");
                 format!("{} OVER ({by}{frame})", self.window_aggregate(kind, columns))
             }
         }
+    }
+
+    /// Rows that a frame leaves out.
+    fn exclusion(&mut self) -> &'static str {
+        self.pick(&["", "", "", "", " EXCLUDE CURRENT ROW", " EXCLUDE GROUP", " EXCLUDE TIES", " EXCLUDE NO OTHERS"])
     }
 
     fn window_aggregate(&mut self, kind: Kind, columns: &[Column]) -> String {
