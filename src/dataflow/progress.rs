@@ -1,5 +1,6 @@
 //! How far each dataflow has come, told by the workers and read by everyone else.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -29,7 +30,7 @@ pub struct DataflowProgress {
     waiting_bytes: AtomicU64,
     failure: Mutex<Option<Error>>,
     /// Per stateful node (number, name) what each worker holds.
-    sizes: Mutex<Vec<(u32, String, StateSize)>>,
+    sizes: Mutex<BTreeMap<usize, Vec<(u32, String, StateSize)>>>,
     /// What waits between the operators, once the first worker has built them.
     pressure: OnceLock<Pressure>,
     wake: Wake,
@@ -46,7 +47,7 @@ impl DataflowProgress {
             rows_out: AtomicU64::new(0),
             waiting_bytes: AtomicU64::new(0),
             failure: Mutex::new(None),
-            sizes: Mutex::new(Vec::new()),
+            sizes: Mutex::new(BTreeMap::new()),
             pressure: OnceLock::new(),
             wake,
         }
@@ -90,7 +91,17 @@ impl DataflowProgress {
 
     /// What its operators hold, by node: the sum over the workers as each last told.
     pub fn sizes(&self) -> Vec<(u32, String, StateSize)> {
-        self.sizes.lock().clone()
+        let mut sums: Vec<(u32, String, StateSize)> = Vec::new();
+        for (node, name, size) in self.sizes.lock().values().flatten() {
+            match sums.iter_mut().find(|(known, ..)| known == node) {
+                Some((_, _, sum)) => {
+                    sum.rows += size.rows;
+                    sum.bytes += size.bytes;
+                }
+                None => sums.push((*node, name.clone(), *size)),
+            }
+        }
+        sums
     }
 
     /// Bytes of changes that wait until what was there before has been read.
@@ -143,20 +154,8 @@ impl DataflowProgress {
         (self.wake)();
     }
 
-    /// Adds one worker's sizes to a list that was cleared by worker 0's.
-    pub(crate) fn report_sizes(&self, worker: usize, mine: &[(u32, String, StateSize)]) {
-        let mut sizes = self.sizes.lock();
-        if worker == 0 {
-            sizes.clear();
-        }
-        for (node, name, size) in mine {
-            match sizes.iter_mut().find(|(known, ..)| known == node) {
-                Some((_, _, sum)) => {
-                    sum.rows += size.rows;
-                    sum.bytes += size.bytes;
-                }
-                None => sizes.push((*node, name.clone(), *size)),
-            }
-        }
+    /// Notes one worker's sizes: workers tell theirs in any order.
+    pub(crate) fn report_sizes(&self, worker: usize, mine: Vec<(u32, String, StateSize)>) {
+        self.sizes.lock().insert(worker, mine);
     }
 }

@@ -264,7 +264,7 @@ impl Worker {
         for running in self.dataflows.values() {
             let sizes: Vec<_> =
                 running.operators.iter().map(|(id, name, operator)| (id.node, (*name).to_owned(), operator.borrow().size())).collect();
-            running.spec.progress.report_sizes(self.index, &sizes);
+            running.spec.progress.report_sizes(self.index, sizes);
         }
     }
 }
