@@ -22,8 +22,9 @@ use crate::dataflow::operator::delta_join::{DeltaJoin, Kept, SharedKept};
 use crate::dataflow::operator::expand::Expand;
 use crate::dataflow::operator::hop::Hop;
 use crate::dataflow::operator::join::{Join, JoinSpec};
-use crate::dataflow::operator::late::Late;
+use crate::dataflow::operator::late::{Late, LateCount};
 use crate::dataflow::operator::map::Map;
+use crate::dataflow::operator::session::Session;
 use crate::dataflow::operator::temporal::Temporal;
 use crate::dataflow::operator::top_n::{TopN, TopNSpec};
 use crate::dataflow::operator::unnest::Unnest;
@@ -33,7 +34,7 @@ use crate::dataflow::packet::Packet;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::dataflow::time::{LoopTime, Time};
 use crate::error::{Error, Result};
-use crate::plan::{Closing, Node, NodeKind};
+use crate::plan::{Closing, Node, NodeKind, SessionClosing};
 use crate::types::{BUCKETS, Changes, Epoch, Low, OperatorId};
 
 /// What rendering leaves in the worker's hands.
@@ -131,8 +132,8 @@ impl<'scope, T: Place> Renderer<'scope, T> {
                 let map = Map::new(predicate.clone(), projection.clone(), Arc::clone(&node.schema), self.dataflow.errors.clone());
                 self.stateless(input, node.id, "map", map)
             }
-            NodeKind::Hop { input, time, slide_us, size_us } => {
-                self.stateless(input, node.id, "hop", Hop::new(*time, *slide_us, *size_us, Arc::clone(&node.schema)))
+            NodeKind::Hop { input, time, windows } => {
+                self.stateless(input, node.id, "hop", Ok(Hop::new(*time, *windows, Arc::clone(&node.schema))))
             }
             NodeKind::Expand { input, keys, sets } => {
                 self.stateless(input, node.id, "expand", Expand::new(keys.clone(), sets.clone(), Arc::clone(&node.schema)))
@@ -144,7 +145,7 @@ impl<'scope, T: Place> Renderer<'scope, T> {
             }
             NodeKind::Combine { input, .. } => self.stateless(input, node.id, "combine", combine(node)),
             NodeKind::Aggregate { .. } => self.aggregate(node),
-            NodeKind::Late { .. } | NodeKind::Temporal { .. } | NodeKind::Close { .. } => self.timed(node),
+            NodeKind::Late { .. } | NodeKind::Session { .. } | NodeKind::Temporal { .. } | NodeKind::Close { .. } => self.timed(node),
             NodeKind::Join { .. } => self.join(node),
             NodeKind::DeltaJoin { inputs, .. } => self.delta_join(node, &inputs.iter().collect::<Vec<_>>()),
             NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
@@ -207,14 +208,19 @@ impl<'scope, T: Place> Renderer<'scope, T> {
     fn timed(&mut self, node: &Node) -> Flow<'scope, T> {
         match &node.kind {
             NodeKind::Late { input, column, low, rows, kept } => {
-                let operator = OperatorId { object: self.dataflow.object, node: node.id };
-                let sink = LateSink::new(&self.dataflow.late, operator, low.objects(), *kept);
-                let late = Late::new(*column, self.low_at(low), *rows, self.worker, sink);
+                let late = self.late_count(node.id, low, *kept).map(|count| Late::new(*column, self.low_at(low), *rows, count));
                 self.stateful(&[input], node.id, "late", late, Beginnings::default())
             }
             NodeKind::Temporal { input, column, crossing, low } => {
                 let temporal = Temporal::new(Arc::clone(&node.schema), *column, *crossing, self.low_at(low), self.worker);
                 self.in_event_time(input, node.id, "temporal", temporal)
+            }
+            NodeKind::Session { input, closing, .. } => {
+                let session = self.session(node);
+                match closing {
+                    Some(_) => self.in_event_time(input, node.id, "session", session),
+                    None => self.stateful(&[input], node.id, "session", session, Beginnings::default()),
+                }
             }
             NodeKind::Close { input, column, low } => {
                 let close = Close::new(&node.schema, *column, self.low_at(low));
@@ -315,6 +321,27 @@ impl<'scope, T: Place> Renderer<'scope, T> {
         let initially = self.dataflow.restore.is_none().then_some(self.dataflow.last);
         let beginnings = Beginnings { initially, history: Some(Rc::clone(&self.history)) };
         self.stateful(&[input], node, name, operator, beginnings)
+    }
+
+    /// For the rows that come too late for a node.
+    fn late_count(&self, node: u32, low: &Low, kept: bool) -> Result<LateCount> {
+        let operator = OperatorId { object: self.dataflow.object, node };
+        LateCount::new(self.worker, LateSink::new(&self.dataflow.late, operator, low.objects(), kept))
+    }
+
+    fn session(&self, node: &Node) -> Result<Session> {
+        let NodeKind::Session { input, keys, time, gap_us, closing, .. } = &node.kind else {
+            return Err(Error::internal("not a session"));
+        };
+        let session = Session::new(&input.schema, keys, *time, *gap_us, Arc::clone(&node.schema))?;
+        let session = match places(input, keys) {
+            Some(places) => session.partitioned_by(places),
+            None => session,
+        };
+        Ok(match closing {
+            Some(SessionClosing { low, emits, kept }) => session.closing(self.low_at(low), *emits, self.late_count(node.id, low, *kept)?),
+            None => session,
+        })
     }
 
     fn low_at(&self, low: &Low) -> LowAt {

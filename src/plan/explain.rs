@@ -15,7 +15,7 @@ use super::node::{
     Properties, Scalar, WindowMethod,
 };
 use super::sql_text::without_types;
-use crate::types::{ObjectId, hash_bytes};
+use crate::types::{ObjectId, TimeWindows, hash_bytes};
 
 /// One line per node, inputs below and two blanks further in.
 pub fn explain(plan: &Plan) -> String {
@@ -86,6 +86,7 @@ fn nameless(node: &mut Node) {
         }),
         NodeKind::Constant { .. }
         | NodeKind::Hop { .. }
+        | NodeKind::Session { .. }
         | NodeKind::Expand { .. }
         | NodeKind::Exchange { .. }
         | NodeKind::TopN { .. }
@@ -114,6 +115,7 @@ fn write_identity(node: &Node, text: &mut String) {
         NodeKind::Aggregate { closing, .. } | NodeKind::TopN { closing, .. } | NodeKind::Window { closing, .. } => {
             closing.as_ref().map(|closing| &closing.low)
         }
+        NodeKind::Session { closing, .. } => closing.as_ref().map(|closing| &closing.low),
         _ => None,
     };
     let known = (&node.properties.partitioning, node.properties.append_only);
@@ -176,11 +178,8 @@ fn describe(node: &Node) -> String {
             let condition = predicate.as_ref().map(|predicate| format!(" where {}", predicate.text)).unwrap_or_default();
             format!("Map ({}){condition}", projected(projection, &node.schema))
         }
-        NodeKind::Hop { input, time, slide_us, size_us } => {
-            let word = if slide_us == size_us { "Tumble" } else { "Hop" };
-            let slide = if slide_us == size_us { String::new() } else { format!(" every {}", duration(*slide_us)) };
-            format!("{word} on {} for {}{slide}", names(&input.schema, [*time]), duration(*size_us))
-        }
+        NodeKind::Hop { input, time, windows } => windows_on(&names(&input.schema, [*time]), *windows),
+        NodeKind::Session { .. } => sessions_of(node),
         NodeKind::Expand { input, keys, sets } => {
             let set = |set: &GroupingSet| {
                 let kept = keys.iter().zip(&set.keys).filter(|(_, kept)| **kept).map(|(key, _)| *key);
@@ -203,7 +202,7 @@ fn describe(node: &Node) -> String {
         }
         NodeKind::Aggregate { input, keys, aggregates, closing, .. } => {
             let emits = closing.iter().filter(|closing| closing.emits).map(|closing| {
-                let key = names(&input.schema, [keys[closing.place]]);
+                let key = names(&node.schema, [closing.place]);
                 format!(", emitted when event time has passed {key}")
             });
             format!("{}{}", grouped("Aggregate", input, keys, aggregates), emits.collect::<String>())
@@ -236,6 +235,30 @@ fn describe(node: &Node) -> String {
         }
         NodeKind::Recurrence { name, .. } => {
             format!("Rows of the iteration before of {name} ({})", names(&node.schema, 0..node.schema.fields().len()))
+        }
+    }
+}
+
+fn sessions_of(node: &Node) -> String {
+    let NodeKind::Session { input, keys, time, gap_us, ends, closing } = &node.kind else { return String::new() };
+    let group = if keys.is_empty() { String::new() } else { format!(" by ({})", names(&input.schema, keys.iter().copied())) };
+    let starts = if *ends { "" } else { ", starts only" };
+    let emits = closing.as_ref().is_some_and(|closing| closing.emits);
+    let emits = if emits { ", emitted when event time has passed window_end" } else { "" };
+    format!("Session on {}{group} with gaps of {}{starts}{emits}", names(&input.schema, [*time]), duration(*gap_us))
+}
+
+fn windows_on(time: &str, windows: TimeWindows) -> String {
+    let from = |offset_us: i64| if offset_us == 0 { String::new() } else { format!(" from {}", duration(offset_us)) };
+    match windows {
+        TimeWindows::Hop { slide_us, size_us, offset_us } if slide_us == size_us => {
+            format!("Tumble on {time} for {}{}", duration(size_us), from(offset_us))
+        }
+        TimeWindows::Hop { slide_us, size_us, offset_us } => {
+            format!("Hop on {time} for {} every {}{}", duration(size_us), duration(slide_us), from(offset_us))
+        }
+        TimeWindows::Cumulate { step_us, size_us, offset_us } => {
+            format!("Cumulate on {time} up to {} by {}{}", duration(size_us), duration(step_us), from(offset_us))
         }
     }
 }
@@ -315,8 +338,14 @@ fn bounded(input: &Node, keys: &[usize], closing: Option<&Closing>) -> String {
 fn state(node: &Node) -> String {
     match &node.kind {
         NodeKind::Aggregate { input, keys, aggregates, closing, .. } => {
-            format!("{}{}", aggregate_state(aggregates, input.properties.append_only), bounded(input, keys, closing.as_ref()))
+            let bounded = match closing {
+                Some(Closing { place, .. }) if *place >= keys.len() => format!("; bounded by {}", names(&node.schema, [*place])),
+                closing => bounded(input, keys, closing.as_ref()),
+            };
+            format!("{}{bounded}", aggregate_state(aggregates, input.properties.append_only))
         }
+        NodeKind::Session { closing: Some(_), .. } => "state: every row; bounded by window_end".to_owned(),
+        NodeKind::Session { .. } => "state: every row".to_owned(),
         NodeKind::Late { .. } => "state: how many rows were late".to_owned(),
         NodeKind::Temporal { input, column, crossing, .. } => {
             let column = names(&input.schema, [*column]);

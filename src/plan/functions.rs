@@ -1,11 +1,10 @@
-//! Scalar functions that windows are rewritten into, and the stand-in for functions that do not exist.
+//! Scalar functions of our own that have no family, and the stand-in for functions that do not exist.
 
 use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StringArray, TimestampMicrosecondArray};
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{AsArray, StringArray};
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -18,22 +17,13 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::errors::external;
 use crate::types::{SqlType, sql_type_of};
 
-/// The name of the function behind HOP; plans are recognised by it.
-pub(super) const HOP_STARTS: &str = "hop_starts";
-
-/// Windows of one row at the most: a slide far smaller than the size would otherwise multiply the input without bound.
-const WINDOWS_PER_ROW_MAX: i64 = 10_000;
-
 /// The functions that we add to DataFusion's.
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     let mut functions = super::table_functions::all();
     functions.extend(super::arrays::all());
     functions.extend(super::choosing::all());
-    functions.extend([
-        Arc::new(ScalarUDF::from(TumbleStart::new())),
-        Arc::new(ScalarUDF::from(HopStarts::new())),
-        Arc::new(ScalarUDF::from(WithTies::new())),
-    ]);
+    functions.extend(super::time_windows::all());
+    functions.push(Arc::new(ScalarUDF::from(WithTies::new())));
     functions
 }
 
@@ -198,153 +188,9 @@ fn fit(text: &str, length: usize, trim: bool) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// `tumble_start(ts, size)`: the start of the window of `size`, counted from 1970-01-01, that holds `ts`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct TumbleStart {
-    signature: Signature,
-}
-
-impl TumbleStart {
-    fn new() -> Self {
-        TumbleStart { signature: window_signature(1) }
-    }
-}
-
-impl ScalarUDFImpl for TumbleStart {
-    fn name(&self) -> &'static str {
-        "tumble_start"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(arguments[0].clone())
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let rows = args.number_rows;
-        let times = args.args[0].to_array(rows)?;
-        let sizes = micros_per_row(&args.args[1], rows, "the size of a window")?;
-        let times = times.as_primitive::<TimestampMicrosecondType>();
-        let starts: TimestampMicrosecondArray = times
-            .iter()
-            .zip(sizes.iter())
-            .map(|(time, size)| match (time, size) {
-                (Some(time), Some(size)) => Some(time - time.rem_euclid(size)),
-                _ => None,
-            })
-            .collect();
-        Ok(ColumnarValue::Array(Arc::new(starts.with_data_type(times.data_type().clone()))))
-    }
-}
-
-/// `hop_starts(ts, slide, size)`: the starts, ascending, of all windows that hold `ts`; NULL for NULL.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct HopStarts {
-    signature: Signature,
-}
-
-impl HopStarts {
-    fn new() -> Self {
-        HopStarts { signature: window_signature(2) }
-    }
-}
-
-impl ScalarUDFImpl for HopStarts {
-    fn name(&self) -> &'static str {
-        HOP_STARTS
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(DataType::List(Arc::new(Field::new("item", arguments[0].clone(), true))))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let rows = args.number_rows;
-        let times = args.args[0].to_array(rows)?;
-        let slides = micros_per_row(&args.args[1], rows, "the slide of a window")?;
-        let sizes = micros_per_row(&args.args[2], rows, "the size of a window")?;
-        let times = times.as_primitive::<TimestampMicrosecondType>();
-        let mut starts = Vec::new();
-        let mut offsets = vec![0_i32];
-        let mut valid = Vec::with_capacity(rows);
-        for row in 0..rows {
-            let known = times.is_valid(row) && slides.is_valid(row) && sizes.is_valid(row);
-            if known {
-                hop_starts(times.value(row), slides.value(row), sizes.value(row), &mut starts)?;
-            }
-            valid.push(known);
-            offsets.push(
-                i32::try_from(starts.len()).map_err(|_| DataFusionError::ResourcesExhausted("too many windows in one batch".into()))?,
-            );
-        }
-        let values = TimestampMicrosecondArray::from(starts).with_data_type(times.data_type().clone());
-        let field = Arc::new(Field::new("item", times.data_type().clone(), true));
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        let list = ListArray::try_new(field, offsets, Arc::new(values), Some(NullBuffer::from(valid)))?;
-        Ok(ColumnarValue::Array(Arc::new(list)))
-    }
-}
-
-/// Refuses windows of which one row would be in too many.
-pub(super) fn check_windows_per_row(slide_us: i64, size_us: i64) -> Result<()> {
-    let windows = size_us / slide_us;
-    if windows <= WINDOWS_PER_ROW_MAX {
-        return Ok(());
-    }
-    Err(Error::new(Kind::LimitExceeded, format!("a row would be in {windows} windows, more than {WINDOWS_PER_ROW_MAX}"))
-        .hint("Use a larger slide or a smaller size."))
-}
-
-/// Pushes every `k × slide` in `(time − size, time]`, ascending.
-fn hop_starts(time: i64, slide: i64, size: i64, starts: &mut Vec<i64>) -> DataFusionResult<()> {
-    check_windows_per_row(slide, size).map_err(external)?;
-    let from = starts.len();
-    let mut start = time - time.rem_euclid(slide);
-    while start > time - size {
-        starts.push(start);
-        start -= slide;
-    }
-    starts[from..].reverse();
-    Ok(())
-}
-
-/// A time (timestamps of any unit become microseconds) and `intervals` intervals.
-fn window_signature(intervals: usize) -> Signature {
-    let exact = |zone: Option<&str>| {
-        let mut types = vec![DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into))];
-        types.extend(vec![DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano); intervals]);
-        TypeSignature::Exact(types)
-    };
-    Signature::one_of(vec![exact(None), exact(Some("UTC"))], Volatility::Immutable)
-}
-
-/// The intervals in microseconds, one per row.
-fn micros_per_row(value: &ColumnarValue, rows: usize, what: &str) -> DataFusionResult<Int64Array> {
-    match value {
-        ColumnarValue::Scalar(scalar) if scalar.is_null() => Ok(Int64Array::new_null(rows)),
-        ColumnarValue::Scalar(scalar) => Ok(Int64Array::from(vec![fixed_micros(scalar, what).map_err(external)?; rows])),
-        ColumnarValue::Array(array) => micros_of(array, what).map_err(external),
-    }
-}
-
-fn micros_of(array: &ArrayRef, what: &str) -> Result<Int64Array> {
-    let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
-    intervals
-        .iter()
-        .map(|value| value.map(|value| fixed_micros(&ScalarValue::IntervalMonthDayNano(Some(value)), what)).transpose())
-        .collect::<Result<Int64Array>>()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{fit, hop_starts};
+    use super::fit;
     use crate::error::Kind;
 
     #[test]
@@ -352,19 +198,5 @@ mod tests {
         assert_eq!(fit("ab  ", 2, false).unwrap(), "ab");
         assert_eq!(fit("ä   ", 3, true).unwrap(), "ä");
         assert_eq!(fit("abc", 2, false).unwrap_err().kind(), Kind::StringTooLong);
-    }
-
-    #[test]
-    fn windows_before_1970_start_below_their_rows() {
-        let mut starts = Vec::new();
-        hop_starts(-1, 2, 6, &mut starts).unwrap();
-        assert_eq!(starts, [-6, -4, -2]);
-    }
-
-    #[test]
-    fn the_end_of_a_window_is_not_in_it() {
-        let mut starts = Vec::new();
-        hop_starts(10, 2, 10, &mut starts).unwrap();
-        assert_eq!(starts, [2, 4, 6, 8, 10]);
     }
 }

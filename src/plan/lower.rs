@@ -12,6 +12,7 @@ mod hop;
 mod join;
 mod low;
 mod recursion;
+mod session;
 mod single;
 mod support;
 mod temporal;
@@ -105,7 +106,8 @@ impl Planner {
         support::check_optimized(&plan)?;
         support::check_time(&plan)?;
         let ViewSettings { iterations_max, indexes_before, emit_on_window_close, allowed_lateness_us, keep_late_rows } = settings;
-        let mut lowering = Lowering { catalog, next: 0, iterations_max, indexes_before, allowed_lateness_us, keep_late_rows };
+        let mut lowering =
+            Lowering { catalog, next: 0, iterations_max, indexes_before, allowed_lateness_us, keep_late_rows, emit_on_window_close };
         let root = lowering.lower(&plan)?;
         let root = if emit_on_window_close { lowering.final_rows(root)? } else { root };
         Ok(Plan { root: lowering.finish(root, &bound.schema)? })
@@ -133,6 +135,7 @@ struct Lowering<'a> {
     allowed_lateness_us: i64,
     keep_late_rows: bool,
     indexes_before: ObjectId,
+    emit_on_window_close: bool,
 }
 
 impl Lowering<'_> {

@@ -11,10 +11,11 @@ use crate::error::{Error, Kind};
 const WINDOW_FUNCTIONS: [&str; 11] =
     ["cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number"];
 
-/// A window function without OVER, which DataFusion does not find; or a function behind TUMBLE and HOP, which nobody has written.
+/// A window function without OVER, which DataFusion does not find; or a function behind TUMBLE and its like, which nobody has written.
 pub(super) fn window_function(message: &str) -> Option<Error> {
     let after = |prefix: &str| message.split_once(prefix).map(|(_, rest)| rest);
-    for (function, window) in [("tumble_start", "TUMBLE"), ("hop_starts", "HOP")] {
+    let windows = [("tumble_start", "TUMBLE"), ("hop_starts", "HOP"), ("cumulate_ends", "CUMULATE"), ("session_start", "SESSION")];
+    for (function, window) in windows {
         if let Some(rest) = after(&format!("argument types '{function}(")) {
             let found = type_of(rest.split(", ").next().unwrap_or(rest));
             let message = format!("{window} wants a column of type timestamp or timestamptz, and intervals, not a column of type {found}");

@@ -54,6 +54,7 @@ mod row_comparisons;
 mod row_subqueries;
 mod rules;
 mod scalar;
+mod sessions;
 mod size;
 mod sized;
 mod spelling;
@@ -66,6 +67,7 @@ mod table_functions;
 mod tests;
 mod text;
 mod time_precision;
+mod time_windows;
 mod unnest;
 mod using;
 mod values;
@@ -86,7 +88,7 @@ pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
 pub use lower::{ViewSettings, identity, lows};
 pub use node::{
     AggregateCall, AggregateFunction, Closing, Crossing, Extent, GroupingSet, JoinKind, Lookup, Moment, Node, NodeKind, OrderColumn,
-    PackedColumn, Plan, Properties, Ranking, Scalar, UnnestColumn, WindowCall, WindowMethod, column,
+    PackedColumn, Plan, Properties, Ranking, Scalar, SessionClosing, UnnestColumn, WindowCall, WindowMethod, column,
 };
 pub use pg_catalog::prepare_catalog_query;
 pub use planner::{Bound, Planner, PlannerOptions, RowsOf};

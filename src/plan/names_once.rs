@@ -67,7 +67,8 @@ impl Once<'_> {
 
     fn of_factor(&self, factor: &TableFactor, called: &mut Vec<Called>) {
         // A window over a relation is no relation of that name.
-        let is_window = |name: &ObjectName| ["tumble", "hop"].contains(&name.to_string().to_ascii_lowercase().as_str());
+        let is_window =
+            |name: &ObjectName| ["tumble", "hop", "cumulate", "session"].contains(&name.to_string().to_ascii_lowercase().as_str());
         let (alias, name): (&Option<TableAlias>, Option<&ObjectName>) = match factor {
             TableFactor::Table { alias: None, name, args: Some(_), .. } if is_window(name) => return,
             TableFactor::Table { alias, name, .. } | TableFactor::Function { alias, name, .. } => (alias, Some(name)),

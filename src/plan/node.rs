@@ -15,7 +15,7 @@ use super::errors::from_datafusion;
 use super::expressions::column_scalar;
 use super::general::GeneralAggregate;
 use crate::error::Result;
-use crate::types::{Low, ObjectId, PackedRows};
+use crate::types::{Low, ObjectId, PackedRows, TimeWindows};
 
 /// A materialised view's plan.
 #[derive(Clone, Debug)]
@@ -84,17 +84,32 @@ pub enum NodeKind {
         /// One per output column, over the input's columns.
         projection: Vec<Scalar>,
     },
-    /// Gives every row once for each window `[start, start + size)` that its time falls into, with two more columns at the end:
-    /// `window_start` and `window_end`, of the time column's type. Rows whose time is NULL are in no window. Stateless.
+    /// Gives every row once for each window that its time falls into, with two more columns at the end: `window_start` and `window_end`, of
+    /// the time column's type. Rows whose time is NULL are in no window. Stateless.
     Hop {
         /// Where rows come from.
         input: Box<Node>,
         /// Position of the time column (timestamp or timestamptz, microseconds).
         time: usize,
-        /// Microseconds between the starts of two windows.
-        slide_us: i64,
-        /// Microseconds that a window lasts; as TUMBLE if equal to the slide.
-        size_us: i64,
+        /// Which windows there are.
+        windows: TimeWindows,
+    },
+    /// Gives every row the session that it is in, with more columns at the end: `window_start` and, if wanted, `window_end`, of the time
+    /// column's type. Rows of one key are in one session if less than the gap lies between them, or rows between them lead from one to the other: it
+    /// starts at its first row and ends a gap behind its last. The input is partitioned by the keys, of which the time is none.
+    Session {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// Positions of the key columns.
+        keys: Vec<usize>,
+        /// Position of the time column (timestamp or timestamptz, microseconds). Rows where it is NULL are in no session.
+        time: usize,
+        /// The gap, in microseconds.
+        gap_us: i64,
+        /// Whether `window_end` comes out: if it does, a row at the end of a session is a change of all its rows.
+        ends: bool,
+        /// Sessions go as event time passes their ends.
+        closing: Option<SessionClosing>,
     },
     /// Gives every row once per grouping set: all columns, then the key columns again, NULL where the set is without them, then the
     /// set's id (of the last column's type). Stateless.
@@ -303,12 +318,23 @@ pub enum Crossing {
 /// When the groups of an aggregate are over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Closing {
-    /// Which of the keys (by its place among them) says it.
+    /// Which of the columns that come out (keys first) says it: a key, or of sessions an aggregate.
     pub place: usize,
-    /// A group whose key is below this will not change any more: its state goes.
+    /// A group whose value is below this will not change any more: its state goes.
     pub low: Low,
     /// Its row comes out then, and not before.
     pub emits: bool,
+}
+
+/// When sessions are over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionClosing {
+    /// Below what no times are expected: a session that ends there or before will not change any more, and its rows go.
+    pub low: Low,
+    /// Its rows come out then, and not before.
+    pub emits: bool,
+    /// The newest of the rows that come too late are kept to be looked at.
+    pub kept: bool,
 }
 
 /// One step on the path of a delta join.
@@ -657,6 +683,7 @@ impl Node {
             NodeKind::Import { .. } | NodeKind::Constant { .. } | NodeKind::Recurrence { .. } => Vec::new(),
             NodeKind::Map { input, .. }
             | NodeKind::Hop { input, .. }
+            | NodeKind::Session { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Unnest { input, .. }
             | NodeKind::Exchange { input, .. }
@@ -689,6 +716,7 @@ impl Node {
             NodeKind::Import { .. } | NodeKind::Constant { .. } | NodeKind::Recurrence { .. } => Vec::new(),
             NodeKind::Map { input, .. }
             | NodeKind::Hop { input, .. }
+            | NodeKind::Session { input, .. }
             | NodeKind::Expand { input, .. }
             | NodeKind::Unnest { input, .. }
             | NodeKind::Exchange { input, .. }

@@ -59,6 +59,7 @@ use super::resolve::{Names, ObjectSource, Scope};
 use super::row_comparisons;
 use super::rules::{all, maintainable, physical_rules};
 use super::scalar;
+use super::sessions;
 use super::sized;
 use super::spelling;
 use super::strict::strict_plan;
@@ -165,6 +166,9 @@ impl Planner {
         }
         for function in aggregates::all() {
             planner.state.register_udaf(function).map_err(|error| from_datafusion(error, ""))?;
+        }
+        for function in sessions::all() {
+            planner.state.register_udwf(function).map_err(|error| from_datafusion(error, ""))?;
         }
         Ok(planner)
     }

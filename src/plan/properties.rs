@@ -2,6 +2,7 @@
 
 use super::expressions::column_index;
 use super::node::{Crossing, JoinKind, Properties, Scalar};
+use crate::types::TimeWindows;
 
 /// Rows that never change, all made on one worker.
 pub(super) fn constant() -> Properties {
@@ -24,11 +25,11 @@ pub(super) fn map(input: &Properties, projection: &[Scalar]) -> Properties {
     }
 }
 
-/// A row comes out once per window: the window's start joins the key.
-pub(super) fn hop(input: &Properties, columns: usize, tumbling: bool) -> Properties {
+/// A row comes out once per window: what tells its windows apart, their start or their end behind so many columns, joins the key.
+pub(super) fn hop(input: &Properties, columns: usize, windows: TimeWindows) -> Properties {
     let key = input.key.clone().map(|mut key| {
-        if !tumbling {
-            key.push(columns);
+        if !windows.is_single() {
+            key.push(columns + windows.key());
         }
         key
     });
@@ -39,6 +40,11 @@ pub(super) fn hop(input: &Properties, columns: usize, tumbling: bool) -> Propert
 pub(super) fn temporal(input: &Properties, crossing: Crossing) -> Properties {
     let leaves = matches!(crossing, Crossing::Leaves { .. });
     Properties { append_only: input.append_only && !leaves, ..input.clone() }
+}
+
+/// Every row with its session, which changes; unless it comes out when it is final.
+pub(super) fn session(input: &Properties, emits: bool) -> Properties {
+    Properties { append_only: emits, ..input.clone() }
 }
 
 /// A row comes out once per grouping set: the set's id, in column `id`, joins the key.

@@ -1,7 +1,7 @@
 //! Text → `Statement`; no names resolved, no catalog.
 //!
 //! `parse` cuts a text at its semicolons (`tokens`), reads each part word by word (`reader`, and one file per family of
-//! statements), and leaves expressions, types and queries to sqlparser. `expand_windows` writes TUMBLE and HOP as plain SQL.
+//! statements), and leaves expressions, types and queries to sqlparser. `expand_windows` writes TUMBLE and its like as plain SQL.
 
 mod alter;
 mod clauses;

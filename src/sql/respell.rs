@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, TableFactor, Visit, Visitor,
+    Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, TableFactor, Visit, Visitor,
 };
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Location;
@@ -27,7 +27,7 @@ use super::position::locate;
 use super::query::folded;
 use super::quote::quote_ident;
 use super::statement::Statement;
-use super::windows::window_call;
+use super::windows::{data_argument, window_call};
 use crate::error::{Error, Kind, Result};
 
 /// How a relation that a query names is to be written from now on.
@@ -142,7 +142,7 @@ impl Visitor for Speller<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         if let Some((_, arguments, alias)) = window_call(factor) {
-            if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(relation))) = arguments.first() {
+            if let Some(relation) = data_argument(&arguments) {
                 let depth = if matches!(factor, TableFactor::TableFunction { .. }) { 2 } else { 1 };
                 match relation {
                     Expr::Identifier(name) => self.window_argument(&[name], alias.is_some(), depth),
@@ -409,6 +409,10 @@ mod tests {
             ("SELECT (SELECT max(a) FROM t) FROM other.t", "SELECT (SELECT max(a) FROM u AS t) FROM other.t"),
             ("SELECT 't' FROM x UNION ALL TABLE t", "SELECT 't' FROM x UNION ALL SELECT * FROM u AS t"),
             ("SELECT t.a FROM TUMBLE(t, ts, INTERVAL '1)')", "SELECT t.a FROM TUMBLE(u, ts, INTERVAL '1)') AS t"),
+            (
+                "SELECT a FROM SESSION(DATA => TABLE t PARTITION BY t.a, TIMECOL => ts, GAP => g)",
+                "SELECT a FROM SESSION(DATA => TABLE u PARTITION BY t.a, TIMECOL => ts, GAP => g) AS t",
+            ),
             ("SELECT 1 FROM TABLE(HOP(TABLE t, DESCRIPTOR(ts), 1, 2)) h", "SELECT 1 FROM TABLE(HOP(TABLE u, DESCRIPTOR(ts), 1, 2)) h"),
             ("SELECT 1 FROM HOP(t AS b, b.ts, 1, 2) h", "SELECT 1 FROM HOP(u AS b, b.ts, 1, 2) h"),
         ];

@@ -9,6 +9,7 @@ use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError
 
 use super::dialect::QUERY;
 use super::position::locate;
+use super::windows::{PARTITION_BY, is_window_function};
 use super::{exclude, grouping};
 use crate::error::{Error, Kind, Result};
 
@@ -99,7 +100,7 @@ fn push_joining_strings(tokens: &mut Vec<TokenWithSpan>, token: TokenWithSpan) {
 fn prepare(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     super::depth::check(text, &tokens)?;
     let tokens = exclude::as_calls(grouping::known_clauses(name_rows_from(tokens)));
-    Ok(expand_table_queries(expand_window_arguments(text, tokens)?))
+    Ok(expand_table_queries(expand_window_arguments(tokens)))
 }
 
 /// `ROWS FROM (f(…), g(…))` → a call of a function that has the calls for its arguments.
@@ -142,57 +143,91 @@ fn select_all_from(tokens: &mut Vec<TokenWithSpan>, span: Span) {
     tokens.extend(words.into_iter().map(|token| TokenWithSpan::new(token, span)));
 }
 
-/// Writes the first argument of window table functions as a name or a subquery.
-fn expand_window_arguments(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+/// Writes the relation that a window table function is over as a name or a subquery, and PARTITION BY as an argument by name.
+fn expand_window_arguments(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is = |index: usize, wanted: &Token| tokens.get(index).is_some_and(|token| token.token == *wanted);
+    // Where a relation may stand: a table may have such a name too.
+    let in_from = |index: usize| {
+        let words = ["from", "join", "lateral", "using"];
+        index.checked_sub(1).is_some_and(|before| {
+            is(before, &Token::Comma) || is(before, &Token::LParen) || words.iter().any(|word| is_word(&tokens, before, word))
+        })
+    };
     let is_call = |index: usize| {
-        ["tumble", "hop", "cumulate", "session"].iter().any(|name| is_word(&tokens, index, name))
-            && tokens.get(index + 1).is_some_and(|next| next.token == Token::LParen)
+        is(index + 1, &Token::LParen)
+            && matches!(&tokens[index].token, Token::Word(word) if is_window_function(&word.value))
+            && in_from(index)
     };
     if !(0..tokens.len()).any(is_call) {
-        return Ok(tokens);
+        return tokens;
     }
     let mut expanded = Vec::with_capacity(tokens.len() + 8);
+    // How deep in parentheses this is, and how deep the arguments of the calls around it are.
+    let (mut depth, mut calls): (usize, Vec<usize>) = (0, Vec::new());
+    // An aliased subquery is copied token by token (it may hold another call); what stands behind it is dealt with when it comes up.
+    let mut behind: Vec<usize> = Vec::new();
     let mut index = 0;
-    // An aliased subquery is copied token by token (it may hold another call); its alias is left out when it comes up.
-    let mut left_out: Vec<(usize, usize)> = Vec::new();
     while index < tokens.len() {
-        if let Some(&(start, end)) = left_out.last()
-            && start == index
-        {
-            left_out.pop();
-            index = end;
+        if behind.last() == Some(&index) {
+            behind.pop();
+            let alias = index + usize::from(is_word(&tokens, index, "as"));
+            index = after_relation(&tokens, if is_alias(&tokens, alias) { alias + 1 } else { index }, &mut expanded);
             continue;
         }
         expanded.push(tokens[index].clone());
+        let opens = is(index, &Token::LParen);
+        if opens {
+            depth += 1;
+            if index.checked_sub(1).is_some_and(is_call) {
+                calls.push(depth);
+            }
+        } else if is(index, &Token::RParen) {
+            calls.pop_if(|call| *call == depth);
+            depth = depth.saturating_sub(1);
+        }
+        let by_name = is(index, &Token::RArrow) && index.checked_sub(1).is_some_and(|name| is_word(&tokens, name, "data"));
+        let first = opens && !(is_word(&tokens, index + 1, "data") && is(index + 2, &Token::RArrow));
         index += 1;
-        if !is_call(index - 1) {
+        if calls.last() != Some(&depth) || !(first || by_name) {
             continue;
         }
-        expanded.push(tokens[index].clone());
-        index += 1;
-        if is_word(&tokens, index, "table") {
-            index += 1;
-        }
+        index += usize::from(is_word(&tokens, index, "table"));
         let end = end_of_relation(&tokens, index);
-        if is_word(&tokens, end, "partition") {
-            let position = locate(text, tokens[end].span.start).characters + 1;
-            return Err(Error::not_supported("PARTITION BY in a window table function is not supported yet").at(position));
+        if is(index, &Token::LParen) {
+            behind.push(end);
+            continue;
         }
         let alias = end + usize::from(is_word(&tokens, end, "as"));
-        let is_aliased = matches!(tokens.get(alias).map(|token| &token.token), Some(Token::Word(_)))
-            && tokens.get(alias + 1).is_some_and(|next| next.token == Token::Comma);
-        if is_aliased && tokens[index].token == Token::LParen {
-            left_out.push((end, alias + 1));
-        } else if is_aliased {
+        if is_alias(&tokens, alias) {
             let span = tokens[index].span;
             expanded.push(TokenWithSpan::new(Token::LParen, span));
             select_all_from(&mut expanded, span);
             expanded.extend_from_slice(&tokens[index..=alias]);
             expanded.push(TokenWithSpan::new(Token::RParen, span));
-            index = alias + 1;
+            index = after_relation(&tokens, alias + 1, &mut expanded);
+        } else {
+            expanded.extend_from_slice(&tokens[index..end]);
+            index = after_relation(&tokens, end, &mut expanded);
         }
     }
-    Ok(expanded)
+    expanded
+}
+
+/// Whether a relation's alias stands there.
+fn is_alias(tokens: &[TokenWithSpan], index: usize) -> bool {
+    let follows = tokens.get(index + 1).is_some_and(|next| next.token == Token::Comma) || is_word(tokens, index + 1, "partition");
+    matches!(tokens.get(index).map(|token| &token.token), Some(Token::Word(_))) && !is_word(tokens, index, "partition") && follows
+}
+
+/// What stands behind a relation: `PARTITION BY` as a comma and the name of an argument. Gives the index to go on at.
+fn after_relation(tokens: &[TokenWithSpan], index: usize, expanded: &mut Vec<TokenWithSpan>) -> usize {
+    if !is_word(tokens, index, "partition") || !is_word(tokens, index + 1, "by") {
+        return index;
+    }
+    let span = tokens[index].span;
+    let written = [Token::Comma, Token::make_word(PARTITION_BY, None), Token::RArrow];
+    expanded.extend(written.map(|token| TokenWithSpan::new(token, span)));
+    index + 2
 }
 
 /// The index after the name or the parenthesised query at `start`.

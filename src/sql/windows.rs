@@ -1,24 +1,31 @@
 //! Window table functions → derived tables in plain SQL, which run in batch and which the planner recognises.
 //!
-//! In: table factors `TUMBLE(t, ts, size)`, `HOP(t, ts, slide, size)`, and both within `TABLE(…)`, where `t` is a
-//! relation's name or a parenthesised query. Out, with `window_start` and `window_end` behind the columns of `t`:
+//! In: table factors `TUMBLE(t, ts, size [, offset])`, `HOP(t, ts, slide, size [, offset])`, `CUMULATE(t, ts, step, size [, offset])` and
+//! `SESSION(t [PARTITION BY k, …], ts, gap)`, all of them within `TABLE(…)` too, where `t` is a relation's name or a parenthesised query; or
+//! the same with arguments by name: `DATA`, `TIMECOL`, `SIZE`, `SLIDE`, `STEP`, `GAP`, `OFFSET`. Out, with `window_start`, `window_end` and
+//! `window_time` behind the columns of `t`:
 //!
 //! ```text
-//! TUMBLE  (SELECT *, window_start + size AS window_end
-//!          FROM (SELECT *, tumble_start(ts, size) AS window_start FROM t) WHERE window_start IS NOT NULL) AS t
-//! HOP     (SELECT *, window_start + size AS window_end
-//!          FROM (SELECT *, unnest(hop_starts(ts, slide, size)) AS window_start FROM t)) AS t
+//! TUMBLE    (SELECT *, window_end(window_start, size) AS window_end, window_time(…) AS window_time
+//!            FROM (SELECT *, tumble_start(ts, size) AS window_start FROM t) WHERE window_start IS NOT NULL) AS t
+//! HOP       (SELECT *, window_end(window_start, size) AS window_end, window_time(…) AS window_time
+//!            FROM (SELECT *, unnest(hop_starts(ts, slide, size)) AS window_start FROM t)) AS t
+//! CUMULATE  (SELECT * EXCLUDE (e), tumble_start(window_time(e), size) AS window_start, e AS window_end, window_time(e) AS window_time
+//!            FROM (SELECT *, unnest(cumulate_ends(ts, step, size)) AS e FROM t)) AS t
+//! SESSION   (SELECT *, window_time(window_end) AS window_time
+//!            FROM (SELECT *, session_start(ts, gap) OVER w AS window_start, session_end(ts, gap) OVER w AS window_end
+//!                  FROM t WHERE ts IS NOT NULL)) AS t                      w: (PARTITION BY k, … ORDER BY ts)
 //! ```
 //!
-//! `tumble_start(ts, size)` gives the window's start in the type of `ts`, NULL for NULL; `hop_starts(ts, slide, size)` gives a list of
-//! the starts of all windows `ts` is in, empty for NULL. A row without a time is in no window. An alias written behind
-//! the function wins over `t`'s own name. The user's expressions keep their places in the text.
+//! What the functions give is told in `plan/time_windows.rs` and `plan/sessions.rs`. A row without a time is in no window. An alias written
+//! behind the function wins over `t`'s own name. The user's expressions keep their places in the text.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, TableAlias, TableFactor, VisitMut,
-    VisitorMut,
+    ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
+    TableAlias, TableFactor, VisitMut, VisitorMut, WindowType,
 };
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Tokenizer;
@@ -27,21 +34,84 @@ use super::dialect::QUERY;
 use super::query::folded;
 use crate::error::{Error, Kind, Result};
 
-/// What TUMBLE becomes; the quoted words are replaced.
-const TUMBLE: &str = r#"SELECT *, window_start + "$size" AS window_end
-    FROM (SELECT *, tumble_start("$time", "$size") AS window_start FROM "$relation") WHERE window_start IS NOT NULL"#;
+/// A window table function.
+struct WindowFunction {
+    name: &'static str,
+    /// What it becomes; words in quotes that begin with `$` are replaced.
+    query: &'static str,
+    /// The same with an offset.
+    query_with_offset: Option<&'static str>,
+    /// The names of its arguments, behind which there may be an offset.
+    arguments: &'static [&'static str],
+    /// How it is written.
+    form: &'static str,
+}
 
-/// What HOP becomes.
-const HOP: &str = r#"SELECT *, window_start + "$size" AS window_end
-    FROM (SELECT *, unnest(hop_starts("$time", "$slide", "$size")) AS window_start FROM "$relation")"#;
+const FUNCTIONS: [WindowFunction; 4] = [
+    WindowFunction {
+        name: "tumble",
+        query: r#"SELECT *, window_end(window_start, "$size") AS window_end, window_time(window_end(window_start, "$size")) AS window_time
+            FROM (SELECT *, tumble_start("$timecol", "$size") AS window_start FROM "$data") WHERE window_start IS NOT NULL"#,
+        query_with_offset: Some(
+            r#"SELECT *, window_end(window_start, "$size") AS window_end, window_time(window_end(window_start, "$size")) AS window_time
+            FROM (SELECT *, tumble_start("$timecol", "$size", "$offset") AS window_start FROM "$data") WHERE window_start IS NOT NULL"#,
+        ),
+        arguments: &["data", "timecol", "size"],
+        form: "TUMBLE(relation, time column, size [, offset])",
+    },
+    WindowFunction {
+        name: "hop",
+        query: r#"SELECT *, window_end(window_start, "$size") AS window_end, window_time(window_end(window_start, "$size")) AS window_time
+            FROM (SELECT *, unnest(hop_starts("$timecol", "$slide", "$size")) AS window_start FROM "$data")"#,
+        query_with_offset: Some(
+            r#"SELECT *, window_end(window_start, "$size") AS window_end, window_time(window_end(window_start, "$size")) AS window_time
+            FROM (SELECT *, unnest(hop_starts("$timecol", "$slide", "$size", "$offset")) AS window_start FROM "$data")"#,
+        ),
+        arguments: &["data", "timecol", "slide", "size"],
+        form: "HOP(relation, time column, slide, size [, offset])",
+    },
+    WindowFunction {
+        name: "cumulate",
+        query: r#"SELECT *, tumble_start(window_time("$end"), "$size") AS window_start, "$end" AS window_end,
+            window_time("$end") AS window_time
+            FROM (SELECT *, unnest(cumulate_ends("$timecol", "$step", "$size")) AS "$end" FROM "$data")"#,
+        query_with_offset: Some(
+            r#"SELECT *, tumble_start(window_time("$end"), "$size", "$offset") AS window_start, "$end" AS window_end,
+            window_time("$end") AS window_time
+            FROM (SELECT *, unnest(cumulate_ends("$timecol", "$step", "$size", "$offset")) AS "$end" FROM "$data")"#,
+        ),
+        arguments: &["data", "timecol", "step", "size"],
+        form: "CUMULATE(relation, time column, step, size [, offset])",
+    },
+    WindowFunction {
+        name: "session",
+        query: r#"SELECT *, window_time(window_end) AS window_time
+            FROM (SELECT *, session_start("$timecol", "$gap") OVER (PARTITION BY "$keys" ORDER BY "$timecol") AS window_start,
+                         session_end("$timecol", "$gap") OVER (PARTITION BY "$keys" ORDER BY "$timecol") AS window_end
+                  FROM "$data" WHERE "$timecol" IS NOT NULL)"#,
+        query_with_offset: None,
+        arguments: &["data", "timecol", "gap"],
+        form: "SESSION(relation [PARTITION BY column, …], time column, gap)",
+    },
+];
 
-/// Rewrites every window table function in `query`, in subqueries too. Fails with `42883` where the arguments do not
-/// fit, and with `0A000` for CUMULATE and SESSION.
+/// What CUMULATE calls the ends that it lists, before they stand behind the starts.
+const LISTED_END: &str = "$end";
+
+/// The argument that PARTITION BY becomes before the parser sees it: behind the relation, with the first key; the others follow.
+pub(super) const PARTITION_BY: &str = "partition_by";
+
+/// Rewrites every window table function in `query`, in subqueries too. Fails with `42883` where the arguments do not fit.
 pub fn expand_windows(query: &mut Query) -> Result<()> {
     match query.visit(&mut Expand) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
+}
+
+/// Whether it is the name of one of them.
+pub(crate) fn is_window_function(name: &str) -> bool {
+    FUNCTIONS.iter().any(|function| function.name.eq_ignore_ascii_case(name))
 }
 
 /// Looks for calls.
@@ -74,43 +144,117 @@ pub(super) fn window_call(factor: &TableFactor) -> Option<(String, Vec<FunctionA
     };
     let [part] = name.0.as_slice() else { return None };
     let name = folded(part.as_ident()?);
-    matches!(name.as_str(), "tumble" | "hop" | "cumulate" | "session").then(|| (name, arguments.clone(), alias.clone()))
+    is_window_function(&name).then(|| (name, arguments.clone(), alias.clone()))
+}
+
+/// The relation that a call is over.
+pub(super) fn data_argument(arguments: &[FunctionArg]) -> Option<&Expr> {
+    let named = arguments.iter().find_map(|argument| Some(named(argument)?).filter(|(name, _)| name == "data"));
+    let first = || match arguments.first() {
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(relation))) => Some(relation),
+        _ => None,
+    };
+    named.map(|(_, relation)| relation).or_else(first)
+}
+
+/// The name in lower case, and what stands behind the arrow.
+fn named(argument: &FunctionArg) -> Option<(String, &Expr)> {
+    match argument {
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => Some((folded(name), value)),
+        FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(value), .. } => Some((folded(name), value)),
+        _ => None,
+    }
+}
+
+/// The arguments of one call by their names, and the keys that partition it.
+fn by_name(function: &WindowFunction, arguments: Vec<FunctionArg>) -> Option<(BTreeMap<&'static str, Expr>, Vec<Expr>)> {
+    let optional = function.query_with_offset.map(|_| "offset");
+    let (mut found, mut keys, mut positional, mut keys_from) = (BTreeMap::new(), Vec::new(), Vec::new(), None);
+    for argument in arguments {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument {
+            positional.push(value);
+            continue;
+        }
+        let (name, value) = named(&argument)?;
+        if name == PARTITION_BY {
+            keys_from = Some(positional.len());
+            keys.push(value.clone());
+            continue;
+        }
+        let name = function.arguments.iter().copied().chain(optional).find(|known| *known == name)?;
+        if found.insert(name, value.clone()).is_some() {
+            return None;
+        }
+    }
+    // By place come those in front of the first that has a name.
+    let mut names = function.arguments.iter().copied().chain(optional);
+    let by_place: Vec<&'static str> = names.by_ref().take_while(|name| !found.contains_key(name)).collect();
+    let needed = by_place.len().min(function.arguments.len());
+    if function.arguments[needed..].iter().any(|name| !found.contains_key(name)) {
+        return None;
+    }
+    if let (Some(from), Some(more)) = (keys_from, positional.len().checked_sub(needed)) {
+        // What is not needed for anything else belongs to PARTITION BY.
+        let until = from.checked_add(more).filter(|until| *until <= positional.len())?;
+        keys.extend(positional.drain(from..until));
+    }
+    if positional.len() < needed || positional.len() > by_place.len() {
+        return None;
+    }
+    found.extend(by_place.into_iter().zip(positional));
+    let keys = keys.into_iter().flat_map(|key| match key {
+        Expr::Tuple(keys) => keys,
+        Expr::Nested(key) => vec![*key],
+        key => vec![key],
+    });
+    Some((found, keys.map(without_relation).collect()))
+}
+
+/// A column by its last name: there is one relation.
+fn without_relation(expression: Expr) -> Expr {
+    match expression {
+        Expr::CompoundIdentifier(mut parts) => Expr::Identifier(parts.remove(parts.len() - 1)),
+        other => other,
+    }
 }
 
 /// The derived table for one call.
 fn expand(name: &str, arguments: Vec<FunctionArg>, alias: Option<TableAlias>) -> Result<TableFactor> {
-    let function = name.to_ascii_uppercase();
-    if matches!(name, "cumulate" | "session") {
-        return Err(Error::not_supported(format!("{function} is not supported yet")).hint("Use TUMBLE or HOP."));
+    let function = FUNCTIONS.iter().find(|function| function.name == name);
+    let function = function.ok_or_else(|| Error::internal(format!("{name} is no window function")))?;
+    let upper = name.to_ascii_uppercase();
+    let misfit =
+        || Error::new(Kind::UndefinedFunction, format!("the arguments of {upper} do not fit")).hint(format!("Write {}.", function.form));
+    let (mut arguments, keys) = by_name(function, arguments).ok_or_else(misfit)?;
+    if !keys.is_empty() && name != "session" {
+        return Err(Error::not_supported(format!("PARTITION BY in {upper} is not supported")).hint(
+            "Its windows are the same for all rows: leave it out, and GROUP BY the columns. SESSION has windows of their own for each.",
+        ));
     }
-    let form = if name == "tumble" { "TUMBLE(relation, time column, size)" } else { "HOP(relation, time column, slide, size)" };
-    let misfit = || Error::new(Kind::UndefinedFunction, format!("the arguments of {function} do not fit")).hint(format!("Write {form}."));
-    let arguments: Vec<Expr> = arguments
-        .into_iter()
-        .map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Ok(expression),
-            _ => Err(misfit()),
-        })
-        .collect::<Result<_>>()?;
-    let mut arguments = arguments.into_iter();
-    let (Some(relation), Some(time)) = (arguments.next(), arguments.next()) else { return Err(misfit()) };
-    let (slide, size) = match (name, arguments.next(), arguments.next(), arguments.next()) {
-        ("tumble", Some(size), None, None) => (None, size),
-        ("hop", Some(slide), Some(size), None) => (Some(slide), size),
-        ("tumble", Some(_), Some(_), None) | ("hop", Some(_), Some(_), Some(_)) => {
-            return Err(Error::not_supported(format!("an offset in {function} is not supported yet")).hint(format!("Write {form}.")));
-        }
-        _ => return Err(misfit()),
-    };
-    let (relation, own_name) = relation_of(relation).ok_or_else(misfit)?;
-    let time = column_of(time).ok_or_else(misfit)?;
-    let mut query = template(if name == "tumble" { TUMBLE } else { HOP });
-    let mut fill = Fill { relation, time, slide, size };
+    let (relation, own_name) = arguments.remove("data").and_then(relation_of).ok_or_else(misfit)?;
+    let time = arguments.remove("timecol").and_then(column_of).ok_or_else(misfit)?;
+    arguments.insert("timecol", time);
+    let mut query = template(match (arguments.contains_key("offset"), function.query_with_offset) {
+        (true, Some(query)) => query,
+        _ => function.query,
+    });
+    if name == "cumulate" {
+        leave_out(&mut query, LISTED_END);
+    }
     // The filler's visit never breaks.
-    let ControlFlow::Continue(()) = query.visit(&mut fill);
+    let ControlFlow::Continue(()) = query.visit(&mut Fill { relation, arguments, keys });
     let own_name = own_name.unwrap_or_else(|| Ident::new(name));
     let alias = alias.unwrap_or(TableAlias { explicit: true, name: own_name, columns: Vec::new(), at: None });
     Ok(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None })
+}
+
+/// Leaves a column, which the template has made for itself, out of the `*` at its front.
+fn leave_out(query: &mut Query, column: &str) {
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let Some(SelectItem::Wildcard(options)) = select.projection.first_mut()
+    {
+        options.opt_exclude = Some(ExcludeSelectItem::Single(ObjectName::from(vec![Ident::with_quote('"', column)])));
+    }
 }
 
 /// The relation an argument names, and the name it is known by.
@@ -150,30 +294,29 @@ fn column_of(argument: Expr) -> Option<Expr> {
 /// searched again.
 struct Fill {
     relation: TableFactor,
-    time: Expr,
-    slide: Option<Expr>,
-    size: Expr,
+    arguments: BTreeMap<&'static str, Expr>,
+    keys: Vec<Expr>,
 }
 
 impl VisitorMut for Fill {
     type Break = std::convert::Infallible;
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
-        let replacement = match expression {
-            Expr::Identifier(word) if word.value == "$time" => Some(&self.time),
-            Expr::Identifier(word) if word.value == "$size" => Some(&self.size),
-            Expr::Identifier(word) if word.value == "$slide" => self.slide.as_ref(),
-            _ => None,
-        };
-        if let Some(replacement) = replacement {
-            *expression = replacement.clone();
+        match expression {
+            Expr::Identifier(word) => {
+                if let Some(argument) = word.value.strip_prefix('$').and_then(|name| self.arguments.get(name)) {
+                    *expression = argument.clone();
+                }
+            }
+            Expr::Function(Function { over: Some(WindowType::WindowSpec(over)), .. }) => over.partition_by.clone_from(&self.keys),
+            _ => {}
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
         if let TableFactor::Table { name, .. } = factor
-            && name.0.last().and_then(|part| part.as_ident()).is_some_and(|word| word.value == "$relation")
+            && name.0.last().and_then(|part| part.as_ident()).is_some_and(|word| word.value == "$data")
         {
             *factor = self.relation.clone();
         }
@@ -202,25 +345,35 @@ mod tests {
     }
 
     #[test]
-    fn tumble_in_both_forms() {
-        let inner = "(SELECT *, window_start + INTERVAL '10 seconds' AS window_end FROM \
-                     (SELECT *, tumble_start(ts, INTERVAL '10 seconds') AS window_start FROM bid) WHERE window_start IS NOT NULL)";
+    fn tumble_in_all_forms() {
+        let time = "window_time(window_end(window_start, INTERVAL '10 seconds')) AS window_time";
+        let inner = format!(
+            "(SELECT *, window_end(window_start, INTERVAL '10 seconds') AS window_end, {time} FROM \
+             (SELECT *, tumble_start(ts, INTERVAL '10 seconds') AS window_start FROM bid) WHERE window_start IS NOT NULL)"
+        );
         let cases = [
             ("SELECT * FROM TUMBLE(bid, ts, INTERVAL '10 seconds')", "bid"),
             ("SELECT * FROM tumble(bid, bid.ts, INTERVAL '10 seconds') AS w", "w"),
             ("SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10 seconds'))", "bid"),
+            ("SELECT * FROM TABLE(TUMBLE(DATA => TABLE bid, TIMECOL => DESCRIPTOR(ts), SIZE => INTERVAL '10 seconds'))", "bid"),
+            ("SELECT * FROM TUMBLE(size => INTERVAL '10 seconds', timecol => ts, data => TABLE bid) AS w", "w"),
+            ("SELECT * FROM TUMBLE(bid, ts, size => INTERVAL '10 seconds')", "bid"),
         ];
         for (text, alias) in cases {
             assert_eq!(expanded(text).unwrap(), format!("SELECT * FROM {inner} AS {alias}"), "{text}");
         }
+        let offset =
+            expanded("SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' DAY, OFFSET => INTERVAL '8' HOUR))").unwrap();
+        assert!(offset.contains("tumble_start(ts, INTERVAL '1' DAY, INTERVAL '8' HOUR)"), "{offset}");
     }
 
     #[test]
     fn hop_over_subqueries_and_aliases() {
+        let size = "INTERVAL '9' SECOND";
         let hop = |relation: &str, alias: &str| {
             format!(
-                "SELECT * FROM (SELECT *, window_start + INTERVAL '9' SECOND AS window_end FROM (SELECT *, \
-                 unnest(hop_starts(ts, INTERVAL '3' SECOND, INTERVAL '9' SECOND)) AS window_start FROM {relation})) AS {alias}"
+                "SELECT * FROM (SELECT *, window_end(window_start, {size}) AS window_end, window_time(window_end(window_start, {size})) \
+                 AS window_time FROM (SELECT *, unnest(hop_starts(ts, INTERVAL '3' SECOND, {size})) AS window_start FROM {relation})) AS {alias}"
             )
         };
         let tail = "INTERVAL '3' SECOND, INTERVAL '9' SECOND)";
@@ -236,17 +389,37 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_done_and_what_does_not_fit() {
+    fn sessions_have_keys_of_any_number() {
+        let over = |keys: &str| format!("OVER ({keys}ORDER BY ts) AS window_start");
         let cases = [
-            ("SELECT * FROM CUMULATE(bid, ts, INTERVAL '1 minute', INTERVAL '1 hour')", Kind::NotSupported),
-            ("SELECT * FROM SESSION(bid, ts, INTERVAL '1 minute')", Kind::NotSupported),
-            ("SELECT * FROM SESSION(bid PARTITION BY bidder, ts, INTERVAL '1 minute')", Kind::NotSupported),
+            ("SELECT * FROM SESSION(bid, ts, INTERVAL '1' MINUTE)", ""),
+            ("SELECT * FROM SESSION(bid PARTITION BY a, ts, INTERVAL '1' MINUTE)", "PARTITION BY a "),
+            ("SELECT * FROM SESSION(bid PARTITION BY bid.a, b, bid.ts, INTERVAL '1' MINUTE)", "PARTITION BY a, b "),
+            ("SELECT * FROM TABLE(SESSION(TABLE bid PARTITION BY (a, b), DESCRIPTOR(ts), INTERVAL '1' MINUTE))", "PARTITION BY a, b "),
+            ("SELECT * FROM SESSION(DATA => TABLE bid PARTITION BY a, b, TIMECOL => ts, GAP => INTERVAL '1' MINUTE)", "PARTITION BY a, b "),
+            ("SELECT * FROM SESSION((SELECT * FROM bid) AS x PARTITION BY lower(a), ts, INTERVAL '1' MINUTE)", "PARTITION BY lower(a) "),
+            ("SELECT * FROM SESSION(bid AS x PARTITION BY x.a, ts, INTERVAL '1' MINUTE)", "PARTITION BY a "),
+        ];
+        for (text, keys) in cases {
+            let found = expanded(text).unwrap();
+            assert!(found.contains(&over(keys)), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let cases = [
+            ("SELECT * FROM TUMBLE(bid PARTITION BY bidder, ts, INTERVAL '1 minute')", Kind::NotSupported),
             ("SELECT * FROM TUMBLE(bid, ts)", Kind::UndefinedFunction),
             ("SELECT * FROM TUMBLE(bid, 1 + 1, INTERVAL '1 minute')", Kind::UndefinedFunction),
+            ("SELECT * FROM TUMBLE(bid, ts, slide => INTERVAL '1 minute')", Kind::UndefinedFunction),
+            ("SELECT * FROM TUMBLE(bid, ts, timecol => ts, size => INTERVAL '1 minute')", Kind::UndefinedFunction),
             ("SELECT * FROM HOP(bid, ts, INTERVAL '1 minute')", Kind::UndefinedFunction),
+            ("SELECT * FROM SESSION(bid, ts, INTERVAL '1 minute', INTERVAL '1 minute')", Kind::UndefinedFunction),
+            ("SELECT * FROM SESSION(bid PARTITION BY a, INTERVAL '1 minute')", Kind::UndefinedFunction),
         ];
         for (text, kind) in cases {
-            assert_eq!(expanded(text).unwrap_err().kind(), kind, "{text}");
+            assert_eq!(expanded(text).map_err(|error| error.kind()), Err(kind), "{text}");
         }
     }
 }

@@ -11,7 +11,8 @@ use arrow::datatypes::IntervalMonthDayNano;
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::types::{ObjectId, SqlType, TextStyle, format_value};
+use super::time_windows::start_of;
+use crate::types::{ObjectId, SqlType, TextStyle, TimeWindows, format_value};
 
 /// The watermark of every table and source that has one yet, in microseconds since 1970.
 pub type Watermarks = BTreeMap<ObjectId, i64>;
@@ -53,14 +54,25 @@ pub enum Low {
         /// Where one of them starts.
         origin_us: i64,
     },
+    /// The start of the bin of months that it is in.
+    BinnedMonths {
+        /// What is binned.
+        low: Box<Low>,
+        /// How many months a bin has.
+        months: i32,
+        /// In a month where one of them starts.
+        origin_us: i64,
+    },
     /// The start of the first window `[start, start + size)` that has not ended.
     WindowStart {
         /// When.
         low: Box<Low>,
-        /// Between the starts of two windows; one starts at 1970-01-01 00:00.
+        /// Between the starts of two windows.
         slide_us: i64,
         /// How long a window is.
         size_us: i64,
+        /// Where one of them starts; less than the slide.
+        offset_us: i64,
     },
     /// The least of several: of a union, or of both sides of a join.
     Least(Vec<Low>),
@@ -124,6 +136,28 @@ impl TimeUnit {
 }
 
 impl Low {
+    /// Of the starts and the ends of the windows of a time that this is of.
+    pub fn of_windows(self, windows: TimeWindows) -> [Low; 2] {
+        let start =
+            |low: Low, slide_us: i64, size_us: i64, offset_us: i64| Low::WindowStart { low: Box::new(low), slide_us, size_us, offset_us };
+        match windows {
+            TimeWindows::Hop { slide_us, size_us, offset_us } => {
+                let starts = start(self, slide_us, size_us, offset_us);
+                [starts.clone(), starts.later(size_us)]
+            }
+            // Each is over at its own end, and the ends are as those of short windows one behind the other.
+            TimeWindows::Cumulate { step_us, size_us, offset_us } => {
+                let ends = start(self.clone(), step_us, step_us, offset_us.rem_euclid(step_us)).later(step_us);
+                [start(self, size_us, size_us, offset_us), ends]
+            }
+        }
+    }
+
+    /// So many microseconds later.
+    pub fn later(self, micros: i64) -> Low {
+        Low::Plus { low: Box::new(self), months: 0, days: 0, micros }
+    }
+
     /// What it is at some watermarks; `None` while one that it depends on is not known, so that nothing can be said.
     pub fn at(&self, watermarks: &Watermarks) -> Option<i64> {
         match self {
@@ -137,9 +171,10 @@ impl Low {
                 let since = low.at(watermarks)?.checked_sub(*origin_us)?;
                 Some(since.div_euclid(*stride_us) * stride_us + origin_us)
             }
-            Low::WindowStart { low, slide_us, size_us } => {
+            Low::BinnedMonths { low, months, origin_us } => month_bin(low.at(watermarks)?, *months, *origin_us),
+            Low::WindowStart { low, slide_us, size_us, offset_us } => {
                 let ended = low.at(watermarks)?.checked_sub(*size_us)?;
-                Some((ended.div_euclid(*slide_us) + 1) * slide_us)
+                start_of(ended, *slide_us, *offset_us).checked_add(*slide_us)
             }
             Low::Least(lows) => lows.iter().map(|low| low.at(watermarks)).min().flatten(),
         }
@@ -149,7 +184,11 @@ impl Low {
     pub fn objects(&self) -> BTreeSet<ObjectId> {
         match self {
             Low::Of(object) => BTreeSet::from([*object]),
-            Low::Plus { low, .. } | Low::Truncated { low, .. } | Low::Binned { low, .. } | Low::WindowStart { low, .. } => low.objects(),
+            Low::Plus { low, .. }
+            | Low::Truncated { low, .. }
+            | Low::Binned { low, .. }
+            | Low::BinnedMonths { low, .. }
+            | Low::WindowStart { low, .. } => low.objects(),
             Low::Least(lows) => lows.iter().flat_map(Low::objects).collect(),
         }
     }
@@ -167,6 +206,7 @@ impl Display for Low {
             }
             Low::Truncated { low, unit } => write!(f, "date_trunc('{}', {low})", format!("{unit:?}").to_lowercase()),
             Low::Binned { low, stride_us, .. } => write!(f, "date_bin('{}', {low})", micros_text(*stride_us)),
+            Low::BinnedMonths { low, months, .. } => write!(f, "time_bucket('{months} mons', {low})"),
             Low::WindowStart { low, size_us, .. } => write!(f, "start of the window of {} that {low} is in", micros_text(*size_us)),
             Low::Least(lows) => {
                 let lows: Vec<String> = lows.iter().map(Low::to_string).collect();
@@ -187,6 +227,17 @@ fn micros_text(micros: i64) -> String {
     interval_text(IntervalMonthDayNano::new(0, 0, micros.saturating_mul(1_000)))
 }
 
+/// The start of the bin of so many months that a time is in, where one starts in the origin's month; `None` for times beyond what a calendar
+/// can name.
+pub fn month_bin(time_us: i64, months: i32, origin_us: i64) -> Option<i64> {
+    let month =
+        |time_us: i64| DateTime::<Utc>::from_timestamp_micros(time_us).map(|time| i64::from(time.year()) * 12 + i64::from(time.month0()));
+    let time = month(time_us)?;
+    let start = time - (time - month(origin_us)?).rem_euclid(i64::from(months));
+    let (year, month) = (i32::try_from(start.div_euclid(12)).ok()?, u32::try_from(start.rem_euclid(12)).ok()?);
+    Some(NaiveDate::from_ymd_opt(year, month + 1, 1)?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
+}
+
 /// Some months later: the same day, or the last one of a month that has fewer.
 fn shifted(time_us: i64, months: i32) -> Option<i64> {
     if months == 0 {
@@ -200,7 +251,7 @@ fn shifted(time_us: i64, months: i32) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Low, TimeUnit, Watermarks};
+    use super::{Low, TimeUnit, TimeWindows, Watermarks};
 
     const SECOND: i64 = 1_000_000;
 
@@ -214,13 +265,32 @@ mod tests {
 
     #[test]
     fn a_window_is_over_when_the_watermark_is_at_its_end() {
-        let tumbling = Low::WindowStart { low: of(), slide_us: 10 * SECOND, size_us: 10 * SECOND };
+        let tumbling = Low::WindowStart { low: of(), slide_us: 10 * SECOND, size_us: 10 * SECOND, offset_us: 0 };
         assert_eq!(at(&tumbling, 19 * SECOND), Some(10 * SECOND));
         assert_eq!(at(&tumbling, 20 * SECOND), Some(20 * SECOND));
-        let hopping = Low::WindowStart { low: of(), slide_us: 5 * SECOND, size_us: 12 * SECOND };
+        let hopping = Low::WindowStart { low: of(), slide_us: 5 * SECOND, size_us: 12 * SECOND, offset_us: 0 };
         assert_eq!(at(&hopping, 21 * SECOND), Some(10 * SECOND), "[10, 22) goes on");
         assert_eq!(at(&hopping, 22 * SECOND), Some(15 * SECOND));
         assert_eq!(at(&hopping, -SECOND), Some(-10 * SECOND));
+    }
+
+    #[test]
+    fn what_is_below_belongs_to_windows_that_are_over() {
+        let all = [TimeWindows::hop(4, 10, 3), TimeWindows::hop(10, 10, -1), TimeWindows::hop(9, 4, 2), TimeWindows::cumulate(5, 15, 7)];
+        for windows in all {
+            let lows = Low::Of(7).of_windows(windows);
+            for watermark in -40..40 {
+                let [starts, ends] = [0, 1].map(|column| at(&lows[column], watermark).unwrap());
+                for time in watermark - 30..watermark + 30 {
+                    for (start, end) in windows.of(time).filter(|(_, end)| *end > watermark) {
+                        assert!(start >= starts && end >= ends, "[{start}, {end}) goes on at {watermark}, {windows:?}");
+                    }
+                    let over = windows.of(time).filter(|(_, end)| *end <= watermark);
+                    let key = windows.key();
+                    assert!(over.into_iter().all(|(start, end)| [start, end][key] < [starts, ends][key]), "{windows:?}");
+                }
+            }
+        }
     }
 
     #[test]

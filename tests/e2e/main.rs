@@ -20,6 +20,7 @@ mod positions;
 mod server;
 mod slt;
 mod tpch;
+mod windows;
 mod wire;
 
 use std::collections::VecDeque;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         definitions::tests(),
         files::tests(),
         oracle::tests(),
+        windows::tests(),
         tpch::tests(),
     ]
     .into_iter()

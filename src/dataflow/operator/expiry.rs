@@ -12,7 +12,7 @@ use crate::types::Epoch;
 
 /// When groups are over.
 pub(super) struct Expiry {
-    /// Which of the keys is the time.
+    /// Which column is the time: a key, or what follows from the rows of a group and rises as they come.
     place: usize,
     low: LowAt,
     /// The slots of groups by their times. May list slots that another group has by now: whoever looks asks for the key again.
@@ -28,7 +28,7 @@ pub(super) struct Passed {
 }
 
 impl Expiry {
-    /// No groups yet. Those are over whose key at `place` (among the keys) is below `low`.
+    /// No groups yet. Those are over whose column at `place` (a key, as a rule) is below `low`.
     pub(super) fn new(place: usize, low: LowAt) -> Self {
         Expiry { place, low, slots: BTreeMap::new() }
     }
@@ -41,6 +41,11 @@ impl Expiry {
             self.slots.entry(times[row]).or_default().push(*slot);
         }
         Ok(())
+    }
+
+    /// Which column tells when groups are over.
+    pub(super) fn place(&self) -> usize {
+        self.place
     }
 
     /// Forgets all slots: the groups have others now.

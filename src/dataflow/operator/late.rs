@@ -21,6 +21,11 @@ pub struct Late {
     low: LowAt,
     /// The column that says how many rows a row stands for.
     rows: Option<usize>,
+    count: LateCount,
+}
+
+/// How many rows an operator has left out on one worker. Stored under an empty key.
+pub struct LateCount {
     /// This worker's, under which its count is stored.
     bucket: u8,
     /// Left out on this worker; with what it found stored.
@@ -31,11 +36,51 @@ pub struct Late {
     sink: LateSink,
 }
 
-impl Late {
-    /// `column`: the position of the time. `worker`: the number of this one.
-    pub fn new(column: usize, low: LowAt, rows: Option<usize>, worker: usize, sink: LateSink) -> Result<Self> {
+impl LateCount {
+    /// None yet. `worker`: the number of this one.
+    pub fn new(worker: usize, sink: LateSink) -> Result<Self> {
         let bucket = u8::try_from(worker).map_err(|_| Error::internal("a worker without a bucket"))?;
-        Ok(Late { column, low, rows, bucket, count: 0, taken_over: Vec::new(), changed: false, sink })
+        Ok(LateCount { bucket, count: 0, taken_over: Vec::new(), changed: false, sink })
+    }
+
+    /// Where the rows themselves are kept, if they are of interest.
+    pub(super) fn keeper(&self) -> Option<&LateSink> {
+        self.sink.keeps().then_some(&self.sink)
+    }
+
+    /// Adds rows.
+    pub(super) fn record(&mut self, late: u64) {
+        self.count += late;
+        self.changed = true;
+        self.sink.count(late);
+    }
+
+    /// Writes the count, if it has changed.
+    pub(super) fn checkpoint(&mut self, changes: &mut StateChanges) {
+        if std::mem::take(&mut self.changed) {
+            changes.deletes.extend(self.taken_over.drain(..).map(|bucket| (bucket, Vec::new())));
+            changes.puts.push(StateEntry { bucket: self.bucket, key: Vec::new(), value: self.count.to_le_bytes().to_vec() });
+        }
+    }
+
+    /// Takes a count back.
+    pub(super) fn restore(&mut self, entry: &StateEntry) -> Result<()> {
+        let count = entry.value.as_slice().try_into().map(u64::from_le_bytes);
+        let count = count.map_err(|_| Error::internal("the stored number of late rows is damaged"))?;
+        self.count += count;
+        if entry.bucket != self.bucket {
+            self.taken_over.push(entry.bucket);
+            self.changed = true;
+        }
+        self.sink.count(count);
+        Ok(())
+    }
+}
+
+impl Late {
+    /// `column`: the position of the time.
+    pub fn new(column: usize, low: LowAt, rows: Option<usize>, count: LateCount) -> Self {
+        Late { column, low, rows, count }
     }
 
     fn pass(&mut self, epoch: Epoch, changes: Changes, output: &mut Vec<Changes>) -> Result<()> {
@@ -59,11 +104,9 @@ impl Late {
             }
             None => late.map(|row| changes.weight(row).unsigned_abs()).sum(),
         };
-        self.count += late;
-        self.changed = true;
-        self.sink.count(late);
-        if self.sink.keeps() {
-            self.sink.keep(changes.filter(&not(&mask)?).rows());
+        self.count.record(late);
+        if let Some(keeper) = self.count.keeper() {
+            keeper.keep(changes.filter(&not(&mask)?).rows());
         }
         let passed = changes.filter(&mask);
         if !passed.is_empty() {
@@ -84,24 +127,13 @@ impl Operator for Late {
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        if std::mem::take(&mut self.changed) {
-            changes.deletes.extend(self.taken_over.drain(..).map(|bucket| (bucket, Vec::new())));
-            changes.puts.push(StateEntry { bucket: self.bucket, key: Vec::new(), value: self.count.to_le_bytes().to_vec() });
-        }
+        self.count.checkpoint(changes);
         Ok(())
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
         for entry in entries {
-            let entry = entry?;
-            let count = entry.value.as_slice().try_into().map(u64::from_le_bytes);
-            let count = count.map_err(|_| Error::internal("the stored number of late rows is damaged"))?;
-            self.count += count;
-            if entry.bucket != self.bucket {
-                self.taken_over.push(entry.bucket);
-                self.changed = true;
-            }
-            self.sink.count(count);
+            self.count.restore(&entry?)?;
         }
         Ok(())
     }
@@ -118,7 +150,7 @@ mod tests {
 
     use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 
-    use super::Late;
+    use super::{Late, LateCount};
     use crate::dataflow::event_time::tests::low_at;
     use crate::dataflow::late_rows::{LateLog, LateSink};
     use crate::dataflow::operator::Operator;
@@ -129,7 +161,7 @@ mod tests {
 
     fn late(worker: usize, log: &Arc<LateLog>) -> Late {
         let sink = LateSink::new(log, OPERATOR, BTreeSet::from([7]), false);
-        Late::new(0, low_at(&[(2, 100), (3, 200)]), None, worker, sink).unwrap()
+        Late::new(0, low_at(&[(2, 100), (3, 200)]), None, LateCount::new(worker, sink).unwrap())
     }
 
     fn rows(times: &[Option<i64>], weights: Option<Vec<i64>>) -> Changes {

@@ -19,6 +19,7 @@ pub mod net;
 mod ordered;
 pub mod output;
 pub mod rows;
+pub mod session;
 mod slot_table;
 pub mod temporal;
 pub mod top_n;

@@ -14,6 +14,7 @@
 //!
 //! Over overlapping windows the first half runs below the windows, by slices: the longest stretches of time that no window divides. A row is
 //! counted in one slice, and what comes out of `Hop` is slices, not rows. (Li et al., "No pane, no gain", SIGMOD Record 2005.)
+//! Groups that are sessions are found by their starts (`session`).
 //! Nothing of this depends on the number of workers: stored state must fit any.
 
 use std::sync::Arc;
@@ -28,20 +29,20 @@ use super::{Lowering, single};
 use crate::plan::expressions::{column_index, column_scalar, moved};
 use crate::plan::node::{AggregateCall, Closing, Node, NodeKind, Scalar};
 use crate::plan::properties;
+use crate::types::TimeWindows;
 
 /// What an aggregate reads of its input, by position: keys, arguments, filters.
-struct Grouping {
-    input: Node,
-    keys: Vec<usize>,
-    calls: Vec<AggregateCall>,
+pub(super) struct Grouping {
+    pub(super) input: Node,
+    pub(super) keys: Vec<usize>,
+    pub(super) calls: Vec<AggregateCall>,
 }
 
 /// The windows below a grouping.
 struct Windows {
     below: Node,
     time: usize,
-    slide_us: i64,
-    size_us: i64,
+    windows: TimeWindows,
     /// What the map over the windows computes, by the windows' columns.
     projection: Vec<Scalar>,
 }
@@ -76,6 +77,10 @@ impl Lowering<'_> {
     }
 
     fn group_by(&mut self, grouping: Grouping, schema: SchemaRef) -> Node {
+        let grouping = match self.by_sessions(grouping, &schema) {
+            Ok(node) => return node,
+            Err(grouping) => *grouping,
+        };
         let Grouping { input, keys, calls } = grouping;
         let append_only = input.properties.append_only;
         let splits = calls.iter().all(|call| call.partial_types(append_only).is_some());
@@ -92,7 +97,7 @@ impl Lowering<'_> {
         self.aggregate_node(Grouping { input, keys, calls }, closing, schema, true)
     }
 
-    fn aggregate_node(&mut self, grouping: Grouping, closing: Option<Closing>, schema: SchemaRef, combined: bool) -> Node {
+    pub(super) fn aggregate_node(&mut self, grouping: Grouping, closing: Option<Closing>, schema: SchemaRef, combined: bool) -> Node {
         let Grouping { input, keys, calls } = grouping;
         let properties = properties::aggregate(&input.properties, &keys, calls.len());
         self.node(NodeKind::Aggregate { input: Box::new(input), keys, aggregates: calls, combined, closing }, schema, properties)
@@ -145,40 +150,44 @@ impl Lowering<'_> {
     }
 
     /// Rows → slices → combined → windows. `keys` are positions in the map over the windows.
-    fn by_slices(&mut self, windows: Windows, keys: &[usize], calls: Vec<AggregateCall>) -> Node {
-        let Windows { below, time, slide_us, size_us, projection } = windows;
+    fn by_slices(&mut self, over: Windows, keys: &[usize], calls: Vec<AggregateCall>) -> Node {
+        let Windows { below, time, windows, projection } = over;
         let width = below.schema.fields().len();
-        let slice_us = greatest_common_divisor(slide_us, size_us);
         let time_field = Field::new("window_start", below.schema.field(time).data_type().clone(), true);
-        let with_slices = |fields: &Schema| {
+        let with_windows = |fields: &Schema| {
             let end = time_field.clone().with_name("window_end");
             Arc::new(Schema::new(
                 fields.fields().iter().map(|field| field.as_ref().clone()).chain([time_field.clone(), end]).collect::<Vec<_>>(),
             ))
         };
-        let schema = with_slices(&below.schema);
-        let properties = properties::hop(&below.properties, width, true);
-        let kind = NodeKind::Hop { input: Box::new(below), time, slide_us: slice_us, size_us: slice_us };
+        let schema = with_windows(&below.schema);
+        let properties = properties::hop(&below.properties, width, windows.slices());
+        let kind = NodeKind::Hop { input: Box::new(below), time, windows: windows.slices() };
         let sliced = self.node(kind, schema, properties);
 
-        // The same expressions over slices: where a window's start is asked for there is the slice's, which stands in its place.
+        // The same expressions over slices: where a window is asked for there is the slice's start, which stands in its place.
+        let is_window = |scalar: &Scalar| column_index(&scalar.expression) == Some(width + windows.key());
+        let projection: Vec<Scalar> = projection
+            .into_iter()
+            .map(|scalar| if is_window(&scalar) { Scalar { text: scalar.text, ..column_scalar("window_start", width) } } else { scalar })
+            .collect();
         let fields = projection.iter().map(|scalar| {
             let data_type = scalar.expression.data_type(&sliced.schema).unwrap_or(DataType::Null);
             Field::new(&scalar.text, data_type, true)
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let prepared = self.map(sliced, None, projection.clone(), schema);
         let starts: Vec<bool> = keys.iter().map(|key| column_index(&projection[*key].expression) == Some(width)).collect();
+        let prepared = self.map(sliced, None, projection, schema);
         let combined = self.combine(Grouping { input: prepared, keys: keys.to_vec(), calls });
 
         let slice = starts.iter().position(|start| *start).expect("a key is the window's start");
         let columns = combined.schema.fields().len();
-        let schema = with_slices(&combined.schema);
+        let schema = with_windows(&combined.schema);
         let outer = Arc::clone(&combined.schema);
         let properties = properties::combine(&combined.properties);
-        let kind = NodeKind::Hop { input: Box::new(combined), time: slice, slide_us, size_us };
+        let kind = NodeKind::Hop { input: Box::new(combined), time: slice, windows };
         let windowed = self.node(kind, schema, properties);
-        let place = |column: usize| if starts.get(column) == Some(&true) { columns } else { column };
+        let place = |column: usize| if starts.get(column) == Some(&true) { columns + windows.key() } else { column };
         let projection = (0..columns).map(|column| column_scalar(outer.field(column).name(), place(column))).collect();
         self.map(windowed, None, projection, outer)
     }
@@ -209,7 +218,7 @@ fn following_keys(input: &Node, keys: &[usize]) -> Vec<Option<Scalar>> {
     keys.iter().map(follows).collect()
 }
 
-/// The overlapping windows that a grouping stands on, if all that it reads but their starts can be read below them; keys and calls by
+/// The overlapping windows that a grouping stands on, if all that it reads but the window can be read below them; keys and calls by
 /// the positions in the windows' projection, which holds nothing else.
 fn windows_below(grouping: Grouping) -> Result<(Windows, Vec<usize>, Vec<AggregateCall>), Box<Grouping>> {
     if !on_windows(&grouping) {
@@ -217,7 +226,7 @@ fn windows_below(grouping: Grouping) -> Result<(Windows, Vec<usize>, Vec<Aggrega
     }
     let Grouping { input, keys, calls } = grouping;
     let NodeKind::Map { input: hop, projection, .. } = input.kind else { unreachable!("on_windows has looked") };
-    let NodeKind::Hop { input: below, time, slide_us, size_us } = hop.kind else { unreachable!("on_windows has looked") };
+    let NodeKind::Hop { input: below, time, windows } = hop.kind else { unreachable!("on_windows has looked") };
     let mut used: Vec<usize> = Vec::new();
     let mut place = |column: usize| {
         used.iter().position(|known| *known == column).unwrap_or_else(|| {
@@ -231,32 +240,19 @@ fn windows_below(grouping: Grouping) -> Result<(Windows, Vec<usize>, Vec<Aggrega
         .map(|call| AggregateCall { argument: call.argument.map(&mut place), filter: call.filter.map(&mut place), ..call })
         .collect();
     let projection = used.into_iter().map(|column| projection[column].clone()).collect();
-    Ok((Windows { below: *below, time, slide_us, size_us, projection }, keys, calls))
+    Ok((Windows { below: *below, time, windows, projection }, keys, calls))
 }
 
 fn on_windows(grouping: &Grouping) -> bool {
     let Grouping { input, keys, calls } = grouping;
     let NodeKind::Map { input: hop, predicate: None, projection } = &input.kind else { return false };
-    let NodeKind::Hop { input: below, slide_us, size_us, .. } = &hop.kind else { return false };
+    let NodeKind::Hop { input: below, windows, .. } = &hop.kind else { return false };
     let width = below.schema.fields().len();
-    let is_start = |column: usize| column_index(&projection[column].expression) == Some(width);
+    let is_window = |column: usize| column_index(&projection[column].expression) == Some(width + windows.key());
     let is_below = |column: usize| collect_columns(&projection[column].expression).iter().all(|column| column.index() < width);
     let read = calls.iter().flat_map(|call| [call.argument, call.filter]).flatten();
-    slide_us < size_us
-        && keys.iter().any(|key| is_start(*key))
-        && keys.iter().all(|key| is_start(*key) || is_below(*key))
+    !windows.is_single()
+        && keys.iter().any(|key| is_window(*key))
+        && keys.iter().all(|key| is_window(*key) || is_below(*key))
         && read.into_iter().all(is_below)
-}
-
-fn greatest_common_divisor(left: i64, right: i64) -> i64 {
-    if right == 0 { left } else { greatest_common_divisor(right, left % right) }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn slices_divide_slide_and_size() {
-        assert_eq!(super::greatest_common_divisor(2_000_000, 10_000_000), 2_000_000);
-        assert_eq!(super::greatest_common_divisor(4_000_000, 10_000_000), 2_000_000);
-    }
 }

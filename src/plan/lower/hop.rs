@@ -1,4 +1,4 @@
-//! HOP: an unnest of `hop_starts(time, slide, size)` becomes one node that gives each row once per window.
+//! HOP and CUMULATE: an unnest of `hop_starts(time, …)` or `cumulate_ends(time, …)` becomes one node that gives each row once per window.
 
 use std::sync::Arc;
 
@@ -10,17 +10,15 @@ use datafusion::logical_expr::{Expr, Projection, Unnest};
 use super::{Lowering, fields_of, scalar, support};
 use crate::error::{Error, Kind, Result};
 use crate::plan::expressions::{column_index, column_scalar, expression_text};
-use crate::plan::functions::{HOP_STARTS, check_windows_per_row, fixed_micros};
 use crate::plan::node::{Node, NodeKind, Scalar};
 use crate::plan::properties;
+use crate::plan::time_windows::{lists_windows, windows_of};
 
 impl Lowering<'_> {
     /// The unnest of the call `call`, which makes column `list` of the projection below.
     pub(super) fn hop(&mut self, unnest: &Unnest, projection: &Projection, list: usize, call: &ScalarFunction) -> Result<Node> {
-        let [time, slide, size] = call.args.as_slice() else { return Err(support::unsupported("unnest()")) };
-        let slide_us = interval(slide, "the slide of a window")?;
-        let size_us = interval(size, "the size of a window")?;
-        check_windows_per_row(slide_us, size_us)?;
+        let [time, intervals @ ..] = call.args.as_slice() else { return Err(support::unsupported("unnest()")) };
+        let windows = windows_of(call.func.name(), &intervals.iter().map(interval).collect::<Result<Vec<_>>>()?)?;
 
         let input = self.lower(&projection.input)?;
         let below = projection.input.schema();
@@ -28,7 +26,7 @@ impl Lowering<'_> {
         let mut fields: Vec<Field> = Vec::with_capacity(projection.expr.len());
         let prepared = fields_of(&projection.schema);
         for (index, expr) in projection.expr.iter().enumerate() {
-            // The place of the list is taken by the time that it was made from; it is where the window's start will stand.
+            // The place of the list is taken by the time that it was made from; it is where the window's start or end will stand.
             let expr = if index == list { time } else { expr };
             let scalar: Scalar = scalar(expr, below)?;
             fields.push(prepared.field(index).clone());
@@ -41,21 +39,25 @@ impl Lowering<'_> {
         let width = scalars.len();
         let input = self.map(input, None, scalars, Arc::new(Schema::new(fields.clone())));
 
-        let properties = properties::hop(&input.properties, width, slide_us >= size_us);
+        let properties = properties::hop(&input.properties, width, windows);
         fields.push(Field::new("window_start", fields[list].data_type().clone(), true));
         fields.push(Field::new("window_end", fields[list].data_type().clone(), true));
-        let kind = NodeKind::Hop { input: Box::new(input), time: time_at, slide_us, size_us };
+        let kind = NodeKind::Hop { input: Box::new(input), time: time_at, windows };
         let hop = self.node(kind, Arc::new(Schema::new(fields)), properties);
-        let start = |(field, from): (&Arc<Field>, &usize)| {
-            if *from == list { field.as_ref().clone().with_name("window_start") } else { field.as_ref().clone() }
+        let named = |(field, from): (&Arc<Field>, &usize)| {
+            if *from == list {
+                field.as_ref().clone().with_name(["window_start", "window_end"][windows.key()])
+            } else {
+                field.as_ref().clone()
+            }
         };
         let schema = fields_of(&unnest.schema);
-        let schema = Arc::new(Schema::new(schema.fields().iter().zip(&unnest.dependency_indices).map(start).collect::<Vec<_>>()));
+        let schema = Arc::new(Schema::new(schema.fields().iter().zip(&unnest.dependency_indices).map(named).collect::<Vec<_>>()));
         let outputs = unnest
             .dependency_indices
             .iter()
             .zip(schema.fields())
-            .map(|(from, field)| column_scalar(field.name(), if *from == list { width } else { *from }));
+            .map(|(from, field)| column_scalar(field.name(), if *from == list { width + windows.key() } else { *from }));
         let outputs = outputs.collect();
         Ok(self.map(hop, None, outputs, schema))
     }
@@ -66,21 +68,22 @@ fn output_of(unnest: &Unnest, list: usize) -> Result<usize> {
     found.ok_or_else(|| Error::internal("an unnested column that is not in the output"))
 }
 
-/// The call that makes the starts of windows, if an expression is one.
+/// The call that lists the windows of a row, if an expression is one.
 pub(super) fn hop_call(expr: &Expr) -> Option<&ScalarFunction> {
     match expr {
         Expr::Alias(alias) => hop_call(&alias.expr),
-        Expr::ScalarFunction(call) if call.func.name() == HOP_STARTS => Some(call),
+        Expr::ScalarFunction(call) if lists_windows(call.func.name()) => Some(call),
         _ => None,
     }
 }
 
-fn interval(expr: &Expr, what: &str) -> Result<i64> {
+/// What windows are made of, in a view: constants.
+pub(super) fn interval(expr: &Expr) -> Result<&ScalarValue> {
     match expr {
-        Expr::Literal(
-            value @ (ScalarValue::IntervalMonthDayNano(_) | ScalarValue::IntervalDayTime(_) | ScalarValue::IntervalYearMonth(_)),
-            _,
-        ) => fixed_micros(value, what),
-        _ => Err(Error::new(Kind::NotSupported, format!("{what} must be an interval constant in a materialized view"))),
+        Expr::Literal(value, _) => Ok(value),
+        _ => Err(Error::new(
+            Kind::NotSupported,
+            "the size of a window, and what else it is made of, must be interval constants in a materialized view",
+        )),
     }
 }

@@ -12,7 +12,9 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use crate::catalog::Catalog;
 use crate::plan::expressions::column_index;
 use crate::plan::functions::fixed_micros;
-use crate::plan::node::{Node, NodeKind, UnnestColumn};
+use crate::plan::node::{Closing, Node, NodeKind, UnnestColumn};
+use crate::plan::scalar::BUCKET_ORIGIN_US;
+use crate::plan::time_windows::{LAST_MOMENT_US, TUMBLE_START, WINDOW_END, WINDOW_TIME, windows_of};
 use crate::types::{Low, TimeUnit};
 
 /// What is known of one column of a node.
@@ -30,17 +32,15 @@ pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> 
         // Rows leave, and enter, long after the time that they name.
         NodeKind::Temporal { .. } => None,
         NodeKind::Map { input, projection, .. } => through(&projection.get(column)?.expression, &|column| of(input, column)),
-        NodeKind::Hop { input, time, slide_us, size_us } => {
-            let width = input.schema.fields().len();
-            let start = || {
-                let low = Box::new(of(input, *time)?);
-                Some(Low::WindowStart { low, slide_us: *slide_us, size_us: *size_us })
-            };
-            match column.checked_sub(width) {
-                None => of(input, column),
-                Some(0) => start(),
-                Some(_) => Some(Low::Plus { low: Box::new(start()?), months: 0, days: 0, micros: *size_us }),
-            }
+        NodeKind::Hop { input, time, windows } => match column.checked_sub(input.schema.fields().len()) {
+            None => of(input, column),
+            Some(place) => of(input, *time)?.of_windows(*windows).into_iter().nth(place),
+        },
+        // A session may have begun long ago. It is kept while its end is not below the watermark; when rows only come, it never ends earlier
+        // than before.
+        NodeKind::Session { input, time, closing, .. } => {
+            let known = closing.is_some() && bounded_sessions(node) && column == input.schema.fields().len() + 1;
+            known.then(|| Some(of(input, *time)?.later(1))).flatten()
         }
         NodeKind::Expand { input, keys, sets } => match column.checked_sub(input.schema.fields().len()) {
             None => of(input, column),
@@ -52,6 +52,10 @@ pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> 
             UnnestColumn::Element(_) | UnnestColumn::Ordinal => None,
         },
         NodeKind::Exchange { input, .. } | NodeKind::Late { input, .. } | NodeKind::Close { input, .. } => of(input, column),
+        // The latest time of a session: what the session's end follows from.
+        NodeKind::Aggregate { input, keys, closing: Some(Closing { place, low, .. }), .. } if *place >= keys.len() && column == *place => {
+            bounded_sessions(input).then(|| low.clone())
+        }
         NodeKind::Combine { input, keys, .. } | NodeKind::Aggregate { input, keys, .. } => of(input, *keys.get(column)?),
         // A change of one row may bring back any other of its group, or of its key: only what they all have in common stays bounded.
         NodeKind::TopN { input, keys, .. } | NodeKind::Window { input, keys, .. } => {
@@ -67,6 +71,15 @@ pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> 
             Some(Low::Least(vec![of(left, left_keys[place])?, of(right, right_keys[place])?]))
         }
         NodeKind::Union { inputs } => inputs.iter().map(|input| of(input, column)).collect::<Option<_>>().map(Low::Least),
+    }
+}
+
+/// Whether sessions never end earlier than before: their rows only come.
+fn bounded_sessions(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::Session { input, .. } => input.properties.append_only,
+        NodeKind::Map { input, .. } => bounded_sessions(input),
+        _ => false,
     }
 }
 
@@ -101,10 +114,13 @@ pub(in crate::plan) fn through(expression: &Arc<dyn PhysicalExpr>, of: &dyn Fn(u
             let unit = literal(unit)?.try_as_str()??;
             Some(Low::Truncated { low: Box::new(through(time, of)?), unit: TimeUnit::named(unit)? })
         }
-        ("tumble_start", [time, size]) => {
-            let size_us = fixed_micros(literal(size)?, "the size").ok()?;
-            Some(Low::WindowStart { low: Box::new(through(time, of)?), slide_us: size_us, size_us })
+        (TUMBLE_START, [time, intervals @ ..]) => {
+            let intervals = intervals.iter().map(literal).collect::<Option<Vec<_>>>()?;
+            let [starts, _] = through(time, of)?.of_windows(windows_of(TUMBLE_START, &intervals).ok()?);
+            Some(starts)
         }
+        (WINDOW_END, [start, size]) => Some(through(start, of)?.later(fixed_micros(literal(size)?, "the size").ok()?)),
+        (WINDOW_TIME, [end]) => Some(through(end, of)?.later(-LAST_MOMENT_US)),
         ("date_bin", [stride, time, origin @ ..]) => {
             let stride_us = fixed_micros(literal(stride)?, "the stride").ok()?;
             let origin_us = match origin {
@@ -114,7 +130,28 @@ pub(in crate::plan) fn through(expression: &Arc<dyn PhysicalExpr>, of: &dyn Fn(u
             };
             Some(Low::Binned { low: Box::new(through(time, of)?), stride_us, origin_us })
         }
+        ("time_bucket", [width, time]) => bucket(literal(width)?, through(time, of)?, BUCKET_ORIGIN_US),
+        ("time_bucket", [width, time, last]) => match literal(last)? {
+            offset @ ScalarValue::IntervalMonthDayNano(_) => {
+                later(bucket(literal(width)?, later(through(time, of)?, offset, -1)?, BUCKET_ORIGIN_US)?, offset, 1)
+            }
+            zone if zone.try_as_str().is_some() => {
+                in_utc(std::slice::from_ref(last)).then(|| bucket(literal(width)?, through(time, of)?, BUCKET_ORIGIN_US)).flatten()
+            }
+            origin => bucket(literal(width)?, through(time, of)?, micros(origin)?),
+        },
         _ => None,
+    }
+}
+
+/// As `time_bucket` does it.
+fn bucket(width: &ScalarValue, low: Low, origin_us: i64) -> Option<Low> {
+    let low = Box::new(low);
+    match width {
+        ScalarValue::IntervalMonthDayNano(Some(width)) if width.months > 0 => {
+            (width.days == 0 && width.nanoseconds == 0).then_some(Low::BinnedMonths { low, months: width.months, origin_us })
+        }
+        width => Some(Low::Binned { low, stride_us: fixed_micros(width, "the width").ok()?, origin_us }),
     }
 }
 

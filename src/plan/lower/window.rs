@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Window, WindowFrame, WindowF
 use datafusion::physical_expr::window::{PlainAggregateWindowExpr, WindowExpr};
 use datafusion::physical_planner::create_window_expr_with_name;
 
+use super::session::{SessionCalls, bound_name};
 use super::top_n::unaliased;
 use super::{Lowering, fields_of, support};
 use crate::error::{Error, Result};
@@ -27,6 +28,8 @@ use crate::plan::properties;
 struct Group<'a> {
     partition_by: &'a [Expr],
     order_by: &'a [SortExpr],
+    /// The arguments of the calls, if they are those of sessions.
+    session: Option<&'a [Expr]>,
     /// Each with its position among all calls.
     calls: Vec<(usize, &'a WindowFunction)>,
 }
@@ -41,9 +44,11 @@ impl Lowering<'_> {
                 return Err(Error::internal(format!("not a window function: {expr}")));
             };
             let (partition_by, order_by) = (&call.params.partition_by, &call.params.order_by);
-            match groups.iter_mut().find(|group| group.partition_by == partition_by && group.order_by == order_by) {
+            let session = bound_name(call).map(|_| call.params.args.as_slice());
+            let same = |group: &&mut Group<'_>| (group.partition_by, group.order_by, group.session) == (partition_by, order_by, session);
+            match groups.iter_mut().find(same) {
                 Some(group) => group.calls.push((position, call)),
-                None => groups.push(Group { partition_by, order_by, calls: vec![(position, call)] }),
+                None => groups.push(Group { partition_by, order_by, session, calls: vec![(position, call)] }),
             }
         }
         let schema = fields_of(&window.schema);
@@ -51,7 +56,11 @@ impl Lowering<'_> {
         // Where the input's columns and the calls' results stand.
         let mut places: Vec<usize> = (0..schema.fields().len()).collect();
         for group in &groups {
-            let results: Vec<Field> = group.calls.iter().map(|(position, _)| schema.field(width + position).clone()).collect();
+            let result = |(position, call): &(usize, &WindowFunction)| {
+                bound_name(call)
+                    .map_or_else(|| schema.field(width + position).clone(), |name| schema.field(width + position).clone().with_name(name))
+            };
+            let results: Vec<Field> = group.calls.iter().map(result).collect();
             let input_width = node.schema.fields().len();
             let mut base: Vec<Field> = node.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
             node = self.window_group(node, below, group, &results)?;
@@ -82,7 +91,10 @@ impl Lowering<'_> {
             let column = position(&sort.expr)?;
             Some(OrderColumn { column, descending: !sort.asc, nulls_first: sort.nulls_first })
         });
-        let order = order.collect();
+        let order: Vec<OrderColumn> = order.collect();
+        if let Some(arguments) = group.session {
+            return self.session(input, SessionCalls { keys, order, arguments, calls: &group.calls, position: &position, results });
+        }
         let schema = extended(&input, below, &computed, &positions)?;
         let calls = group.calls.iter().zip(results).map(|((_, call), result)| window_call(call, &position, &schema, result));
         let calls: Vec<WindowCall> = calls.collect::<Result<_>>()?;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::Lowering;
 use super::low::low_of;
 use crate::error::{Error, Kind, Result};
-use crate::plan::node::{Closing, Node, NodeKind};
+use crate::plan::expressions::column_index;
+use crate::plan::node::{Closing, Node, NodeKind, SessionClosing};
 use crate::plan::properties;
 use crate::types::Low;
 
@@ -37,6 +38,8 @@ impl Lowering<'_> {
                 let properties = properties::closed(&properties);
                 Ok(Node { id, kind: NodeKind::Aggregate { input, keys, aggregates, combined, closing }, schema, properties })
             }
+            // It was made so.
+            kind @ NodeKind::Session { closing: Some(SessionClosing { emits: true, .. }), .. } => Ok(Node { id, kind, schema, properties }),
             kind => Err(self.never_final(&Node { id, kind, schema, properties })),
         }
     }
@@ -51,9 +54,14 @@ impl Lowering<'_> {
         self.node(NodeKind::Close { input: Box::new(node), column, low }, schema, properties)
     }
 
-    /// The first column that is bounded below.
+    /// The first column that is bounded below; one that the node computes only if no other is: what it is computed from is passed first.
     fn first_low(&self, node: &Node) -> Option<(usize, Low)> {
-        (0..node.schema.fields().len()).find_map(|column| Some((column, low_of(self.catalog, node, column)?)))
+        let computed = |column: &usize| match &node.kind {
+            NodeKind::Map { projection, .. } => column_index(&projection[*column].expression).is_none(),
+            _ => false,
+        };
+        let (computed, plain): (Vec<usize>, Vec<usize>) = (0..node.schema.fields().len()).partition(computed);
+        plain.into_iter().chain(computed).find_map(|column| Some((column, low_of(self.catalog, node, column)?)))
     }
 
     /// Why a query has no final rows, and what would give it some.
@@ -82,6 +90,7 @@ impl Lowering<'_> {
 fn closes_by_itself(node: &Node) -> bool {
     match &node.kind {
         NodeKind::Aggregate { closing, .. } => closing.is_some(),
+        NodeKind::Session { closing, .. } => closing.is_some(),
         NodeKind::Map { input, .. } | NodeKind::Exchange { input, .. } => closes_by_itself(input),
         _ => false,
     }

@@ -14,7 +14,7 @@ use super::column::{Date, Decimal, Float, Input, Integer, Interval, Text, Time, 
 use super::numeric::Rounding;
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
-use crate::types::{SqlType, interval_length};
+use crate::types::{SqlType, interval_length, month_bin};
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -53,6 +53,21 @@ pub(super) fn functions() -> Vec<Function> {
         function("date_bin", "the beginning of the interval of equal length, counted from an origin", "date_bin('15 minutes', TIMESTAMP '2020-02-11 15:44:17', TIMESTAMP '2001-01-01')", "2020-02-11 15:30:00")
             .form("interval, timestamp, timestamp -> timestamp", |call| map3::<Interval, Timestamp, Timestamp, _>(call, binned))
             .form("interval, timestamptz, timestamptz -> timestamptz", |call| map3::<Interval, Timestamp, Timestamp, _>(call, binned)),
+        function("time_bucket", "the same of the bucket that it is in: of days and times counted from the Monday 2000-01-03, of months from January 2000, or from an origin; with an interval last, all are that much later; of a timestamptz in UTC, or in the zone given last", "time_bucket('5 minutes', TIMESTAMP '2020-02-11 15:44:17')", "2020-02-11 15:40:00")
+            .form("interval, timestamp -> timestamp", |call| map2::<Interval, Timestamp, _>(call, |width, value| bucket(width, value, None)))
+            .form("interval, timestamptz -> timestamptz", |call| map2::<Interval, Timestamp, _>(call, |width, value| bucket(width, value, None)))
+            .form("interval, timestamp, timestamp -> timestamp", |call| map3::<Interval, Timestamp, Timestamp, _>(call, |width, value, origin| bucket(width, value, Some(origin))))
+            .form("interval, timestamptz, timestamptz -> timestamptz", |call| map3::<Interval, Timestamp, Timestamp, _>(call, |width, value, origin| bucket(width, value, Some(origin))))
+            .form("interval, timestamp, interval -> timestamp", |call| map3::<Interval, Timestamp, Interval, _>(call, bucket_later))
+            .form("interval, timestamptz, interval -> timestamptz", |call| map3::<Interval, Timestamp, Interval, _>(call, bucket_later))
+            .form("interval, timestamptz, text -> timestamptz", |call| {
+                map3::<Interval, Timestamp, Text, _>(call, |width, value, zone| {
+                    let zone = Zone::named(zone)?;
+                    zone.instant(bucket(width, zone.local(value)?, None)?)
+                })
+            })
+            .example("time_bucket('1 month', TIMESTAMP '2020-02-11 15:44:17')", "2020-02-01 00:00:00")
+            .example("time_bucket('1 day', TIMESTAMP '2020-02-11 05:44:17', INTERVAL '8 hours')", "2020-02-10 08:00:00"),
         function("age", "the difference in years, months, days and time", "age(TIMESTAMP '2001-04-10', TIMESTAMP '1957-06-13')", "43 years 9 mons 27 days")
             .form("timestamp, timestamp -> interval", |call| map2::<Timestamp, Timestamp, _>(call, age))
             .form("timestamptz, timestamptz -> interval", |call| map2::<Timestamp, Timestamp, _>(call, age)),
@@ -419,6 +434,29 @@ fn binned(stride: IntervalMonthDayNano, value: i64, origin: i64) -> Result<i64> 
     }
     let distance = value.checked_sub(origin).ok_or_else(interval_range)?;
     value.checked_sub(distance.rem_euclid(size)).ok_or_else(timestamp_range)
+}
+
+/// Where buckets start, unless their origin is given: weeks on a Monday, years in January.
+pub(in crate::plan) const BUCKET_ORIGIN_US: i64 = 946_857_600_000_000;
+
+/// The start of the bucket that a value is in.
+fn bucket(width: IntervalMonthDayNano, value: i64, origin: Option<i64>) -> Result<i64> {
+    let origin = origin.unwrap_or(BUCKET_ORIGIN_US);
+    if width.months == 0 || !is_finite(value) {
+        return if is_finite(value) { binned(width, value, origin) } else { Ok(value) };
+    }
+    if width.days != 0 || width.nanoseconds != 0 {
+        return Err(Error::new(Kind::InvalidParameter, "a time bucket of months has neither days nor a time"));
+    }
+    if width.months < 0 {
+        return Err(Error::new(Kind::DatetimeOutOfRange, "stride must be greater than zero"));
+    }
+    month_bin(value, width.months, origin).ok_or_else(timestamp_range)
+}
+
+/// The same of buckets that all are later.
+fn bucket_later(width: IntervalMonthDayNano, value: i64, offset: IntervalMonthDayNano) -> Result<i64> {
+    shifted(bucket(width, shifted(value, negated(offset)?)?, None)?, offset)
 }
 
 /// Field by field, borrowing from the next larger; a month is borrowed with the length of the earlier one's.

@@ -38,7 +38,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDF, Volatility
 
 pub(super) use self::calendar::interval_range;
 use self::call::Scalar;
-pub(super) use self::date::interval_mean;
+pub(super) use self::date::{BUCKET_ORIGIN_US, interval_mean};
 use self::form::{Form, Kernel, Kind, Outcome};
 pub(super) use self::numeric::{QUOTIENT_SCALE, mean, total};
 

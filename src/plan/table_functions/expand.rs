@@ -13,8 +13,8 @@ use sqlparser::ast::{
 
 use super::{Columns, SetFunction, find};
 use crate::error::{Error, Result};
-use crate::plan::functions::HOP_STARTS;
 use crate::plan::names::normal;
+use crate::plan::time_windows::lists_windows;
 use crate::plan::written_call::{written_call, written_name};
 use crate::sql::ROWS_FROM;
 
@@ -99,11 +99,11 @@ pub(super) fn function_name(name: &ObjectName) -> String {
     }
 }
 
-/// Whether a call is what HOP has become: the plan is recognised by it.
+/// Whether a call is what HOP or CUMULATE has become: the plan is recognised by it.
 fn takes_windows(function: &Function) -> bool {
     let FunctionArguments::List(list) = &function.args else { return false };
     matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(inner)))]
-        if function_name(&inner.name) == HOP_STARTS)
+        if lists_windows(&function_name(&inner.name)))
 }
 
 /// A call in an expression: the unnest of its list.

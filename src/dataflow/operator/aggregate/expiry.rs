@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use arrow::array::ArrayRef;
+
 use super::{Aggregate, GROUPS_PER_BATCH};
 use crate::dataflow::event_time::LowAt;
 use crate::dataflow::operator::expiry::Expiry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::{Changes, Epoch};
 
 /// When groups go, and how.
@@ -16,29 +18,46 @@ pub(super) struct Closing {
 }
 
 impl Aggregate {
-    /// Drops groups when what their key at `place` (among the keys) says is below `low`; `emits`: that is when their results come out.
+    /// Drops groups when what their column at `place` (among the keys, or behind them among the results) says is below `low`; `emits`: that is
+    /// when their results come out. A result that says it only rises as rows come.
     #[must_use]
     pub fn closing(mut self, place: usize, low: LowAt, emits: bool) -> Aggregate {
         self.closing = Some(Closing { expiry: Expiry::new(place, low), emits });
         self
     }
 
-    /// Notes when groups that have just appeared will go.
+    /// Notes when groups that have just appeared will go, or are looked at again.
     pub(super) fn watch(&mut self, slots: &[u32]) -> Result<()> {
-        let Some(closing) = &mut self.closing else { return Ok(()) };
+        let Some(closing) = &self.closing else { return Ok(()) };
+        let place = closing.expiry.place();
         let live: Vec<u32> = slots.iter().copied().filter(|slot| self.groups.rows[*slot] > 0).collect();
-        live.chunks(GROUPS_PER_BATCH).try_for_each(|slots| closing.expiry.note(&self.groups.table.columns(slots)?, slots))
+        for slots in live.chunks(GROUPS_PER_BATCH) {
+            let columns = self.columns_until(place, slots)?;
+            self.closing.iter_mut().try_for_each(|closing| closing.expiry.note(&columns, slots))?;
+        }
+        Ok(())
+    }
+
+    /// The keys of groups; if `place` is behind them, columns of which the last is the result there.
+    fn columns_until(&self, place: usize, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let Some(result) = place.checked_sub(self.keys.len()) else { return self.groups.table.columns(slots) };
+        let output = self.layout.outputs.get(result).and_then(|output| Some((output.state?, output.end)));
+        let (state, end) = output.ok_or_else(|| Error::internal("groups go by a result that there is not"))?;
+        let column = self.layout.accumulators[state].state.values(slots, end)?;
+        Ok(vec![column; place + 1])
     }
 
     /// Drops the groups that event time has passed after `epoch`.
     pub(super) fn expire(&mut self, epoch: Epoch, output: &mut Vec<Changes>) -> Result<()> {
         let Some(closing) = &mut self.closing else { return Ok(()) };
         let (Some(mut passed), emits) = (closing.expiry.passed(epoch), closing.emits) else { return Ok(()) };
+        let place = closing.expiry.place();
         passed.slots.retain(|slot| self.groups.rows[*slot] > 0);
-        let mut gone = BTreeSet::new();
+        let (mut gone, mut risen) = (BTreeSet::new(), BTreeSet::new());
         for slots in passed.slots.chunks(GROUPS_PER_BATCH) {
-            let mut over = passed.over(&self.groups.table.columns(slots)?, slots)?;
+            let mut over = passed.over(&self.columns_until(place, slots)?, slots)?;
             over.retain(|slot| gone.insert(*slot));
+            risen.extend(slots.iter().copied().filter(|slot| !gone.contains(slot)));
             if emits {
                 self.emit_fresh(&over, output)?;
             }
@@ -47,7 +66,8 @@ impl Aggregate {
             self.layout.distincts.iter_mut().for_each(|distinct| distinct.values.forget(&|slot| gone.contains(&slot)));
             gone.into_iter().for_each(|slot| self.drop_group(slot));
         }
-        Ok(())
+        // A slot with another group by now is in the list of that as well; what is said of a group that is there may be said twice.
+        self.watch(&risen.into_iter().collect::<Vec<_>>())
     }
 
     fn drop_group(&mut self, slot: u32) {

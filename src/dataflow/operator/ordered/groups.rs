@@ -73,6 +73,8 @@ pub(in crate::dataflow::operator) struct Groups<P: Payload, M = ()> {
     heap: usize,
     /// When groups are over, if they ever are.
     expiry: Option<Expiry>,
+    /// How often groups have been given new slots.
+    moves: u64,
 }
 
 /// Rows of several groups on their way out.
@@ -123,6 +125,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
             entries: 0,
             heap: 0,
             expiry: None,
+            moves: 0,
         })
     }
 
@@ -255,8 +258,13 @@ impl<P: Payload, M: Default> Groups<P, M> {
         self.format.decode(keys, range.map(|row| batch.parts(row)))
     }
 
+    /// How often groups have been given new slots: a checkpoint may do so.
+    pub(in crate::dataflow::operator) fn moves(&self) -> u64 {
+        self.moves
+    }
+
     /// The slots of all groups.
-    fn used(&self) -> Vec<u32> {
+    pub(in crate::dataflow::operator) fn used(&self) -> Vec<u32> {
         (0..self.marks.len() as u32).filter(|slot| self.marks[*slot as usize] & USED != 0).collect()
     }
 
@@ -314,6 +322,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
             groups[moved] = std::mem::take(&mut self.groups[slot]);
         }
         (self.table, self.marks, self.groups) = (table, vec![USED; groups.len()], groups);
+        self.moves += 1;
         self.grow();
         if let Some(expiry) = &mut self.expiry {
             expiry.clear();
