@@ -52,7 +52,7 @@ pub(super) fn random(rng: &mut StdRng, tables: &[Table]) -> String {
         }
         19 => format!("SELECT k, s, n FROM {a} UNION ALL SELECT k, s, n FROM {b} WHERE {filter}"),
         20 => format!("SELECT k, s FROM {a} UNION SELECT k, s FROM {b}"),
-        21 => tumble(rng, &a, &filter),
+        21 => windows_of_time(rng, &a, &filter),
         22 => format!(
             "SELECT window_start, window_end, k, count(*) AS c, max(d) AS most FROM HOP({a}, ts, INTERVAL '10 seconds', INTERVAL '{} seconds') GROUP BY window_start, window_end, k",
             choose(rng, &[10, 15, 20, 25, 60])
@@ -229,9 +229,26 @@ fn aggregates(rng: &mut StdRng, table: &str, filter: &str) -> String {
     }
 }
 
-fn tumble(rng: &mut StdRng, table: &str, filter: &str) -> String {
+fn windows_of_time(rng: &mut StdRng, table: &str, filter: &str) -> String {
     let size = choose(rng, &["10 seconds", "1 minute", "90 seconds"]);
-    match rng.random_range(0..2) {
+    let gap = choose(rng, &["1 second", "5 seconds", "1 minute"]);
+    match rng.random_range(0..8) {
+        2 => format!(
+            "SELECT window_time, k, count(*) AS c, sum(n) AS total, max(f) AS most FROM TUMBLE({table}, ts, INTERVAL '{size}', INTERVAL '-7 seconds') GROUP BY window_time, k"
+        ),
+        3 => format!(
+            "SELECT window_start, window_end, s, count(*) AS c, bool_or(b) AS any_true FROM CUMULATE({table}, ts, INTERVAL '15 seconds', INTERVAL '1 minute') WHERE {filter} GROUP BY window_start, window_end, s"
+        ),
+        4 => format!(
+            "SELECT id, window_start, window_end, window_time FROM TABLE(CUMULATE(TABLE {table}, DESCRIPTOR(ts), INTERVAL '20' SECOND, INTERVAL '1' MINUTE, INTERVAL '5' SECOND))"
+        ),
+        5 => format!("SELECT id, s, window_start, window_end FROM SESSION({table} PARTITION BY k, ts, INTERVAL '{gap}') WHERE {filter}"),
+        6 => format!(
+            "SELECT k, window_start, window_end, count(*) AS c, sum(d) AS total, count(DISTINCT s) AS texts, min(n) AS least FROM SESSION({table} PARTITION BY k, ts, INTERVAL '{gap}') GROUP BY k, window_start, window_end HAVING count(*) <> 3"
+        ),
+        7 => format!(
+            "SELECT window_end, b, count(*) AS c FROM SESSION((SELECT * FROM {table} WHERE {filter}), ts, INTERVAL '{gap}') GROUP BY window_start, window_end, b"
+        ),
         0 => format!(
             "SELECT window_start, window_end, count(*) AS c, sum(n) AS total FROM TUMBLE({table}, ts, INTERVAL '{size}') WHERE {filter} GROUP BY window_start, window_end"
         ),

@@ -8,7 +8,7 @@
 //! query    = [WITH name AS (query), …] (select | select UNION … select) [ORDER BY all columns LIMIT n]
 //! select   = plain | aggregate | window | first of each
 //! source   = relation [kind JOIN relation ON condition …]
-//! relation = table | view | (query) | TUMBLE(…) | HOP(…) | (VALUES …)
+//! relation = table | view | (query) | TUMBLE(…) | HOP(…) | CUMULATE(…) | SESSION(…) | (VALUES …)
 //! ```
 
 mod aggregate;

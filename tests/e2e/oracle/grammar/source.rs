@@ -180,14 +180,23 @@ impl Grammar<'_> {
         let mut columns = table.columns.clone();
         columns.push(("window_start".to_owned(), Kind::Time));
         columns.push(("window_end".to_owned(), Kind::Time));
-        let (sql, rows) = if self.one_in(2) {
-            let size = self.pick(&["10 seconds", "1 minute", "90 seconds"]);
-            (format!("TUMBLE({}, ts, INTERVAL '{size}') AS {alias}", table.name), table.rows)
-        } else {
-            let (slide, size) = self.pick(&[(10, 20), (30, 60), (20, 30), (60, 90)]);
-            let sql = format!("HOP({}, ts, INTERVAL '{slide} seconds', INTERVAL '{size} seconds') AS {alias}", table.name);
-            (sql, table.rows * 2.0)
+        columns.push(("window_time".to_owned(), Kind::Time));
+        let (call, times) = match self.range(0..5) {
+            0 | 1 => {
+                let size = self.pick(&["10 seconds", "1 minute", "90 seconds"]);
+                (format!("TUMBLE({}, ts, INTERVAL '{size}')", table.name), 1.0)
+            }
+            2 => {
+                let (slide, size) = self.pick(&[(10, 20), (30, 60), (20, 30), (60, 90)]);
+                (format!("HOP({}, ts, INTERVAL '{slide} seconds', INTERVAL '{size} seconds', INTERVAL '3 seconds')", table.name), 2.0)
+            }
+            3 => (format!("CUMULATE({}, ts, INTERVAL '20 seconds', INTERVAL '1 minute')", table.name), 2.0),
+            _ => {
+                let keys = self.pick(&["", " PARTITION BY k", " PARTITION BY k, s"]);
+                (format!("SESSION({}{keys}, ts, INTERVAL '10 seconds')", table.name), 1.0)
+            }
         };
+        let (sql, rows) = (format!("{call} AS {alias}"), table.rows * times);
         Source { sql, columns: under(&alias, &columns), rows, joined: false }
     }
 
