@@ -29,7 +29,15 @@ pub(super) fn with_one_zero(mut expr: Expr, schema: &DFSchema) -> DataFusionResu
             // It stays a constant, for those who ask for one.
             Expr::Literal(value, _) if is_zero(value) => return Ok(Transformed::yes(inner.as_ref().clone())),
             Expr::Literal(..) => false,
-            other => float_type(other, schema)?.is_some(),
+            other => match float_type(other, schema)? {
+                // The sign of a NaN would turn too, and a sort would take it for another one.
+                Some(float) => {
+                    let zero = Expr::Literal(ScalarValue::new_zero(&float)?, None);
+                    let negated = BinaryExpr { left: Box::new(zero), op: Operator::Minus, right: inner.clone() };
+                    return Ok(Transformed::yes(Expr::BinaryExpr(negated)));
+                }
+                None => false,
+            },
         },
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply | Operator::Divide | Operator::Modulo, right }) => {
             float_type(left, schema)?.is_some() && float_type(right, schema)?.is_some()

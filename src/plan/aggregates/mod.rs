@@ -7,6 +7,7 @@ mod average;
 mod booleans;
 mod compute;
 mod exact;
+mod extremes;
 pub(super) mod framed;
 mod gather;
 mod intervals;
@@ -24,6 +25,7 @@ use datafusion::logical_expr::AggregateUDF;
 use self::average::Average;
 use self::booleans::Sliding;
 use self::compute::Compute;
+use self::extremes::Extreme;
 use self::gather::Gather;
 pub(super) use self::json::Column as JsonColumn;
 use self::sum::Sum;
@@ -57,5 +59,6 @@ pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
     let sliding = [Sliding::bool_and(), Sliding::bool_or()].map(|function| Arc::new(AggregateUDF::from(function)));
     let known = [alias(approx_distinct_udaf(), "approx_count_distinct"), alias(var_samp_udaf(), "variance")];
     let exact = [Arc::new(AggregateUDF::from(Sum::new())), Arc::new(AggregateUDF::from(Average::new()))];
-    known.into_iter().chain(sliding).chain(own).chain(exact).collect()
+    let extremes = [Extreme::min(), Extreme::max()].map(|function| Arc::new(AggregateUDF::from(function)));
+    known.into_iter().chain(extremes).chain(sliding).chain(own).chain(exact).collect()
 }
