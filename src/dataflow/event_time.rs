@@ -45,7 +45,9 @@ impl History {
 
     /// The epochs that changed them.
     pub fn changed(&self, epochs: Range<Epoch>) -> Vec<Epoch> {
-        self.changes.iter().map(|(epoch, _)| *epoch).filter(|epoch| epochs.contains(epoch)).collect()
+        // Asked for at every turn of every operator, mostly about the last epochs of many.
+        let first = self.changes.partition_point(|(epoch, _)| *epoch < epochs.start);
+        self.changes.range(first..).map(|(epoch, _)| *epoch).take_while(|epoch| epochs.contains(epoch)).collect()
     }
 
     /// What they are after an epoch; `None` if that is before all that is known.

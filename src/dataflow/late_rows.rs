@@ -85,9 +85,11 @@ impl LateSink {
     pub fn keep(&self, rows: &RecordBatch) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
         let newest = rows.slice(rows.num_rows().saturating_sub(KEPT_MAX), rows.num_rows().min(KEPT_MAX));
+        // Before the lock, which all workers share.
+        let lines = json_lines(&newest, ROW_BYTES_MAX);
+        let texts = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned());
         let mut operators = self.log.operators.lock();
         let Some(late) = operators.get_mut(&self.operator) else { return };
-        let texts = json_lines(&newest, ROW_BYTES_MAX).into_iter().map(|line| String::from_utf8_lossy(&line).into_owned());
         late.newest.extend(texts.map(|row| LateRow { time_micros: now, row }));
         late.newest.drain(..late.newest.len().saturating_sub(KEPT_MAX));
     }
