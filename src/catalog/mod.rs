@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 pub use index::IndexOf;
 pub use object::{
-    Argument, Column, ConnectorOptions, EventTime, Function, Index, Object, ObjectKind, Sink, Source, Table, View, ViewOptions,
-    column_number,
+    Argument, Column, ConnectorOptions, EventTime, Function, Index, Object, ObjectKind, Retention, Sink, Source, Table, View, ViewOptions,
+    ViewRetention, arrivals, column_number,
 };
 
 use crate::error::{Error, Kind, Result};

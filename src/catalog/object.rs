@@ -1,10 +1,10 @@
 //! What the catalog knows of each object: tables, sources, views. Stored as JSON, so that later versions can read earlier ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Include, Low, ObjectId, OnConflict, SqlType};
+use crate::types::{Growth, Include, Low, NOW, ObjectId, OnConflict, PROCTIME, SqlType};
 
 /// One named thing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +64,18 @@ pub struct Column {
     pub include: Option<Include>,
 }
 
+impl Column {
+    /// Whether it says when a row arrived: PROCTIME().
+    pub fn is_arrival(&self) -> bool {
+        self.generated.as_deref() == Some(PROCTIME)
+    }
+}
+
+/// The positions of the columns that say when a row arrived.
+pub fn arrivals(columns: &[Column]) -> Vec<usize> {
+    (0..columns.len()).filter(|position| columns[*position].is_arrival()).collect()
+}
+
 /// A table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Table {
@@ -80,6 +92,27 @@ pub struct Table {
     /// When its rows' events were, if it says so.
     #[serde(default)]
     pub event_time: Option<EventTime>,
+    /// How long its rows are kept, if not for ever.
+    #[serde(default)]
+    pub retention: Option<Retention>,
+}
+
+/// How long the rows of a table are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// In microseconds.
+    pub micros: i64,
+    /// The column that says how old a row is. A row without a value in it is kept for ever.
+    pub column: String,
+}
+
+/// How long the rows of a materialised view are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewRetention {
+    /// In microseconds.
+    pub micros: i64,
+    /// The position of the column that says how old a row is; `None`: the first one that event time passes.
+    pub column: Option<usize>,
 }
 
 /// A source.
@@ -195,6 +228,12 @@ pub struct View {
     /// The columns whose values are bounded below as event time goes on, by position (materialised views).
     #[serde(default)]
     pub lows: BTreeMap<usize, Low>,
+    /// Sets of those columns of which every row has one that is no NULL of an outer join; `None` if that was never noted.
+    #[serde(default)]
+    pub covering: Option<Vec<BTreeSet<usize>>>,
+    /// Whether it has more and more rows (materialised views).
+    #[serde(default)]
+    pub growth: Growth,
 }
 
 /// What the definition of a materialised view says beside its query.
@@ -211,6 +250,15 @@ pub struct ViewOptions {
     pub allowed_lateness_us: Option<i64>,
     /// Rows that come too late are dead letters.
     pub keep_late_rows: bool,
+    /// How long its rows are kept, if not for ever.
+    pub retention: Option<ViewRetention>,
+}
+
+impl Table {
+    /// Whether its rows only come: nobody changes or deletes them, and they are kept for ever.
+    pub fn only_grows(&self) -> bool {
+        self.append_only && self.retention.is_none()
+    }
 }
 
 impl ObjectKind {
@@ -286,11 +334,14 @@ impl Object {
     pub fn low(&self, position: usize) -> Option<Low> {
         match &self.kind {
             ObjectKind::MaterializedView(view) => view.lows.get(&position).cloned(),
-            _ => {
-                let event_time = self.event_time()?;
+            ObjectKind::Table(_) | ObjectKind::Source(_) => {
                 let column = self.columns()?.get(position)?;
-                (column.name == event_time.column).then_some(Low::Of(self.id))
+                if column.is_arrival() {
+                    return Some(Low::Of(NOW));
+                }
+                (column.name == self.event_time()?.column).then_some(Low::Of(self.id))
             }
+            _ => None,
         }
     }
 
@@ -298,7 +349,23 @@ impl Object {
     pub fn is_in_time(&self) -> bool {
         match &self.kind {
             ObjectKind::MaterializedView(view) => !view.lows.is_empty(),
-            _ => self.event_time().is_some(),
+            ObjectKind::Table(Table { columns, .. }) | ObjectKind::Source(Source { columns, .. }) => {
+                self.event_time().is_some() || columns.iter().any(Column::is_arrival)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it has more and more rows as time goes on.
+    pub fn growth(&self) -> Growth {
+        match &self.kind {
+            ObjectKind::Source(_) => Growth::Endless,
+            ObjectKind::Table(table) if table.retention.is_some() => Growth::Bounded,
+            ObjectKind::Table(table) if table.append_only || table.event_time.is_some() => Growth::Endless,
+            // A record of a key replaces the one before.
+            ObjectKind::Table(table) if table.connector.is_some() => Growth::Values,
+            ObjectKind::MaterializedView(view) => view.growth,
+            _ => Growth::Bounded,
         }
     }
 

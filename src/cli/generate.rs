@@ -12,7 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::serve::start_tracing;
 use crate::connect::KafkaWriter;
-use crate::connect::nexmark::{Lines, Table, json_lines};
+use crate::connect::nexmark::{Lines, Table, gap_nanos, json_lines};
 use crate::error::{Error, Kind, Result};
 
 /// Events that are made and written in one go when there is no rate: some megabytes of text.
@@ -50,6 +50,9 @@ struct NexmarkOptions {
     /// Events per second [default: as fast as possible].
     #[arg(long)]
     rate: Option<u64>,
+    /// Events per second of event time, which decides how much falls into one window; the suite's figures are 10000000 and 100.
+    #[arg(long, default_value_t = 10_000)]
+    event_rate: u64,
     /// Only this table's events [default: all, each line with its "event_type"].
     #[arg(long)]
     table: Option<TableName>,
@@ -88,8 +91,8 @@ pub fn generate(options: &GenerateOptions) -> Result<()> {
 }
 
 fn nexmark(options: &NexmarkOptions) -> Result<()> {
-    if options.rate == Some(0) || options.partitions < 1 {
-        return Err(Error::new(Kind::InvalidParameter, "--rate and --partitions must be above 0"));
+    if options.rate == Some(0) || options.event_rate == 0 || options.partitions < 1 {
+        return Err(Error::new(Kind::InvalidParameter, "--rate, --event-rate and --partitions must be above 0"));
     }
     let mut target = Target::open(options)?;
     let started = Instant::now();
@@ -103,7 +106,8 @@ fn nexmark(options: &NexmarkOptions) -> Result<()> {
 
 /// Goes through the sequence in chunks, each when it is due. Returns how many lines it wrote.
 fn write_events(options: &NexmarkOptions, target: &mut Target, started: Instant) -> Result<u64> {
-    let lines = Lines { table: options.table.map(Table::from), seed: options.seed, ..Lines::default() };
+    let lines =
+        Lines { table: options.table.map(Table::from), seed: options.seed, gap_nanos: gap_nanos(options.event_rate), ..Lines::default() };
     let end = if options.events == 0 { u64::MAX } else { options.start.saturating_add(options.events) };
     let mut next = options.start;
     let mut text = Vec::new();

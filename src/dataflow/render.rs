@@ -1,7 +1,7 @@
 //! `Node` → operators: one flat match.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,12 +17,16 @@ use crate::dataflow::import::{Handle, Import};
 use crate::dataflow::late_rows::LateSink;
 use crate::dataflow::operator::aggregate::Aggregate;
 use crate::dataflow::operator::aggregate::combine::Combine;
+use crate::dataflow::operator::arrival::Arrival;
+use crate::dataflow::operator::as_of::versions::Versions;
+use crate::dataflow::operator::as_of::{AsOf, AsOfSpec};
 use crate::dataflow::operator::close::Close;
 use crate::dataflow::operator::delta_join::{DeltaJoin, Kept, SharedKept};
 use crate::dataflow::operator::expand::Expand;
 use crate::dataflow::operator::hop::Hop;
-use crate::dataflow::operator::join::{Join, JoinSpec};
+use crate::dataflow::operator::join::{Goes, Join, JoinSpec};
 use crate::dataflow::operator::late::{Late, LateCount};
+use crate::dataflow::operator::lookup_join::LookupJoin;
 use crate::dataflow::operator::map::Map;
 use crate::dataflow::operator::session::Session;
 use crate::dataflow::operator::temporal::Temporal;
@@ -34,8 +38,8 @@ use crate::dataflow::packet::Packet;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::dataflow::time::{LoopTime, Time};
 use crate::error::{Error, Result};
-use crate::plan::{Closing, Node, NodeKind, SessionClosing};
-use crate::types::{BUCKETS, Changes, Epoch, Low, OperatorId};
+use crate::plan::{Closing, Node, NodeKind, SessionClosing, SideExpiry};
+use crate::types::{BUCKETS, Changes, Epoch, Low, NOW, ObjectId, OperatorId};
 
 /// What rendering leaves in the worker's hands.
 pub(crate) struct Rendered<'scope> {
@@ -145,8 +149,33 @@ impl<'scope, T: Place> Renderer<'scope, T> {
             }
             NodeKind::Combine { input, .. } => self.stateless(input, node.id, "combine", combine(node)),
             NodeKind::Aggregate { .. } => self.aggregate(node),
-            NodeKind::Late { .. } | NodeKind::Session { .. } | NodeKind::Temporal { .. } | NodeKind::Close { .. } => self.timed(node),
+            NodeKind::Late { .. }
+            | NodeKind::Session { .. }
+            | NodeKind::Temporal { .. }
+            | NodeKind::Arrival { .. }
+            | NodeKind::Close { .. } => self.timed(node),
             NodeKind::Join { .. } => self.join(node),
+            NodeKind::AsOf { input, low, .. } => {
+                let as_of = as_of(node, low.as_ref().map(|low| self.low_at(low)));
+                match low {
+                    Some(_) => self.in_event_time(&[input], node.id, "asof_join", as_of),
+                    None => self.stateful(&[input], node.id, "asof_join", as_of, Beginnings::default()),
+                }
+            }
+            NodeKind::LookupJoin { left, right, .. } => {
+                let kept = self.kept_of(right);
+                self.kept.extend(kept.clone());
+                let all: Vec<usize> = (0..left.schema.fields().len()).collect();
+                let join = LookupJoin::new(node, kept, places(left, &all), &self.dataflow.errors);
+                self.stateful(&[left, right], node.id, "lookup_join", join, Beginnings::default())
+            }
+            NodeKind::Versions { input, keys, time, low } => {
+                let versions = Versions::new(Arc::clone(&node.schema), keys, *time, low.as_ref().map(|low| self.low_at(low)));
+                match low {
+                    Some(_) => self.in_event_time(&[input], node.id, "versions", versions),
+                    None => self.stateful(&[input], node.id, "versions", versions, Beginnings::default()),
+                }
+            }
             NodeKind::DeltaJoin { inputs, .. } => self.delta_join(node, &inputs.iter().collect::<Vec<_>>()),
             NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
             NodeKind::TopN { input, closing, .. } => self.closing((input, node.id), "top_n", top_n(node), closing.as_ref(), TopN::closing),
@@ -185,9 +214,10 @@ impl<'scope, T: Place> Renderer<'scope, T> {
     }
 
     fn join(&mut self, node: &Node) -> Flow<'scope, T> {
-        let NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition } = &node.kind else {
+        let NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition, expiry } = &node.kind else {
             unreachable!("asked for a join")
         };
+        let goes = |expiry: &SideExpiry| Goes { column: expiry.column, low: self.low_at(&expiry.low), nulls: expiry.nulls_go };
         let spec = JoinSpec {
             kind: *join,
             left: Arc::clone(&left.schema),
@@ -199,8 +229,12 @@ impl<'scope, T: Place> Renderer<'scope, T> {
             output: Arc::clone(&node.schema),
             left_append_only: left.properties.append_only,
             right_append_only: right.properties.append_only,
+            goes: expiry.each_ref().map(|expiry| expiry.as_ref().map(goes)),
         };
         let join = Join::new(spec, self.dataflow.errors.clone());
+        if expiry.iter().any(Option::is_some) {
+            return self.in_event_time(&[left, right], node.id, "join", join);
+        }
         self.stateful(&[left, right], node.id, "join", join, Beginnings::default())
     }
 
@@ -208,23 +242,29 @@ impl<'scope, T: Place> Renderer<'scope, T> {
     fn timed(&mut self, node: &Node) -> Flow<'scope, T> {
         match &node.kind {
             NodeKind::Late { input, column, low, rows, kept } => {
-                let late = self.late_count(node.id, low, *kept).map(|count| Late::new(*column, self.low_at(low), *rows, count));
+                let count = self.late_count(node.id, input, low, *kept);
+                let late = count.map(|count| Late::new(*column, self.low_at(low), *rows, count));
                 self.stateful(&[input], node.id, "late", late, Beginnings::default())
+            }
+            NodeKind::Arrival { input } => {
+                let arrival = Arrival::new(self.low_at(&Low::Of(NOW)), Arc::clone(&node.schema));
+                self.stateful(&[input], node.id, "arrival", Ok(arrival), Beginnings::default())
             }
             NodeKind::Temporal { input, column, crossing, low } => {
                 let temporal = Temporal::new(Arc::clone(&node.schema), *column, *crossing, self.low_at(low), self.worker);
-                self.in_event_time(input, node.id, "temporal", temporal)
+                self.in_event_time(&[input], node.id, "temporal", temporal)
             }
             NodeKind::Session { input, closing, .. } => {
                 let session = self.session(node);
                 match closing {
-                    Some(_) => self.in_event_time(input, node.id, "session", session),
+                    Some(_) => self.in_event_time(&[input], node.id, "session", session),
                     None => self.stateful(&[input], node.id, "session", session, Beginnings::default()),
                 }
             }
-            NodeKind::Close { input, column, low } => {
-                let close = Close::new(&node.schema, *column, self.low_at(low));
-                self.in_event_time(input, node.id, "close", close)
+            NodeKind::Close { input, columns } => {
+                let columns = columns.iter().map(|(column, low)| (*column, self.low_at(low))).collect();
+                let close = Close::new(&node.schema, columns);
+                self.in_event_time(&[input], node.id, "close", close)
             }
             _ => unreachable!("asked for what goes by time"),
         }
@@ -242,7 +282,7 @@ impl<'scope, T: Place> Renderer<'scope, T> {
         match closing {
             Some(Closing { place, low, .. }) => {
                 let low = self.low_at(low);
-                self.in_event_time(input, node, name, operator.map(|operator| close(operator, *place, low)))
+                self.in_event_time(&[input], node, name, operator.map(|operator| close(operator, *place, low)))
             }
             None => self.stateful(&[input], node, name, operator, Beginnings::default()),
         }
@@ -317,16 +357,25 @@ impl<'scope, T: Place> Renderer<'scope, T> {
 
     /// An operator that has something to do when event time goes on, whether rows come or not; first of all when all that was there before
     /// has been read.
-    fn in_event_time(&mut self, input: &Node, node: u32, name: &'static str, operator: Result<impl Operator + 'static>) -> Flow<'scope, T> {
+    fn in_event_time(
+        &mut self,
+        inputs: &[&Node],
+        node: u32,
+        name: &'static str,
+        operator: Result<impl Operator + 'static>,
+    ) -> Flow<'scope, T> {
         let initially = self.dataflow.restore.is_none().then_some(self.dataflow.last);
         let beginnings = Beginnings { initially, history: Some(Rc::clone(&self.history)) };
-        self.stateful(&[input], node, name, operator, beginnings)
+        self.stateful(inputs, node, name, operator, beginnings)
     }
 
     /// For the rows that come too late for a node.
-    fn late_count(&self, node: u32, low: &Low, kept: bool) -> Result<LateCount> {
+    fn late_count(&self, node: u32, input: &Node, low: &Low, kept: bool) -> Result<LateCount> {
         let operator = OperatorId { object: self.dataflow.object, node };
-        LateCount::new(self.worker, LateSink::new(&self.dataflow.late, operator, low.objects(), kept))
+        // Of those that say how far event time is, the ones whose rows come through here, if they do so directly.
+        let (told, read) = (low.objects(), input.imports());
+        let own: BTreeSet<ObjectId> = read.iter().copied().filter(|object| told.contains(object) || told.contains(&NOW)).collect();
+        LateCount::new(self.worker, LateSink::new(&self.dataflow.late, operator, if own.is_empty() { told } else { own }, kept))
     }
 
     fn session(&self, node: &Node) -> Result<Session> {
@@ -339,7 +388,9 @@ impl<'scope, T: Place> Renderer<'scope, T> {
             None => session,
         };
         Ok(match closing {
-            Some(SessionClosing { low, emits, kept }) => session.closing(self.low_at(low), *emits, self.late_count(node.id, low, *kept)?),
+            Some(SessionClosing { low, emits, kept }) => {
+                session.closing(self.low_at(low), *emits, self.late_count(node.id, input, low, *kept)?)
+            }
             None => session,
         })
     }
@@ -385,6 +436,22 @@ fn combine(node: &Node) -> Result<Combine> {
         return Err(Error::internal("not a combine"));
     };
     Combine::new(&input.schema, input.properties.append_only, keys.clone(), aggregates.clone(), Arc::clone(&node.schema))
+}
+
+fn as_of(node: &Node, low: Option<LowAt>) -> Result<AsOf> {
+    let NodeKind::AsOf { input, keys, left, inclusive, forward, outer, .. } = &node.kind else {
+        return Err(Error::internal("not an ASOF join"));
+    };
+    AsOf::new(AsOfSpec {
+        input: Arc::clone(&input.schema),
+        keys: *keys,
+        left: *left,
+        inclusive: *inclusive,
+        forward: *forward,
+        outer: *outer,
+        output: Arc::clone(&node.schema),
+        low,
+    })
 }
 
 fn unnest(node: &Node, errors: &RowErrorSink) -> Result<Unnest> {

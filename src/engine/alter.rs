@@ -3,10 +3,10 @@
 //! Always: what depends on a renamed object goes on as it is. Its text is respelled, planned over the new names and compared with the plan by
 //! which it runs; if they differ, nothing is renamed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Column, Object, ObjectKind};
+use crate::catalog::{Catalog, Column, Object, ObjectKind, Table};
 use crate::engine::Engine;
 use crate::engine::catalog_change::is_system_schema;
 use crate::engine::coordinator::Request;
@@ -22,6 +22,11 @@ impl Session {
         let engine = Arc::clone(&self.engine);
         if let AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::AddPrimaryKey(_) = &alter.action {
             return self.alter_columns(alter).await;
+        }
+        match &alter.action {
+            AlterAction::SetOptions(options) => return self.alter_retention(alter, options, &[]).await,
+            AlterAction::ResetOptions(names) => return self.alter_retention(alter, &BTreeMap::new(), names).await,
+            _ => {}
         }
         let _one_at_a_time = engine.ddl.lock().await;
         let Some(object) = self.altered(alter)? else { return Ok(()) };
@@ -59,6 +64,7 @@ impl Session {
                 );
                 return Ok(());
             }
+            AlterAction::SetOptions(_) | AlterAction::ResetOptions(_) => return Ok(()),
             AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::AddPrimaryKey(_) => return Ok(()),
         };
         let _renaming = self.shield.raise();
@@ -172,6 +178,11 @@ fn column_renamed(object: &Arc<Object>, from: &str, to: &str) -> Result<(Vec<Obj
                 *generated = rename_column(generated, from, to)?;
             }
         }
+    }
+    if let ObjectKind::Table(Table { retention: Some(retention), .. }) = &mut new.kind
+        && retention.column == from
+    {
+        to.clone_into(&mut retention.column);
     }
     if let Some(event_time) = new.kind.event_time_mut() {
         event_time.watermark = rename_column(&event_time.watermark, from, to)?;

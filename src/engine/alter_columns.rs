@@ -12,17 +12,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::take;
 
-use crate::catalog::{Catalog, Column, Index, Object, ObjectKind};
+use crate::catalog::{Catalog, Column, Index, Object, ObjectKind, arrivals};
 use crate::engine::alter::undefined_column;
 use crate::engine::alter_key::keyed;
 use crate::engine::catalog_change::encoded;
 use crate::engine::coordinator::{AlterColumns, Request};
-use crate::engine::create::column_definition;
+use crate::engine::create::{check_arrivals, column_definition};
 use crate::engine::definition::statement_of;
 use crate::engine::dependants::{Anew, Changed, dependants_upwards, described, hidden_columns};
+use crate::engine::retention::is_kept_by;
 use crate::engine::session::Session;
 use crate::engine::source::SourceRecipe;
 use crate::engine::view::ViewStatus;
@@ -143,11 +144,16 @@ impl Engine {
         let mut columns = before.to_vec();
         columns.push(column.clone());
         self.check_expressions(&columns)?;
+        check_arrivals(&columns, &[])?;
         if self.sources.read().contains_key(&object.id) {
             self.refuse_changing_defaults(&columns)?;
         }
         let mut filling: Vec<Filling> = (0..before.len()).map(Filling::Old).collect();
         filling.push(match (&column.generated, &column.default) {
+            // For the column the rows that are there arrive with it.
+            _ if column.is_arrival() => {
+                Filling::Value(Arc::new(TimestampMicrosecondArray::from(vec![self.clock.now()]).with_timezone("UTC")))
+            }
             (Some(_), _) => {
                 let mut projection = self.generated_projection(before, std::slice::from_ref(&column))?;
                 Filling::Computed(projection.remove(0))
@@ -181,6 +187,7 @@ impl Engine {
     async fn column_dropped(&self, object: &Arc<Object>, position: usize, cascade: bool) -> Result<Alteration> {
         let before = object.columns().unwrap_or_default();
         let going = self.dropped_with(object, position, cascade)?;
+        going.iter().try_for_each(|going| is_kept_by(object, &before[*going].name))?;
         let kept: Vec<usize> = (0..before.len()).filter(|position| !going.contains(position)).collect();
         if kept.is_empty() {
             return Err(Error::not_supported(format!("\"{}\" would have no columns", object.name)).hint("DROP it instead."));
@@ -310,7 +317,10 @@ impl Engine {
     }
 
     async fn carry_out(self: &Arc<Self>, before: &Arc<Object>, alteration: Alteration) -> Result<()> {
+        // It reads all columns, as they are.
+        self.end_keeper(before.id).await?;
         let Alteration { object, recipe, filling, places, follow, gone, indexes } = alteration;
+        let kept = object.clone();
         let gone: Vec<ObjectId> = indexes.into_iter().chain(gone).map(|object| object.id).collect();
         let puts: Vec<Object> = [object.clone()].into_iter().chain(follow.iter().map(|anew| anew.object.clone())).collect();
         let plans: Vec<(ObjectId, Plan)> = follow.into_iter().filter_map(|anew| Some((anew.object.id, anew.plan?))).collect();
@@ -344,8 +354,13 @@ impl Engine {
             reply,
         };
         self.ask(Request::AlterColumns(Box::new(request)))?;
-        done.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))??;
-        self.end_all(&gone).await
+        let done = done.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
+        if let Err(error) = done {
+            self.start_keeper(before).await?;
+            return Err(error);
+        }
+        self.end_all(&gone).await?;
+        self.start_keeper(&kept).await
     }
 }
 
@@ -369,9 +384,10 @@ fn rewrite(
         filling.iter().map(column).collect()
     };
     let schema = schema_of(columns);
+    let stamping = arrivals(columns);
     if relation.live_rows() == 0 {
         // Nothing has to be kept, and nothing can lack a value.
-        return Ok(relation.emptied(schema, (!key.is_empty()).then_some(key), places));
+        return Ok(relation.emptied(schema, (!key.is_empty()).then_some(key), places).stamping(stamping));
     }
     let held = |column: &Column| before.columns().unwrap_or_default().iter().any(|known| known.name == column.name && known.not_null);
     for (position, column) in columns.iter().enumerate().filter(|(_, column)| column.not_null && !held(column)) {
@@ -385,9 +401,9 @@ fn rewrite(
         }
     }
     if !key.is_empty() && key_of(before).is_empty() {
-        return keyed(relation, relation.emptied(schema, Some(key), places), &object.name, oldest);
+        return keyed(relation, relation.emptied(schema, Some(key), places).stamping(stamping), &object.name, oldest);
     }
-    relation.with_columns(schema, (!key.is_empty()).then_some(key), places, &make)
+    Ok(relation.with_columns(schema, (!key.is_empty()).then_some(key), places, &make)?.stamping(stamping))
 }
 
 /// An index of the object as it is over columns in other places: `None` within if one of its columns is gone. `None` for anything else.

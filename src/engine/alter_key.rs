@@ -8,6 +8,7 @@ use crate::catalog::{Object, ObjectKind};
 use crate::engine::Engine;
 use crate::engine::alter::undefined_column;
 use crate::engine::alter_columns::{Alteration, Filling, key_of};
+use crate::engine::create::check_arrivals;
 use crate::engine::dependants::described;
 use crate::error::{Error, Kind, Result};
 use crate::state::{NEWEST, Relation};
@@ -40,6 +41,7 @@ impl Engine {
                 let message = format!("column \"{name}\" appears twice in primary key constraint");
                 return Err(Error::new(Kind::DuplicateColumn, message));
             }
+            check_arrivals(&columns, &[position])?;
             columns[position].not_null = true;
             key.push(position);
         }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::error::{Error, Kind, Result};
 use crate::state::{Relation, fatal};
-use crate::types::{Changes, Epoch, ObjectId};
+use crate::types::{Changes, Clock, Epoch, ObjectId};
 
 /// Bytes of writes after which an epoch is full: later ones join the next. It bounds what is encoded, logged and given to the workers at once,
 /// and is large enough that a group of ordinary commits never reaches it. One transaction may be larger, since it has one epoch.
@@ -51,7 +51,12 @@ impl Write {
 ///
 /// Always: `complete <= durable < open`. An epoch is open while writes may join it, then it is logged (durable), ticked, and complete
 /// when every dataflow has finished it.
+///
+/// Always: what is written into an epoch is stamped (PROCTIME columns) not before the moment at which the epoch before was closed, and not after
+/// the one at which this one is. Both are told under one lock, by a time that never goes back. The clock among the watermarks stands at the
+/// moment at which the newest ticked epoch was closed: so no row is late by the time at which it arrives.
 pub(crate) struct EpochClock {
+    wall: Arc<dyn Clock>,
     open: Mutex<Open>,
     durable: watch::Sender<Epoch>,
     complete: watch::Sender<Epoch>,
@@ -68,45 +73,79 @@ struct Open {
     bytes: usize,
     /// Epochs that were closed because they were full, the oldest first.
     full: VecDeque<Group>,
+    /// The latest time that was told.
+    told: i64,
+    /// What time it was, while the log is replayed.
+    replayed_at: Option<i64>,
 }
 
-/// A closed epoch, and all that was written in it.
-pub(crate) type Group = (Epoch, Vec<Write>);
+/// A closed epoch.
+pub(crate) struct Group {
+    pub(crate) epoch: Epoch,
+    /// All that was written in it.
+    pub(crate) writes: Vec<Write>,
+    /// When it was closed, in microseconds since 1970.
+    pub(crate) closed_at: i64,
+}
 
 impl Open {
-    fn close(&mut self) -> Group {
+    fn close(&mut self, wall: &dyn Clock) -> Group {
         let epoch = self.epoch;
         self.epoch += 1;
         if !self.writes.is_empty() {
             self.written = epoch;
         }
         self.bytes = 0;
-        (epoch, std::mem::take(&mut self.writes))
+        Group { epoch, writes: std::mem::take(&mut self.writes), closed_at: self.now(wall) }
+    }
+
+    fn now(&mut self, wall: &dyn Clock) -> i64 {
+        self.told = self.told.max(self.replayed_at.unwrap_or_else(|| wall.now_micros()));
+        // What is replayed has the times that it had, one not before the other.
+        self.replayed_at.unwrap_or(self.told)
     }
 }
 
 impl EpochClock {
     /// A clock on which every epoch up to `last` is over.
-    pub(crate) fn new(last: Epoch) -> Self {
+    pub(crate) fn new(last: Epoch, wall: Arc<dyn Clock>) -> Self {
+        let open =
+            Open { epoch: last + 1, written: 0, writes: Vec::new(), bytes: 0, full: VecDeque::new(), told: i64::MIN, replayed_at: None };
         EpochClock {
-            open: Mutex::new(Open { epoch: last + 1, written: 0, writes: Vec::new(), bytes: 0, full: VecDeque::new() }),
+            wall,
+            open: Mutex::new(open),
             durable: watch::Sender::new(last),
             complete: watch::Sender::new(last),
             acknowledged: AtomicU64::new(0),
         }
     }
 
-    /// Puts writes into the open epoch, all of them into the same one, and makes them visible to later writers.
+    /// What time it is; while the log is replayed, what time it was. Never earlier than what was told before.
+    pub(crate) fn now(&self) -> i64 {
+        self.open.lock().now(self.wall.as_ref())
+    }
+
+    /// The log is at a moment of the past; `None`: it has come to its end.
+    pub(crate) fn replay_at(&self, moment: Option<i64>) {
+        self.open.lock().replayed_at = moment;
+    }
+
+    /// Puts writes into the open epoch, all of them into the same one, and makes them visible to later writers. Rows arrive at this moment.
     /// They are durable when `durable` has reached the epoch that is returned.
-    pub(crate) fn commit(&self, writes: Vec<Write>) -> Result<Epoch> {
+    pub(crate) fn commit(&self, mut writes: Vec<Write>) -> Result<Epoch> {
         let bytes: usize = writes.iter().map(Write::bytes).sum();
         let mut open = self.open.lock();
         for write in &writes {
             write.relation.accepts(&write.changes)?;
         }
         if !open.writes.is_empty() && open.bytes + bytes > EPOCH_BYTES {
-            let group = open.close();
+            let group = open.close(self.wall.as_ref());
             open.full.push_back(group);
+        }
+        // What comes from the log has its times.
+        for write in writes.iter_mut().filter(|write| !write.logged && !write.relation.arrivals().is_empty()) {
+            let now = open.now(self.wall.as_ref());
+            write.changes = write.changes.arrived(write.relation.arrivals(), now);
         }
         for write in &writes {
             if let Err(error) = write.relation.apply(0, open.epoch, &write.changes) {
@@ -134,14 +173,14 @@ impl EpochClock {
     /// The oldest epoch that is full; if there is none, closes the open one and opens the next.
     pub(crate) fn close(&self) -> Group {
         let mut open = self.open.lock();
-        open.full.pop_front().unwrap_or_else(|| open.close())
+        open.full.pop_front().unwrap_or_else(|| open.close(self.wall.as_ref()))
     }
 
     /// Closes the open epoch, and sets the `count` epochs behind it aside for a new dataflow alone: what is written from now on joins the one
     /// behind those. At once, so that no write is in an epoch that it does not enter the dataflows in. Returns all closed epochs in order.
     pub(crate) fn close_and_skip(&self, count: u64) -> Vec<Group> {
         let mut open = self.open.lock();
-        let last = open.close();
+        let last = open.close(self.wall.as_ref());
         open.epoch += count;
         open.full.drain(..).chain([last]).collect()
     }
@@ -203,11 +242,25 @@ fn stopped() -> Error {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, RecordBatch, StringArray};
+    use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use arrow::datatypes::TimestampMicrosecondType;
 
     use super::{EPOCH_BYTES, EpochClock, Write};
     use crate::state::Relation;
-    use crate::types::Changes;
+    use crate::types::{Changes, Clock};
+
+    /// A clock whose time goes back.
+    struct Backwards(std::sync::atomic::AtomicI64);
+
+    impl Clock for Backwards {
+        fn now_micros(&self) -> i64 {
+            self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    fn clock() -> EpochClock {
+        EpochClock::new(10, Arc::new(Backwards(1_000.into())))
+    }
 
     fn text(bytes: usize) -> Changes {
         let column: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(bytes)]));
@@ -217,7 +270,7 @@ mod tests {
     #[test]
     fn a_group_commit_had_no_bound() {
         let relation = Arc::new(Relation::new(text(1).schema(), None, false, 1));
-        let clock = EpochClock::new(10);
+        let clock = clock();
         let commit = |bytes: usize| {
             let write = Write { table: 1_000, relation: Arc::clone(&relation), changes: text(bytes), logged: false, by: None };
             clock.commit(vec![write.clone(), write]).unwrap()
@@ -226,12 +279,30 @@ mod tests {
         let epochs = [10, 10, EPOCH_BYTES / 3, EPOCH_BYTES / 3, 10, 2 * EPOCH_BYTES, 10].map(commit);
         assert_eq!(epochs, [11, 11, 11, 12, 12, 13, 14]);
         assert_eq!(clock.newest_written(), 14);
-        let taken = [clock.close(), clock.close()].map(|(epoch, writes)| (epoch, writes.len()));
+        let taken = [clock.close(), clock.close()].map(|group| (group.epoch, group.writes.len()));
         assert_eq!(taken, [(11, 6), (12, 4)]);
         assert!(clock.has_writes());
-        let rest: Vec<_> = clock.close_and_skip(100).into_iter().map(|(epoch, writes)| (epoch, writes.len())).collect();
+        let rest: Vec<_> = clock.close_and_skip(100).into_iter().map(|group| (group.epoch, group.writes.len())).collect();
         assert_eq!(rest, [(13, 2), (14, 2)]);
         assert!(!clock.has_writes());
         assert_eq!(commit(10), 115);
+    }
+
+    #[test]
+    fn a_row_arrives_within_its_epoch() {
+        let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![None, Some(7)]).with_timezone("UTC"));
+        let changes = Changes::insertions(RecordBatch::try_from_iter_with_nullable([("p", column, true)]).unwrap());
+        let relation = Arc::new(Relation::new(changes.schema(), None, false, 1).stamping(vec![0]));
+        let clock = clock();
+        let before = clock.close().closed_at;
+        let write = |logged| Write { table: 1_000, relation: Arc::clone(&relation), changes: changes.clone(), logged, by: None };
+        clock.replay_at(Some(before + 50));
+        clock.commit(vec![write(false), write(true)]).unwrap();
+        clock.replay_at(None);
+        let group = clock.close();
+        let times = |write: &Write| write.changes.column(0).as_primitive::<TimestampMicrosecondType>().iter().collect::<Vec<_>>();
+        assert_eq!(times(&group.writes[0]), [Some(before + 50), Some(7)]);
+        assert_eq!(times(&group.writes[1]), [None, Some(7)], "what comes from the log is as it was");
+        assert_eq!((group.closed_at, clock.now()), (before + 50, before + 50), "time never goes back");
     }
 }

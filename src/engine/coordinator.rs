@@ -13,16 +13,17 @@ use parking_lot::Mutex;
 
 use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, LateLog, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
 use crate::engine::checkpoint_writer::CheckpointWriter;
-use crate::engine::clock::{EpochClock, Write};
+use crate::engine::clock::{EpochClock, Group, Write};
 use crate::engine::event_time::{EventRule, EventTimeReport, EventTimes, StoredEventTime};
 use crate::engine::moment::Moment;
+use crate::engine::retention::is_keeper;
 use crate::engine::sink::{LOST, RunningSink};
 use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::state::{CheckpointData, Lease, Leases, Relation, Store, fatal};
-use crate::types::{Changes, Clock, Epoch, ObjectId, OnConflict, Watermarks};
+use crate::types::{Changes, Clock, Epoch, NOW, ObjectId, OnConflict, Watermarks};
 
 /// Epochs that may be ticked but not complete. Two keep the workers busy while the next one is being gathered; more would only
 /// make epochs smaller and answers older.
@@ -71,6 +72,8 @@ pub(crate) enum Request {
         report: Arc<Mutex<SourceReport>>,
         from: SourcePosition,
     },
+    /// Delete rows of a table that a connector fills, as far as they are there: retractions of all its columns.
+    Delete { table: ObjectId, rows: Changes },
     /// The log goes on at this moment. Whoever asks hears when event time is there.
     Replay { moment: Moment, reply: tokio::sync::oneshot::Sender<()> },
     /// A part of the log has been committed again: tick it. Only once everything that is restored has been built, so that all of it begins
@@ -149,9 +152,23 @@ struct FilledTable {
     source: RunningSource,
     relation: Arc<Relation>,
     on_conflict: OnConflict,
+    /// Rows to be deleted, as far as they are there.
+    going: Vec<Changes>,
 }
 
 impl FilledTable {
+    /// Deletes what is to go. Gives what that changed.
+    fn delete(&mut self, epoch: Epoch) -> Result<Vec<Changes>> {
+        let all: Vec<usize> = (0..self.relation.schema().fields().len()).collect();
+        let mut gone = Vec::new();
+        for rows in std::mem::take(&mut self.going) {
+            let changes = self.relation.resolve_sunk(&rows, &all, OnConflict::DoNothing)?.changes;
+            self.relation.apply(0, epoch, &changes)?;
+            gone.push(changes);
+        }
+        Ok(gone)
+    }
+
     /// Applies a connector's rows by the rules of the table's key. Gives what that changed.
     fn enter(&self, epoch: Epoch, rows: &Changes) -> Result<Changes> {
         let changes = match self.relation.key() {
@@ -170,8 +187,6 @@ pub(crate) struct Coordinator {
     writer: CheckpointWriter,
     /// Between the start and `Request::Recovered`.
     recovering: bool,
-    /// When the epochs were that are replayed.
-    replayed_at: Option<i64>,
     requests: Receiver<Request>,
     /// Requests that came while a quiet moment was waited for.
     deferred: VecDeque<Request>,
@@ -189,8 +204,8 @@ pub(crate) struct Coordinator {
     ticked: Epoch,
     /// The epoch of the newest checkpoint.
     checkpointed: Epoch,
-    /// The epoch at which operators were last asked how much they hold.
-    measured: Epoch,
+    /// How far each view was when operators were last asked how much they hold.
+    measured: Vec<(ObjectId, Epoch)>,
     next_checkpoint: Instant,
     next_compaction: Instant,
     /// Takes turns among the workers, so that small batches spread.
@@ -219,7 +234,6 @@ impl Coordinator {
             setting,
             workers,
             recovering: true,
-            replayed_at: None,
             requests,
             deferred: VecDeque::new(),
             wake,
@@ -230,7 +244,7 @@ impl Coordinator {
             tables: BTreeMap::new(),
             ticked,
             checkpointed,
-            measured: 0,
+            measured: Vec::new(),
             next_checkpoint,
             next_compaction: Instant::now(),
             turn: 0,
@@ -315,13 +329,20 @@ impl Coordinator {
             }
             Request::FillTable { recipe, table, relation, on_conflict, report, from } => {
                 match RunningSource::start(recipe.clone(), from, Arc::clone(&report), Arc::clone(&self.wake)) {
-                    Ok(source) => drop(self.tables.insert(recipe.id, FilledTable { name: table, source, relation, on_conflict })),
+                    Ok(source) => {
+                        drop(self.tables.insert(recipe.id, FilledTable { name: table, source, relation, on_conflict, going: Vec::new() }))
+                    }
                     Err(error) => report.lock().status = format!("failed: {error}"),
+                }
+            }
+            Request::Delete { table, rows } => {
+                if let Some(table) = self.tables.get_mut(&table) {
+                    table.going.push(rows);
                 }
             }
             Request::Replay { moment, reply } => {
                 let moved = self.event_times.raise(&moment.watermarks, moment.now_micros);
-                self.replayed_at = Some(moment.now_micros);
+                self.setting.clock.replay_at(Some(moment.now_micros));
                 if moved {
                     self.tick();
                 }
@@ -331,7 +352,7 @@ impl Coordinator {
             Request::Recovered => {
                 self.recovering = false;
                 // While nothing ran nothing was idle.
-                self.replayed_at = None;
+                self.setting.clock.replay_at(None);
                 self.event_times.keep_awake(self.now());
                 self.tick();
             }
@@ -423,7 +444,8 @@ impl Coordinator {
 
     fn has_input(&self) -> bool {
         let news = || self.tables.values().any(|table| table.source.has_news()) || self.sources.values().any(RunningSource::has_news);
-        let waits = || self.setting.clock.has_writes() || (news() && !self.sinks_are_full());
+        let going = || self.tables.values().any(|table| !table.going.is_empty());
+        let waits = || self.setting.clock.has_writes() || ((news() || going()) && !self.sinks_are_full());
         !self.recovering && waits() && !self.overloaded()
     }
 
@@ -440,8 +462,8 @@ impl Coordinator {
 
     /// Closes the open epoch: what was written and read enters the dataflows.
     fn tick(&mut self) {
-        let (epoch, writes) = self.setting.clock.close();
-        self.tick_epoch(epoch, writes);
+        let group = self.setting.clock.close();
+        self.tick_epoch(group);
     }
 
     /// Ticks all that has been written by now, at least one epoch, and waits until it is complete.
@@ -456,9 +478,10 @@ impl Coordinator {
         }
     }
 
-    fn tick_epoch(&mut self, epoch: Epoch, writes: Vec<Write>) {
-        // One for the whole epoch, and in the log: it is the same again after a restart.
-        let now = self.now();
+    /// What was written in an epoch enters the dataflows, and what was read by now. Its time is one for the whole epoch, and in the log: it is the
+    /// same again after a restart.
+    fn tick_epoch(&mut self, group: Group) {
+        let Group { epoch, writes, closed_at: now } = group;
         self.log(epoch, now, &writes);
         let mut inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>> = BTreeMap::new();
         for write in writes {
@@ -466,10 +489,11 @@ impl Coordinator {
             self.share(&mut inputs, write.table, &write.changes);
         }
         if !self.recovering && !self.overloaded() && !self.sinks_are_full() {
-            self.drain_tables(epoch, &mut inputs);
-            self.drain_sources(&mut inputs);
+            self.drain_tables(epoch, now, &mut inputs);
+            self.drain_sources(now, &mut inputs);
         }
         self.ticked = epoch;
+        self.event_times.move_clock(now);
         self.move_time(now);
         let watermarks = self.event_times.watermarks();
         self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs, watermarks })));
@@ -478,7 +502,7 @@ impl Coordinator {
 
     /// What time it is; while the log is replayed, what time it was.
     fn now(&self) -> i64 {
-        self.replayed_at.unwrap_or_else(|| self.setting.wall.now_micros())
+        self.setting.clock.now()
     }
 
     /// What is noted of the next epoch, if anything follows from it.
@@ -535,8 +559,7 @@ impl Coordinator {
         }
     }
 
-    fn drain_sources(&mut self, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
-        let now = self.setting.wall.now_micros();
+    fn drain_sources(&mut self, now: i64, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
         let mut drained = Vec::new();
         for (id, source) in &self.sources {
             let mut rows = 0;
@@ -545,7 +568,7 @@ impl Coordinator {
                 rows += batch.changes.len();
                 source.note(&mut batch, now);
                 self.event_times.read(*id, batch.partition, batch.watermark, now);
-                drained.push((*id, batch.changes));
+                drained.push((*id, batch.changes.arrived(source.arrivals(), now)));
             }
         }
         for (id, changes) in drained {
@@ -554,15 +577,18 @@ impl Coordinator {
     }
 
     /// Connectors' rows become rows of their tables. Rows that cannot enter stop their source, and nothing else.
-    fn drain_tables(&mut self, epoch: Epoch, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
-        let now = self.setting.wall.now_micros();
+    fn drain_tables(&mut self, epoch: Epoch, now: i64, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
         let mut drained = Vec::new();
         for (id, table) in &mut self.tables {
+            match table.delete(epoch) {
+                Ok(gone) => drained.extend(gone.into_iter().map(|changes| (*id, changes))),
+                Err(error) => tracing::error!(table = %table.name, %error, "rows past their time could not be deleted"),
+            }
             let mut rows = 0;
             while rows < SOURCE_EPOCH_ROWS {
                 let Some(mut batch) = table.source.next(&mut self.writer) else { break };
                 rows += batch.changes.len();
-                match table.enter(epoch, &batch.changes) {
+                match table.enter(epoch, &batch.changes.arrived(table.source.arrivals(), now)) {
                     Ok(changes) => {
                         table.source.note(&mut batch, now);
                         self.event_times.read(*id, batch.partition, batch.watermark, now);
@@ -609,8 +635,8 @@ impl Coordinator {
             Some(epoch) => (epoch, epoch),
             None => {
                 // The epochs up to `last` are the new dataflow's alone: the clock goes on behind them.
-                for (epoch, writes) in self.setting.clock.close_and_skip(HYDRATION_EPOCHS) {
-                    self.tick_epoch(epoch, writes);
+                for group in self.setting.clock.close_and_skip(HYDRATION_EPOCHS) {
+                    self.tick_epoch(group);
                     self.quiesce();
                 }
                 (self.ticked + 1, self.ticked + HYDRATION_EPOCHS)
@@ -634,10 +660,13 @@ impl Coordinator {
             progress: Arc::clone(&view.progress),
         };
         view.set_valid_from(last);
-        if (in_time || reads_clock) && restore.is_none() {
+        let in_time = in_time || reads_clock || view.plan().root.follows_epochs();
+        // What a keeper does follows from what its table holds: it is begun anew.
+        let by_moment = in_time && restore.is_none() && !is_keeper(view.id);
+        if by_moment {
             self.settling.insert(view.id, Instant::now());
         }
-        if (in_time || reads_clock) && restore.is_none() && !self.recovering {
+        if by_moment && !self.recovering {
             // In an epoch of its own: a checkpoint of the one before does not hold it.
             self.append_log(first, self.moment(self.now(), Some(view.id)), &[]);
         }
@@ -681,7 +710,7 @@ impl Coordinator {
                     let read = self.import_source(&recipe, report, from)?;
                     if read.positions != read.starts {
                         for node in reading {
-                            beginning.feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, &read)?));
+                            beginning.feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, &read, self.now())?));
                         }
                     }
                 }
@@ -743,7 +772,7 @@ impl Coordinator {
         self.quiesce();
         let epoch = self.ticked;
         let (sender, parts) = bounded(self.workers.count());
-        let ready: Vec<ObjectId> = self.views.values().filter(|view| view.status() == ViewStatus::Ready).map(|view| view.id).collect();
+        let ready: Vec<ObjectId> = self.stored_views().filter(|(_, view)| view.status() == ViewStatus::Ready).map(|(id, _)| *id).collect();
         self.workers.broadcast(&Command::Checkpoint { views: Arc::new(ready.clone()), reply: sender });
         let mut parts: Vec<WorkerCheckpoint> = parts.iter().take(self.workers.count()).collect();
         // An operator that could not hand over its state has failed its view.
@@ -753,6 +782,11 @@ impl Coordinator {
         let data = CheckpointData { definitions, dropped, ..self.checkpoint_data(epoch, &ready, parts) };
         self.writer.write(data, started);
         self.checkpointed = epoch;
+    }
+
+    /// All that runs and is part of checkpoints.
+    fn stored_views(&self) -> impl Iterator<Item = (&ObjectId, &Arc<RunningView>)> {
+        self.views.iter().filter(|(id, _)| !is_keeper(**id))
     }
 
     fn checkpoint_data(&self, epoch: Epoch, ready: &[ObjectId], parts: Vec<WorkerCheckpoint>) -> CheckpointData {
@@ -773,6 +807,9 @@ impl Coordinator {
                 positions.entry(object).or_default().event_time = event_time;
             }
         }
+        // Stamps, and what goes by them, never go back behind it, whatever the clock on the wall says after a restart.
+        let clock = self.event_times.watermarks().get(&NOW).copied();
+        positions.insert(NOW, SourcePosition::of_clock(clock));
         let mut offsets: Vec<(ObjectId, Vec<u8>)> = positions.into_iter().map(|(id, position)| (id, position.encoded())).collect();
         // A view's entry says that its state is part of the checkpoint; without one it is computed anew.
         let mark = |id: &ObjectId, view: &RunningView| match &view.sink {
@@ -781,8 +818,8 @@ impl Coordinator {
             Some(sink) if sink.is_stored() => LOST.to_vec(),
             _ => Vec::new(),
         };
-        offsets.extend(self.views.iter().map(|(id, view)| (*id, mark(id, view))));
-        let sinks = || self.views.iter().filter_map(|(id, view)| Some((*id, view.sink.as_ref()?)));
+        offsets.extend(self.stored_views().map(|(id, view)| (*id, mark(id, view))));
+        let sinks = || self.stored_views().filter_map(|(id, view)| Some((*id, view.sink.as_ref()?)));
         let owed = |sink: &RunningSink| match sink.store(epoch) {
             Ok(owed) => owed,
             Err(error) => fatal("what a sink has still to write could not be stored", &error),
@@ -854,10 +891,10 @@ impl Coordinator {
 
     fn compact(&mut self) {
         self.next_compaction = Instant::now() + COMPACTION_INTERVAL;
-        // What is being worked off counts when it is done.
-        let complete = self.setting.clock.complete();
-        if self.measured != complete {
-            self.measured = complete;
+        // What is being worked off counts when it is done: then the view goes on.
+        let frontiers = self.views.iter().map(|(id, view)| (*id, view.progress.frontier())).collect();
+        if self.measured != frontiers {
+            self.measured = frontiers;
             self.workers.broadcast(&Command::Measure);
         }
         let horizon = self.setting.leases.horizon(self.setting.clock.complete());

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::Schema;
 use parking_lot::Mutex;
 
-use crate::catalog::{Catalog, Column, ConnectorOptions, EventTime, Object, ObjectKind, Source, Table, View, ViewOptions};
+use crate::catalog::{
+    Catalog, Column, ConnectorOptions, EventTime, Object, ObjectKind, Source, Table, View, ViewOptions, ViewRetention, arrivals,
+};
 use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
 use crate::engine::clock::Write;
@@ -17,15 +20,18 @@ use crate::engine::dependants::depends_on;
 use crate::engine::dml::{check_not_null, collected, schema_of_nullable};
 use crate::engine::event_time::{duration, event_time};
 use crate::engine::intake::{Intake, MakeIntake};
+use crate::engine::retention;
 use crate::engine::session::Session;
 use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::RunningView;
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, NoSystemRelations, Plan, Scalar, Scope, ViewSettings, column_type, lows, schema_of};
-use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed};
+use crate::plan::{
+    Bound, NoSystemRelations, Plan, Scalar, Scope, ViewSettings, column_type, covering, growth, lows, retention_column, schema_of,
+};
+use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed, is_proctime};
 use crate::state::Relation;
-use crate::types::{Changes, Epoch, ObjectId, OnConflict, declared_type_of};
+use crate::types::{Changes, Epoch, Growth, ObjectId, OnConflict, PROCTIME, SqlType, declared_type_of};
 
 /// How long CREATE MATERIALIZED VIEW waits for the view to be readable before it answers with a notice instead.
 const READY_WAIT: Duration = Duration::from_millis(500);
@@ -44,6 +50,7 @@ impl Session {
         if self.free_name(&create.name, create.if_not_exists)?.is_none() {
             return Ok(None);
         }
+        let taken = retention::taken(&mut create.options.clone())?;
         let planned = self.plan(query, &parsed.text, &[]).await?;
         let types = planned.bound.stored_types();
         let columns = planned.bound.schema.fields().iter().zip(&types).enumerate().map(|(index, (field, sql_type))| {
@@ -60,7 +67,9 @@ impl Session {
             append_only: create.append_only,
             connector: None,
             event_time: None,
+            retention: None,
         };
+        let table = Table { retention: retention::of_table(taken, &table.columns, None)?, ..table };
         let rows = match create.with_data {
             true => collected(self.run_planned(&planned, &[]).await?.1).await?,
             false => Vec::new(),
@@ -81,7 +90,8 @@ impl Session {
             let epoch = engine.clock.commit(vec![Write { table: object.id, relation, changes, logged: false, by: None }])?;
             (engine.wake)();
             engine.clock.wait_complete(epoch).await?;
-            engine.install(std::slice::from_ref(&object))
+            engine.install(std::slice::from_ref(&object))?;
+            engine.start_keeper(&object).await
         };
         let created = created.await;
         engine.whole(object.id, created).await?;
@@ -94,18 +104,13 @@ impl Session {
         let Some(schema) = self.free_name(&create.name, create.if_not_exists)? else { return Ok(()) };
         let mut create = create.clone();
         let event_time = event_time(&mut create)?;
+        let taken = retention::taken(&mut create.options)?;
         let create = &create;
         let columns = declared_columns(create)?;
         let id = engine.new_id()?;
         let options = connector_options(create);
-        if source && options.is_none() {
-            return Err(Error::new(Kind::InvalidParameter, "a source needs a connector")
-                .hint("WITH (connector = 'kafka' | 'file' | 'nexmark' | 'datagen', …)"));
-        }
-        if source && (!create.key.is_empty() || create.on_conflict.is_some()) {
-            return Err(Error::not_supported("a source has no primary key: it keeps no rows that could be found again")
-                .hint("CREATE TABLE … WITH (connector = …) keeps one row for each key.")
-                .at(create.name.position));
+        if source {
+            check_source(create, taken.is_some(), options.is_some())?;
         }
         let (columns, recipe) = match &options {
             None => (columns, None),
@@ -122,6 +127,7 @@ impl Session {
         let key = key_positions(create, &columns)?;
         let columns = with_key_not_null(columns, &key);
         engine.check_expressions(&columns)?;
+        check_arrivals(&columns, &key)?;
         if let Some(event_time) = &event_time {
             engine.event_rule(&columns, event_time)?;
         }
@@ -133,7 +139,8 @@ impl Session {
         } else {
             let append_only = create.append_only || (options.is_some() && key.is_empty());
             let on_conflict = conflict_policy(create)?;
-            ObjectKind::Table(Table { columns, key, on_conflict, append_only, connector: options, event_time })
+            let retention = retention::of_table(taken, &columns, event_time.as_ref())?;
+            ObjectKind::Table(Table { columns, key, on_conflict, append_only, connector: options, event_time, retention })
         };
         let object = Object {
             id,
@@ -146,7 +153,10 @@ impl Session {
         };
         // The rows before the definition: whoever finds the one finds the other.
         let started = engine.start_table_or_source(&object, recipe, SourcePosition::default(), None);
-        let created = started.and_then(|()| engine.install(std::slice::from_ref(&object)));
+        let created = match started.and_then(|()| engine.install(std::slice::from_ref(&object))) {
+            Ok(()) => engine.start_keeper(&object).await,
+            Err(error) => Err(error),
+        };
         engine.whole(id, created).await
     }
 
@@ -172,7 +182,7 @@ impl Session {
             let creating = self.shield.raise();
             object.id = engine.new_id()?;
             let Some(plan) = plan else { return engine.install(&[object]) };
-            for (message, hint) in crate::plan::notices(&plan) {
+            for (message, hint) in crate::plan::notices(&plan, &engine.catalog()) {
                 self.notice(Error::new(Kind::ObjectState, message).hint(hint));
             }
             let running = engine.start_view(&object, plan).await?;
@@ -221,8 +231,10 @@ impl Session {
             search_path,
             key: plan.as_ref().and_then(|plan| plan.root.properties.key.clone()),
             append_only: plan.as_ref().is_some_and(|plan| plan.root.properties.append_only),
-            options: options(create)?,
+            options: options(create, &bound.schema)?,
             lows: plan.as_ref().map_or_else(BTreeMap::new, |plan| lows(plan, &self.engine.catalog())),
+            covering: plan.as_ref().map(|plan| covering(plan, &self.engine.catalog())),
+            growth: plan.as_ref().map_or(Growth::Bounded, |plan| growth(plan, &self.engine.catalog())),
         };
         let kind = if materialized { ObjectKind::MaterializedView(view) } else { ObjectKind::View(view) };
         let object = Object {
@@ -272,7 +284,8 @@ impl Engine {
             .map_err(|cause| Error::internal(format!("the connector failed: {cause}")))??;
         let columns = not_null_where_named(completed(columns, connector.as_ref()), key);
         let intake = self.intake(id, &columns, event_time, connector.as_ref())?;
-        Ok((columns, SourceRecipe { id, connector, intake }))
+        let arrivals = arrivals(&columns);
+        Ok((columns, SourceRecipe { id, connector, intake, arrivals }))
     }
 
     /// What the connector is told: the columns that it delivers, with their defaults evaluated.
@@ -468,13 +481,11 @@ fn view_plan(
     create: &CreateView,
     materialized: bool,
 ) -> Result<(Bound, Option<Plan>)> {
-    let settings = ViewSettings::of(None, &options(create)?);
     let scope = Scope { catalog, search_path, relations: &NoSystemRelations, text: &create.query_text };
-    let plan = engine.planner.query(&create.query, &scope, &[]).and_then(|bound| {
-        let plan = materialized.then(|| engine.planner.view_with(&bound, catalog, settings)).transpose()?;
-        Ok((bound, plan))
-    });
-    plan.map_err(|error| error.shifted(create.query_offset))
+    let bound = engine.planner.query(&create.query, &scope, &[]).map_err(|error| error.shifted(create.query_offset))?;
+    let settings = ViewSettings::of(None, &options(create, &bound.schema)?);
+    let plan = materialized.then(|| engine.planner.view_with(&bound, catalog, settings)).transpose();
+    Ok((bound, plan.map_err(|error| error.shifted(create.query_offset))?))
 }
 
 /// The rows of a query as those of the new table that it fills.
@@ -489,10 +500,49 @@ fn first_rows(object: &Object, table: &Table, relation: &Relation, rows: &[Recor
     Ok(relation.resolve(&rows, table.on_conflict, &object.name)?.changes)
 }
 
+/// A source reads from somewhere, and keeps nothing.
+fn check_source(create: &CreateTable, keeps: bool, reads: bool) -> Result<()> {
+    if keeps {
+        return Err(Error::new(Kind::InvalidParameter, "a source keeps no rows, so it cannot keep them for a time")
+            .hint("CREATE TABLE … WITH (connector = …, retention = …) keeps them; a view on the source has a retention of its own.")
+            .at(create.name.position));
+    }
+    if !reads {
+        return Err(Error::new(Kind::InvalidParameter, "a source needs a connector")
+            .hint("WITH (connector = 'kafka' | 'file' | 'nexmark' | 'datagen', …)"));
+    }
+    if !create.key.is_empty() || create.on_conflict.is_some() {
+        return Err(Error::not_supported("a source has no primary key: it keeps no rows that could be found again")
+            .hint("CREATE TABLE … WITH (connector = …) keeps one row for each key.")
+            .at(create.name.position));
+    }
+    Ok(())
+}
+
 /// An empty relation for a table's rows.
 pub(crate) fn new_table_relation(table: &Table) -> Relation {
     let key = (!table.key.is_empty()).then(|| table.key.clone());
-    Relation::new(schema_of(&table.columns), key, table.append_only, 1)
+    Relation::new(schema_of(&table.columns), key, table.only_grows(), 1).stamping(arrivals(&table.columns))
+}
+
+/// A column that says when a row arrived is a time, has none until the row is committed, and finds no row.
+pub(crate) fn check_arrivals(columns: &[Column], key: &[usize]) -> Result<()> {
+    for position in arrivals(columns) {
+        let Column { name, sql_type, not_null, .. } = &columns[position];
+        if *sql_type != SqlType::Timestamptz {
+            let message = format!("column \"{name}\" is of type {sql_type}, but PROCTIME() gives a timestamp with time zone");
+            return Err(Error::new(Kind::DatatypeMismatch, message).hint(format!("{name} timestamptz AS PROCTIME().")));
+        }
+        if key.contains(&position) {
+            return Err(Error::new(Kind::InvalidTableDefinition, format!("column \"{name}\" is PROCTIME(), and cannot be part of a key"))
+                .hint("Two rows that arrive together have the same time."));
+        }
+        if *not_null {
+            return Err(Error::new(Kind::InvalidTableDefinition, format!("column \"{name}\" is PROCTIME(), and cannot be NOT NULL"))
+                .hint("It is NULL until the transaction commits that writes the row, and never afterwards: leave NOT NULL out."));
+        }
+    }
+    Ok(())
 }
 
 /// A column as the catalog has it.
@@ -505,7 +555,7 @@ pub(crate) fn column_definition(definition: &ColumnDefinition) -> Result<Column>
         sql_type: column_type(data_type).map_err(|error| error.at(definition.position))?,
         not_null: definition.not_null,
         default: definition.default.as_ref().map(ToString::to_string),
-        generated: definition.generated.as_ref().map(ToString::to_string),
+        generated: definition.generated.as_ref().map(|expr| if is_proctime(expr) { PROCTIME.to_owned() } else { expr.to_string() }),
         include: None,
     })
 }
@@ -603,10 +653,16 @@ fn not_null_where_named(mut columns: Vec<Column>, key: &[String]) -> Vec<Column>
     columns
 }
 
-/// What a view's definition says beside its query.
-pub(crate) fn options(create: &CreateView) -> Result<ViewOptions> {
-    let mut options = ViewOptions { emit_on_window_close: create.emit_on_window_close, ..ViewOptions::default() };
-    for (name, value) in &create.options {
+/// What a view's definition says beside its query, whose columns are `schema`.
+pub(crate) fn options(create: &CreateView, schema: &Schema) -> Result<ViewOptions> {
+    let mut written = create.options.clone();
+    let retention = retention::taken(&mut written)?.map(|(micros, column)| {
+        let column = column.map(|name| retention_column(schema, &create.columns, &name)).transpose()?;
+        Ok::<_, Error>(ViewRetention { micros, column })
+    });
+    let mut options =
+        ViewOptions { emit_on_window_close: create.emit_on_window_close, retention: retention.transpose()?, ..ViewOptions::default() };
+    for (name, value) in &written {
         let invalid = || Error::new(Kind::InvalidParameter, format!("invalid value for option \"{name}\": \"{value}\""));
         match (name.as_str(), value.to_ascii_lowercase().as_str()) {
             ("discard", "true") => options.discard = true,
@@ -626,14 +682,14 @@ pub(crate) fn options(create: &CreateView) -> Result<ViewOptions> {
             ("late_rows", _) => return Err(invalid().hint("It is 'count' or 'dead_letter'.")),
             _ => {
                 return Err(Error::new(Kind::InvalidParameter, format!("unrecognized option \"{name}\""))
-                    .hint("A view has the options allowed_lateness = '1 minute', late_rows = 'dead_letter', discard = true and recursion_limit = 1000."));
+                    .hint("A view has the options retention = '7 days', allowed_lateness = '1 minute', late_rows = 'dead_letter', discard = true and recursion_limit = 1000."));
             }
         }
     }
     Ok(options)
 }
 
-fn view_columns(create: &CreateView, schema: &arrow::datatypes::Schema) -> Result<Vec<Column>> {
+fn view_columns(create: &CreateView, schema: &Schema) -> Result<Vec<Column>> {
     if create.columns.len() > schema.fields().len() {
         return Err(Error::new(Kind::Syntax, "CREATE VIEW specifies more column names than columns").at(create.name.position));
     }

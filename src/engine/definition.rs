@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::catalog::{Column, ConnectorOptions, EventTime, Object, ObjectKind, Table, View, ViewOptions};
 use crate::engine::event_time::{IDLE_TIMEOUT, MAX_FUTURE};
+use crate::engine::retention;
 use crate::sql::{quote_ident, quote_literal};
-use crate::types::{Include, OnConflict};
+use crate::types::{Include, OnConflict, PROCTIME};
 
 /// The statement that would make the object as it is now.
 pub(crate) fn statement_of(object: &Object) -> String {
@@ -35,23 +36,32 @@ fn table_statement(name: &str, table: &Table) -> String {
         OnConflict::DoNothing => sql.push_str(" ON CONFLICT DO NOTHING"),
         OnConflict::Error => sql.push_str(" ON CONFLICT ERROR"),
     }
+    let kept_for = table.retention.iter().flat_map(retention::listed);
     match (&table.connector, &table.event_time) {
-        (Some(options), event_time) => sql.push_str(&connector(&table.columns, options, event_time.as_ref())),
-        (None, Some(event_time)) if event_time.idle_timeout_us.is_some() => {
-            sql.push_str(&format!(" WITH ({})", listed(&event_time_options(event_time))));
+        (Some(options), event_time) => {
+            let mut options = options.clone();
+            options.options.extend(kept_for);
+            sql.push_str(&connector(&table.columns, &options, event_time.as_ref()));
         }
-        (None, _) => {}
+        (None, event_time) => {
+            let event_time = event_time.iter().filter(|event_time| event_time.idle_timeout_us.is_some());
+            let options: BTreeMap<String, String> = event_time.flat_map(event_time_options).chain(kept_for).collect();
+            if !options.is_empty() {
+                sql.push_str(&format!(" WITH ({})", listed(&options)));
+            }
+        }
     }
     sql
 }
 
 fn view_statement(kind: &str, name: &str, view: &View) -> String {
     let columns: Vec<String> = view.columns.iter().map(|column| quote_ident(&column.name)).collect();
-    let ViewOptions { discard, iterations_max, emit_on_window_close, allowed_lateness_us, keep_late_rows } = &view.options;
+    let ViewOptions { discard, iterations_max, emit_on_window_close, allowed_lateness_us, keep_late_rows, retention } = &view.options;
     let lateness = allowed_lateness_us.map(|micros| ("allowed_lateness", format!("{micros} microseconds")));
     let limit = iterations_max.map(|limit| ("recursion_limit", limit.to_string()));
     let late = keep_late_rows.then(|| ("late_rows", "dead_letter".to_owned()));
-    let options = lateness.into_iter().chain(late).chain(discard.then(|| ("discard", "true".to_owned()))).chain(limit);
+    let kept_for = retention.iter().flat_map(|retention| retention::listed_of_view(retention, &view.columns));
+    let options = kept_for.chain(lateness).chain(late).chain(discard.then(|| ("discard", "true".to_owned()))).chain(limit);
     let options = listed(&options.map(|(name, value)| (name.to_owned(), value)).collect());
     let options = if options.is_empty() { options } else { format!(" WITH ({options})") };
     let emit = if *emit_on_window_close { " EMIT ON WINDOW CLOSE" } else { "" };
@@ -79,7 +89,9 @@ fn column(column: &Column) -> String {
     if let Some(default) = &column.default {
         sql.push_str(&format!(" DEFAULT {default}"));
     }
-    if let Some(generated) = &column.generated {
+    if column.is_arrival() {
+        sql.push_str(&format!(" AS {PROCTIME}"));
+    } else if let Some(generated) = &column.generated {
         sql.push_str(&format!(" GENERATED ALWAYS AS ({generated}) STORED"));
     }
     sql

@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::engine::catalog_change::SYSTEM_SCHEMAS;
 use crate::engine::coordinator::Request;
 use crate::engine::dependants::described;
+use crate::engine::retention::{is_keeper, keeper_of};
 use crate::engine::session::Session;
 use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
@@ -133,8 +134,13 @@ impl Engine {
         if objects.is_empty() {
             return Ok(());
         }
+        // With each table what deletes its rows.
+        let keepers = objects.iter().filter(|id| !is_keeper(**id)).map(|id| keeper_of(*id));
+        let keepers: Vec<ObjectId> = keepers.filter(|keeper| self.views.read().contains_key(keeper)).collect();
+        let objects: &[ObjectId] = &[&keepers, objects].concat();
         for id in objects {
-            if let Some(sink) = self.sinks.write().remove(id) {
+            let keeper = keepers.contains(id).then(|| self.views.read().get(id).and_then(|keeper| keeper.sink.clone())).flatten();
+            if let Some(sink) = self.sinks.write().remove(id).or(keeper) {
                 sink.stop();
             }
         }

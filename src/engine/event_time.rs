@@ -188,6 +188,8 @@ impl EventTimes {
     pub(crate) fn wrote(&mut self, object: ObjectId, changes: &Changes, now: i64) {
         let Some((rule, clock)) = self.objects.get_mut(&object) else { return };
         match rule.watermark(changes) {
+            // Rows that go bring no news.
+            Ok(None) if (0..changes.len()).all(|row| changes.weight(row) < 0) => {}
             Ok(watermark) => clock.note(0, watermark, now),
             Err(error) => tracing::warn!(object, %error, "a watermark could not be computed"),
         }
@@ -215,8 +217,11 @@ impl EventTimes {
         for (object, (_, clock)) in &mut self.objects {
             clock.watermark = clock.watermark.max(watermarks.get(object).copied());
         }
+        if let Some(clock) = watermarks.get(&NOW) {
+            self.move_clock(*clock);
+        }
         self.advance(now);
-        self.watermarks.iter().any(|(object, watermark)| *object != NOW && before.get(object) != Some(watermark))
+        self.watermarks.iter().any(|(object, watermark)| before.get(object) != Some(watermark))
     }
 
     /// Nothing is idle, since nothing ran.
@@ -224,20 +229,35 @@ impl EventTimes {
         self.objects.values_mut().for_each(|(_, clock)| clock.keep_awake(now));
     }
 
-    /// Whether rows are compared with the clock: then it stands among the watermarks.
+    /// Whether anything goes by the clock: then it stands among the watermarks.
     pub(crate) fn follow_clock(&mut self, follows: bool, now: i64) {
-        if follows != self.follows_clock {
-            self.follows_clock = follows;
-            self.advance(now);
+        if follows == self.follows_clock {
+            return;
+        }
+        self.follows_clock = follows;
+        match follows {
+            true => self.move_clock(now),
+            false => {
+                Arc::make_mut(&mut self.watermarks).remove(&NOW);
+                self.reports.lock().remove(&NOW);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Moves the clock, if anything goes by it, to where an epoch was closed: rows of the next one arrive later.
+    pub(crate) fn move_clock(&mut self, closed_at: i64) {
+        if self.follows_clock && self.watermarks.get(&NOW).is_none_or(|before| *before < closed_at) {
+            Arc::make_mut(&mut self.watermarks).insert(NOW, closed_at);
         }
     }
 
-    /// Moves all watermarks to where they are.
+    /// Moves the watermarks of tables and sources to where they are.
     pub(crate) fn advance(&mut self, now: i64) {
         if self.objects.is_empty() && !self.follows_clock && self.watermarks.is_empty() {
             return;
         }
-        let clock = self.follows_clock.then(|| (NOW, self.watermarks.get(&NOW).map_or(now, |before| now.max(*before))));
+        let clock = self.watermarks.get_key_value(&NOW).map(|(object, clock)| (*object, *clock));
         let reached = self.objects.iter_mut().filter_map(|(object, (_, clock))| Some((*object, clock.advance(now)?)));
         let reached: Watermarks = clock.into_iter().chain(reached).collect();
         if *self.watermarks != reached {
@@ -246,6 +266,9 @@ impl EventTimes {
         let clock_ticks = self.follows_clock.then(|| now.saturating_add(CLOCK_STEP_US));
         self.due = self.objects.values().filter_map(|(_, clock)| clock.next_look(now)).chain(clock_ticks).min();
         let mut reports = self.reports.lock();
+        if let Some(clock) = self.watermarks.get(&NOW) {
+            reports.entry(NOW).or_default().watermark = Some(*clock);
+        }
         for (object, (_, clock)) in &self.objects {
             let (partitions, idle_partitions) = clock.partitions(now);
             let report = reports.entry(*object).or_default();
@@ -302,6 +325,10 @@ impl Engine {
         let column = columns.iter().position(|column| column.name == *name);
         let column =
             column.ok_or_else(|| Error::new(Kind::UndefinedColumn, format!("column \"{name}\" named in WATERMARK does not exist")))?;
+        if columns[column].is_arrival() {
+            return Err(Error::new(Kind::InvalidObjectDefinition, format!("\"{name}\" is PROCTIME(): its watermark is the clock"))
+                .hint("Leave WATERMARK FOR out: windows over it close by themselves."));
+        }
         let sql_type = &columns[column].sql_type;
         if !matches!(sql_type, SqlType::Timestamp | SqlType::Timestamptz) {
             return Err(Error::new(Kind::DatatypeMismatch, format!("the watermark column \"{name}\" is of type {sql_type}"))

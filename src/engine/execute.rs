@@ -75,7 +75,7 @@ impl Session {
             }
             Statement::CreateTable(create) => self.create_table(create, parsed, false).await.and_then(|rows| match rows {
                 Some(rows) => done(&format!("SELECT {rows}")),
-                None => done("CREATE TABLE"),
+                None => done(if create.query.is_some() { "CREATE TABLE AS" } else { "CREATE TABLE" }),
             }),
             Statement::CreateSource(create) => self.create_table(create, parsed, true).await.and(done("CREATE SOURCE")),
             Statement::CreateView(create) => self.create_view(create, parsed, false).await.and(done("CREATE VIEW")),

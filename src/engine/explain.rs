@@ -14,7 +14,7 @@ use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::plan::{Planner, Scope, ViewSettings, readable, schema_of};
 use crate::serve::{UsedIndexes, empty_provider, explain_physical};
-use crate::sql::{CreateSink, ExplainKind, Parsed, Statement};
+use crate::sql::{CreateSink, CreateView, ExplainKind, Parsed, Statement};
 use crate::types::{OnConflict, SqlType};
 
 /// The one column of EXPLAIN's answer.
@@ -26,11 +26,8 @@ impl Session {
     /// EXPLAIN of a query, or of CREATE MATERIALIZED VIEW, which creates nothing.
     pub(crate) async fn explain(&mut self, kind: ExplainKind, statement: &Statement, parsed: &Parsed) -> Result<Outcome> {
         let text = match statement {
-            Statement::Query(query) => self.explain_query(kind, query, &parsed.text, ViewSettings::default()).await?,
-            Statement::CreateMaterializedView(create) => {
-                let settings = ViewSettings::of(None, &options(create)?);
-                self.explain_query(kind, &create.query, &create.query_text, settings).await?
-            }
+            Statement::Query(query) => self.explain_query(kind, query, &parsed.text, None).await?,
+            Statement::CreateMaterializedView(create) => self.explain_query(kind, &create.query, &create.query_text, Some(create)).await?,
             Statement::CreateSink(create) => self.explain_sink(kind, create, parsed).await?,
             _ => {
                 return Err(Error::not_supported("EXPLAIN of this statement")
@@ -62,13 +59,14 @@ impl Session {
             (false, OnConflict::DoNothing) => format!("by key ({}), keeping what is there", names.join(", ")),
             (false, OnConflict::Error) => format!("by key ({}), refusing what conflicts", names.join(", ")),
         };
-        let plan = crate::plan::explain(&plan);
+        let plan = crate::plan::explain(&plan, &catalog);
         let indented: String = plan.lines().map(|line| format!("  {line}\n")).collect();
         Ok(format!("Sink: into {}.{}, {by}\n{indented}", target.schema, target.name))
     }
 
-    async fn explain_query(&mut self, kind: ExplainKind, query: &ast::Query, text: &str, settings: ViewSettings) -> Result<String> {
+    async fn explain_query(&mut self, kind: ExplainKind, query: &ast::Query, text: &str, view: Option<&CreateView>) -> Result<String> {
         let (mut query, now, threads) = (query.clone(), self.engine.wall.now_micros(), self.engine.queries.handle().clone());
+        let view = view.cloned();
         let explain = move |planner: &Planner, scope: &Scope<'_>| {
             crate::plan::prepare_catalog_query(&mut query);
             let bound = planner.query(&query, scope, &[])?;
@@ -76,8 +74,9 @@ impl Session {
                 return Ok(planner.optimize(bound.plan, now)?.display_indent().to_string());
             }
             if kind == ExplainKind::Incremental {
-                let plan = planner.view_with(&bound, scope.catalog, settings)?;
-                return Ok(crate::plan::explain(&plan));
+                let settings = view.as_ref().map(|view| Ok::<_, Error>(ViewSettings::of(None, &options(view, &bound.schema)?)));
+                let plan = planner.view_with(&bound, scope.catalog, settings.transpose()?.unwrap_or_default())?;
+                return Ok(crate::plan::explain(&plan, scope.catalog));
             }
             let used = UsedIndexes::default();
             let provider = |id, _: &SchemaRef| {

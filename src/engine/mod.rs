@@ -33,6 +33,7 @@ mod query;
 mod recover;
 mod registry;
 mod replace;
+mod retention;
 mod savepoint;
 mod session;
 mod settings;

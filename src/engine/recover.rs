@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::catalog::{Catalog, Column, ConnectorOptions, FIRST_USER_ID, Object, ObjectKind};
+use crate::catalog::{Catalog, Column, ConnectorOptions, FIRST_USER_ID, Object, ObjectKind, arrivals};
 use crate::config::Config;
 use crate::connect::{Connector, Poll, Positions, Reader, SourceColumn};
 use crate::dataflow::{LateLog, RowErrorLog, Workers};
@@ -26,7 +26,7 @@ use crate::engine::view::{RunningView, ViewStatus, mark};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, Planner, PlannerOptions, schema_of};
 use crate::state::{Leases, LogEntry, Relation, Store, fatal};
-use crate::types::{Changes, Clock, Epoch, ObjectId, STACK_BYTES};
+use crate::types::{Changes, Clock, Epoch, NOW, ObjectId, STACK_BYTES};
 
 impl Engine {
     /// Opens the database of `config`: new, or as its data directory has it.
@@ -53,7 +53,7 @@ impl Engine {
         last: Epoch,
         checkpoint: Epoch,
     ) -> Result<Arc<Self>> {
-        let clock = Arc::new(EpochClock::new(last));
+        let clock = Arc::new(EpochClock::new(last, Arc::clone(&wall)));
         let leases = Arc::new(Leases::new());
         let relations = Arc::new(Mutex::new(BTreeMap::new()));
         let event_times = Arc::new(Mutex::new(BTreeMap::new()));
@@ -117,6 +117,9 @@ impl Engine {
     /// Starts everything in the catalog, each object behind those it depends on, while the clock stands: what is restored begins with one and
     /// the same epoch. Views that cannot be restored are announced, and filled while the server works already.
     async fn recover(self: &Arc<Self>, objects: &[Object], checkpoint: Epoch) -> Result<()> {
+        if let Some(clock) = SourcePosition::stored(&self.store, NOW)?.event_time.watermark {
+            self.replay_moment(Moment { now_micros: clock, ..Moment::default() }, &mut Vec::new()).await?;
+        }
         let mut anew: Vec<Arc<RunningView>> = Vec::new();
         let mut failed: Vec<ObjectId> = Vec::new();
         for object in objects {
@@ -163,6 +166,11 @@ impl Engine {
         self.restore_indexes();
         self.replay(checkpoint, &mut anew).await?;
         self.ask(Request::Recovered)?;
+        for object in objects {
+            if let Err(error) = self.start_keeper(object).await {
+                tracing::error!(table = %object.name, %error, "rows past their time cannot be deleted");
+            }
+        }
         for view in anew {
             tokio::spawn(Arc::clone(self).refill_view(view));
         }
@@ -212,9 +220,10 @@ impl Engine {
     /// between, and depend on when that was, are made again at the same place, and leave `anew`.
     async fn replay(self: &Arc<Self>, checkpoint: Epoch, anew: &mut Vec<Arc<RunningView>>) -> Result<()> {
         let mut part = Replayed::default();
-        // Which rows are late depends on the epochs that they are in: those of tables with a watermark stay as they were.
+        // Which rows are late depends on the epochs that they are in, and so does what they find that look into tables: these stay as they were.
         let catalog = self.catalog();
-        let timed = |table: ObjectId| catalog.get(table).is_some_and(|object| object.is_in_time());
+        let all_apart = self.views.read().values().any(|view| view.plan().root.follows_epochs());
+        let timed = |table: ObjectId| all_apart || catalog.get(table).is_some_and(|object| object.is_in_time());
         for entry in self.store.read_log(checkpoint)? {
             match entry? {
                 (_, LogEntry::Note(note)) => {
@@ -272,11 +281,12 @@ impl Engine {
     fn stored_relation(&self, object: &Object, shards: usize, checkpoint: Epoch, spread_by: Option<&[usize]>) -> Result<Relation> {
         let columns = object.columns().expect("tables and views have columns");
         let (key, append_only) = match &object.kind {
-            ObjectKind::Table(table) => ((!table.key.is_empty()).then(|| table.key.clone()), table.append_only),
+            ObjectKind::Table(table) => ((!table.key.is_empty()).then(|| table.key.clone()), table.only_grows()),
             ObjectKind::MaterializedView(view) => (view.key.clone(), view.append_only),
             _ => (None, false),
         };
-        Relation::load(&self.store, object.id, schema_of(columns), key, append_only, shards, checkpoint, spread_by)
+        let relation = Relation::load(&self.store, object.id, schema_of(columns), key, append_only, shards, checkpoint, spread_by)?;
+        Ok(relation.stamping(arrivals(columns)))
     }
 
     /// A stored source's recipe. The outside world may be down at this moment: then the reader keeps trying. If it cannot be made any more, the
@@ -286,12 +296,12 @@ impl Engine {
         let ready = self.source_spec(columns, options).and_then(|spec| {
             let connector = crate::connect::open(spec)?;
             let intake = self.intake(id, columns, object.event_time(), connector.as_ref())?;
-            Ok(SourceRecipe { id, connector, intake })
+            Ok(SourceRecipe { id, connector, intake, arrivals: arrivals(columns) })
         });
         Some(ready.unwrap_or_else(|error| {
             let schema = schema_of(columns);
             let intake = Arc::new(move || Intake::new(None, Arc::clone(&schema)));
-            SourceRecipe { id, connector: Arc::new(Unreadable(error)), intake }
+            SourceRecipe { id, connector: Arc::new(Unreadable(error)), intake, arrivals: Vec::new() }
         }))
     }
 }

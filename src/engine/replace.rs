@@ -108,7 +108,7 @@ impl Session {
         if !materialized {
             keeps_columns(old.columns().unwrap_or_default(), new.columns().unwrap_or_default())?;
         }
-        for (message, hint) in plan.iter().flat_map(crate::plan::notices) {
+        for (message, hint) in plan.iter().flat_map(|plan| crate::plan::notices(plan, &base)) {
             self.notice(Error::new(Kind::ObjectState, message).hint(hint));
         }
         self.replacement(old, Anew { object: new, plan }, create.name.position)

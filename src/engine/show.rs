@@ -14,7 +14,7 @@ use crate::engine::sink::sink_statement;
 use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
 use crate::sql::Show;
-use crate::types::SqlType;
+use crate::types::{PROCTIME, SqlType};
 
 /// What SHOW can list.
 const KINDS: &[&str] =
@@ -134,6 +134,7 @@ fn columns(object: &Object) -> Result<Vec<Vec<String>>> {
     };
     let row = |(position, column): (usize, &crate::catalog::Column)| {
         let default = match (&column.generated, &column.default) {
+            _ if column.is_arrival() => format!("as {PROCTIME}"),
             (Some(generated), _) => format!("generated always as ({generated}) stored"),
             (None, Some(default)) => default.clone(),
             (None, None) => String::new(),

@@ -64,6 +64,11 @@ impl SourcePosition {
         serde_json::from_slice(&bytes).map_err(|cause| undecodable(&format!("the position of source {id}"), &cause))
     }
 
+    /// How far the clock among the watermarks is.
+    pub(crate) fn of_clock(watermark: Option<i64>) -> Self {
+        SourcePosition { event_time: StoredEventTime { watermark, ..StoredEventTime::default() }, ..SourcePosition::default() }
+    }
+
     /// As it is stored.
     pub(crate) fn encoded(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("numbers and texts always encode")
@@ -106,6 +111,8 @@ pub(crate) struct SourceRecipe {
     pub(crate) connector: Arc<dyn Connector>,
     /// Turns the connector's rows into the object's.
     pub(crate) intake: MakeIntake,
+    /// Which of the object's columns say when a row arrived (PROCTIME): NULL until it does.
+    pub(crate) arrivals: Vec<usize>,
 }
 
 /// A source that is being read.
@@ -114,6 +121,7 @@ pub(crate) struct RunningSource {
     pub(crate) report: Arc<Mutex<SourceReport>>,
     queue: Receiver<Delivery>,
     stop: Arc<AtomicBool>,
+    arrivals: Vec<usize>,
 }
 
 impl RunningSource {
@@ -138,7 +146,12 @@ impl RunningSource {
         let noted = Some(Arc::clone(&report));
         let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake, report: noted };
         thread.spawn(format!("source-{}", recipe.id), tell)?;
-        Ok(RunningSource { id: recipe.id, report, queue, stop })
+        Ok(RunningSource { id: recipe.id, report, queue, stop, arrivals: recipe.arrivals })
+    }
+
+    /// The columns that say when a row arrived: NULL in what `next` gives.
+    pub(crate) fn arrivals(&self) -> &[usize] {
+        &self.arrivals
     }
 
     /// Whether something waits to be taken.
@@ -364,11 +377,13 @@ pub(crate) struct ReplayFeed {
     stop: Arc<AtomicBool>,
     /// Known before the queue closes.
     outcome: Arc<OnceLock<std::result::Result<(), String>>>,
+    arrivals: Vec<usize>,
+    now_micros: i64,
 }
 
 impl ReplayFeed {
-    /// Replays `recipe` from where it began up to `read`.
-    pub(crate) fn start(recipe: &SourceRecipe, read: &SourcePosition) -> Result<Self> {
+    /// Replays `recipe` from where it began up to `read`. Nobody knows when its rows arrived first: for the new view they arrive now.
+    pub(crate) fn start(recipe: &SourceRecipe, read: &SourcePosition, now_micros: i64) -> Result<Self> {
         let reader = recipe.connector.start_where(&read.starts, Some(&read.positions), &read.fingerprints)?;
         let (sender, queue) = bounded(QUEUE_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
@@ -383,14 +398,14 @@ impl ReplayFeed {
             State::Degraded(why) => tracing::warn!(source = id, why, "a source cannot be read again for a new view at the moment"),
             State::Running => {}
         })?;
-        Ok(ReplayFeed { queue, stop, outcome })
+        Ok(ReplayFeed { queue, stop, outcome, arrivals: recipe.arrivals.clone(), now_micros })
     }
 }
 
 impl Feed for ReplayFeed {
     fn next(&self) -> FeedStep {
         match self.queue.try_recv() {
-            Ok(Delivery::Batch(batch)) => FeedStep::Batch(batch.changes),
+            Ok(Delivery::Batch(batch)) => FeedStep::Batch(batch.changes.arrived(&self.arrivals, self.now_micros)),
             // It begins where it began.
             Ok(Delivery::Started(_)) => FeedStep::Pending,
             Err(crossbeam_channel::TryRecvError::Empty) => FeedStep::Pending,
@@ -423,7 +438,7 @@ mod tests {
     use crate::connect::{Connector, Poll, Positions, Reader, SourceBatch, SourceColumn};
     use crate::dataflow::{Feed, FeedStep};
     use crate::engine::checkpoint_writer::CheckpointWriter;
-    use crate::engine::intake::Intake;
+    use crate::engine::intake::{Intake, MakeIntake};
     use crate::error::Result;
     use crate::state::Store;
     use crate::types::Changes;
@@ -475,12 +490,13 @@ mod tests {
 
     fn recipe(script: &'static str) -> SourceRecipe {
         let schema: SchemaRef = rows().schema();
-        SourceRecipe { id: 1_000, connector: Arc::new(Script(script, 0)), intake: Arc::new(move || Intake::new(None, Arc::clone(&schema))) }
+        let intake: MakeIntake = Arc::new(move || Intake::new(None, Arc::clone(&schema)));
+        SourceRecipe { id: 1_000, connector: Arc::new(Script(script, 0)), intake, arrivals: Vec::new() }
     }
 
     /// How many rows a replay gives, and how it ends.
     fn replay(script: &'static str) -> (usize, FeedStep) {
-        let feed = ReplayFeed::start(&recipe(script), &SourcePosition::default()).unwrap();
+        let feed = ReplayFeed::start(&recipe(script), &SourcePosition::default(), 0).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut rows = 0;
         loop {

@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 };
 use parking_lot::Mutex;
 
+use crate::catalog::Catalog;
 use crate::catalog::system::{
     self, DeadLetterFacts, EpochFacts, FUNCTIONS, Facts, Function, LateFacts, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts,
     SourceFacts, Value, ViewFacts, WatermarkFacts, array_of, values_of,
@@ -31,7 +32,7 @@ use crate::engine::settings::{SERVER_VERSION, Settings};
 use crate::engine::view::{RunningView, ViewStatus};
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Result};
-use crate::plan::{Planner, RelationSource};
+use crate::plan::{Planner, RelationSource, state_bounds};
 use crate::types::{ObjectId, SqlType};
 
 /// The system relations and session functions, as one session sees them.
@@ -142,8 +143,8 @@ impl Engine {
         });
         let relations = relations.collect();
         let checkpoint = self.store.last_checkpoint().ok().flatten().map_or(0, |checkpoint| checkpoint.epoch);
+        let catalog = self.catalog();
         Facts {
-            catalog: self.catalog(),
             sessions: self
                 .registry
                 .clients()
@@ -159,7 +160,7 @@ impl Engine {
                 })
                 .collect(),
             sources: self.sources.read().iter().map(|(id, source)| source_facts(*id, source, now_micros)).collect(),
-            views: self.views.read().values().map(|view| view_facts(view, now_micros)).collect(),
+            views: self.views.read().values().map(|view| view_facts(view, &catalog, now_micros)).collect(),
             sinks: self.views.read().values().filter_map(|view| sink_facts(view)).collect(),
             relations,
             row_errors: self
@@ -199,6 +200,7 @@ impl Engine {
             started_micros: self.started_micros,
             now_micros,
             server_version: SERVER_VERSION,
+            catalog,
             ..Facts::default()
         }
     }
@@ -226,7 +228,7 @@ fn source_facts(id: ObjectId, source: &KnownSource, now_micros: i64) -> SourceFa
     }
 }
 
-fn view_facts(view: &RunningView, now_micros: i64) -> ViewFacts {
+fn view_facts(view: &RunningView, catalog: &Catalog, now_micros: i64) -> ViewFacts {
     let (status, failure) = match view.status() {
         ViewStatus::Hydrating | ViewStatus::Joining => ("hydrating", None),
         ViewStatus::Ready => ("running", None),
@@ -235,6 +237,7 @@ fn view_facts(view: &RunningView, now_micros: i64) -> ViewFacts {
     };
     let (rows_done, rows_total) = view.progress.hydration();
     let sizes = view.progress.sizes().into_iter();
+    let bounds = state_bounds(&view.plan(), catalog).into_iter().filter_map(|(node, bound)| Some((node, bound.text()?)));
     ViewFacts {
         id: view.id,
         status,
@@ -244,6 +247,7 @@ fn view_facts(view: &RunningView, now_micros: i64) -> ViewFacts {
         rate: view.rate(now_micros),
         rows_out: view.progress.rows_out(),
         frontier: view.progress.frontier(),
+        bounds: bounds.collect(),
         state: sizes.map(|(node, name, size)| (node, name, size.rows as u64, size.bytes as u64)).collect(),
     }
 }

@@ -197,3 +197,61 @@ fn a_view_that_could_not_be_created_left_a_source_running() {
         engine.stop().await;
     });
 }
+
+/// What a session is told while it executes a statement.
+async fn told(engine: &Arc<Engine>, sql: &str) -> Vec<String> {
+    let startup = Startup { user: "test".to_owned(), database: String::new(), parameters: Vec::new(), peer: String::new() };
+    let mut session = engine.connect(startup).unwrap();
+    for statement in session.parse(sql).await.unwrap() {
+        session.execute(&statement, None, Vec::new()).await.unwrap();
+    }
+    let told = session.take_notices().into_iter().filter(|notice| !notice.error.message().ends_with("skipping"));
+    told.map(|notice| format!("{} HINT: {}", notice.error.message(), notice.error.hint_text().unwrap_or_default())).collect()
+}
+
+#[test]
+fn state_that_grows_for_ever_is_told_with_what_would_bound_it() {
+    play(async {
+        let directory = TestDirectory::new("unbounded");
+        let engine = open(directory.path()).await;
+        let tables = "CREATE TABLE a (id INT, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '5 seconds');
+            CREATE TABLE b (id INT, ts TIMESTAMPTZ) APPEND ONLY;
+            CREATE TABLE c (id INT) APPEND ONLY;
+            CREATE TABLE d (id INT PRIMARY KEY, at TIMESTAMP)";
+        run(&engine, tables).await.unwrap();
+
+        let told_of =
+            async |query: &str| told(&engine, &format!("DROP MATERIALIZED VIEW IF EXISTS v; CREATE MATERIALIZED VIEW v AS {query}")).await;
+        let unbounded = told_of("SELECT a.id, b.ts FROM a JOIN b ON a.id = b.id").await;
+        assert_eq!(unbounded.len(), 1, "{unbounded:?}");
+        assert!(unbounded[0].starts_with(r#"the state of "Join on id = id" grows for ever: "at" and "ts" would bound it HINT: Declare WATERMARK FOR ts AS ts - INTERVAL '5 seconds' for "b". Say in the condition how far"#), "{unbounded:?}");
+        let unbounded = told_of("SELECT a.id FROM a, c WHERE a.id = c.id").await;
+        assert!(unbounded[0].contains(r#"Give "c" a timestamp column and a watermark, or WITH (retention = '1 day')."#), "{unbounded:?}");
+        let unbounded = told_of("SELECT count(DISTINCT id), ts FROM b GROUP BY ts").await;
+        assert!(unbounded[0].contains(r#"GROUP BY a window of "ts""#), "{unbounded:?}");
+        let unbounded = told_of("SELECT id, row_number() OVER (PARTITION BY id ORDER BY at) FROM a").await;
+        assert!(unbounded[0].contains(r#"PARTITION BY a window of "at""#), "{unbounded:?}");
+
+        let unbounded = told_of("SELECT id, max(at) FROM a GROUP BY id").await;
+        assert!(unbounded[0].contains(r#"Or make "a" APPEND ONLY"#), "{unbounded:?}");
+
+        let bounded = [
+            "SELECT id, count(*), sum(id) FROM a GROUP BY id",
+            "SELECT id, count(*), max(ts) FROM b GROUP BY id",
+            "SELECT DISTINCT id FROM c",
+            "SELECT d.at, count(*) AS n, count(DISTINCT d.id) AS different FROM d JOIN d AS e ON d.at = e.at GROUP BY d.at",
+            "SELECT window_start, count(*) FROM TUMBLE(a, at, INTERVAL '1 minute') GROUP BY window_start",
+            "SELECT a.id FROM a JOIN a AS b ON a.id = b.id AND b.at BETWEEN a.at AND a.at + INTERVAL '1 minute'",
+            "SELECT id, row_number() OVER (ORDER BY ts) FROM b WHERE ts > now() - INTERVAL '1 hour'",
+            "SELECT * FROM b ORDER BY ts DESC LIMIT 10",
+        ];
+        for query in bounded {
+            assert_eq!(told_of(query).await, Vec::<String>::new(), "{query}");
+        }
+        let silent =
+            told(&engine, "SET client_min_messages = warning; CREATE MATERIALIZED VIEW w AS SELECT a.id FROM a JOIN b ON a.id = b.id")
+                .await;
+        assert_eq!(silent, Vec::<String>::new());
+        engine.stop().await;
+    });
+}

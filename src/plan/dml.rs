@@ -15,7 +15,7 @@ use sqlparser::ast::Spanned;
 use super::casts::has_rows;
 use super::data_type::sql_type;
 use super::errors::{character_position, from_datafusion, placed, word_position};
-use super::expressions::{Assignment, assignment_cast, expression_text, is_literal, null_of, refuse_volatile};
+use super::expressions::{Assignment, assignment_cast, expression_text, is_literal, not_arrived, null_of, refuse_volatile};
 use super::names::{hidden, normal};
 use super::node::Scalar;
 use super::parameters;
@@ -271,6 +271,7 @@ impl Planner {
         for column in &table.columns {
             let value = match &column.generated {
                 None => column_named(column.name.clone()),
+                Some(_) if column.is_arrival() => Expr::Literal(not_arrived(), None).alias(column.name.clone()),
                 Some(sql) => {
                     let parsed = text::expression(sql)?;
                     let expr = self.logical_expression(&parsed, plan.schema(), &Scope { text: sql, ..*scope })?;

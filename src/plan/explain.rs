@@ -1,6 +1,6 @@
 //! The incremental plan as text: an indented tree, each node with what it does, what is known of its rows, and what it keeps and why.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use arrow::datatypes::Schema;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 
+use super::bounds::{StateBound, state_bounds, unbounded};
 use super::expressions::moved;
 use super::names::visible_throughout;
 use super::node::{
@@ -15,12 +16,13 @@ use super::node::{
     Properties, Scalar, WindowMethod,
 };
 use super::sql_text::without_types;
-use crate::types::{ObjectId, TimeWindows, hash_bytes};
+use crate::catalog::Catalog;
+use crate::types::{Low, ObjectId, TimeWindows, hash_bytes};
 
 /// One line per node, inputs below and two blanks further in.
-pub fn explain(plan: &Plan) -> String {
+pub fn explain(plan: &Plan, catalog: &Catalog) -> String {
     let mut text = String::new();
-    write_node(&plan.root, 0, &mut text);
+    write_node(&plan.root, 0, &state_bounds(plan, catalog), &mut text);
     without_types(&text)
 }
 
@@ -60,6 +62,10 @@ fn nameless(node: &mut Node) {
         NodeKind::Import { object, name, columns, .. } => *name = format!("{object} {columns:?}"),
         NodeKind::Map { predicate, projection, .. } => predicate.iter_mut().chain(projection).for_each(positional),
         NodeKind::Join { condition, .. } => condition.iter_mut().for_each(positional),
+        NodeKind::LookupJoin { condition, name, .. } => {
+            condition.iter_mut().for_each(positional);
+            name.clear();
+        }
         NodeKind::DeltaJoin { conditions, paths, .. } => {
             conditions.iter_mut().for_each(positional);
             paths.iter_mut().flatten().for_each(|lookup| lookup.name = format!("{:?}", lookup.index));
@@ -92,6 +98,9 @@ fn nameless(node: &mut Node) {
         | NodeKind::TopN { .. }
         | NodeKind::Late { .. }
         | NodeKind::Close { .. }
+        | NodeKind::AsOf { .. }
+        | NodeKind::Arrival { .. }
+        | NodeKind::Versions { .. }
         | NodeKind::Temporal { .. }
         | NodeKind::Union { .. } => {}
     }
@@ -111,27 +120,27 @@ pub(super) fn positions(expression: &Arc<dyn PhysicalExpr>) -> String {
 fn write_identity(node: &Node, text: &mut String) {
     let types: Vec<String> = node.schema.fields().iter().map(|field| field.data_type().to_string()).collect();
     let low = match &node.kind {
-        NodeKind::Late { low, .. } | NodeKind::Close { low, .. } | NodeKind::Temporal { low, .. } => Some(low),
+        NodeKind::Late { low, .. } | NodeKind::Temporal { low, .. } => format!(" {low:?}"),
+        NodeKind::Close { columns, .. } => columns.iter().map(|(_, low)| format!(" {low:?}")).collect(),
         NodeKind::Aggregate { closing, .. } | NodeKind::TopN { closing, .. } | NodeKind::Window { closing, .. } => {
-            closing.as_ref().map(|closing| &closing.low)
+            closing.iter().map(|closing| format!(" {:?}", closing.low)).collect()
         }
-        NodeKind::Session { closing, .. } => closing.as_ref().map(|closing| &closing.low),
-        _ => None,
+        NodeKind::AsOf { low, .. } | NodeKind::Versions { low, .. } => format!(" {low:?}"),
+        NodeKind::Join { expiry, .. } => expiry.iter().flatten().map(|expiry| format!(" {expiry:?}")).collect(),
+        NodeKind::Session { closing, .. } => closing.iter().map(|closing| format!(" {:?}", closing.low)).collect(),
+        _ => String::new(),
     };
     let known = (&node.properties.partitioning, node.properties.append_only);
     let inputs = node.inputs();
     // Writing to a String cannot fail.
-    let _ = write!(text, "{} {} {} {known:?} {types:?} {}", node.id, describe(node), state(node), inputs.len());
-    let _ = match low {
-        Some(low) => writeln!(text, " {low:?}"),
-        None => writeln!(text),
-    };
+    let _ = writeln!(text, "{} {} {} {known:?} {types:?} {}{low}", node.id, describe(node), state(node), inputs.len());
     inputs.into_iter().for_each(|input| write_identity(input, text));
 }
 
-/// What a user should know before a view is built, and what to do about it: joins that cannot be spread over the workers.
-pub fn notices(plan: &Plan) -> Vec<(String, &'static str)> {
-    let mut found = Vec::new();
+/// What a user should know before a view is built, and what to do about it: joins that cannot be spread over the workers, and state that
+/// grows for ever.
+pub fn notices(plan: &Plan, catalog: &Catalog) -> Vec<(String, String)> {
+    let mut found = unbounded(plan, catalog);
     collect_notices(&plan.root, &mut found);
     // One for joins that are alike in what is said of them.
     let mut told = BTreeSet::new();
@@ -139,13 +148,13 @@ pub fn notices(plan: &Plan) -> Vec<(String, &'static str)> {
     found
 }
 
-fn collect_notices(node: &Node, found: &mut Vec<(String, &'static str)>) {
+fn collect_notices(node: &Node, found: &mut Vec<(String, String)>) {
     if let NodeKind::Join { join, left, right, left_keys, .. } = &node.kind {
         // One side of a single row makes every meeting as cheap as a lookup.
         let single = [left, right].into_iter().any(|side| side.properties.key.as_ref().is_some_and(Vec::is_empty));
         if *join == JoinKind::NotIn {
             let message = format!("{} keeps both sides on one worker: a NULL on its right side concerns every row", describe_join(node));
-            found.push((message, "NOT EXISTS, or NOT IN over columns that are NOT NULL, is spread over all workers."));
+            found.push((message, "NOT EXISTS, or NOT IN over columns that are NOT NULL, is spread over all workers.".to_owned()));
         } else if left_keys.is_empty() && !single {
             let message = format!(
                 "{} keeps both sides on one worker, and each row that changes is compared with all rows of the other side",
@@ -153,24 +162,25 @@ fn collect_notices(node: &Node, found: &mut Vec<(String, &'static str)>) {
             );
             found.push((
                 message,
-                "An equality between columns of both sides, if there is one, makes it fast and spreads it over all workers.",
+                "An equality between columns of both sides, if there is one, makes it fast and spreads it over all workers.".to_owned(),
             ));
         }
     }
     node.inputs().into_iter().for_each(|input| collect_notices(input, found));
 }
 
-fn write_node(node: &Node, depth: usize, text: &mut String) {
+fn write_node(node: &Node, depth: usize, bounds: &BTreeMap<u32, StateBound>, text: &mut String) {
     let line = format!("{:indent$}{}", "", describe(node), indent = depth * 2);
     let known = properties(&node.properties, &node.schema);
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{line}  [{known}]  {}", state(node));
+    let unbounded = if bounds.get(&node.id) == Some(&StateBound::Unbounded) { "; grows for ever" } else { "" };
+    let _ = writeln!(text, "{line}  [{known}]  {}{unbounded}", state(node));
     for input in node.inputs() {
-        write_node(input, depth + 1, text);
+        write_node(input, depth + 1, bounds, text);
     }
 }
 
-fn describe(node: &Node) -> String {
+pub(super) fn describe(node: &Node) -> String {
     match &node.kind {
         NodeKind::Import { name, .. } => format!("Import {name} ({})", names(&node.schema, 0..node.schema.fields().len())),
         NodeKind::Constant { rows } => format!("Constant {} rows", rows.num_rows()),
@@ -210,6 +220,7 @@ fn describe(node: &Node) -> String {
         NodeKind::Late { input, column, .. } => {
             format!("Late: without rows whose {} event time has passed", names(&input.schema, [*column]))
         }
+        NodeKind::Arrival { .. } => "Arrival: rows with the time at which they come".to_owned(),
         NodeKind::Temporal { input, column, crossing, low } => {
             let (lasts, sign) = match crossing {
                 Crossing::Leaves { when_passed: false } => ("as long as", ">"),
@@ -219,8 +230,10 @@ fn describe(node: &Node) -> String {
             };
             format!("Temporal: rows {lasts} {} {sign} {low}", names(&input.schema, [*column]))
         }
-        NodeKind::Close { input, column, .. } => format!("Close: rows when event time has passed {}", names(&input.schema, [*column])),
+        NodeKind::Close { input, columns } => format!("Close: rows when event time has passed {}", one_of(columns, &input.schema)),
         NodeKind::Join { .. } => describe_join(node),
+        NodeKind::AsOf { .. } => describe_as_of(node),
+        NodeKind::LookupJoin { .. } | NodeKind::Versions { .. } => describe_temporal_join(node),
         NodeKind::DeltaJoin { .. } => describe_delta_join(node),
         NodeKind::TopN { .. } => first_rows(node),
         NodeKind::Window { input, keys, order, calls, .. } => {
@@ -270,7 +283,7 @@ fn grouped(word: &str, input: &Node, keys: &[usize], aggregates: &[AggregateCall
 }
 
 fn describe_join(node: &Node) -> String {
-    let NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition } = &node.kind else {
+    let NodeKind::Join { join, left, right, left_keys, right_keys, null_equals_null, condition, .. } = &node.kind else {
         return String::new();
     };
     let name = match join {
@@ -292,6 +305,34 @@ fn describe_join(node: &Node) -> String {
     let by = if left_keys.is_empty() { " by nested loops" } else { "" };
     let on = if terms.is_empty() { String::new() } else { format!(" on {}", terms.join(" and ")) };
     format!("{name}{by}{on}")
+}
+
+fn describe_temporal_join(node: &Node) -> String {
+    match &node.kind {
+        NodeKind::LookupJoin { left, right, keys, name, condition, outer } => {
+            let word = if *outer { "Left lookup join" } else { "Lookup join" };
+            let condition = condition.as_ref().map_or_else(String::new, |condition| format!(", where {}", condition.text));
+            let keys = names(&left.schema, keys.iter().copied());
+            format!("{word}: {} by {name} ({keys}) as it is when a row comes{condition}", import_name(right))
+        }
+        NodeKind::Versions { input, keys, time, .. } => {
+            format!("Versions by ({}) from {} on", names(&input.schema, keys.iter().copied()), names(&input.schema, [*time]))
+        }
+        _ => String::new(),
+    }
+}
+
+fn describe_as_of(node: &Node) -> String {
+    let NodeKind::AsOf { input, keys, inclusive, forward, outer, .. } = &node.kind else { return String::new() };
+    let name = if *outer { "Left as-of join" } else { "As-of join" };
+    let which = match (forward, inclusive) {
+        (false, true) => "last row that is not later by",
+        (false, false) => "last row that is earlier by",
+        (true, true) => "first row that is not earlier by",
+        (true, false) => "first row that is later by",
+    };
+    let by = if *keys == 0 { String::new() } else { format!(" by ({})", names(&input.schema, 0..*keys)) };
+    format!("{name}{by} with the {which} {}", names(&input.schema, [*keys + 1]))
 }
 
 /// `Delta join on a = b: t finds u by u_pkey (a), …; u finds t by …`.
@@ -354,10 +395,8 @@ fn state(node: &Node) -> String {
                 Crossing::Enters { .. } => format!("state: rows that are not there yet; bounded by {column}"),
             }
         }
-        NodeKind::Close { input, column, .. } => {
-            format!("state: rows that are not final; bounded by {}", names(&input.schema, [*column]))
-        }
-        NodeKind::Join { join, .. } => {
+        NodeKind::Close { input, columns } => format!("state: rows that are not final; bounded by {}", one_of(columns, &input.schema)),
+        NodeKind::Join { join, left, right, expiry, .. } => {
             let kept = match join {
                 JoinKind::Inner => "both inputs",
                 JoinKind::Left => "both inputs, and how many partners each left row has",
@@ -367,7 +406,18 @@ fn state(node: &Node) -> String {
                     "left rows and how many partners each has, different right rows"
                 }
             };
-            format!("state: {kept}")
+            let bounds = [left, right].into_iter().zip(expiry).filter_map(|(side, expiry)| {
+                let expiry = expiry.as_ref()?;
+                Some(names(&side.schema, [expiry.column]))
+            });
+            let bounds: Vec<String> = bounds.collect();
+            let side = match expiry {
+                [None, None] => return format!("state: {kept}"),
+                [Some(_), None] => "the left one ",
+                [None, Some(_)] => "the right one ",
+                [Some(_), Some(_)] => "",
+            };
+            format!("state: {kept}; {side}bounded by {}", bounds.join(", "))
         }
         NodeKind::Recursion { distinct: true, .. } => "state: different rows, and how often each is derived at which iteration".to_owned(),
         NodeKind::Window { input, keys, closing, .. } => {
@@ -380,6 +430,15 @@ fn state(node: &Node) -> String {
                 false => "every row, since others move up when one is retracted or left out",
             };
             format!("state: {kept}{}", bounded(input, keys, closing.as_ref()))
+        }
+        NodeKind::LookupJoin { left, .. } if !left.properties.append_only => "state: what came out for each left row".to_owned(),
+        NodeKind::Versions { input, time, low, .. } => {
+            let bound = low.as_ref().map_or_else(String::new, |_| format!("; bounded by {}", names(&input.schema, [*time])));
+            format!("state: every version{bound}")
+        }
+        NodeKind::AsOf { input, keys, low, .. } => {
+            let bounded = low.iter().map(|_| format!("; bounded by {}", names(&input.schema, [*keys + 1])));
+            format!("state: both inputs in the order of time{}", bounded.collect::<String>())
         }
         NodeKind::DeltaJoin { .. } => "stateless: rows are found where their tables and views keep them".to_owned(),
         _ => "stateless".to_owned(),
@@ -455,7 +514,12 @@ fn projected(projection: &[Scalar], schema: &Schema) -> String {
     columns.collect::<Vec<_>>().join(", ")
 }
 
-fn names(schema: &Schema, columns: impl IntoIterator<Item = usize>) -> String {
+/// `a or b`: columns of which one is enough.
+fn one_of(columns: &[(usize, Low)], schema: &Schema) -> String {
+    columns.iter().map(|(column, _)| schema.field(*column).name().as_str()).collect::<Vec<_>>().join(" or ")
+}
+
+pub(super) fn names(schema: &Schema, columns: impl IntoIterator<Item = usize>) -> String {
     columns.into_iter().map(|column| schema.field(column).name().as_str()).collect::<Vec<_>>().join(", ")
 }
 

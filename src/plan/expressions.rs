@@ -14,7 +14,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, lit};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column as PhysicalColumn};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column as PhysicalColumn, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::sql::planner::SqlToRel;
 use sqlparser::ast;
@@ -32,6 +32,7 @@ use super::names::{hidden, normal, visible};
 use super::node::Scalar;
 use super::open_literals;
 use super::planner::{Planner, planner_context};
+use super::proctime;
 use super::resolve::{Names, NoSystemRelations, Scope, schema_of};
 use super::scalar;
 use super::spelling;
@@ -44,7 +45,7 @@ use super::zeros::without_zero;
 use super::zones::expression_in_zone;
 use crate::catalog::Column as TableColumn;
 use crate::error::{Error, Kind, Result};
-use crate::types::{Low, SqlType, declared_type_of, sql_type_of};
+use crate::types::{Low, PROCTIME, SqlType, declared_type_of, sql_type_of};
 
 impl Planner {
     /// An expression over a table's columns, cast to `target` as an assignment is: for generated columns.
@@ -62,6 +63,9 @@ impl Planner {
 
     /// As `table_expression`, from the text that the catalog keeps.
     pub fn table_expression_text(&self, sql: &str, columns: &[TableColumn], target: &SqlType, scope: &Scope<'_>) -> Result<Scalar> {
+        if sql == PROCTIME {
+            return Ok(Scalar { expression: Arc::new(Literal::new(not_arrived())), text: sql.to_owned() });
+        }
         self.table_expression(&text::expression(sql)?, columns, target, &Scope { text: sql, ..*scope })
     }
 
@@ -281,10 +285,16 @@ pub(super) fn refuse_volatile(expr: &Expr) -> Result<()> {
                 "now" | "current_timestamp" | "current_date" | "current_time" => {
                     error.hint("Compare a column with it in WHERE, HAVING or ON: ts > now() - INTERVAL '1 hour'.")
                 }
+                proctime::NAME => error.hint(proctime::HINT),
                 _ => error.hint("Store the value in a table's column (DEFAULT), or call the function when reading."),
             })
         }
     }
+}
+
+/// The time at which a row arrives, until it does.
+pub(super) fn not_arrived() -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(None, Some("UTC".into()))
 }
 
 /// What a value is assigned to, for messages.

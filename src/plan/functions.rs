@@ -12,6 +12,9 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility, lit,
 };
 
+use super::as_of::AsOfMark;
+use super::proctime::Proctime;
+use super::temporal_join::TemporalMark;
 use super::with_ties::WithTies;
 use crate::error::{Error, Kind, Result};
 use crate::plan::errors::external;
@@ -23,7 +26,13 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     functions.extend(super::arrays::all());
     functions.extend(super::choosing::all());
     functions.extend(super::time_windows::all());
-    functions.push(Arc::new(ScalarUDF::from(WithTies::new())));
+    let own = [
+        ScalarUDF::from(WithTies::new()),
+        ScalarUDF::from(AsOfMark::new()),
+        ScalarUDF::from(Proctime::new()),
+        ScalarUDF::from(TemporalMark::new()),
+    ];
+    functions.extend(own.map(Arc::new));
     functions
 }
 

@@ -5,41 +5,51 @@
 
 mod aggregate;
 mod aggregate_call;
+mod as_of;
+mod coverage;
 mod delta;
 mod group;
 mod grouping;
 mod hop;
+mod in_time;
 mod join;
 mod low;
+mod moment;
 mod recursion;
 mod session;
 mod single;
 mod support;
 mod temporal;
+mod temporal_join;
 mod top_n;
 mod unnest;
 mod window;
 mod window_close;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::{Cast, Distinct, Expr, LogicalPlan, TableScan, Union, Values};
+use datafusion::logical_expr::{Cast, Distinct, Expr, Extension, LogicalPlan, TableScan, Union, Values};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr};
 
-pub(super) use self::low::through;
+pub(super) use self::low::{low_of, through};
+pub(super) use self::temporal::clock;
+use super::as_of::{AsOfJoin, with_as_of};
 use super::errors::from_datafusion;
 use super::expressions::{column_index, column_scalar, expression_text, moved, physical};
 use super::names::visible;
-use super::node::{Node, NodeKind, Plan, Properties, Scalar};
+use super::node::{Crossing, Node, NodeKind, Plan, Properties, Scalar};
 use super::planner::{Bound, Planner};
+use super::proctime::{Arrivals, with_arrivals};
 use super::properties;
 use super::resolve::ObjectSource;
-use crate::catalog::{Catalog, ObjectKind, ViewOptions};
+use super::retention::{before_now, column_of, kept_rows};
+use super::temporal_join::{TemporalJoin, with_temporal};
+use crate::catalog::{Catalog, ObjectKind, ViewOptions, ViewRetention};
 use crate::error::{Error, Kind, Result};
 use crate::types::{Low, ObjectId, sql_type_of};
 
@@ -60,6 +70,8 @@ pub struct ViewSettings {
     pub allowed_lateness_us: i64,
     /// The newest rows that come too late are kept to be looked at.
     pub keep_late_rows: bool,
+    /// How long rows are kept.
+    pub retention: Option<ViewRetention>,
 }
 
 impl Default for ViewSettings {
@@ -70,6 +82,7 @@ impl Default for ViewSettings {
             emit_on_window_close: false,
             allowed_lateness_us: 0,
             keep_late_rows: false,
+            retention: None,
         }
     }
 }
@@ -83,6 +96,7 @@ impl ViewSettings {
             emit_on_window_close: options.emit_on_window_close,
             allowed_lateness_us: options.allowed_lateness_us.unwrap_or(0),
             keep_late_rows: options.keep_late_rows,
+            retention: options.retention,
         }
     }
 }
@@ -100,17 +114,30 @@ impl Planner {
                 Error::not_supported("a materialized view cannot read system relations").hint("Create a view (without MATERIALIZED).")
             );
         }
-        let plan = temporal::with_variable(bound.plan.clone())?;
+        let mut lowering = Lowering::new(catalog, settings);
+        let mut root = self.lowered(&mut lowering, bound.plan.clone())?;
+        if let Some(ViewRetention { micros, column }) = settings.retention {
+            let column = column_of(catalog, &root, column)?;
+            root = if settings.emit_on_window_close || low_of(catalog, &root, column).is_some() {
+                lowering.kept_for(root, column, micros)
+            } else {
+                lowering = Lowering::new(catalog, settings);
+                self.lowered(&mut lowering, kept_rows(bound.plan.clone(), column, micros)?)?
+            };
+        }
+        Ok(Plan { root: lowering.finish(root, &bound.schema)? })
+    }
+
+    fn lowered(&self, lowering: &mut Lowering<'_>, plan: LogicalPlan) -> Result<Node> {
+        let plan = temporal::with_variable(plan)?;
+        let plan = with_arrivals(plan).and_then(with_temporal).map_err(|error| from_datafusion(error, ""))?;
         support::check(&plan)?;
-        let plan = temporal::in_conditions(self.optimize_view(self.recursions_apart(without_order(plan))?)?)?;
+        let plan = with_as_of(without_order(plan)).map_err(|error| from_datafusion(error, ""))?;
+        let plan = temporal::in_conditions(self.optimize_view(self.recursions_apart(plan)?)?)?;
         support::check_optimized(&plan)?;
         support::check_time(&plan)?;
-        let ViewSettings { iterations_max, indexes_before, emit_on_window_close, allowed_lateness_us, keep_late_rows } = settings;
-        let mut lowering =
-            Lowering { catalog, next: 0, iterations_max, indexes_before, allowed_lateness_us, keep_late_rows, emit_on_window_close };
         let root = lowering.lower(&plan)?;
-        let root = if emit_on_window_close { lowering.final_rows(root)? } else { root };
-        Ok(Plan { root: lowering.finish(root, &bound.schema)? })
+        if lowering.emit_on_window_close { lowering.final_rows(root) } else { Ok(root) }
     }
 }
 
@@ -118,6 +145,17 @@ impl Planner {
 pub fn lows(plan: &Plan, catalog: &Catalog) -> BTreeMap<usize, Low> {
     let columns = 0..plan.root.schema.fields().len();
     columns.filter_map(|column| Some((column, low::low_of(catalog, &plan.root, column)?))).collect()
+}
+
+/// Sets of those columns of a plan of which every row has one that is no NULL of an outer join.
+pub fn covering(plan: &Plan, catalog: &Catalog) -> Vec<BTreeSet<usize>> {
+    let timed: BTreeSet<usize> = lows(plan, catalog).into_keys().collect();
+    let alone = timed.iter().map(|column| BTreeSet::from([*column]));
+    let mut covering: Vec<_> = alone.filter(|column| coverage::covers(catalog, &plan.root, column)).collect();
+    if covering.is_empty() && coverage::covers(catalog, &plan.root, &timed) {
+        covering.push(timed);
+    }
+    covering
 }
 
 /// ORDER BY at the root says nothing about a set of rows.
@@ -138,7 +176,21 @@ struct Lowering<'a> {
     emit_on_window_close: bool,
 }
 
+impl<'a> Lowering<'a> {
+    fn new(catalog: &'a Catalog, settings: ViewSettings) -> Self {
+        let ViewSettings { iterations_max, indexes_before, emit_on_window_close, allowed_lateness_us, keep_late_rows, .. } = settings;
+        Lowering { catalog, next: 0, iterations_max, indexes_before, allowed_lateness_us, keep_late_rows, emit_on_window_close }
+    }
+}
+
 impl Lowering<'_> {
+    /// The rows of `input` until they are as old as that.
+    fn kept_for(&mut self, input: Node, column: usize, micros: i64) -> Node {
+        let crossing = Crossing::Leaves { when_passed: false };
+        let (schema, properties) = (Arc::clone(&input.schema), properties::temporal(&input.properties, crossing));
+        self.node(NodeKind::Temporal { input: Box::new(input), column, crossing, low: before_now(micros) }, schema, properties)
+    }
+
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Node> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
@@ -162,6 +214,7 @@ impl Lowering<'_> {
                 Some(filtered) => self.lower(&filtered),
                 None => self.join(join),
             },
+            LogicalPlan::Extension(extension) => self.extension(extension),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::EmptyRelation(empty) => {
@@ -178,6 +231,33 @@ impl Lowering<'_> {
         }
     }
 
+    fn extension(&mut self, extension: &Extension) -> Result<Node> {
+        let node = extension.node.as_any();
+        if let Some(join) = node.downcast_ref::<AsOfJoin>() {
+            return self.as_of(join);
+        }
+        if let Some(join) = node.downcast_ref::<TemporalJoin>() {
+            return self.temporal_join(join);
+        }
+        match node.downcast_ref::<Arrivals>() {
+            Some(arrivals) => self.arrivals(arrivals),
+            None => Err(support::unsupported("this construct")),
+        }
+    }
+
+    /// Rows with the time at which they come.
+    fn arrivals(&mut self, arrivals: &Arrivals) -> Result<Node> {
+        let input = self.lower(&arrivals.input)?;
+        if !input.properties.append_only {
+            let message =
+                "PROCTIME() over rows that change is not supported in a materialized view: nobody knows when a row arrived that goes";
+            return Err(Error::not_supported(message).hint(super::proctime::HINT));
+        }
+        let schema = fields_of(datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(arrivals));
+        let properties = input.properties.clone();
+        Ok(self.node(NodeKind::Arrival { input: Box::new(input) }, schema, properties))
+    }
+
     fn scan(&mut self, scan: &TableScan) -> Result<Node> {
         if let Some(node) = self.recursive_scan(scan)? {
             return Ok(node);
@@ -192,7 +272,7 @@ impl Lowering<'_> {
         let width = object.columns().map_or(0, <[_]>::len);
         let columns = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
         let (append_only, key) = match &object.kind {
-            ObjectKind::Table(table) => (table.append_only, (!table.key.is_empty()).then_some(table.key.as_slice())),
+            ObjectKind::Table(table) => (table.only_grows(), (!table.key.is_empty()).then_some(table.key.as_slice())),
             ObjectKind::Source(_) => (true, None),
             ObjectKind::MaterializedView(view) => (view.append_only, view.key.as_deref()),
             ObjectKind::View(_) | ObjectKind::Schema | ObjectKind::Index(_) | ObjectKind::Function(_) | ObjectKind::Sink(_) => {

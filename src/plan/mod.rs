@@ -3,6 +3,8 @@
 mod aggregates;
 mod arrays;
 mod arrow_kinds;
+mod as_of;
+mod bounds;
 mod call_clauses;
 mod casts;
 mod checked;
@@ -46,9 +48,11 @@ mod peer_frames;
 mod pg_catalog;
 mod plain_type;
 mod planner;
+mod proctime;
 mod properties;
 mod recursion;
 mod resolve;
+mod retention;
 mod returning;
 mod row_comparisons;
 mod row_subqueries;
@@ -63,6 +67,7 @@ mod stored_types;
 mod strict;
 mod subqueries;
 mod table_functions;
+mod temporal_join;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -79,19 +84,21 @@ mod zeros;
 mod zones;
 
 pub use aggregates::moments::MomentTotals;
+pub use bounds::{StateBound, growth, state_bounds};
 pub use data_type::{column_type, sql_type};
 pub use dml::{Change, ConflictUpdate};
 pub use errors::from_datafusion;
 pub use explain::{explain, notices, readable};
 pub use expressions::refuse_nested_generated;
 pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
-pub use lower::{ViewSettings, identity, lows};
+pub use lower::{ViewSettings, covering, identity, lows};
 pub use node::{
     AggregateCall, AggregateFunction, Closing, Crossing, Extent, GroupingSet, JoinKind, Lookup, Moment, Node, NodeKind, OrderColumn,
-    PackedColumn, Plan, Properties, Ranking, Scalar, SessionClosing, UnnestColumn, WindowCall, WindowMethod, column,
+    PackedColumn, Plan, Properties, Ranking, Scalar, SessionClosing, SideExpiry, UnnestColumn, WindowCall, WindowMethod, column,
 };
 pub use pg_catalog::prepare_catalog_query;
 pub use planner::{Bound, Planner, PlannerOptions, RowsOf};
 pub use resolve::{NoSystemRelations, ObjectSource, RelationSource, Scope, schema_of};
+pub use retention::{expired_rows, no_time, retention_column};
 pub use returning::RETURNED;
 pub use text::query as parse_query;

@@ -15,7 +15,7 @@ use super::errors::from_datafusion;
 use super::expressions::column_scalar;
 use super::general::GeneralAggregate;
 use crate::error::Result;
-use crate::types::{Low, ObjectId, PackedRows, TimeWindows};
+use crate::types::{Low, NOW, ObjectId, PackedRows, TimeWindows};
 
 /// A materialised view's plan.
 #[derive(Clone, Debug)]
@@ -180,6 +180,11 @@ pub enum NodeKind {
         /// The newest of the rest are kept to be looked at.
         kept: bool,
     },
+    /// Every row with the time at which it comes, as a last column (PROCTIME): the clock of its epoch.
+    Arrival {
+        /// Where rows come from; they only come.
+        input: Box<Node>,
+    },
     /// Rows as long as a comparison with the time is true.
     Temporal {
         /// Where rows come from.
@@ -191,15 +196,13 @@ pub enum NodeKind {
         /// What follows from the clock.
         low: Low,
     },
-    /// Keeps every row until its value in the column is below `low`, and gives it out then: EMIT ON WINDOW CLOSE. Nothing is retracted. The
-    /// input is partitioned by the columns of its key.
+    /// Keeps every row until its value in one of some columns is below that column's low, and gives it out then: EMIT ON WINDOW CLOSE. Nothing
+    /// is retracted. The input is partitioned by these columns.
     Close {
         /// Where rows come from.
         input: Box<Node>,
-        /// Position of the column.
-        column: usize,
-        /// Below what a row is final.
-        low: Low,
+        /// Positions of the columns, and below what a row is final; several where one may be NULL in a row, as in a full join.
+        columns: Vec<(usize, Low)>,
     },
     /// Rows whose keys are equal (never where one is NULL, unless `null_equals_null`) and for which `condition` is true; `join` says what
     /// comes out for them. Both inputs are partitioned by their keys; without keys, and for NOT IN, all is on one worker.
@@ -218,6 +221,8 @@ pub enum NodeKind {
         null_equals_null: bool,
         /// Over the left columns followed by the right ones.
         condition: Option<Scalar>,
+        /// When rows of the left and the right side go, if they ever do.
+        expiry: [Option<SideExpiry>; 2],
     },
     /// An inner join of tables and views, whose rows are found by their own keys and indexes: pairs, triples … of rows, the columns of the
     /// first input first. What changes in one input meets the rows of the others as they were before the epoch where these inputs stand
@@ -233,6 +238,54 @@ pub enum NodeKind {
         paths: Vec<Vec<Lookup>>,
         /// The indexes without which it would be another join: those of its paths, and of the paths of smaller joins that it was made of.
         needs: Vec<ObjectId>,
+    },
+    /// Every left row with the row of a table or view as it is when the left row comes, found by its key. Retracted only with the left row. If
+    /// left rows go, the left side is partitioned by some of its columns.
+    LookupJoin {
+        /// Left rows.
+        left: Box<Node>,
+        /// An `Import`, or a `Map` over one, of an object that keeps rows under a key.
+        right: Box<Node>,
+        /// For each column of that key where its value stands in the left columns.
+        keys: Vec<usize>,
+        /// What the key is called.
+        name: String,
+        /// Over the left columns followed by the right ones; a right row for which it is not true is none.
+        condition: Option<Scalar>,
+        /// A left row without a right row comes out with NULLs.
+        outer: bool,
+    },
+    /// The versions that the rows of a table have had: its columns, and whether the row was there from then on. The input is partitioned by the keys.
+    Versions {
+        /// Where rows come from; a key has one at the most.
+        input: Box<Node>,
+        /// Positions of the table's primary key.
+        keys: Vec<usize>,
+        /// Position of the time from which on a version is one.
+        time: usize,
+        /// Below what nobody asks for other versions than the last.
+        low: Option<Low>,
+    },
+    /// Every left row with the last right row of its key that is not later than it (ASOF). The input holds the rows of both sides: the keys,
+    /// whether it is a right row, the time, the left columns, the right ones (NULL in rows of the other side); it is partitioned by the keys.
+    /// Comes out: the left columns, then the right ones.
+    AsOf {
+        /// Where rows come from.
+        input: Box<Node>,
+        /// How many keys there are.
+        keys: usize,
+        /// How many left columns.
+        left: usize,
+        /// Which of them is the time, if one is.
+        left_time: Option<usize>,
+        /// A right row of the same time counts.
+        inclusive: bool,
+        /// The first right row that is not earlier, instead.
+        forward: bool,
+        /// A left row without a right row comes out with NULLs.
+        outer: bool,
+        /// Below what rows of both sides are over.
+        low: Option<Low>,
     },
     /// The first rows of every group, in an order: those whose place by `ranking` is at most `offset + limit`, without the first `offset`
     /// rows. Rows that the order leaves equal stand in the order of their other columns. The input is partitioned by the keys.
@@ -335,6 +388,17 @@ pub struct SessionClosing {
     pub emits: bool,
     /// The newest of the rows that come too late are kept to be looked at.
     pub kept: bool,
+}
+
+/// When the rows of one side of a join have met all that they ever will.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SideExpiry {
+    /// Position of a time among the side's columns.
+    pub column: usize,
+    /// A row whose time is below this meets nothing that is still to come: it goes.
+    pub low: Low,
+    /// A row without a time meets nothing at all.
+    pub nulls_go: bool,
 }
 
 /// One step on the path of a delta join.
@@ -691,12 +755,15 @@ impl Node {
             | NodeKind::Aggregate { input, .. }
             | NodeKind::Late { input, .. }
             | NodeKind::Close { input, .. }
+            | NodeKind::AsOf { input, .. }
+            | NodeKind::Arrival { input }
+            | NodeKind::Versions { input, .. }
             | NodeKind::Temporal { input, .. }
             | NodeKind::TopN { input, .. }
             | NodeKind::Window { input, .. } => {
                 vec![input]
             }
-            NodeKind::Join { left, right, .. } => vec![left, right],
+            NodeKind::Join { left, right, .. } | NodeKind::LookupJoin { left, right, .. } => vec![left, right],
             NodeKind::Union { inputs } | NodeKind::DeltaJoin { inputs, .. } => inputs.iter().collect(),
             NodeKind::Recursion { base, term, .. } => vec![base, term],
         }
@@ -724,10 +791,13 @@ impl Node {
             | NodeKind::Aggregate { input, .. }
             | NodeKind::Late { input, .. }
             | NodeKind::Close { input, .. }
+            | NodeKind::AsOf { input, .. }
+            | NodeKind::Arrival { input }
+            | NodeKind::Versions { input, .. }
             | NodeKind::Temporal { input, .. }
             | NodeKind::TopN { input, .. }
             | NodeKind::Window { input, .. } => vec![input],
-            NodeKind::Join { left, right, .. } => vec![left, right],
+            NodeKind::Join { left, right, .. } | NodeKind::LookupJoin { left, right, .. } => vec![left, right],
             NodeKind::Union { inputs } | NodeKind::DeltaJoin { inputs, .. } => inputs.iter_mut().collect(),
             NodeKind::Recursion { base, term, .. } => vec![base, term],
         }
@@ -749,6 +819,12 @@ impl Node {
             let imports: Vec<u32> = inputs.iter().flat_map(|input| input.import_nodes()).map(|(node, _)| node).collect();
             found.extend(imports[1..].iter().map(|follower| (*follower, imports[0])));
         }
+        if let NodeKind::LookupJoin { left, right, .. } = &self.kind
+            && let Some((leader, _)) = left.import_nodes().first()
+        {
+            let leader = found.get(leader).copied().unwrap_or(*leader);
+            found.extend(right.import_nodes().into_iter().map(|(follower, _)| (follower, leader)));
+        }
         found
     }
 
@@ -757,6 +833,9 @@ impl Node {
         let mut found: BTreeSet<ObjectId> = self.inputs().into_iter().flat_map(Node::looked_into).collect();
         if let NodeKind::DeltaJoin { .. } = &self.kind {
             found.extend(self.imports());
+        }
+        if let NodeKind::LookupJoin { right, .. } = &self.kind {
+            found.extend(right.imports());
         }
         found
     }
@@ -772,9 +851,31 @@ impl Node {
         found
     }
 
-    /// Whether rows of the plan below are compared with the clock.
+    /// Whether the plan below goes by the clock: compares rows with it, stamps them, or has it say what is over.
     pub fn reads_clock(&self) -> bool {
-        matches!(self.kind, NodeKind::Temporal { .. }) || self.inputs().into_iter().any(Node::reads_clock)
+        let stamps = matches!(self.kind, NodeKind::Arrival { .. });
+        stamps || self.lows().iter().any(|low| low.objects().contains(&NOW)) || self.inputs().into_iter().any(Node::reads_clock)
+    }
+
+    /// Whether what the plan below shows depends on which epochs changes are in, and so on when it was made.
+    pub fn follows_epochs(&self) -> bool {
+        matches!(self.kind, NodeKind::LookupJoin { .. } | NodeKind::Versions { .. } | NodeKind::Arrival { .. })
+            || self.inputs().into_iter().any(Node::follows_epochs)
+    }
+
+    /// By what this node knows how far time is.
+    fn lows(&self) -> Vec<&Low> {
+        match &self.kind {
+            NodeKind::Late { low, .. } | NodeKind::Temporal { low, .. } => vec![low],
+            NodeKind::Close { columns, .. } => columns.iter().map(|(_, low)| low).collect(),
+            NodeKind::Aggregate { closing, .. } | NodeKind::TopN { closing, .. } | NodeKind::Window { closing, .. } => {
+                closing.iter().map(|closing| &closing.low).collect()
+            }
+            NodeKind::Session { closing, .. } => closing.iter().map(|closing| &closing.low).collect(),
+            NodeKind::Join { expiry, .. } => expiry.iter().flatten().map(|expiry| &expiry.low).collect(),
+            NodeKind::AsOf { low, .. } | NodeKind::Versions { low, .. } => low.iter().collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// The tables, sources and views that the plan below reads, each once.

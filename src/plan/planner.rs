@@ -29,6 +29,7 @@ use sqlparser::ast;
 use super::aggregates;
 use super::aggregates::framed::exact_frames;
 use super::arrays;
+use super::as_of::without_as_of;
 use super::call_clauses;
 use super::copies::with_copies;
 use super::distinct_on::without_distinct_on;
@@ -65,6 +66,7 @@ use super::spelling;
 use super::strict::strict_plan;
 use super::subqueries::correlated_to_one_value;
 use super::table_functions;
+use super::temporal_join::without_temporal;
 use super::text;
 use super::time_precision;
 use super::unnest::{refuse_elsewhere, unnested};
@@ -346,7 +348,8 @@ impl Planner {
     pub fn optimize(&self, plan: LogicalPlan, now_micros: i64) -> Result<LogicalPlan> {
         let now = DateTime::<Utc>::from_timestamp_micros(now_micros).unwrap_or_default();
         let context = OptimizerContext::new_with_config_options(Arc::clone(&self.query_options)).with_query_execution_start_time(now);
-        let plan = order_with_one_zero(plan).map_err(|error| from_datafusion(error, ""))?;
+        let plan =
+            without_temporal(plan).and_then(without_as_of).and_then(order_with_one_zero).map_err(|error| from_datafusion(error, ""))?;
         let plan = self.state.optimizer().optimize(plan, &context, |_, _| {});
         plan.and_then(names_apart::named_keys).map_err(|error| from_datafusion(error, ""))
     }

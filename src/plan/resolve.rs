@@ -279,7 +279,8 @@ impl<'a> Names<'a> {
     }
 
     fn unknown_function(&self, name: &str) -> Arc<ScalarUDF> {
-        let known = self.udf_names().into_iter().chain(self.udaf_names()).collect::<Vec<_>>();
+        // Some of ours have names that nobody can type.
+        let known = self.udf_names().into_iter().chain(self.udaf_names()).filter(|name| !name.starts_with('\0')).collect::<Vec<_>>();
         let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
         Arc::new(ScalarUDF::from(UnknownFunction::new(name, near)))
     }

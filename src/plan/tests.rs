@@ -26,7 +26,15 @@ fn object(id: u32, name: &str, kind: ObjectKind) -> Object {
 }
 
 fn table(columns: Vec<Column>, key: Vec<usize>, append_only: bool) -> ObjectKind {
-    ObjectKind::Table(Table { columns, key, on_conflict: OnConflict::Overwrite, append_only, connector: None, event_time: None })
+    ObjectKind::Table(Table {
+        columns,
+        key,
+        on_conflict: OnConflict::Overwrite,
+        append_only,
+        connector: None,
+        event_time: None,
+        retention: None,
+    })
 }
 
 fn catalog() -> Catalog {
@@ -46,6 +54,8 @@ fn catalog() -> Catalog {
         append_only: false,
         options: Default::default(),
         lows: Default::default(),
+        covering: None,
+        growth: Default::default(),
     };
     Catalog::new([
         object(1, "account", table(account, vec![0], false)),
@@ -80,7 +90,7 @@ fn bound(sql: &str) -> Result<Bound> {
 
 fn view(sql: &str) -> Result<String> {
     plan(sql, |planner, statement, scope| match statement {
-        Statement::Query(query) => Ok(explain(&planner.view(&planner.query(query, scope, &[])?, scope.catalog)?)),
+        Statement::Query(query) => Ok(explain(&planner.view(&planner.query(query, scope, &[])?, scope.catalog)?, scope.catalog)),
         other => panic!("{other:?}"),
     })
 }

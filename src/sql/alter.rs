@@ -1,14 +1,21 @@
 //! ALTER TABLE, SOURCE, VIEW, MATERIALIZED VIEW and SINK.
 
 use super::create_table::added_column;
+use super::options::options;
 use super::parse::relation_kind;
 use super::reader::Reader;
 use super::statement::{Alter, AlterAction, DropKind, Statement};
 use super::unsupported;
 use crate::error::Result;
 
+/// What is open, closed and late in all that reads a table follows from its watermark.
+const WATERMARK_STAYS: &str = "The state of views follows from it. Make a new table or source with the other watermark, its views over it, and SWAP WITH or drop the old ones.";
+
 /// Actions of PostgreSQL that we do not have, and what to do instead.
 const REFUSED: &[(&[&str], &str, &str)] = &[
+    (&["alter", "watermark"], "ALTER WATERMARK", WATERMARK_STAYS),
+    (&["add", "watermark"], "ADD WATERMARK", WATERMARK_STAYS),
+    (&["drop", "watermark"], "DROP WATERMARK", WATERMARK_STAYS),
     (&["alter"], "ALTER COLUMN", "Add a column, fill it with UPDATE, and drop the old one."),
     (&["add", "constraint"], "ADD CONSTRAINT", "Only a PRIMARY KEY is kept."),
     (&["add", "unique"], "ADD UNIQUE", "Only the PRIMARY KEY is kept unique."),
@@ -16,7 +23,6 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["add", "foreign"], "ADD FOREIGN KEY", "Join the tables in a view to find rows without a partner."),
     (&["drop", "constraint"], "DROP CONSTRAINT", "Make a table without the key, and INSERT INTO … SELECT."),
     (&["rename", "constraint"], "RENAME CONSTRAINT", "The key's constraint is called after its table."),
-    (&["set", "("], "SET (…)", "Drop the object and create it with other options."),
     (&["enable"], "ENABLE", "There are no triggers and rules."),
     (&["disable"], "DISABLE", "There are no triggers and rules."),
 ];
@@ -74,6 +80,12 @@ fn action(reader: &mut Reader<'_>, kind: DropKind, object: &str) -> Result<Alter
     }
     if reader.accept(&["set", "schema"]) {
         return Ok(AlterAction::SetSchema(reader.identifier()?));
+    }
+    if matches!(reader.peek_nth(1), sqlparser::tokenizer::Token::LParen) && reader.accept_one(&["set"]).is_some() {
+        return Ok(AlterAction::SetOptions(options(reader)?));
+    }
+    if matches!(reader.peek_nth(1), sqlparser::tokenizer::Token::LParen) && reader.accept_one(&["reset"]).is_some() {
+        return Ok(AlterAction::ResetOptions(options(reader)?.into_keys().collect()));
     }
     if reader.accept(&["owner", "to"]) {
         return Ok(AlterAction::OwnerTo(reader.label()?));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sqlparser::ast::{DataType, Expr, TimezoneInfo};
 use sqlparser::tokenizer::Token;
 
 use super::dialect::{DEFINITION, QUERY};
@@ -20,6 +21,15 @@ const CONSTRAINTS: &[(&str, &str)] = &[
     ("exclude", "Only the PRIMARY KEY is kept unique."),
 ];
 
+/// Whether an expression is `PROCTIME()`, and nothing else.
+pub fn is_proctime(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_proctime(inner),
+        Expr::Function(_) => ["proctime()", "pg_catalog.proctime()"].contains(&expr.to_string().to_ascii_lowercase().as_str()),
+        _ => false,
+    }
+}
+
 /// What is read on the way, before it is known to fit together.
 #[derive(Default)]
 struct Definition {
@@ -29,7 +39,7 @@ struct Definition {
     key_position: usize,
     /// What stands where the first column without a type should have one.
     untyped: Option<Error>,
-    watermark: Option<(String, sqlparser::ast::Expr)>,
+    watermark: Option<(String, Expr)>,
 }
 
 /// Reads on behind CREATE TABLE or CREATE SOURCE.
@@ -150,6 +160,9 @@ fn column(reader: &mut Reader<'_>, definition: &mut Definition, table: &str) -> 
     while !matches!(reader.peek(), Token::Comma | Token::RParen | Token::EOF) {
         column_constraint(reader, definition, &mut column, table)?;
     }
+    if column.data_type.is_none() && column.generated.as_ref().is_some_and(is_proctime) {
+        column.data_type = Some(DataType::Timestamp(None, TimezoneInfo::WithTimeZone));
+    }
     if let (Some(_), Some(_)) = (&column.default, &column.generated) {
         let message = format!("both default and generation expression specified for column \"{}\"", column.name);
         return Err(Error::new(Kind::Syntax, message).at(position));
@@ -194,7 +207,7 @@ fn column_constraint(reader: &mut Reader<'_>, definition: &mut Definition, colum
 }
 
 /// GENERATED ALWAYS AS (expression) STORED
-fn generated(reader: &mut Reader<'_>) -> Result<sqlparser::ast::Expr> {
+fn generated(reader: &mut Reader<'_>) -> Result<Expr> {
     let is_identity = reader.is(1, "by") || (reader.is(2, "as") && reader.is(3, "identity"));
     if is_identity {
         return Err(reader.not_supported("an IDENTITY column").hint("Give the values with the rows."));

@@ -4,6 +4,7 @@
 //! statements), and leaves expressions, types and queries to sqlparser. `expand_windows` writes TUMBLE and its like as plain SQL.
 
 mod alter;
+mod as_of;
 mod clauses;
 mod comment;
 mod copy;
@@ -31,12 +32,15 @@ mod rows;
 mod session;
 mod settings;
 mod statement;
+mod temporal_join;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod unsupported;
 mod windows;
 
+pub use as_of::ASOF_JOIN;
+pub use create_table::is_proctime;
 pub use dialect::dialect;
 pub use exclude::EXCLUDE;
 pub use grouping::DISTINCT_SETS;
@@ -50,5 +54,6 @@ pub use statement::{
     Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateFunction, CreateIndex, CreateSink, CreateTable, CreateView, DropKind,
     ExplainKind, FunctionArgument, Insert, InsertConflict, Name, Parsed, Show, SinkSource, Statement, Volatility, WithQueries,
 };
+pub use temporal_join::TEMPORAL_JOIN;
 pub use tokens::{NAME_BYTES_MAX, ROWS_FROM, cut_name, long_names};
 pub use windows::expand_windows;

@@ -43,10 +43,15 @@ fn key(reader: &mut Reader<'_>) -> Result<String> {
     Ok(key)
 }
 
-/// A string, a number or a word.
+/// A string, a number, a word or an interval.
 fn value(reader: &mut Reader<'_>) -> Result<String> {
     if let Some(value) = reader.accept_string().or_else(|| reader.accept_number()) {
         return Ok(value);
+    }
+    // `INTERVAL '1 day'` says the same as `'1 day'`.
+    if reader.is(0, "interval") && matches!(reader.peek_nth(1), Token::SingleQuotedString(_)) {
+        reader.advance();
+        return reader.accept_string().ok_or_else(|| reader.unexpected());
     }
     match reader.peek() {
         Token::Word(_) => reader.label(),

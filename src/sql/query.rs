@@ -9,6 +9,7 @@ use sqlparser::ast::{Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
+use super::as_of::mark_joins;
 use super::clauses::{check_query, check_select, check_table};
 use super::reader::{name_of, position_of};
 use crate::error::{Error, Kind, Result};
@@ -59,14 +60,19 @@ impl VisitorMut for Normalize<'_> {
         if select.into.is_some() {
             refuse("SELECT INTO", "Use CREATE TABLE … AS SELECT ….")?
         }
-        match check_select(select, self.text) {
+        let marked = select.from.iter_mut().try_for_each(|from| mark_joins(&mut from.joins, self.text));
+        match marked.and_then(|()| check_select(select, self.text)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        match check_table(factor, self.text) {
+        let marked = match factor {
+            TableFactor::NestedJoin { table_with_joins, .. } => mark_joins(&mut table_with_joins.joins, self.text),
+            _ => Ok(()),
+        };
+        match marked.and_then(|()| check_table(factor, self.text)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }

@@ -5,6 +5,7 @@ use sqlparser::ast::{self, AssignmentTarget, ObjectName, ObjectNamePart};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 
+use super::as_of::mark_joins;
 use super::query::folded;
 use super::reader::{Reader, name_of};
 use super::statement::{Insert, InsertConflict, Name, Statement, WithQueries};
@@ -116,6 +117,9 @@ pub(super) fn update(reader: &mut Reader<'_>, with: Option<ast::With>) -> Result
         return Err(reader.unexpected());
     };
     reader.normalize(&mut update)?;
+    if let Some(ast::UpdateTableFromKind::AfterSet(others) | ast::UpdateTableFromKind::BeforeSet(others)) = &mut update.from {
+        others.iter_mut().try_for_each(|other| mark_joins(&mut other.joins, reader.text()))?;
+    }
     if update.limit.is_some() || !update.order_by.is_empty() || update.output.is_some() || update.or.is_some() {
         return Err(foreign_clause("UPDATE"));
     }
@@ -135,6 +139,9 @@ pub(super) fn delete(reader: &mut Reader<'_>, with: Option<ast::With>) -> Result
         return Err(reader.unexpected());
     };
     reader.normalize(&mut delete)?;
+    let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &mut delete.from;
+    let mut others = from.iter_mut().chain(delete.using.iter_mut().flatten());
+    others.try_for_each(|other| mark_joins(&mut other.joins, reader.text()))?;
     if delete.limit.is_some() || !delete.order_by.is_empty() || delete.output.is_some() || !delete.tables.is_empty() {
         return Err(foreign_clause("DELETE"));
     }

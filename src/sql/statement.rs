@@ -213,6 +213,10 @@ pub enum AlterAction {
     },
     /// SET SCHEMA.
     SetSchema(String),
+    /// SET (name = value, …).
+    SetOptions(BTreeMap<String, String>),
+    /// RESET (name, …).
+    ResetOptions(Vec<String>),
     /// OWNER TO.
     OwnerTo(String),
     /// SWAP WITH: two objects of a kind change names.

@@ -2,8 +2,8 @@
 //!
 //! Blanks and comments are dropped, and what sqlparser has no grammar for is written in words it knows:
 //! `'a'` newline `'b'` becomes one literal, `TABLE t` becomes `SELECT * FROM t`, and the first argument of a window
-//! table function (`TABLE t`, `t AS a`) becomes a name or a subquery, `ROWS FROM (…)` a call; so do EXCLUDE (`exclude`) and grouping sets within
-//! others (`grouping`). Every token keeps the place it came from.
+//! table function (`TABLE t`, `t AS a`) becomes a name or a subquery, `ROWS FROM (…)` a call, `ASOF JOIN` and `FOR SYSTEM_TIME` joins with a mark; so do EXCLUDE
+//! (`exclude`) and grouping sets within others (`grouping`). Every token keeps the place it came from.
 
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
 
@@ -99,6 +99,7 @@ fn push_joining_strings(tokens: &mut Vec<TokenWithSpan>, token: TokenWithSpan) {
 /// Checks one statement's tokens and rewrites what the header tells of.
 fn prepare(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     super::depth::check(text, &tokens)?;
+    let tokens = super::temporal_join::mark_words(text, super::as_of::mark_words(text, tokens)?)?;
     let tokens = exclude::as_calls(grouping::known_clauses(name_rows_from(tokens)));
     Ok(expand_table_queries(expand_window_arguments(tokens)))
 }

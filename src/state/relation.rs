@@ -34,6 +34,8 @@ pub struct Relation {
     key: Option<Vec<usize>>,
     append_only: bool,
     partitioned_by_key: bool,
+    /// Columns that say when a row arrived.
+    arrivals: Vec<usize>,
     /// The key's columns, or all.
     index_columns: Arc<[usize]>,
     pub(super) shards: Vec<RwLock<Shard>>,
@@ -56,8 +58,21 @@ impl Relation {
             key,
             append_only,
             partitioned_by_key: false,
+            arrivals: Vec::new(),
             index_columns,
         }
+    }
+
+    /// Has rows stamped as they arrive, in these columns (PROCTIME): until then they are NULL.
+    #[must_use]
+    pub fn stamping(mut self, arrivals: Vec<usize>) -> Self {
+        self.arrivals = arrivals;
+        self
+    }
+
+    /// The positions of the columns that say when a row arrived.
+    pub fn arrivals(&self) -> &[usize] {
+        &self.arrivals
     }
 
     /// Promises that every row is written to the shard `worker_of(hash_rows(key columns), shards)`: then a lookup asks only that one.
@@ -96,6 +111,7 @@ impl Relation {
             key,
             append_only: self.append_only,
             partitioned_by_key: self.partitioned_by_key,
+            arrivals: self.arrivals.iter().filter_map(|column| places[*column]).collect(),
             index_columns,
         })
     }

@@ -26,7 +26,7 @@ use super::keyspace::{self, BlockId};
 use super::log::{Logged, NOTES, logged_objects};
 use super::{StateEntry, format};
 use crate::error::{Error, Kind, Result};
-use crate::types::{BUCKETS, ObjectId, OperatorId};
+use crate::types::{BUCKETS, NOW, ObjectId, OperatorId};
 use arrow::array::RecordBatch;
 
 /// Goes up when the meaning of a key or value changes.
@@ -148,7 +148,7 @@ impl Store {
             keys.seek([kind]);
             while let Some(key) = keys.key().filter(|key| key.first() == Some(&kind)) {
                 let object = ObjectId::from_be_bytes(keyspace::Reader::after(key, 1).take()?);
-                if !defined.contains(&object) && object != NOTES {
+                if !defined.contains(&object) && object != NOTES && object != NOW {
                     batch.delete_range(keyspace::of_object(kind, object), keyspace::after_object(kind, object));
                 }
                 keys.seek(keyspace::after_object(kind, object));

@@ -1,8 +1,10 @@
 //! Rows that changed in one epoch: a columnar Z-set (Budiu et al., "DBSP", VLDB 2023), one Arrow array per column and a weight per row.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
 
 /// Rows with their multiplicities. The same row may stand in it several times; its weight is the sum.
 #[derive(Clone, Debug)]
@@ -117,6 +119,19 @@ impl Changes {
     pub fn negate(&self) -> Self {
         let weights = (0..self.len()).map(|row| -self.weight(row)).collect::<Vec<_>>();
         Changes { rows: self.rows.clone(), weights: Some(Int64Array::from(weights)) }
+    }
+
+    /// The rows with the time at which they arrive (microseconds since 1970) wherever one of `columns` (timestamps) is NULL.
+    #[must_use]
+    pub fn arrived(&self, columns: &[usize], now_micros: i64) -> Self {
+        let mut filled = self.rows.columns().to_vec();
+        for column in columns.iter().filter(|column| self.rows.column(**column).null_count() > 0) {
+            let times = filled[*column].as_primitive::<TimestampMicrosecondType>();
+            let values = times.iter().map(|time| time.unwrap_or(now_micros)).collect::<Vec<_>>();
+            filled[*column] = Arc::new(TimestampMicrosecondArray::from(values).with_data_type(times.data_type().clone()));
+        }
+        let rows = RecordBatch::try_new(self.rows.schema(), filled).expect("columns of the same types");
+        Changes { rows, weights: self.weights.clone() }
     }
 
     /// All of `parts` in one batch of `schema`.

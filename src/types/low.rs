@@ -20,6 +20,9 @@ pub type Watermarks = BTreeMap<ObjectId, i64>;
 /// The clock on the wall, among the watermarks: no object has this number.
 pub const NOW: ObjectId = 0;
 
+/// What a column is generated from that says when a row arrived.
+pub const PROCTIME: &str = "PROCTIME()";
+
 const DAY_US: i64 = 86_400_000_000;
 
 /// Below what no new values of a column are expected, as a function of watermarks. Microseconds since 1970, also for dates.

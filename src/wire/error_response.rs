@@ -10,11 +10,16 @@ pub(super) fn error_response(error: &Error, fatal: bool) -> ErrorResponse {
     ErrorResponse::new(fields(if fatal { "FATAL" } else { "ERROR" }, error.kind().sqlstate(), error))
 }
 
-/// The message of a notice. It carries a code of its own where PostgreSQL gives it one: for what is there already, and for a name that was cut.
-/// The others carry `00000`, successful completion, or `01000`, a warning.
+/// The message of a notice. It carries a code of its own where PostgreSQL gives it one: for what is there already, for a name that was cut, and
+/// for a transaction that has begun or ended already. The others carry `00000`, successful completion, or `01000`, a warning.
 pub(super) fn notice_response(notice: &Notice) -> NoticeResponse {
     let code = match notice.error.kind() {
-        kind @ (Kind::NameTooLong | Kind::DuplicateTable | Kind::DuplicateSchema | Kind::DuplicateColumn) => kind.sqlstate(),
+        kind @ (Kind::NameTooLong
+        | Kind::DuplicateTable
+        | Kind::DuplicateSchema
+        | Kind::DuplicateColumn
+        | Kind::ActiveTransaction
+        | Kind::NoActiveTransaction) => kind.sqlstate(),
         _ if notice.severity == "WARNING" => "01000",
         _ => "00000",
     };

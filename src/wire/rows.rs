@@ -10,10 +10,10 @@ use pgwire::messages::data::{FieldDescription, RowDescription};
 
 use crate::engine::{Interrupt, RowStream};
 use crate::error::Result;
-use crate::types::{SqlType, TextStyle, declared_type_of};
+use crate::types::{SqlType, TextStyle, declared_type_of, type_modifier};
 use crate::wire::encode::{Format, RowEncoder, canonical_columns};
 use crate::wire::frame::{Channel, FLUSH_BYTES, Failure};
-use crate::wire::type_oid::{modifier_of, oid_of, size_of};
+use crate::wire::type_oid::{oid_of, size_of};
 
 /// The SQL types of a result's columns.
 pub(super) fn types_of(schema: &SchemaRef) -> Arc<[SqlType]> {
@@ -25,7 +25,7 @@ pub(super) fn row_description(schema: &SchemaRef, types: &[SqlType], formats: &[
     let field = |index: usize, sql_type: &SqlType| {
         let format = formats.get(index).copied().unwrap_or(Format::Text);
         let name = schema.field(index).name().replace('\0', "\\0");
-        FieldDescription::new(name, 0, 0, oid_of(sql_type), size_of(sql_type), modifier_of(sql_type), format.code())
+        FieldDescription::new(name, 0, 0, oid_of(sql_type), size_of(sql_type), type_modifier(sql_type), format.code())
     };
     RowDescription::new(types.iter().enumerate().map(|(index, sql_type)| field(index, sql_type)).collect())
 }

@@ -238,6 +238,38 @@ def constraint(connection):
 
 
 @test
+def notices(connection):
+    """Each with PostgreSQL's severity and code, and only those that the session wants to hear."""
+    heard = []
+    connection.add_notice_handler(lambda told: heard.append((told.severity, told.sqlstate)))
+    statements = ["CREATE TABLE psycopg_told (id INT)", "CREATE TABLE IF NOT EXISTS psycopg_told (id INT)", "BEGIN", "BEGIN", "COMMIT", "COMMIT"]
+    all_of_them = [("NOTICE", "42P07"), ("WARNING", "25001"), ("WARNING", "25P01")]
+    for level, expected in (("notice", all_of_them), ("warning", all_of_them[1:]), ("error", [])):
+        connection.execute(f"SET client_min_messages = {level}")
+        heard.clear()
+        for statement in statements:
+            connection.execute(statement)
+        assert heard == expected, f"{level}: {heard}"
+        connection.execute("DROP TABLE psycopg_told")
+
+
+@test
+def tags(connection):
+    """What a statement says it has done."""
+    said = [
+        ("CREATE TABLE psycopg_tags AS SELECT * FROM generate_series(1, 3) AS n", "SELECT 3"),
+        ("CREATE TABLE psycopg_empty AS SELECT 1 AS n WITH NO DATA", "CREATE TABLE AS"),
+        ("INSERT INTO psycopg_tags VALUES (4), (5)", "INSERT 0 2"),
+        ("DELETE FROM psycopg_tags WHERE n > 3", "DELETE 2"),
+        ("SELECT * FROM psycopg_tags", "SELECT 3"),
+        ("DROP TABLE psycopg_tags", "DROP TABLE"),
+        ("DROP TABLE psycopg_empty", "DROP TABLE"),
+    ]
+    for statement, tag in said:
+        assert connection.execute(statement).statusmessage == tag, statement
+
+
+@test
 def cancel(connection):
     threading.Timer(1.0, connection.cancel).start()
     started = time.monotonic()

@@ -1,8 +1,10 @@
 //! A bank that only moves money around: whatever is read, at whatever moment, adds up to the same sum.
 //!
-//! `BANK_TRANSFERS` says how many transfers are made (20,000), `BANK_WRITERS` by how many sessions at a time.
+//! `BANK_TRANSFERS` says how many transfers are made (20,000), `BANK_WRITERS` by how many sessions at a time. One transaction in four clears
+//! [`CLEARED`] transfers at once.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures::future::{join_all, try_join};
@@ -18,6 +20,7 @@ use crate::{Failure, Outcome, Test, setting};
 const ACCOUNTS: i64 = 1_000;
 const BRANCHES: i64 = 10;
 const BALANCE: i64 = 1_000;
+const CLEARED: usize = 32;
 
 /// The views, each with its query; later ones read earlier ones.
 const VIEWS: [(&str, &str); 5] = [
@@ -54,7 +57,7 @@ async fn bank(workers: usize) -> Outcome {
     for (name, query) in VIEWS {
         views.push(View::create(&client, name, query).await?);
     }
-    let left = Rc::new(Cell::new(setting("BANK_TRANSFERS", 3_000_i64)));
+    let left = Rc::new(Cell::new(setting("BANK_TRANSFERS", 20_000_i64)));
     let mut writers = Vec::new();
     for seed in 0..setting("BANK_WRITERS", 8) {
         writers.push(write(server.connect().await?, seed, left.clone()));
@@ -72,10 +75,12 @@ async fn bank(workers: usize) -> Outcome {
 async fn write(client: Client, seed: u64, left: Rc<Cell<i64>>) -> Outcome {
     let mut rng = StdRng::seed_from_u64(seed);
     while left.get() > 0 {
-        left.set(left.get() - 1);
-        let (from, to) = (rng.random_range(0..ACCOUNTS), rng.random_range(0..ACCOUNTS));
-        let transfer = Transfer { from, to, amount: rng.random_range(1..100), form: rng.random_range(0..3) };
-        while let Err(error) = transfer.make(&client).await {
+        let form = rng.random_range(0..4);
+        let count = if form == 3 { CLEARED } else { 1 };
+        left.set(left.get() - i64::try_from(count)?);
+        let transfers = (0..count).map(|_| Transfer::random(&mut rng)).collect();
+        let transaction = Transaction { transfers, form };
+        while let Err(error) = transaction.make(&client).await {
             let code = error.code().map(|code| code.code().to_owned());
             if !matches!(code.as_deref(), Some("55P03" | "40001")) {
                 // Nobody else goes on: the failure is what counts.
@@ -92,28 +97,53 @@ struct Transfer {
     from: i64,
     to: i64,
     amount: i64,
-    form: u32,
 }
 
 impl Transfer {
+    fn random(rng: &mut StdRng) -> Transfer {
+        Transfer { from: rng.random_range(0..ACCOUNTS), to: rng.random_range(0..ACCOUNTS), amount: rng.random_range(1..100) }
+    }
+
+    fn statements(&self) -> [String; 2] {
+        let Transfer { from, to, amount } = self;
+        [(from, "-"), (to, "+")].map(|(id, sign)| format!("UPDATE account SET balance = balance {sign} {amount} WHERE id = {id}"))
+    }
+}
+
+struct Transaction {
+    transfers: Vec<Transfer>,
+    form: u32,
+}
+
+impl Transaction {
     /// As one statement, as one round trip, or statement by statement.
     async fn make(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
-        let Transfer { from, to, amount, form } = self;
-        let take = format!("UPDATE account SET balance = balance - {amount} WHERE id = {from}");
-        let give = format!("UPDATE account SET balance = balance + {amount} WHERE id = {to}");
-        match form {
-            0 if from != to => {
-                let change = format!("CASE WHEN id = {from} THEN -{amount} ELSE {amount} END");
-                client.batch_execute(&format!("UPDATE account SET balance = balance + {change} WHERE id IN ({from}, {to})")).await
+        match self.form {
+            0 | 3 => client.batch_execute(&self.cleared()).await,
+            1 => {
+                let statements: Vec<String> = self.transfers.iter().flat_map(Transfer::statements).collect();
+                client.batch_execute(&format!("BEGIN; {}; COMMIT", statements.join("; "))).await
             }
-            1 => client.batch_execute(&format!("BEGIN; {take}; {give}; COMMIT")).await,
             _ => {
                 client.batch_execute("BEGIN").await?;
-                client.batch_execute(&take).await?;
-                client.batch_execute(&give).await?;
+                for statement in self.transfers.iter().flat_map(Transfer::statements) {
+                    client.batch_execute(&statement).await?;
+                }
                 client.batch_execute("COMMIT").await
             }
         }
+    }
+
+    /// All transfers in one statement, each account changed by what comes and goes.
+    fn cleared(&self) -> String {
+        let mut changes = BTreeMap::<i64, i64>::new();
+        for Transfer { from, to, amount } in &self.transfers {
+            *changes.entry(*from).or_default() -= amount;
+            *changes.entry(*to).or_default() += amount;
+        }
+        let changes: Vec<String> = changes.iter().map(|(id, change)| format!("({id}, {change})")).collect();
+        let changes = changes.join(", ");
+        format!("UPDATE account SET balance = balance + change FROM (VALUES {changes}) AS c (account, change) WHERE id = account")
     }
 }
 

@@ -4,11 +4,13 @@
 
 #![expect(clippy::print_stdout, reason = "a test runner talks to its user on standard output")]
 
+mod any_order;
 mod bank;
 mod cli;
 mod client;
 mod compare;
 mod definitions;
+mod examples;
 mod files;
 mod interrupt;
 mod kafka;
@@ -19,6 +21,7 @@ mod parameters;
 mod positions;
 mod server;
 mod slt;
+mod temporal;
 mod tpch;
 mod windows;
 mod wire;
@@ -82,8 +85,11 @@ fn main() -> ExitCode {
         definitions::tests(),
         files::tests(),
         oracle::tests(),
+        temporal::tests(),
         windows::tests(),
+        any_order::tests(),
         tpch::tests(),
+        examples::tests(),
     ]
     .into_iter()
     .flatten()

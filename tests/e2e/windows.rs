@@ -17,20 +17,21 @@ use crate::server::Server;
 use crate::{Outcome, Test, setting};
 
 /// Rows come in at most so many seconds out of order, and the watermark is as far behind.
-const DISORDER_S: i64 = 20;
+pub(crate) const DISORDER_S: i64 = 20;
 
 /// The first moment of a stream: an hour before 1970 ends, so that times are below zero and above it.
-const START_S: i64 = -600;
+pub(crate) const START_S: i64 = -600;
 
 /// Windows by the SQL that calls them and by what they are.
 #[derive(Clone, Copy, Debug)]
-enum Shape {
+pub(crate) enum Shape {
     Hop { slide: i64, size: i64, offset: i64 },
     Cumulate { step: i64, size: i64, offset: i64 },
     Session { gap: i64 },
 }
 
-const SHAPES: [Shape; 8] = [
+/// The windows that are tried.
+pub(crate) const SHAPES: [Shape; 8] = [
     Shape::Hop { slide: 10, size: 10, offset: 0 },
     Shape::Hop { slide: 30, size: 30, offset: -7 },
     Shape::Hop { slide: 5, size: 20, offset: 0 },
@@ -43,7 +44,7 @@ const SHAPES: [Shape; 8] = [
 
 impl Shape {
     /// The table function over `table`.
-    fn call(self, table: &str) -> String {
+    pub(crate) fn call(self, table: &str) -> String {
         let seconds = |seconds: i64| format!("INTERVAL '{seconds} seconds'");
         match self {
             Shape::Hop { slide, size, offset } if slide == size => {
@@ -59,12 +60,12 @@ impl Shape {
         }
     }
 
-    fn is_session(self) -> bool {
+    pub(crate) fn is_session(self) -> bool {
         matches!(self, Shape::Session { .. })
     }
 
     /// Every window of every row that has a time: the row's place, start, end.
-    fn windows(self, events: &[Event]) -> Vec<(usize, i64, i64)> {
+    pub(crate) fn windows(self, events: &[Event]) -> Vec<(usize, i64, i64)> {
         let timed = events.iter().enumerate().filter_map(|(place, event)| Some((place, event.k, event.at?)));
         let range = |width: i64| (-2_000 / width - 2)..(4_000 / width + 2);
         match self {
@@ -98,17 +99,18 @@ impl Shape {
     }
 }
 
+/// A row of a stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Event {
-    id: i64,
-    k: i64,
+pub(crate) struct Event {
+    pub(crate) id: i64,
+    pub(crate) k: i64,
     /// Seconds.
-    at: Option<i64>,
-    v: Option<i64>,
+    pub(crate) at: Option<i64>,
+    pub(crate) v: Option<i64>,
 }
 
 impl Event {
-    fn sql(&self) -> String {
+    pub(crate) fn sql(&self) -> String {
         let at = self.at.map_or_else(|| "NULL".to_owned(), |at| format!("to_timestamp({at})"));
         let v = self.v.map_or_else(|| "NULL".to_owned(), |v| v.to_string());
         format!("({}, {}, {at}, {v})", self.id, self.k)
@@ -141,7 +143,7 @@ impl Kind {
 
 /// What a view over windows shows.
 #[derive(Clone, Copy, Debug)]
-enum Query {
+pub(crate) enum Query {
     /// Each row with each of its windows.
     Rows,
     /// Windows by key, with what adds up and what does not.
@@ -151,7 +153,7 @@ enum Query {
 }
 
 impl Query {
-    fn sql(self, call: &str) -> String {
+    pub(crate) fn sql(self, call: &str) -> String {
         let bounds = "extract(epoch FROM window_start)::BIGINT AS s, extract(epoch FROM window_end)::BIGINT AS e";
         match self {
             Query::Rows => format!("SELECT id, {bounds}, v FROM {call}"),
@@ -163,7 +165,7 @@ impl Query {
     }
 
     /// The rows that it has over some windows.
-    fn answer(self, events: &[Event], windows: &[(usize, i64, i64)]) -> Vec<TextRow> {
+    pub(crate) fn answer(self, events: &[Event], windows: &[(usize, i64, i64)]) -> Vec<TextRow> {
         let text = |value: i64| Some(value.to_string());
         if let Query::Rows = self {
             let row = |(place, start, end): &(usize, i64, i64)| {
@@ -284,7 +286,8 @@ async fn check(client: &Client, stream: &Stream, subjects: &[Subject]) -> Outcom
     Ok(())
 }
 
-fn same(expected: &[TextRow], mut found: Vec<TextRow>, name: &str) -> Outcome {
+/// Whether a view has the rows that it is to have.
+pub(crate) fn same(expected: &[TextRow], mut found: Vec<TextRow>, name: &str) -> Outcome {
     let mut expected = expected.to_vec();
     expected.sort_unstable();
     found.sort_unstable();

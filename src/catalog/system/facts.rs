@@ -1,5 +1,6 @@
 //! What system relations and functions are made from: a plain value, gathered once per query.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
@@ -122,6 +123,8 @@ pub struct ViewFacts {
     pub frontier: Epoch,
     /// What its operators hold: number, name, rows, bytes.
     pub state: Vec<(u32, String, u64, u64)>,
+    /// What bounds that of each, by its number, if anything does.
+    pub bounds: BTreeMap<u32, String>,
 }
 
 /// One sink.

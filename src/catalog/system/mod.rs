@@ -29,7 +29,6 @@ pub use facts::{
 };
 pub use functions::{FUNCTIONS, Function, function};
 pub use names::relations;
-pub use types::type_oids;
 pub use value::{Value, array_of, values_of};
 
 /// The system relation of this name.
@@ -55,6 +54,7 @@ mod tests {
             key: vec![0],
             on_conflict: OnConflict::Overwrite,
             append_only: false,
+            retention: None,
             connector: None,
             event_time: None,
         };

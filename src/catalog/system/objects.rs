@@ -5,10 +5,10 @@
 use super::declared::Rows;
 use super::facts::Facts;
 use super::names::{OWNER, constraint_of, index_of, indexes, key, key_name, namespace, namespaces, relations, rule_of, user_relations};
-use super::types::{modifier, physical, type_oids};
+use super::types::{modifier, physical};
 use super::value::Value;
 use crate::catalog::{Column, Object, ObjectKind};
-use crate::types::{ObjectId, SqlType};
+use crate::types::{ObjectId, SqlType, type_oids};
 
 /// `pg_class` as a class of objects, in `pg_depend`.
 const CLASS_RELATION: ObjectId = 1259;

@@ -6,7 +6,7 @@ use super::listings::connector_name;
 use super::names::user_relations;
 use super::value::Value;
 use crate::catalog::{Object, ObjectKind};
-use crate::types::{ObjectId, Watermarks};
+use crate::types::{NOW, ObjectId, Watermarks};
 
 /// All of them. The numbers are in PostgreSQL's range of system objects.
 pub(super) const RELATIONS: &[Declared] = &[
@@ -28,7 +28,7 @@ pub(super) const RELATIONS: &[Declared] = &[
         "schema name!, name name!, status text!, rows_done int8!, rows_total int8, percent float8, rate float8!, rows_out int8!, epoch int8!, failure text",
         progress,
     ),
-    view(13_603, "state", "schema name!, name name!, node int4!, operator text!, rows int8!, bytes int8!", state),
+    view(13_603, "state", "schema name!, name name!, node int4!, operator text!, rows int8!, bytes int8!, bounded_by text", state),
     view(13_604, "relations", "schema name!, name name!, kind text!, rows int8!, bytes int8!", relations),
     view(13_605, "row_errors", "schema name!, name name!, count int8!, error text, row text", row_errors),
     view(
@@ -181,6 +181,7 @@ fn state(facts: &Facts, rows: &mut Rows) {
                 ("operator", operator.as_str().into()),
                 ("rows", (*count).into()),
                 ("bytes", (*bytes).into()),
+                ("bounded_by", view.bounds.get(node).map(String::as_str).into()),
             ]);
         }
     }
@@ -232,6 +233,20 @@ fn watermarks(facts: &Facts, rows: &mut Rows) {
         ]);
     }
     let reached: Watermarks = facts.watermarks.iter().filter_map(|known| Some((known.id, known.watermark?))).collect();
+    // Where nothing goes by it, the clock has no epoch that it belongs to.
+    let clock = reached.get(&NOW).copied().unwrap_or(facts.now_micros);
+    for object in facts.catalog.objects().filter(|object| !matches!(object.kind, ObjectKind::MaterializedView(_))) {
+        for column in object.columns().unwrap_or_default().iter().filter(|column| column.is_arrival()) {
+            rows.push([
+                ("schema", object.schema.as_str().into()),
+                ("name", object.name.as_str().into()),
+                ("kind", object.kind_name().into()),
+                ("column", column.name.as_str().into()),
+                ("watermark", time(Some(clock))),
+                ("lag_seconds", behind(Some(clock))),
+            ]);
+        }
+    }
     for object in facts.catalog.objects() {
         let ObjectKind::MaterializedView(view) = &object.kind else { continue };
         for (column, low) in &view.lows {

@@ -4,9 +4,9 @@ use super::declared::Rows;
 use super::facts::Facts;
 use super::functions::FUNCTIONS;
 use super::names::{OWNER, PG_CATALOG, namespace};
-use super::types::type_oids;
 use super::value::Value;
 use crate::catalog::ObjectKind;
+use crate::types::type_oids;
 
 /// Where the numbers of our own functions start: in PostgreSQL's range of system objects, and free there.
 const FIRST: u32 = 9_000;

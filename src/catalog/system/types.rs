@@ -4,7 +4,7 @@ use super::declared::Rows;
 use super::facts::Facts;
 use super::names::{OWNER, PG_CATALOG};
 use super::value::Value;
-use crate::types::{NUMERIC_DEFAULT, SqlType, hash_bytes};
+use crate::types::{SqlType, hash_bytes, type_modifier, type_oids};
 
 /// A row of `pg_type`, as in PostgreSQL's `pg_type.dat`.
 struct Builtin {
@@ -177,55 +177,13 @@ pub(super) fn types(_facts: &Facts, rows: &mut Rows) {
     }
 }
 
-/// The number of a type and that of arrays of it.
-pub fn type_oids(sql_type: &SqlType) -> (u32, u32) {
-    match sql_type {
-        SqlType::Bool => (16, 1000),
-        SqlType::Int2 => (21, 1005),
-        SqlType::Int4 => (23, 1007),
-        SqlType::Int8 => (20, 1016),
-        SqlType::Float4 => (700, 1021),
-        SqlType::Float8 => (701, 1022),
-        SqlType::Numeric(..) => (1700, 1231),
-        SqlType::Text => (25, 1009),
-        SqlType::Varchar(_) => (1043, 1015),
-        SqlType::Char(_) => (1042, 1014),
-        SqlType::Bytea => (17, 1001),
-        SqlType::Date => (1082, 1182),
-        SqlType::Time => (1083, 1183),
-        SqlType::Timestamp => (1114, 1115),
-        SqlType::Timestamptz => (1184, 1185),
-        SqlType::Interval => (1186, 1187),
-        SqlType::Uuid => (2950, 2951),
-        SqlType::Jsonb => (3802, 3807),
-        SqlType::Json => (114, 199),
-        SqlType::Oid => (26, 1028),
-        SqlType::Name => (19, 1003),
-        SqlType::CatalogChar => (18, 1002),
-        SqlType::Struct(_) => (2249, 2287),
-        SqlType::Rounded(whole, _) => type_oids(whole),
-        // Arrays of arrays are arrays of more dimensions: the same type in PostgreSQL.
-        SqlType::Array(element) => {
-            let (_, array) = type_oids(element);
-            (array, array)
-        }
-    }
-}
-
-/// `atttypmod`: length, or precision and scale, with 4 added (the header that lengths count in PostgreSQL); -1 without one. All structs have
-/// one number in `pg_type`: their modifier is a number made from the names and types of the fields, by which `format_type` tells them apart.
+/// `atttypmod`. All structs have one number in `pg_type`: their modifier is a number made from the names and types of the fields, by which
+/// `format_type` tells them apart.
 pub(super) fn modifier(sql_type: &SqlType) -> i64 {
     match sql_type {
-        SqlType::Varchar(Some(length)) | SqlType::Char(length) => i64::from(*length) + 4,
-        SqlType::Numeric(precision, scale) if (*precision, *scale) != NUMERIC_DEFAULT => {
-            ((i64::from(*precision) << 16) | (i64::from(*scale) & 0x7ff)) + 4
-        }
         SqlType::Array(element) => modifier(element),
-        // All fields of an interval stand before its digits.
-        SqlType::Rounded(whole, digits) if **whole == SqlType::Interval => (0x7fff << 16) | i64::from(*digits),
-        SqlType::Rounded(_, digits) => i64::from(*digits),
         SqlType::Struct(_) => (hash_bytes(sql_type.to_string().as_bytes()) & 0x7fff_ffff) as i64,
-        _ => -1,
+        other => type_modifier(other).into(),
     }
 }
 
@@ -305,8 +263,9 @@ pub(super) fn format_type(oid: i64, modifier: Option<i64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{format_type, modifier, oid_named, type_oids};
+    use super::{format_type, modifier, oid_named};
     use crate::types::SqlType;
+    use crate::types::type_oids;
 
     #[test]
     fn types_are_named_as_sql_writes_them() {

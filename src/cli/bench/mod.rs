@@ -11,6 +11,7 @@ mod nexmark;
 mod operators;
 mod point;
 mod report;
+mod soak;
 mod wait;
 
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ enum What {
     Joins(joins::Options),
     /// A view of many groups: resident memory.
     Groups(groups::Options),
+    /// Views over a stream without end, for minutes: whether memory, disk and freshness stay as they are.
+    Soak(soak::Options),
     /// Single operators on prepared batches, without a server: rows per second, bytes of state.
     Operators(operators::Options),
 }
@@ -68,6 +71,7 @@ pub fn bench(options: &BenchOptions) -> Result<()> {
             What::Hydrate(what) => hydrate::run(what, workers).await,
             What::Joins(what) => joins::run(what, workers).await,
             What::Groups(what) => groups::run(what, workers).await,
+            What::Soak(what) => soak::run(what, workers).await,
             What::Operators(what) => operators::run(what, workers),
         }
     })?;

@@ -264,6 +264,7 @@ fn plan(query: &str, append_only: bool) -> Result<Plan> {
             append_only,
             connector: None,
             event_time: None,
+            retention: None,
         }),
     };
     let (catalog, path) = (Catalog::new([table(T, "t"), table(U, "u")]), ["public".to_owned()]);

@@ -16,6 +16,20 @@ pub(super) fn line_feed(bytes: &[u8]) -> Option<usize> {
     None
 }
 
+/// The bytes in at most `count` parts of about one length, one after the other, each but the last ending with a line feed.
+pub(super) fn line_parts(bytes: &[u8], count: usize) -> Vec<&[u8]> {
+    let (mut parts, mut rest) = (Vec::with_capacity(count), bytes);
+    for left in (2..=count).rev() {
+        let middle = rest.len() / left;
+        let Some(end) = line_feed(&rest[middle..]) else { break };
+        let (part, behind) = rest.split_at(middle + end + 1);
+        parts.push(part);
+        rest = behind;
+    }
+    parts.push(rest);
+    parts
+}
+
 /// Where the first CSV record ends: at a line feed that is in no quoted field. A field is quoted if it starts with a quote; two quotes within it
 /// are one.
 pub(super) fn record_end(bytes: &[u8], delimiter: char) -> Option<usize> {
@@ -69,7 +83,7 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use super::{line_feed, record_end};
+    use super::{line_feed, line_parts, record_end};
 
     #[test]
     fn a_record_ends_where_no_quotes_are_open() {
@@ -91,6 +105,19 @@ mod tests {
         }
         assert_eq!(first("a→\"b\nc\"\nd\n", '→').as_deref(), Some("a→\"b\nc\""));
         assert_eq!(first("a,\"b\nc\"\nd\n", '→').as_deref(), Some("a,\"b"));
+    }
+
+    #[test]
+    fn parts_end_where_lines_end() {
+        let parts = |text: &'static str, count| -> Vec<&str> {
+            line_parts(text.as_bytes(), count).into_iter().map(|part| std::str::from_utf8(part).unwrap()).collect()
+        };
+        assert_eq!(parts("1\n2\n3\n4", 1), ["1\n2\n3\n4"]);
+        assert_eq!(parts("1\n2\n3\n4", 2), ["1\n2\n", "3\n4"]);
+        assert_eq!(parts("1\n2\n3\n4\n", 2), ["1\n2\n3\n", "4\n"]);
+        assert_eq!(parts("1\n234567", 2), ["1\n234567"]);
+        assert_eq!(parts("123456\n7\n", 3), ["123456\n", "7\n", ""]);
+        assert_eq!(parts("", 2), [""]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! same name, stops the reader: going on would tear a line or repeat rows. That is asked whenever there is more to read than before, and
 //! of the file's content ([`recognise`](super::recognise)), so it does not matter when the file was exchanged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io;
 use std::num::NonZero;
@@ -12,13 +12,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::lines::{line_feed, record_end};
+use super::lines::{line_feed, line_parts, record_end};
 use super::recognise::{fingerprint, read_at};
 use crate::connect::format::{Decoder, Envelope, Format};
 use crate::connect::{Fingerprints, Poll, Positions, Reader, SOURCE_BATCH_ROWS, SourceBatch};
 
-/// Bytes that are read at once: a full batch of ordinary lines.
-const BLOCK_BYTES: usize = 4 << 20;
+/// Bytes that are read at once: a full batch of ordinary lines for each decoder.
+const BLOCK_BYTES: usize = DECODERS * (4 << 20);
+/// Threads that make rows of lines, the reader's own among them. Rows of JSON cost more than most queries on them, so that one thread alone
+/// would hold back the workers; more than two would take their cores from them.
+const DECODERS: usize = 2;
+/// Fewer bytes are not worth another thread: to start one takes as long as some hundred lines.
+const SHARED_BYTES_MIN: usize = 256 << 10;
 /// Longer lines stop the reader: they are no lines.
 const LINE_BYTES_MAX: usize = 64 << 20;
 /// Longer lines name no columns.
@@ -74,7 +79,7 @@ struct OpenFile {
     file: File,
     /// Device and inode: tells a replaced file.
     identity: (u64, u64),
-    decoder: Decoder,
+    decoders: Vec<Decoder>,
     /// Between the fields of a record, where line feeds may stand in quotes.
     csv_delimiter: Option<char>,
     /// A file whose first line names columns cannot be read before that line is complete.
@@ -86,8 +91,8 @@ struct OpenFile {
     /// Read, from `buffer_start` of it on not yet decoded.
     buffer: Vec<u8>,
     buffer_start: usize,
-    /// What is in the buffer is no complete record.
-    torn: bool,
+    /// Decoded and not yet delivered, in the file's order.
+    ready: VecDeque<SourceBatch>,
     /// When it was read last, there was nothing behind that.
     at_end: bool,
     ended: bool,
@@ -150,7 +155,7 @@ impl FileReader {
 
     fn finished(&self) -> bool {
         let may_end = self.stretch.until.is_some() || !self.follow;
-        may_end && self.scanned_at.is_some() && self.files.values().all(|file| file.done() || file.ended)
+        may_end && self.scanned_at.is_some() && self.files.values().all(OpenFile::delivered)
     }
 }
 
@@ -183,7 +188,7 @@ impl Reader for FileReader {
 
     /// Records are not counted ahead; that there are none is known.
     fn lag(&self) -> Option<i64> {
-        (self.scanned_at.is_some() && self.files.values().all(|file| file.at_end)).then_some(0)
+        (self.scanned_at.is_some() && self.files.values().all(|file| file.at_end && file.ready.is_empty())).then_some(0)
     }
 }
 
@@ -204,7 +209,7 @@ impl OpenFile {
         Ok(OpenFile {
             file,
             identity: identity(&metadata),
-            decoder: format.decoder(),
+            decoders: (0..DECODERS).map(|_| format.decoder()).collect(),
             csv_delimiter: format.csv_delimiter(),
             header_missing: format.has_header(),
             next_offset,
@@ -212,7 +217,7 @@ impl OpenFile {
             seen,
             buffer: Vec::new(),
             buffer_start: 0,
-            torn: false,
+            ready: VecDeque::new(),
             at_end: false,
             ended: false,
             path,
@@ -223,33 +228,35 @@ impl OpenFile {
         self.until.is_some_and(|until| self.next_offset >= until)
     }
 
+    /// Whether everything that is to be read was handed out.
+    fn delivered(&self) -> bool {
+        self.ready.is_empty() && (self.done() || self.ended)
+    }
+
     /// The next lines, if there are any.
     fn read(&mut self, id: i32, follow: bool) -> Result<Option<SourceBatch>, String> {
-        if self.done() || self.ended {
-            return Ok(None);
+        if self.ready.is_empty() && !self.done() && !self.ended {
+            self.fill(id, follow)?;
         }
+        Ok(self.ready.pop_front())
+    }
+
+    /// Reads a block, if there is more, and decodes it.
+    fn fill(&mut self, id: i32, follow: bool) -> Result<(), String> {
         let length = self.length(follow)?;
         if self.header_missing && !self.read_header(length, follow)? {
-            return Ok(None);
-        }
-        if !self.torn {
-            self.decode(id);
+            return Ok(());
         }
         // A long line may need several blocks; more of it is read only while there is more.
-        while self.decoder.len() == 0 && !self.done() && self.read_block(length)? {
-            self.decode(id);
+        while self.ready.is_empty() && !self.done() && self.read_block(length)? {
+            self.decode(id)?;
         }
-        if self.decoder.len() == 0 && !follow && !self.done() {
-            self.decode_last_line(id);
+        if self.ready.is_empty() && !follow && !self.done() {
+            self.decode_last_line(id)?;
             self.ended = true;
         }
         self.at_end = length <= self.next_offset;
-        if self.decoder.len() == 0 {
-            return Ok(None);
-        }
-        let fingerprint = self.fingerprint_at(self.next_offset)?;
-        self.seen = Some((self.next_offset, fingerprint));
-        Ok(Some(SourceBatch { fingerprint: Some(fingerprint), ..self.decoder.finish(id, self.next_offset) }))
+        Ok(())
     }
 
     /// The file's length, if it is still the file that we read, and no shorter.
@@ -300,7 +307,9 @@ impl OpenFile {
             None => length,
         };
         let header = start[..end].strip_suffix(b"\r").unwrap_or(&start[..end]);
-        self.decoder.use_header(header).map_err(|cause| format!("file \"{}\": {}", self.path.display(), cause.message()))?;
+        for decoder in &mut self.decoders {
+            decoder.use_header(header).map_err(|cause| format!("file \"{}\": {}", self.path.display(), cause.message()))?;
+        }
         self.next_offset = self.next_offset.max(i64::try_from((end + 1).min(length)).unwrap_or(i64::MAX));
         self.header_missing = false;
         Ok(true)
@@ -330,36 +339,110 @@ impl OpenFile {
         let read = read_at(&self.file, &mut self.buffer[old..], at)
             .map_err(|cause| format!("cannot read \"{}\": {cause}", self.path.display()))?;
         self.buffer.truncate(old + read);
-        self.torn = false;
         Ok(read > 0)
     }
 
-    /// Decodes the buffer's complete records, up to a full batch.
-    fn decode(&mut self, id: i32) {
-        while self.decoder.len() < SOURCE_BATCH_ROWS && !self.done() {
-            let rest = &self.buffer[self.buffer_start..];
+    /// Decodes the buffer's complete records, on several threads if they are many.
+    fn decode(&mut self, id: i32) -> Result<(), String> {
+        let bytes = &self.buffer[self.buffer_start..];
+        // Where a CSV record ends is known only to who has read what stands before it.
+        let alone = self.csv_delimiter.is_some() || bytes.len() < SHARED_BYTES_MIN;
+        let mut offset = self.next_offset;
+        let parts: Vec<Records<'_>> = line_parts(bytes, if alone { 1 } else { self.decoders.len() })
+            .into_iter()
+            .map(|bytes| {
+                let part = Records { id, offset, bytes, csv_delimiter: self.csv_delimiter, until: self.until };
+                offset += length_of(bytes.len());
+                part
+            })
+            .collect();
+        let decoded = decode_together(&mut self.decoders, parts)
+            .map_err(|cause| format!("cannot start a thread for \"{}\": {cause}", self.path.display()))?;
+        let taken: usize = decoded.iter().map(|(_, taken)| taken).sum();
+        self.buffer_start += taken;
+        self.next_offset += length_of(taken);
+        decoded.into_iter().flat_map(|(batches, _)| batches).try_for_each(|batch| self.make_ready(batch))
+    }
+
+    /// What is left in the buffer is the last line, if nothing will ever be added to it.
+    fn decode_last_line(&mut self, id: i32) -> Result<(), String> {
+        let rest = &self.buffer[self.buffer_start..];
+        let decoder = self.decoders.first_mut().expect("there is one at least");
+        push(decoder, id, self.next_offset, rest);
+        self.next_offset += length_of(rest.len());
+        self.buffer.clear();
+        self.buffer_start = 0;
+        if decoder.len() == 0 {
+            return Ok(());
+        }
+        let batch = decoder.finish(id, self.next_offset);
+        self.make_ready(batch)
+    }
+
+    /// Notes with a batch what stands before its end.
+    fn make_ready(&mut self, batch: SourceBatch) -> Result<(), String> {
+        let fingerprint = self.fingerprint_at(batch.next_offset)?;
+        self.seen = Some((batch.next_offset, fingerprint));
+        self.ready.push_back(SourceBatch { fingerprint: Some(fingerprint), ..batch });
+        Ok(())
+    }
+}
+
+/// A part of a file, from the start of a record on.
+struct Records<'a> {
+    id: i32,
+    offset: i64,
+    bytes: &'a [u8],
+    csv_delimiter: Option<char>,
+    /// Records that start here or behind are not wanted.
+    until: Option<i64>,
+}
+
+impl Records<'_> {
+    /// Decodes the complete records. The batches, and how many bytes were taken.
+    fn decode(&self, decoder: &mut Decoder) -> (Vec<SourceBatch>, usize) {
+        let mut batches = Vec::new();
+        let (mut taken, mut offset) = (0, self.offset);
+        while self.until.is_none_or(|until| offset < until) {
+            let rest = &self.bytes[taken..];
             let end = match self.csv_delimiter {
                 None => line_feed(rest),
                 Some(delimiter) => record_end(rest, delimiter),
             };
-            let Some(end) = end else {
-                self.torn = true;
-                break;
-            };
-            push(&mut self.decoder, id, self.next_offset, &rest[..end]);
-            self.buffer_start += end + 1;
-            self.next_offset += i64::try_from(end + 1).unwrap_or(i64::MAX);
+            let Some(end) = end else { break };
+            push(decoder, self.id, offset, &rest[..end]);
+            taken += end + 1;
+            offset = self.offset + length_of(taken);
+            if decoder.len() == SOURCE_BATCH_ROWS {
+                batches.push(decoder.finish(self.id, offset));
+            }
         }
+        if decoder.len() > 0 {
+            batches.push(decoder.finish(self.id, offset));
+        }
+        (batches, taken)
     }
+}
 
-    /// What is left in the buffer is the last line, if nothing will ever be added to it.
-    fn decode_last_line(&mut self, id: i32) {
-        let rest = &self.buffer[self.buffer_start..];
-        push(&mut self.decoder, id, self.next_offset, rest);
-        self.next_offset += i64::try_from(rest.len()).unwrap_or(i64::MAX);
-        self.buffer.clear();
-        self.buffer_start = 0;
-    }
+/// Each part by a decoder of its own, the first one on this thread. As many parts as decoders at the most.
+fn decode_together(decoders: &mut [Decoder], parts: Vec<Records<'_>>) -> io::Result<Vec<(Vec<SourceBatch>, usize)>> {
+    std::thread::scope(|scope| {
+        let mut work = decoders.iter_mut().zip(parts);
+        let own = work.next();
+        let others: Vec<_> = work
+            .map(|(decoder, part)| std::thread::Builder::new().name("decoder".into()).spawn_scoped(scope, move || part.decode(decoder)))
+            .collect::<io::Result<_>>()?;
+        let mut decoded: Vec<_> = own.map(|(decoder, part)| part.decode(decoder)).into_iter().collect();
+        for other in others {
+            decoded.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        Ok(decoded)
+    })
+}
+
+/// A length in memory as one of a file.
+fn length_of(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// Decodes one line; empty ones are nothing.
@@ -521,9 +604,42 @@ mod tests {
         assert_eq!(reader.pause, LOOK_LAST);
         let file = reader.files.values().next().unwrap();
         // Each look used to clear and fill a block of megabytes, and to search the line that is not complete.
-        assert!(file.buffer.capacity() < 1 << 10 && file.torn);
+        assert!(file.buffer.capacity() < 1 << 10 && file.buffer_start == 8);
         folder.append("a.jsonl", "2}\n");
         assert_eq!((numbers(&batch(&mut reader)), reader.pause), (vec![2], LOOK_FIRST));
+    }
+
+    #[test]
+    fn several_threads_give_the_lines_in_their_order() {
+        /// More than is decoded by one thread, and than one batch holds; every thousandth line is none.
+        const LINES: i64 = 100_000;
+        let folder = Folder::new("threads");
+        let line = |n: i64| if n % 1_000 == 7 { format!("no {n}\n") } else { format!("{{\"n\":{n}}}\n") };
+        let text: String = (0..LINES).map(line).collect();
+        let path = folder.append("a.jsonl", &text);
+        let id = partition_of(&path);
+        let middle = text.find(&line(60_000)).unwrap() as i64;
+        for (from, until, expected) in [(0, None, 0..LINES), (0, Some(middle), 0..60_000), (middle, None, 60_000..LINES)] {
+            let until = until.map(|until| Positions::from([(id, until)]));
+            let mut reader = reader(source(&path, "JSON", false), &Positions::from([(id, from)]), until.as_ref());
+            let (mut found, mut letters, mut next) = (Vec::new(), 0, from);
+            loop {
+                match reader.poll(Duration::from_secs(2)) {
+                    Poll::Batch(batch) => {
+                        let starts = batch.offsets.iter().chain(batch.dead_letters.iter().map(|letter| &letter.offset));
+                        assert!(starts.into_iter().all(|start| (next..batch.next_offset).contains(start)));
+                        found.extend(numbers(&batch));
+                        letters += batch.dead_letters.len();
+                        next = batch.next_offset;
+                    }
+                    Poll::End => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            let rows: Vec<i64> = expected.clone().filter(|n| n % 1_000 != 7).collect();
+            assert_eq!(letters, expected.count() - rows.len());
+            assert!(found == rows, "lines are missing, too many, or in another order");
+        }
     }
 
     /// The position behind all of a file, as it is stored, and what was seen before it.

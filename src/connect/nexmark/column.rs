@@ -101,6 +101,12 @@ impl Table {
         Table::ALL.into_iter().find(|table| table.name().eq_ignore_ascii_case(name))
     }
 
+    /// Its columns as CREATE TABLE has them.
+    pub fn declaration(self) -> String {
+        let columns = self.fields().iter().map(|(name, field)| format!("{name} {}", field.sql_type()));
+        columns.collect::<Vec<_>>().join(", ")
+    }
+
     /// The table that the event at this place of a round belongs to.
     pub(super) fn of_slot(slot: u64) -> Table {
         if slot < PERSONS {

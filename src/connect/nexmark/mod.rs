@@ -37,6 +37,11 @@ const BASE_TIME_MILLIS: i64 = 1_436_918_400_000;
 /// Event time between two events: 10,000 events per second, the suite's first rate.
 const GAP_NANOS: u64 = 100_000;
 
+/// The event time between two events when so many happen in a second of it: at least one.
+pub fn gap_nanos(events_per_second: u64) -> u64 {
+    1_000_000_000 / events_per_second.max(1)
+}
+
 /// Splits of one source at the most: each costs a reader's attention.
 const SPLITS_MAX: u64 = 1_024;
 

@@ -1,7 +1,7 @@
 //! Keeps rows until they are final, and gives them out then: EMIT ON WINDOW CLOSE.
 //!
-//! In: changes, partitioned by the column that says when a row is final. Out: insertions only, each row once for as often as it was there
-//! when event time passed it. Holds: the rows that are not final, by that column. A row whose time is NULL never is.
+//! In: changes, partitioned by the columns that say when a row is final. Out: insertions only, each row once for as often as it was there
+//! when event time passed the first of its times. Holds: the rows that are not final, by these columns. A row without any time never is.
 
 use arrow::array::Int64Array;
 use arrow::datatypes::SchemaRef;
@@ -22,10 +22,11 @@ pub struct Close {
 }
 
 impl Close {
-    /// `column`: the position of the time. Fails for columns whose types cannot be held.
-    pub fn new(schema: &SchemaRef, column: usize, low: LowAt) -> Result<Self> {
-        let mut groups = Groups::new(schema, &[column], &[])?;
-        groups.closing(0, low);
+    /// `columns`: the positions of the times. Fails for columns whose types cannot be held.
+    pub fn new(schema: &SchemaRef, columns: Vec<(usize, LowAt)>) -> Result<Self> {
+        let keys: Vec<usize> = columns.iter().map(|(column, _)| *column).collect();
+        let mut groups = Groups::new(schema, &keys, &[])?;
+        columns.into_iter().enumerate().for_each(|(place, (_, low))| groups.closing(place, low));
         Ok(Close { groups, output: OutputSchema::new(SchemaRef::clone(schema)) })
     }
 

@@ -65,7 +65,7 @@ pub struct DeltaJoin {
 }
 
 /// One input.
-struct Input {
+pub(super) struct Input {
     kept: SharedKept,
     /// Makes the input's columns of the relation's, and puts the number of the probe behind them.
     map: Map,
@@ -223,7 +223,8 @@ impl Operator for DeltaJoin {
 }
 
 impl Input {
-    fn new(node: &Node, kept: SharedKept, columns: Range<usize>) -> Result<Self> {
+    /// The input that `node` is, whose rows are in `kept`.
+    pub(super) fn new(node: &Node, kept: SharedKept, columns: Range<usize>) -> Result<Self> {
         let (predicate, mut projection, import) = match &node.kind {
             NodeKind::Map { input, predicate, projection } => (predicate.clone(), projection.clone(), input.as_ref()),
             _ => (None, identity(&node.schema), node),
@@ -240,8 +241,13 @@ impl Input {
         Ok(Input { kept, map, schema: with_probe(&import.schema), columns })
     }
 
+    /// The rows under these values of the primary key, one for each probe at the most.
+    pub(super) fn find(&self, keys: &[ArrayRef], as_of: Epoch) -> Result<Found> {
+        Ok(self.kept.borrow().relation.find(keys, usize::MAX, as_of)?.0)
+    }
+
     /// Some of the rows found, as this input's: its columns and, last, for each row the probe that found it.
-    fn read(&mut self, found: &Found, rows: Range<usize>) -> Result<Option<Vec<ArrayRef>>> {
+    pub(super) fn read(&mut self, found: &Found, rows: Range<usize>) -> Result<Option<Vec<ArrayRef>>> {
         let kept = self.kept.borrow();
         let mut columns = kept.columns.iter().map(|column| found.gather(*column, rows.clone())).collect::<Result<Vec<_>>>()?;
         columns.push(Arc::new(UInt32Array::from(found.probes()[rows].to_vec())));
@@ -336,6 +342,6 @@ impl Rows {
 }
 
 /// Pieces of a bounded number of rows.
-fn pieces(changes: &Changes) -> impl Iterator<Item = Changes> {
+pub(super) fn pieces(changes: &Changes) -> impl Iterator<Item = Changes> {
     (0..changes.len()).step_by(PART_ROWS).map(|first| changes.slice(first, PART_ROWS.min(changes.len() - first)))
 }

@@ -6,6 +6,8 @@
 
 mod agenda;
 pub mod aggregate;
+pub mod arrival;
+pub mod as_of;
 pub mod close;
 pub mod delta_join;
 pub mod expand;
@@ -14,6 +16,7 @@ pub mod fixpoint;
 pub mod hop;
 pub mod join;
 pub mod late;
+pub mod lookup_join;
 pub mod map;
 pub mod net;
 mod ordered;

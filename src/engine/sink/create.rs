@@ -18,7 +18,7 @@ use crate::engine::view::{RunningView, ViewStatus, mark};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Bound, NoSystemRelations, Plan, Scope, ViewSettings};
 use crate::sql::{CreateSink, Insert, Name, Parsed, SinkSource, quote_ident};
-use crate::types::{Epoch, ObjectId};
+use crate::types::{Epoch, Growth, ObjectId};
 
 /// What a checkpoint says of a sink that it does not hold any more.
 pub(crate) const LOST: &[u8] = b"lost";
@@ -38,7 +38,7 @@ impl Session {
             }
             let creating = self.shield.raise();
             object.id = engine.new_id()?;
-            for (message, hint) in crate::plan::notices(&plan) {
+            for (message, hint) in crate::plan::notices(&plan, &engine.catalog()) {
                 self.notice(Error::new(Kind::ObjectState, message).hint(hint));
             }
             let view = engine.announce_sink(&object, plan, None)?;
@@ -111,6 +111,8 @@ impl Session {
             append_only: false,
             options: ViewOptions::default(),
             lows: BTreeMap::new(),
+            covering: None,
+            growth: Growth::Bounded,
         };
         Ok((Arc::clone(&target), Sink { target: target.id, fills, view }))
     }

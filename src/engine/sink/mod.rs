@@ -20,4 +20,5 @@ mod running;
 mod settle;
 
 pub(crate) use create::{LOST, cycle, sink_statement};
+pub(crate) use pump::pieces;
 pub(crate) use running::RunningSink;

@@ -15,6 +15,7 @@ use crate::dataflow::RowError;
 use crate::dataflow::expr::row_text;
 use crate::engine::Engine;
 use crate::engine::clock::{SunkBy, Write};
+use crate::engine::retention::is_keeper;
 use crate::error::{Error, Result};
 use crate::types::{Changes, ObjectId, hash_rows};
 
@@ -92,7 +93,11 @@ async fn pump(engine: Weak<Engine>, sink: Arc<RunningSink>) {
         let turn = lock.lock_owned().await;
         let Some(engine) = engine.upgrade() else { return };
         let (server, writing) = (Arc::clone(&engine), Arc::clone(&sink));
-        let written = tokio::task::spawn_blocking(move || server.write_sunk(&writing, &changes)).await;
+        let written = tokio::task::spawn_blocking(move || match is_keeper(writing.id) {
+            true => server.delete_expired(&writing, &changes),
+            false => server.write_sunk(&writing, &changes),
+        });
+        let written = written.await;
         drop(turn);
         let written = written.unwrap_or_else(|cause| Err(Error::internal(format!("the sink's pump has ended: {cause}"))));
         if let Err(error) = &written
@@ -108,7 +113,7 @@ async fn pump(engine: Weak<Engine>, sink: Arc<RunningSink>) {
 }
 
 /// The changes in pieces of a bounded size, all of one key in the same, as batches of the table's columns.
-fn pieces(sink: &RunningSink, key: &[usize], changes: &[Changes]) -> Result<Vec<Changes>> {
+pub(crate) fn pieces(sink: &RunningSink, key: &[usize], changes: &[Changes]) -> Result<Vec<Changes>> {
     let changes = changes.iter().map(|part| Ok(with_schema(part, sink.schema())?.one_zero())).collect::<Result<Vec<_>>>()?;
     let bytes: usize = changes.iter().map(Changes::payload_bytes).sum();
     let count = 1 + bytes / PIECE_BYTES;

@@ -204,7 +204,7 @@ impl Scalar {
 }
 
 /// What a node imports, if it does hardly more, and for each of its columns which column of that it is, if it is one.
-fn imported(node: &Node) -> Option<(u32, Vec<Option<usize>>)> {
+pub(super) fn imported(node: &Node) -> Option<(u32, Vec<Option<usize>>)> {
     match &node.kind {
         NodeKind::Import { object, columns, .. } => Some((*object, columns.iter().copied().map(Some).collect())),
         NodeKind::Map { input, projection, .. } => {

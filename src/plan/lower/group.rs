@@ -25,6 +25,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 
 use super::low::low_of;
+use super::moment::coarseness;
 use super::{Lowering, single};
 use crate::plan::expressions::{column_index, column_scalar, moved};
 use crate::plan::node::{AggregateCall, Closing, Node, NodeKind, Scalar};
@@ -103,10 +104,11 @@ impl Lowering<'_> {
         self.node(NodeKind::Aggregate { input: Box::new(input), keys, aggregates: calls, combined, closing }, schema, properties)
     }
 
-    /// When groups by these keys are over: the first key that event time passes says it.
+    /// When groups by these keys are over: the key that event time passes first says it.
     pub(super) fn closing(&self, input: &Node, keys: &[usize]) -> Option<Closing> {
         let lows = keys.iter().map(|key| low_of(self.catalog, input, *key)).enumerate();
-        lows.into_iter().find_map(|(place, low)| Some(Closing { place, low: low?, emits: false }))
+        let closing = lows.filter_map(|(place, low)| Some(Closing { place, low: low?, emits: false }));
+        closing.min_by_key(|closing| coarseness(input, keys[closing.place]))
     }
 
     /// Without rows of groups that are over. `rows`: the column that says how many rows a row stands for.

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_expr::utils::collect_columns;
 
+use super::in_time::{InTime, Meeting};
 use super::{Lowering, cast, fields_of, identity, nullable, scalar, support};
 use crate::error::Result;
 use crate::plan::errors::from_datafusion;
@@ -88,6 +89,9 @@ impl Lowering<'_> {
         let places = if kind == JoinKind::NotIn { [Vec::new(), Vec::new()] } else { [left_keys.clone(), right_keys.clone()] };
         let met = properties::met(&left.properties, &right.properties, &places[0], &places[1]);
         let [left_place, right_place] = places;
+        let meeting = Meeting { kind, sides: [&left, &right], keys: [&left_keys, &right_keys], condition: condition.as_ref() };
+        let InTime { late: [late_left, late_right], expiry } = self.in_time_of(&meeting);
+        let (left, right) = (self.unless_late(left, late_left), self.unless_late(right, late_right));
         let (left, right) = if met { (left, right) } else { (self.moved_by(left, left_place), self.moved_by(right, right_place)) };
 
         let properties = properties::join(kind, &left.properties, &right.properties, &left_keys, &right_keys, left_total);
@@ -99,7 +103,7 @@ impl Lowering<'_> {
         }
         let null_equals_null = join.null_equality == NullEquality::NullEqualsNull;
         let (left, right) = (Box::new(left), Box::new(right));
-        let kind = NodeKind::Join { join: kind, left, right, left_keys, right_keys, null_equals_null, condition };
+        let kind = NodeKind::Join { join: kind, left, right, left_keys, right_keys, null_equals_null, condition, expiry };
         self.node(kind, Arc::new(Schema::new(fields)), properties)
     }
 

@@ -1,6 +1,7 @@
 //! Below what the values of a node's columns stay as event time goes on: a column of times, or what is computed from one by a function that
 //! never falls as its argument rises.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit as ArrowUnit};
@@ -9,13 +10,14 @@ use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
+use super::moment::passed_no_earlier;
 use crate::catalog::Catalog;
 use crate::plan::expressions::column_index;
 use crate::plan::functions::fixed_micros;
 use crate::plan::node::{Closing, Node, NodeKind, UnnestColumn};
 use crate::plan::scalar::BUCKET_ORIGIN_US;
 use crate::plan::time_windows::{LAST_MOMENT_US, TUMBLE_START, WINDOW_END, WINDOW_TIME, windows_of};
-use crate::types::{Low, TimeUnit};
+use crate::types::{Low, NOW, TimeUnit};
 
 /// What is known of one column of a node.
 pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> Option<Low> {
@@ -28,7 +30,9 @@ pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> 
                 lateness => Low::Plus { low: Box::new(low), months: 0, days: 0, micros: -lateness },
             })
         }
-        NodeKind::Constant { .. } | NodeKind::Recursion { .. } | NodeKind::Recurrence { .. } | NodeKind::DeltaJoin { .. } => None,
+        NodeKind::Constant { .. } | NodeKind::Recursion { .. } | NodeKind::Recurrence { .. } => None,
+        NodeKind::Arrival { input } if column == input.schema.fields().len() => Some(Low::Of(NOW)),
+        NodeKind::Arrival { input } => of(input, column),
         // Rows leave, and enter, long after the time that they name.
         NodeKind::Temporal { .. } => None,
         NodeKind::Map { input, projection, .. } => through(&projection.get(column)?.expression, &|column| of(input, column)),
@@ -51,27 +55,57 @@ pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> 
             UnnestColumn::Kept(column) => of(input, *column),
             UnnestColumn::Element(_) | UnnestColumn::Ordinal => None,
         },
-        NodeKind::Exchange { input, .. } | NodeKind::Late { input, .. } | NodeKind::Close { input, .. } => of(input, column),
+        NodeKind::Exchange { input, .. } | NodeKind::Late { input, .. } => of(input, column),
+        NodeKind::Close { input, columns } => {
+            let in_time = columns.iter().any(|(closing, _)| passed_no_earlier(input, column, *closing));
+            in_time.then(|| of(input, column)).flatten()
+        }
         // The latest time of a session: what the session's end follows from.
         NodeKind::Aggregate { input, keys, closing: Some(Closing { place, low, .. }), .. } if *place >= keys.len() && column == *place => {
             bounded_sessions(input).then(|| low.clone())
+        }
+        NodeKind::Aggregate { input, keys, closing: Some(Closing { place, emits: true, .. }), .. } => {
+            let in_time = passed_no_earlier(input, *keys.get(column)?, *keys.get(*place)?);
+            in_time.then(|| of(input, keys[column])).flatten()
         }
         NodeKind::Combine { input, keys, .. } | NodeKind::Aggregate { input, keys, .. } => of(input, *keys.get(column)?),
         // A change of one row may bring back any other of its group, or of its key: only what they all have in common stays bounded.
         NodeKind::TopN { input, keys, .. } | NodeKind::Window { input, keys, .. } => {
             keys.contains(&column).then(|| of(input, column)).flatten()
         }
-        NodeKind::Join { join, left, right, left_keys, right_keys, .. } => {
-            let width = left.schema.fields().len();
-            let place = if column < width || !join.gives_pairs() {
-                left_keys.iter().position(|key| *key == column)
-            } else {
-                right_keys.iter().position(|key| key + width == column)
-            }?;
-            Some(Low::Least(vec![of(left, left_keys[place])?, of(right, right_keys[place])?]))
+        NodeKind::Join { .. } => low_of_join(catalog, node, column),
+        NodeKind::AsOf { left_time, low, .. } if *left_time == Some(column) => low.clone(),
+        NodeKind::AsOf { .. } | NodeKind::Versions { .. } => None,
+        NodeKind::LookupJoin { left, .. } => (column < left.schema.fields().len()).then(|| of(left, column)).flatten(),
+        NodeKind::DeltaJoin { inputs, equal, .. } => {
+            let same = equal_to(column, equal);
+            let mut start = 0;
+            let lows = inputs.iter().map(|input| {
+                let range = start..start + input.schema.fields().len();
+                start = range.end;
+                same.iter().filter(|column| range.contains(column)).find_map(|column| of(input, column - range.start))
+            });
+            lows.collect::<Option<_>>().map(Low::Least)
         }
         NodeKind::Union { inputs } => inputs.iter().map(|input| of(input, column)).collect::<Option<_>>().map(Low::Least),
     }
+}
+
+/// What is known of one column of a join.
+fn low_of_join(catalog: &Catalog, node: &Node, column: usize) -> Option<Low> {
+    let NodeKind::Join { join, left, right, left_keys, right_keys, expiry, .. } = &node.kind else { return None };
+    let of = |input: &Node, column: usize| low_of(catalog, input, column);
+    let (side, input, keys, column) = match column.checked_sub(left.schema.fields().len()) {
+        Some(_) if !join.gives_pairs() => return None,
+        Some(column) => (1, right, right_keys, column),
+        None => (0, left, left_keys, column),
+    };
+    // What comes is as late as its own side, or as the row of the other side that meets it.
+    if let Some(expiry) = expiry[side].as_ref().filter(|expiry| expiry.column == column) {
+        return Some(Low::Least(vec![of(input, column)?, expiry.low.clone()]));
+    }
+    let place = keys.iter().position(|key| *key == column)?;
+    Some(Low::Least(vec![of(left, left_keys[place])?, of(right, right_keys[place])?]))
 }
 
 /// Whether sessions never end earlier than before: their rows only come.
@@ -80,6 +114,20 @@ fn bounded_sessions(node: &Node) -> bool {
         NodeKind::Session { input, .. } => input.properties.append_only,
         NodeKind::Map { input, .. } => bounded_sessions(input),
         _ => false,
+    }
+}
+
+/// The columns that are equal to one, itself among them.
+fn equal_to(column: usize, equal: &[(usize, usize)]) -> BTreeSet<usize> {
+    let mut same = BTreeSet::from([column]);
+    loop {
+        let known = same.len();
+        let touched = equal.iter().filter(|(one, other)| same.contains(one) || same.contains(other));
+        let more: Vec<usize> = touched.flat_map(|(one, other)| [*one, *other]).collect();
+        same.extend(more);
+        if same.len() == known {
+            return same;
+        }
     }
 }
 
@@ -155,12 +203,12 @@ fn bucket(width: &ScalarValue, low: Low, origin_us: i64) -> Option<Low> {
     }
 }
 
-fn literal(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
+pub(super) fn literal(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
     expression.as_ref().downcast_ref::<Literal>().map(Literal::value)
 }
 
 /// Days and months are as long as in UTC.
-fn in_utc(zone: &[Arc<dyn PhysicalExpr>]) -> bool {
+pub(super) fn in_utc(zone: &[Arc<dyn PhysicalExpr>]) -> bool {
     match zone {
         [] => true,
         [zone] => literal(zone).and_then(|zone| zone.try_as_str().flatten()).is_some_and(|zone| zone.eq_ignore_ascii_case("utc")),

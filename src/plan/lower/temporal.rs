@@ -36,16 +36,21 @@ pub(super) fn with_variable(plan: LogicalPlan) -> Result<LogicalPlan> {
     replaced.map(|plan| plan.data).map_err(|error| from_datafusion(error, ""))
 }
 
+/// The variable: what time it is.
+pub(in crate::plan) fn clock() -> Expr {
+    clock_of(SqlType::Timestamptz.arrow())
+}
+
+fn clock_of(data_type: DataType) -> Expr {
+    Expr::ScalarVariable(Arc::new(Field::new(NOW_NAME, data_type, true)), vec![NOW_NAME.to_owned()])
+}
+
 fn variable(expr: Expr) -> DataFusionResult<Transformed<Expr>> {
     let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
-    let clock = |data_type| Expr::ScalarVariable(Arc::new(Field::new(NOW_NAME, data_type, true)), vec![NOW_NAME.to_owned()]);
     Ok(match (call.func.name(), call.args.is_empty()) {
-        ("now", true) => Transformed::yes(clock(expr.get_type(&DFSchema::empty())?)),
+        ("now", true) => Transformed::yes(clock_of(expr.get_type(&DFSchema::empty())?)),
         // Of days in UTC, as everywhere in views.
-        ("current_date", true) => {
-            let now = clock(SqlType::Timestamptz.arrow());
-            Transformed::yes(Expr::Cast(Cast::new(Box::new(now), DataType::Date32)))
-        }
+        ("current_date", true) => Transformed::yes(Expr::Cast(Cast::new(Box::new(clock()), DataType::Date32))),
         _ => Transformed::no(expr),
     })
 }

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use super::Lowering;
+use super::coverage::covers;
 use super::low::low_of;
+use super::moment::coarseness;
+use crate::catalog::{Object, ObjectKind};
 use crate::error::{Error, Kind, Result};
 use crate::plan::expressions::column_index;
 use crate::plan::node::{Closing, Node, NodeKind, SessionClosing};
@@ -17,9 +20,9 @@ impl Lowering<'_> {
     /// The rows of `node`, each when it is final.
     pub(super) fn final_rows(&mut self, node: Node) -> Result<Node> {
         if !closes_by_itself(&node)
-            && let Some((column, low)) = self.first_low(&node)
+            && let Some(columns) = self.telling(&node)
         {
-            return Ok(self.close(node, column, low));
+            return Ok(self.close(node, columns));
         }
         let Node { kind, schema, properties, id } = node;
         match kind {
@@ -44,24 +47,36 @@ impl Lowering<'_> {
         }
     }
 
-    fn close(&mut self, node: Node, column: usize, low: Low) -> Node {
+    fn close(&mut self, node: Node, columns: Vec<(usize, Low)>) -> Node {
         // All of one time are on one worker: a row that goes must find the one that came, after a restart with more workers too.
-        let (schema, properties) = (Arc::clone(&node.schema), node.properties.clone());
-        let late = NodeKind::Late { input: Box::new(node), column, low: low.clone(), rows: None, kept: self.keep_late_rows };
-        let node = self.node(late, schema, properties);
-        let node = self.exchange(node, vec![column]);
+        let node = self.unless_late(node, columns.clone());
+        let node = self.moved_by(node, columns.iter().map(|(column, _)| *column).collect());
         let (schema, properties) = (Arc::clone(&node.schema), properties::closed(&node.properties));
-        self.node(NodeKind::Close { input: Box::new(node), column, low }, schema, properties)
+        self.node(NodeKind::Close { input: Box::new(node), columns }, schema, properties)
     }
 
-    /// The first column that is bounded below; one that the node computes only if no other is: what it is computed from is passed first.
-    fn first_low(&self, node: &Node) -> Option<(usize, Low)> {
-        let computed = |column: &usize| match &node.kind {
-            NodeKind::Map { projection, .. } => column_index(&projection[*column].expression).is_none(),
+    /// The columns that event time passes, those that it passes first before the others.
+    fn timed(&self, node: &Node) -> Vec<(usize, Low)> {
+        // What the node computes comes last: what it is computed from is passed first.
+        let computed = |column: usize| match &node.kind {
+            NodeKind::Map { projection, .. } => column_index(&projection[column].expression).is_none(),
             _ => false,
         };
-        let (computed, plain): (Vec<usize>, Vec<usize>) = (0..node.schema.fields().len()).partition(computed);
-        plain.into_iter().chain(computed).find_map(|column| Some((column, low_of(self.catalog, node, column)?)))
+        let columns = 0..node.schema.fields().len();
+        let mut timed: Vec<_> = columns.filter_map(|column| Some((column, low_of(self.catalog, node, column)?))).collect();
+        timed.sort_by_key(|(column, _)| (coarseness(node, *column), computed(*column)));
+        timed
+    }
+
+    /// The first column that event time passes and that tells of every row; where a join may have put a NULL in the place of each, all that
+    /// it passes, if every row has one of them.
+    fn telling(&self, node: &Node) -> Option<Vec<(usize, Low)>> {
+        let timed = self.timed(node);
+        let covers = |columns: &[(usize, Low)]| covers(self.catalog, node, &columns.iter().map(|(column, _)| *column).collect());
+        match timed.iter().find(|column| covers(std::slice::from_ref(column))) {
+            Some(alone) => Some(vec![alone.clone()]),
+            None => covers(&timed).then_some(timed),
+        }
     }
 
     /// Why a query has no final rows, and what would give it some.
@@ -69,15 +84,30 @@ impl Lowering<'_> {
         let error = |why: String| {
             Error::new(Kind::InvalidObjectDefinition, format!("EMIT ON WINDOW CLOSE needs a column that event time passes, and {why}"))
         };
+        if let [(padded, _), ..] = self.timed(node).as_slice() {
+            let why = format!("rows without a partner have a NULL in \"{}\"", node.schema.field(*padded).name());
+            return error(why)
+                .hint("Let the condition bound both sides in time, in both directions, so that each row's own time is passed.");
+        }
         let inputs: Vec<_> = node.imports().into_iter().filter_map(|id| self.catalog.get(id)).collect();
         let watermarked = inputs.iter().find_map(|object| Some((object, object.event_time()?)));
         match (watermarked, inputs.first()) {
             (Some((object, event_time)), _) => {
                 let column = &event_time.column;
-                error(format!("no column of the result follows from \"{column}\" of \"{}\"", object.name)).hint(format!(
-                    "Group by a window: FROM TUMBLE({}, {column}, INTERVAL '1 minute') … GROUP BY window_start.",
-                    object.name
-                ))
+                let timeless =
+                    |object: &&&Arc<Object>| object.event_time().is_none() && !matches!(object.kind, ObjectKind::MaterializedView(_));
+                let hint = match inputs.iter().find(timeless) {
+                    Some(timeless) => format!(
+                        "Rows of \"{}\", which has no watermark, may come and change at any time, and old rows of their joins with them: \
+                         join it in a view on this one.",
+                        timeless.name
+                    ),
+                    None => {
+                        let (name, window) = (&object.name, "INTERVAL '1 minute'");
+                        format!("Group by a window: FROM TUMBLE({name}, {column}, {window}) … GROUP BY window_start.")
+                    }
+                };
+                error(format!("no column of the result follows from \"{column}\" of \"{}\"", object.name)).hint(hint)
             }
             (None, Some(object)) => error(format!("\"{}\" has no watermark", object.name))
                 .hint("Declare one where the rows come from: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'."),

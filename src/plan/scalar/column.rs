@@ -296,3 +296,31 @@ loops! {
     map6(A a 0, B b 1, C c 2, D d 3, E e 4, F f 5);
     map7(A a 0, B b 1, C c 2, D d 3, E e 4, F f 5, G g 6);
 }
+
+macro_rules! parts {
+    ($($name:ident($($input:ident $column:ident $place:tt),*);)*) => { $(
+        /// For each row without NULLs a part of its first argument, a text: nothing is copied but into the result.
+        pub(super) fn $name<$($input: Input,)*>(
+            call: &Call<'_>,
+            mut compute: impl for<'t, 'a> FnMut(&'t str, $($input::Value<'a>),*) -> Result<&'t str>,
+        ) -> Result<ArrayRef> {
+            let texts = Text::column(&call.arguments[0]);
+            $(let $column = $input::column(&call.arguments[$place]);)*
+            let mut parts = StringBuilder::with_capacity(call.rows, 0);
+            for row in 0..call.rows {
+                if present(call, row) {
+                    parts.append_value(compute(Text::value(&texts, row), $($input::value(&$column, row)),*)?);
+                } else {
+                    parts.append_null();
+                }
+            }
+            Ok(Arc::new(parts.finish()))
+        }
+    )* };
+}
+
+parts! {
+    part1();
+    part2(B b 1);
+    part3(B b 1, C c 2);
+}

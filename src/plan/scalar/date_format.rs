@@ -1,6 +1,8 @@
 //! `to_char` of times and intervals, and `to_date` and `to_timestamp` of texts: PostgreSQL's patterns (its `formatting.c`).
 
+use std::cell::RefCell;
 use std::fmt::Write;
+use std::rc::Rc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::IntervalMonthDayNano;
@@ -10,6 +12,7 @@ use super::calendar::{
 };
 use super::call::Call;
 use super::column::{Interval, Text, Time, Timestamp, map2, map3};
+use super::prepared::{Prepared, prepared};
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 
@@ -199,8 +202,18 @@ impl Node {
     }
 }
 
+thread_local! {
+    static FORMATS: RefCell<Prepared<Format, 1>> = RefCell::default();
+}
+
 /// A format in pieces, and whether it begins with FX.
-fn parse(format: &str) -> (Vec<Node>, bool) {
+type Format = (Vec<Node>, bool);
+
+fn parsed(format: &str) -> Result<Rc<Format>> {
+    prepared(&FORMATS, [format], || Ok(parse(format)))
+}
+
+fn parse(format: &str) -> Format {
     let mut nodes = Vec::new();
     let (mut rest, mut fixed) = (format, false);
     while !rest.is_empty() {
@@ -350,20 +363,21 @@ impl Fields {
 
 fn write(fields: &Fields, format: &str) -> Result<String> {
     let mut out = String::new();
-    for node in parse(format).0 {
+    for node in &parsed(format)?.0 {
         match node {
-            Node::Character { character, .. } => out.push(character),
+            Node::Character { character, .. } => out.push(*character),
             Node::Field { field, case, fill, ordinal, text } => {
+                let (field, case, fill) = (*field, *case, *fill);
                 if fields.interval && !fits_interval(field) {
                     return Err(Error::new(Kind::InvalidDatetime, "invalid format specification for an interval value")
                         .hint("Intervals are not tied to specific calendar dates."));
                 }
                 let start = out.len();
-                if !fields.named(field, case, fill, &text, &mut out) {
+                if !fields.named(field, case, fill, text, &mut out) {
                     fields.number(field, fill, &mut out);
                     if let Some(case) = ordinal {
                         let ending = ending(&out[start..]);
-                        out.push_str(&if case == Case::Upper { ending.to_ascii_uppercase() } else { ending.to_owned() });
+                        out.push_str(&if *case == Case::Upper { ending.to_ascii_uppercase() } else { ending.to_owned() });
                     }
                 }
             }
@@ -673,7 +687,8 @@ fn is_separator(character: char) -> bool {
 
 impl<'a> Reader<'a> {
     fn read(text: &'a str, format: &str) -> Result<Found> {
-        let (nodes, fixed) = parse(format);
+        let format = parsed(format)?;
+        let (nodes, fixed) = (&format.0, format.1);
         let mut reader = Reader { rest: text, skipped: None, fixed, found: Found { text: text.to_owned(), ..Found::default() } };
         // How many more characters were skipped than the format has.
         let mut extra = 0_i64;

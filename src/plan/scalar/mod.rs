@@ -23,6 +23,7 @@ mod misc;
 mod number_format;
 mod numeric;
 mod order;
+mod prepared;
 mod regex;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,6 @@
 //! is taken; PostgreSQL takes the longest.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -14,12 +13,10 @@ use datafusion::functions::regex::compile_regex;
 
 use super::call::Call;
 use super::column::{Boolean, Integer, Output, Text, map2, map3, map4, too_long};
+use super::prepared::{Prepared, prepared};
 use super::text::TEXT_BYTES_MAX;
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
-
-/// Patterns kept compiled on each thread: a query has a few; a column of patterns must not fill the memory.
-const PATTERNS_KEPT: usize = 256;
 
 /// The table.
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -155,32 +152,23 @@ struct Compiled {
 }
 
 thread_local! {
-    static COMPILED: RefCell<HashMap<(String, String), Rc<Compiled>>> = RefCell::new(HashMap::new());
+    static COMPILED: RefCell<Prepared<Compiled, 2>> = RefCell::default();
 }
 
 /// A pattern with PostgreSQL's flags; `g` says nothing of the pattern.
 fn compiled(pattern: &str, flags: &str) -> Result<Rc<Compiled>> {
-    let known = COMPILED.with_borrow(|known| known.get(&(pattern.to_owned(), flags.to_owned())).cloned());
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let translated = translated(pattern, flags)?;
-    let regex = compile_regex(&translated, None).map_err(|_| invalid(pattern))?;
-    let groups = regex.clone();
-    let compiled = Rc::new(Compiled {
-        find: Box::new(move |text, from| regex.find_at(text, from).map(|found| found.range())),
-        groups: Box::new(move |text, from| {
-            let found = groups.captures_at(text, from)?;
-            Some(found.iter().map(|group| group.map(|group| group.range())).collect())
-        }),
-    });
-    COMPILED.with_borrow_mut(|known| {
-        if known.len() >= PATTERNS_KEPT {
-            known.clear();
-        }
-        known.insert((pattern.to_owned(), flags.to_owned()), Rc::clone(&compiled));
-    });
-    Ok(compiled)
+    prepared(&COMPILED, [pattern, flags], || {
+        let translated = translated(pattern, flags)?;
+        let regex = compile_regex(&translated, None).map_err(|_| invalid(pattern))?;
+        let groups = regex.clone();
+        Ok(Compiled {
+            find: Box::new(move |text, from| regex.find_at(text, from).map(|found| found.range())),
+            groups: Box::new(move |text, from| {
+                let found = groups.captures_at(text, from)?;
+                Some(found.iter().map(|group| group.map(|group| group.range())).collect())
+            }),
+        })
+    })
 }
 
 fn invalid(pattern: &str) -> Error {

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use std::sync::Arc;
 
 use super::call::Call;
-use super::column::{Integer, Text, map1, map2, map3, map4, too_long};
+use super::column::{Integer, Text, map1, map2, map3, map4, part1, part2, part3, too_long};
 use super::misc::Printed;
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
@@ -40,20 +40,20 @@ pub(super) fn functions() -> Vec<Function> {
             "trim",
         )
         .aliases(&["trim"])
-        .form("text -> text", |call| map1::<Text, _>(call, |text| Ok(text.trim_matches(' ').to_owned())))
-        .form("text, text -> text", |call| map2::<Text, Text, _>(call, |text, set| Ok(text.trim_matches(among(set)).to_owned())))
+        .form("text -> text", |call| part1(call, |text| Ok(text.trim_matches(' '))))
+        .form("text, text -> text", |call| part2::<Text>(call, |text, set| Ok(text.trim_matches(among(set)))))
         .example("trim(both 'x' from 'xTomxx')", "Tom"),
         function("ltrim", "without the given characters (blanks) at the start; also `trim(leading …)`", "ltrim('zzzytest', 'xyz')", "test")
-            .form("text -> text", |call| map1::<Text, _>(call, |text| Ok(text.trim_start_matches(' ').to_owned())))
-            .form("text, text -> text", |call| map2::<Text, Text, _>(call, |text, set| Ok(text.trim_start_matches(among(set)).to_owned()))),
+            .form("text -> text", |call| part1(call, |text| Ok(text.trim_start_matches(' '))))
+            .form("text, text -> text", |call| part2::<Text>(call, |text, set| Ok(text.trim_start_matches(among(set))))),
         function("rtrim", "without the given characters (blanks) at the end; also `trim(trailing …)`", "rtrim('testxxzx', 'xyz')", "test")
-            .form("text -> text", |call| map1::<Text, _>(call, |text| Ok(text.trim_end_matches(' ').to_owned())))
-            .form("text, text -> text", |call| map2::<Text, Text, _>(call, |text, set| Ok(text.trim_end_matches(among(set)).to_owned()))),
+            .form("text -> text", |call| part1(call, |text| Ok(text.trim_end_matches(' '))))
+            .form("text, text -> text", |call| part2::<Text>(call, |text, set| Ok(text.trim_end_matches(among(set))))),
         function("left", "the first n characters; with -n, all but the last n", "left('abcde', 2)", "ab")
-            .form("text, integer -> text", |call| map2::<Text, Integer, _>(call, |text, n| Ok(left(text, n).to_owned())))
+            .form("text, integer -> text", |call| part2::<Integer>(call, |text, n| Ok(left(text, n))))
             .example("left('abcde', -2)", "abc"),
         function("right", "the last n characters; with -n, all but the first n", "right('abcde', 2)", "de")
-            .form("text, integer -> text", |call| map2::<Text, Integer, _>(call, |text, n| Ok(right(text, n).to_owned()))),
+            .form("text, integer -> text", |call| part2::<Integer>(call, |text, n| Ok(right(text, n)))),
         function("lpad", "filled up on the left (with blanks) or cut on the right to a length", "lpad('7', 3, '0')", "007")
             .form("text, integer -> text", |call| map2::<Text, Integer, _>(call, |text, length| pad(text, length, " ", true)))
             .form("text, integer, text -> text", |call| {
@@ -109,11 +109,9 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .form("text, any… -> text", |call| concat(call, Some(0))),
         function("substr", "from a place on, counted from 1, and so many characters", "substr('alphabet', 3, 2)", "ph")
-            .form("text, integer -> text", |call| {
-                map2::<Text, Integer, _>(call, |text, from| substring(text, from, None).map(str::to_owned))
-            })
+            .form("text, integer -> text", |call| part2::<Integer>(call, |text, from| substring(text, from, None)))
             .form("text, integer, integer -> text", |call| {
-                map3::<Text, Integer, Integer, _>(call, |text, from, length| substring(text, from, Some(length)).map(str::to_owned))
+                part3::<Integer, Integer>(call, |text, from, length| substring(text, from, Some(length)))
             }),
         function(
             "substring",
@@ -121,9 +119,9 @@ pub(super) fn functions() -> Vec<Function> {
             "substring('Thomas' from 2 for 3)",
             "hom",
         )
-        .form("text, integer -> text", |call| map2::<Text, Integer, _>(call, |text, from| substring(text, from, None).map(str::to_owned)))
+        .form("text, integer -> text", |call| part2::<Integer>(call, |text, from| substring(text, from, None)))
         .form("text, integer, integer -> text", |call| {
-            map3::<Text, Integer, Integer, _>(call, |text, from, length| substring(text, from, Some(length)).map(str::to_owned))
+            part3::<Integer, Integer>(call, |text, from, length| substring(text, from, Some(length)))
         })
         .form("text, text -> text", super::regex::substring)
         .form("bytea, integer -> bytea", |call| {
@@ -136,7 +134,7 @@ pub(super) fn functions() -> Vec<Function> {
         })
         .example("substring('Thomas' from '...$')", "mas"),
         function("split_part", "the n-th part between separators; with -n, counted from the end", "split_part('a,b,c', ',', 2)", "b")
-            .form("text, text, integer -> text", |call| map3::<Text, Text, Integer, _>(call, split_part))
+            .form("text, text, integer -> text", |call| part3::<Text, Integer>(call, split_part))
             .example("split_part('a,b,c', ',', -1)", "c"),
         function(
             "overlay",
@@ -269,17 +267,19 @@ fn substring(text: &str, from: i64, length: Option<i64>) -> Result<&str> {
     Ok(&rest[..byte_of(rest, end - start)])
 }
 
-fn split_part(text: &str, separator: &str, n: i64) -> Result<String> {
+fn split_part<'t>(text: &'t str, separator: &str, n: i64) -> Result<&'t str> {
     if n == 0 {
         return Err(Error::new(Kind::InvalidParameter, "field position must not be zero"));
     }
     let place = usize::try_from(n.unsigned_abs() - 1).unwrap_or(usize::MAX);
-    let part = match (separator.is_empty(), n > 0) {
-        (true, _) => (place == 0).then_some(text),
-        (false, true) => text.split(separator).nth(place),
-        (false, false) => text.rsplit(separator).nth(place),
+    let part = match (separator.as_bytes(), n > 0) {
+        ([], _) => (place == 0).then_some(text),
+        // A single byte is found without preparing a search.
+        ([byte], true) if byte.is_ascii() => text.split(char::from(*byte)).nth(place),
+        (_, true) => text.split(separator).nth(place),
+        (_, false) => text.rsplit(separator).nth(place),
     };
-    Ok(part.unwrap_or("").to_owned())
+    Ok(part.unwrap_or(""))
 }
 
 fn overlay(text: &str, new: &str, from: i64, length: i64) -> Result<String> {

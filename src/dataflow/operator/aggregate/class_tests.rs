@@ -134,6 +134,7 @@ impl View {
             append_only,
             connector: None,
             event_time: None,
+            retention: None,
         };
         let kind = ObjectKind::Table(table);
         let object = Object {

@@ -22,7 +22,7 @@ use super::side::Side;
 use super::work::Task;
 use crate::error::Result;
 use crate::plan::JoinKind;
-use crate::types::Changes;
+use crate::types::{Changes, Epoch};
 
 /// What a NOT IN knows of its right side.
 #[derive(Default)]
@@ -111,8 +111,8 @@ impl Join {
         Ok(())
     }
 
-    /// The end of an epoch: what it touched comes out next.
-    pub(super) fn settle(&mut self) {
+    /// The end of an epoch: what it touched comes out next, then goes what event time has passed.
+    pub(super) fn settle(&mut self, epoch: Epoch) -> Result<()> {
         let verdicts = self.null_rule.as_mut().map(NullRule::turn);
         for side in 0..2 {
             let Some(partners) = &mut self.partners[side] else { continue };
@@ -124,7 +124,13 @@ impl Join {
             let parts = self.sides[side].rows.parts(&touched, |touch| touch.row);
             self.tasks.extend(parts.into_iter().map(|part| Task::Show(side, part.to_vec(), verdicts)));
         }
+        for side in 0..2 {
+            let over = self.sides[side].over(epoch)?;
+            let parts = self.sides[side].rows.parts(&over, |row| *row);
+            self.tasks.extend(parts.into_iter().map(|part| Task::Drop(side, part.to_vec())));
+        }
         self.tasks.push_back(Task::Compact);
+        Ok(())
     }
 
     /// What changed in rows that come out by themselves.

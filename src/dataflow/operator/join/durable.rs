@@ -52,6 +52,10 @@ pub(super) fn checkpoint(side: &mut Side, partners: Option<&Partners>, place: Pl
 }
 
 fn checkpoint_numbered(side: &mut Side, partners: Option<&Partners>, place: Place, changes: &mut StateChanges) -> Result<()> {
+    if let Some(expiry) = &mut side.expiry {
+        changes.deletes.extend(expiry.unsaid().map(|(hash, number)| (place.bucket(hash), numbered(place, number))));
+    }
+    let keeps_numbers = partners.is_some() || side.expiry.is_some();
     let mut rows: Vec<u32> = side.recounted.drain().collect();
     rows.sort_unstable();
     rows.extend(side.unsaved as u32..side.rows.len() as u32);
@@ -61,13 +65,15 @@ fn checkpoint_numbered(side: &mut Side, partners: Option<&Partners>, place: Plac
                 side.numbers[*row as usize]
             } else {
                 side.sequence += 1;
-                if partners.is_some() {
+                if keeps_numbers {
                     side.numbers.push(side.sequence - 1);
                 }
                 side.sequence - 1
             };
-            let mut key = vec![place.tag | NUMBERED];
-            key.extend_from_slice(&number.to_be_bytes());
+            if side.weight(*row) == 0 {
+                continue;
+            }
+            let key = numbered(place, number);
             let mut value = partners.map_or_else(Vec::new, |partners| varint(partners.count(*row)));
             value.extend_from_slice(&bytes);
             changes.puts.push(StateEntry { bucket: place.bucket(side.links[*row as usize].hash()), key, value });
@@ -75,6 +81,13 @@ fn checkpoint_numbered(side: &mut Side, partners: Option<&Partners>, place: Plac
     }
     side.unsaved = side.rows.len();
     Ok(())
+}
+
+/// The key of a row of an append-only side.
+fn numbered(place: Place, number: u64) -> Vec<u8> {
+    let mut key = vec![place.tag | NUMBERED];
+    key.extend_from_slice(&number.to_be_bytes());
+    key
 }
 
 fn checkpoint_weighted(side: &mut Side, partners: Option<&Partners>, place: Place, changes: &mut StateChanges) -> Result<()> {
@@ -172,13 +185,15 @@ impl Restore {
         if let Some(arrived) = side.admit(Changes::new(rows, weights))? {
             side.insert(&arrived, None)?;
         }
-        if let Some(partners) = partners {
+        if partners.is_some() || side.expiry.is_some() {
             // A row that was left out would shift all that follow.
             if side.rows.len() - before != count {
                 return Err(damaged());
             }
-            self.partners.drain(..).for_each(|count| partners.restore(count));
             side.numbers.append(&mut self.numbers);
+        }
+        if let Some(partners) = partners {
+            self.partners.drain(..).for_each(|count| partners.restore(count));
         }
         self.numbers.clear();
         side.unsaved = side.rows.len();

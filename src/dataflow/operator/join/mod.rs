@@ -3,7 +3,7 @@
 //! In: two lists of changes per epoch. Out, by kind: pairs (the left columns, then the right ones; the weight of a pair is the product of
 //! both weights), pairs and rows without a partner padded with NULLs, or left rows alone. Without keys every row meets every other one: a
 //! nested loop.
-//! Holds: every row of both sides, except those with a NULL key that matches nothing; and per row of a side whose rows also come out by
+//! Holds: every row of both sides, except those with a NULL key that matches nothing, and those that event time has passed (`expiry`); and per row of a side whose rows also come out by
 //! themselves how many partners it has.
 //!
 //! Pairs: left changes meet the right rows of before, then join the left rows; right changes meet the left rows as they are now:
@@ -17,11 +17,14 @@
 
 mod alone;
 mod durable;
+mod expiry;
 mod pairing;
 mod partners;
 mod side;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;
 mod witness;
 mod work;
 
@@ -31,6 +34,7 @@ use arrow::datatypes::SchemaRef;
 
 use self::alone::NullRule;
 use self::durable::Place;
+pub use self::expiry::Goes;
 use self::pairing::Matcher;
 use self::partners::Partners;
 use self::side::Side;
@@ -65,6 +69,8 @@ pub struct JoinSpec {
     pub left_append_only: bool,
     /// No right row is ever retracted.
     pub right_append_only: bool,
+    /// When rows of the left and of the right side have met all that they ever will.
+    pub goes: [Option<Goes>; 2],
 }
 
 /// A join.
@@ -88,7 +94,7 @@ pub struct Join {
 impl Join {
     /// A join without rows. Fails for columns whose types cannot be held, and for keys of different types.
     pub fn new(spec: JoinSpec, errors: RowErrorSink) -> Result<Self> {
-        let JoinSpec { kind, left, right, left_keys, right_keys, condition, output, .. } = spec;
+        let JoinSpec { kind, left, right, left_keys, right_keys, condition, output, goes: [left_goes, right_goes], .. } = spec;
         let key_types_differ = left_keys
             .iter()
             .zip(&right_keys)
@@ -103,8 +109,8 @@ impl Join {
         // Witnesses are a set even if they only ever arrive.
         let right_append_only = spec.right_append_only && kind.gives_pairs();
         let sides = [
-            Side::new(left, left_keys, null_equals_null, spec.left_append_only)?,
-            Side::new(right, right_keys, null_equals_null, right_append_only)?,
+            Side::new(left, left_keys, null_equals_null, spec.left_append_only)?.expiring(left_goes),
+            Side::new(right, right_keys, null_equals_null, right_append_only)?.expiring(right_goes),
         ];
         if sides[0].hash_is_exact() {
             matcher.trust_hashes();
@@ -144,7 +150,7 @@ impl Join {
 impl Operator for Join {
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
         self.take_part(epoch, inputs, output)?;
-        self.tasks.push_back(Task::Settle);
+        self.tasks.push_back(Task::Settle(epoch));
         Ok(())
     }
 

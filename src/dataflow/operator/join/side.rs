@@ -21,6 +21,7 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::expiry::Expiry;
 use crate::dataflow::operator::StateSize;
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS, RowStore};
 use crate::dataflow::operator::slot_table::SlotTable;
@@ -40,8 +41,8 @@ const BLOCK_ROWS: usize = 32;
 /// Rows of a chain that are looked at ahead. Longer chains are rare, or so long that what they give is more work than finding it.
 const LINKS_AHEAD: usize = 4;
 
-/// Dead rows below this number are not worth a compaction.
-const DEAD_MIN: usize = 4_096;
+/// Dead rows below this number are not worth a compaction. (In tests they are, so that those see many.)
+const DEAD_MIN: usize = if cfg!(test) { 16 } else { 4_096 };
 
 /// The row differs from what the last checkpoint knows of it.
 pub(super) const DIRTY: u8 = 1;
@@ -67,6 +68,8 @@ pub(super) struct Side {
     pub(super) numbers: Vec<u64>,
     /// Those of them whose partners the last checkpoint does not know.
     pub(super) recounted: HashSet<u32>,
+    /// When rows go by their times.
+    pub(super) expiry: Option<Expiry>,
 }
 
 /// Twelve bytes: the hash is in halves so that nothing is padded.
@@ -187,6 +190,7 @@ impl Side {
             sequence: 0,
             numbers: Vec::new(),
             recounted: HashSet::new(),
+            expiry: None,
         })
     }
 
@@ -230,7 +234,11 @@ impl Side {
 
     /// The weight of a row; 0 if it is dead.
     pub(super) fn weight(&self, row: u32) -> i64 {
-        self.ledger.as_ref().map_or(1, |ledger| ledger.weights[row as usize])
+        match (&self.ledger, &self.expiry) {
+            (Some(ledger), _) => ledger.weights[row as usize],
+            (None, Some(expiry)) => i64::from(!expiry.is_gone(row)),
+            (None, None) => 1,
+        }
     }
 
     /// Rows that are held, as if they arrived (again).
@@ -312,7 +320,7 @@ impl Side {
                 }
                 let at = cursor.at;
                 cursor.at = self.links[at as usize].next;
-                if self.ledger.as_ref().is_some_and(|ledger| ledger.weights[at as usize] == 0) {
+                if self.weight(at) == 0 {
                     self.unlink(cursor.previous, at, cursor.at);
                 } else {
                     pairs.push(cursor.row, at, self.rows.row_bytes(at));
@@ -342,6 +350,12 @@ impl Side {
 
     /// Adds what arrived. `numbers` gets the number of each row, if anybody wants to know.
     pub(super) fn insert(&mut self, arrived: &Arrived, numbers: Option<&mut Vec<u32>>) -> Result<()> {
+        let before = self.rows.len() as u32;
+        self.insert_rows(arrived, numbers)?;
+        self.watch(before)
+    }
+
+    fn insert_rows(&mut self, arrived: &Arrived, numbers: Option<&mut Vec<u32>>) -> Result<()> {
         let count = arrived.hashes.len();
         if self.ledger.is_some() {
             return self.insert_weighted(arrived, numbers);
@@ -416,39 +430,61 @@ impl Side {
     /// Frees dead rows if they are the most. Dead rows that the next checkpoint must delete stay until then.
     /// If rows got other numbers: their old ones, in the new order.
     pub(super) fn compact(&mut self) -> Result<Option<Vec<u32>>> {
-        let Some(ledger) = &self.ledger else { return Ok(None) };
-        let free = ledger.dead - ledger.undeleted;
+        let free = match (&self.ledger, &self.expiry) {
+            (Some(ledger), _) => ledger.dead - ledger.undeleted,
+            (None, Some(expiry)) => expiry.gone(),
+            (None, None) => 0,
+        };
         if free < DEAD_MIN || free * 2 <= self.rows.len() {
             return Ok(None);
         }
-        let kept: Vec<u32> = (0..self.rows.len() as u32).filter(|row| ledger.is_needed(*row)).collect();
-        let mut compacted = Side::new(self.schema.clone(), self.keys.clone(), self.null_equals_null, false)?;
-        let mut copy = Ledger::default();
+        let needed = |row: &u32| self.ledger.as_ref().map_or_else(|| self.weight(*row) != 0, |ledger| ledger.is_needed(*row));
+        let kept: Vec<u32> = (0..self.rows.len() as u32).filter(needed).collect();
+        let mut compacted = Side::new(self.schema.clone(), self.keys.clone(), self.null_equals_null, self.ledger.is_none())?;
         for part in self.rows.parts(&kept, |row| *row) {
             let all: Vec<u32> = (0..part.len() as u32).collect();
             let columns = self.rows.gather_all(part)?;
             compacted.rows.append(&columns, &all)?;
-            for (row, row_hash) in part.iter().zip(hash_rows(&columns, part.len())) {
+            let row_hashes = if self.ledger.is_some() { hash_rows(&columns, part.len()) } else { Vec::new() };
+            for (place, row) in part.iter().enumerate() {
                 let number = compacted.links.len() as u32;
                 let hash = self.links[*row as usize].hash();
-                copy.copy(ledger, *row, row_hash, number);
-                if ledger.weights[*row as usize] == 0 {
+                if let (Some(ledger), Some(copy)) = (&self.ledger, &mut compacted.ledger) {
+                    copy.copy(ledger, *row, row_hashes[place], number);
+                }
+                if self.weight(*row) == 0 {
                     compacted.links.push(Link::new(hash, NONE));
                 } else {
                     compacted.link(number, hash);
                 }
             }
         }
-        compacted.ledger = Some(copy);
+        compacted.keep_numbers(self, &kept);
+        compacted.expiry = self.expiry.take().map(Expiry::emptied);
         *self = compacted;
+        self.watch(0)?;
         Ok(Some(kept))
     }
 
+    /// Without a ledger: what is saved of the rows that were kept of another side.
+    fn keep_numbers(&mut self, from: &Side, kept: &[u32]) {
+        self.unsaved = kept.partition_point(|row| (*row as usize) < from.unsaved);
+        self.sequence = from.sequence;
+        if !from.numbers.is_empty() {
+            self.numbers = kept[..self.unsaved].iter().map(|row| from.numbers[*row as usize]).collect();
+        }
+        let recounted = (0..self.unsaved as u32).filter(|row| from.recounted.contains(&kept[*row as usize]));
+        self.recounted = recounted.collect();
+    }
+
     pub(super) fn size(&self) -> StateSize {
-        let dead = self.ledger.as_ref().map_or(0, |ledger| ledger.dead);
+        let gone = self.expiry.as_ref().map_or(0, Expiry::gone);
+        let dead = self.ledger.as_ref().map_or(gone, |ledger| ledger.dead);
         let index = self.links.capacity() * size_of::<Link>() + self.heads.bytes();
         let ledger = self.ledger.as_ref().map_or(0, Ledger::bytes);
-        StateSize { rows: self.rows.len() - dead, bytes: self.rows.bytes() + index + ledger }
+        let expiry = self.expiry.as_ref().map_or(0, Expiry::bytes);
+        let numbers = self.numbers.capacity() * size_of::<u64>();
+        StateSize { rows: self.rows.len() - dead, bytes: self.rows.bytes() + index + ledger + expiry + numbers }
     }
 }
 
@@ -459,12 +495,25 @@ impl Ledger {
         let sum = &mut self.weights[row as usize];
         *sum += weight;
         if *sum == 0 {
-            self.by_row.remove(spread(row_hash), row);
-            self.dead += 1;
-            self.undeleted += usize::from(self.flags[row as usize] & SAVED != 0);
+            self.buried(row_hash, row);
         }
         self.dirty(row);
         Some(row)
+    }
+
+    /// A row has died.
+    fn buried(&mut self, row_hash: u64, row: u32) {
+        self.by_row.remove(spread(row_hash), row);
+        self.dead += 1;
+        self.undeleted += usize::from(self.flags[row as usize] & SAVED != 0);
+    }
+
+    /// Lets a row die, unless it is dead.
+    pub(super) fn bury(&mut self, row_hash: u64, row: u32) {
+        if std::mem::take(&mut self.weights[row as usize]) != 0 {
+            self.buried(row_hash, row);
+            self.dirty(row);
+        }
     }
 
     /// Looks where rows with these hashes are, so that they are near when they are needed.

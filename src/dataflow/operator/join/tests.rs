@@ -20,7 +20,7 @@ use crate::types::{Changes, Epoch};
 type Row = (Option<i64>, i64);
 /// What comes out: either side may be missing or padded; the mark of a mark join.
 type Joined = (Option<Row>, Option<Row>, Option<bool>);
-type Bag<R> = BTreeMap<R, i64>;
+pub(super) type Bag<R> = BTreeMap<R, i64>;
 
 /// One kind of join.
 #[derive(Clone, Copy, Debug)]
@@ -34,16 +34,16 @@ struct Case {
 }
 
 /// Numbers that look random, the same in every run (Knuth's MMIX generator).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> i64 {
+    pub(super) fn below(&mut self, limit: u64) -> i64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % limit) as i64
     }
 }
 
-const KINDS: [JoinKind; 7] =
+pub(super) const KINDS: [JoinKind; 7] =
     [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::Semi, JoinKind::Anti, JoinKind::Mark];
 
 impl Default for Case {
@@ -87,6 +87,7 @@ impl Case {
             }),
             left_append_only: self.append_only[0],
             right_append_only: self.append_only[1],
+            goes: [None, None],
         };
         Join::new(spec, Arc::new(RowErrorLog::default()).sink(1)).unwrap()
     }
@@ -162,7 +163,7 @@ impl Case {
     }
 }
 
-fn add<R: Ord>(bag: &mut Bag<R>, row: R, weight: i64) {
+pub(super) fn add<R: Ord>(bag: &mut Bag<R>, row: R, weight: i64) {
     match bag.entry(row) {
         Entry::Vacant(entry) if weight != 0 => drop(entry.insert(weight)),
         Entry::Occupied(entry) if *entry.get() == -weight => drop(entry.remove()),
@@ -180,12 +181,12 @@ fn read_key(column: &ArrayRef, row: usize) -> Option<i64> {
 }
 
 /// One epoch, with everything that it leaves for later.
-fn step(join: &mut Join, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) {
+pub(super) fn step(join: &mut Join, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) {
     join.step(epoch, inputs, output).unwrap();
     work_off(join, output);
 }
 
-fn work_off(join: &mut Join, output: &mut Vec<Changes>) {
+pub(super) fn work_off(join: &mut Join, output: &mut Vec<Changes>) {
     while join.resume(output).unwrap() == Work::Left {}
 }
 
@@ -206,10 +207,14 @@ fn collect(case: Case, output: &[Changes], into: &mut Bag<Joined>) {
 
 /// What a disk would hold.
 #[derive(Default)]
-struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
+pub(super) struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
 
 impl Disk {
-    fn checkpoint(&mut self, join: &mut Join) {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn checkpoint(&mut self, join: &mut Join) {
         let mut changes = StateChanges::default();
         join.checkpoint(&mut changes).unwrap();
         for key in changes.deletes {
@@ -220,7 +225,7 @@ impl Disk {
         }
     }
 
-    fn restore(&self, mut join: Join) -> Join {
+    pub(super) fn restore(&self, mut join: Join) -> Join {
         let entries = self.0.iter().rev();
         let mut entries = entries.map(|((bucket, key), value)| Ok(StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() }));
         join.restore(&mut entries).unwrap();

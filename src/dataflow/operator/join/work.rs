@@ -9,7 +9,7 @@ use super::pairing::{Candidates, Probe};
 use super::partners::Touch;
 use crate::dataflow::operator::Work;
 use crate::error::Result;
-use crate::types::Changes;
+use crate::types::{Changes, Epoch};
 
 /// One thing to do.
 pub(super) enum Task {
@@ -18,9 +18,11 @@ pub(super) enum Task {
     /// Right rows appeared (1) or went away (-1): the left rows are told.
     Tell(Vec<(u32, i64)>),
     /// The epoch ends.
-    Settle,
+    Settle(Epoch),
     /// What an epoch did to rows of one side that come out by themselves.
     Show(usize, Vec<Touch>, Option<[Verdict; 2]>),
+    /// Rows of one side that event time has passed go.
+    Drop(usize, Vec<u32>),
     /// Dead rows are freed if they are too many.
     Compact,
 }
@@ -56,11 +58,9 @@ impl Join {
             Task::Take(side, changes) if self.kind.gives_pairs() => self.take_pairing(side, changes, output),
             Task::Take(_, changes) => self.take_kept(changes, output),
             Task::Tell(turned) => self.tell(&turned),
-            Task::Settle => {
-                self.settle();
-                Ok(())
-            }
+            Task::Settle(epoch) => self.settle(epoch),
             Task::Show(side, touched, verdicts) => self.show(side, &touched, verdicts, output),
+            Task::Drop(side, rows) => self.sides[side].drop_rows(&rows),
             Task::Compact => self.compact(),
         }
     }

@@ -1,5 +1,7 @@
 //! An epoch's changes, sorted by group and row, each row once. The rows stay where they were encoded.
 
+use std::ops::Range;
+
 use super::row::{Encoded, RowRef};
 
 /// How often a row came (or, below zero, went) in an epoch.
@@ -21,7 +23,7 @@ pub(in crate::dataflow::operator) struct Gathered {
 }
 
 /// The changes of one group, in the order of their rows; no weight is 0.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(in crate::dataflow::operator) struct GroupChanges<'a> {
     batches: &'a [Encoded],
     changes: &'a [Change],
@@ -66,6 +68,13 @@ impl Gathered {
         self.changes.binary_search_by_key(&slot, |change| change.slot).is_ok()
     }
 
+    /// The changes of one group.
+    pub(in crate::dataflow::operator) fn of(&self, slot: u32) -> GroupChanges<'_> {
+        let start = self.changes.partition_point(|change| change.slot < slot);
+        let length = self.changes[start..].partition_point(|change| change.slot == slot);
+        GroupChanges { batches: &self.batches, changes: &self.changes[start..start + length] }
+    }
+
     /// The groups that change, by slot.
     pub(in crate::dataflow::operator) fn groups(&self) -> impl Iterator<Item = (u32, GroupChanges<'_>)> {
         let groups = self.changes.chunk_by(|left, right| left.slot == right.slot);
@@ -74,6 +83,16 @@ impl Gathered {
 }
 
 impl<'a> GroupChanges<'a> {
+    /// How many rows change.
+    pub(in crate::dataflow::operator) fn len(self) -> usize {
+        self.changes.len()
+    }
+
+    /// Some of them.
+    pub(in crate::dataflow::operator) fn part(self, range: Range<usize>) -> Self {
+        GroupChanges { changes: &self.changes[range], ..self }
+    }
+
     /// The row and the weight of one change.
     pub(in crate::dataflow::operator) fn get(self, number: usize) -> Option<(RowRef<'a>, i64)> {
         let change = self.changes.get(number)?;

@@ -8,6 +8,7 @@
 //! A group's slot is given up when it has no rows and the last checkpoint knows of none. When most slots are given up, a checkpoint moves the
 //! groups together and gives the memory back.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use arrow::array::ArrayRef;
@@ -71,8 +72,8 @@ pub(in crate::dataflow::operator) struct Groups<P: Payload, M = ()> {
     entries: usize,
     /// What the groups have on the heap.
     heap: usize,
-    /// When groups are over, if they ever are.
-    expiry: Option<Expiry>,
+    /// When groups are over, if they ever are: by the first of these that says so.
+    expiries: Vec<Expiry>,
     /// How often groups have been given new slots.
     moves: u64,
 }
@@ -101,6 +102,11 @@ impl Batch {
         self.slots.len()
     }
 
+    /// Whether a row that was copied is this one.
+    pub(in crate::dataflow::operator) fn holds(&self, number: usize, slot: u32, row: RowRef<'_>) -> bool {
+        self.slots[number] == slot && self.parts(number) == (row.order, row.rest)
+    }
+
     fn parts(&self, row: usize) -> (&[u8], &[u8]) {
         let start = if row == 0 { 0 } else { self.ends[row - 1].1 };
         let (middle, end) = self.ends[row];
@@ -124,23 +130,26 @@ impl<P: Payload, M: Default> Groups<P, M> {
             dirty: Vec::new(),
             entries: 0,
             heap: 0,
-            expiry: None,
+            expiries: Vec::new(),
             moves: 0,
         })
     }
 
-    /// Groups are over when what their key at `place` (among the keys) says is below `low`.
+    /// Groups are over when what their key at `place` (among the keys) says is below `low`; of several such keys one is enough.
     pub(in crate::dataflow::operator) fn closing(&mut self, place: usize, low: LowAt) {
-        self.expiry = Some(Expiry::new(place, low));
+        self.expiries.push(Expiry::new(place, low));
     }
 
     /// The groups that event time has passed after `epoch`, the oldest first.
     pub(in crate::dataflow::operator) fn passed(&mut self, epoch: Epoch) -> Result<Vec<u32>> {
-        let Some(passed) = self.expiry.as_mut().and_then(|expiry| expiry.passed(epoch)) else { return Ok(Vec::new()) };
-        let mut over = Vec::new();
-        let used: Vec<u32> = passed.slots.iter().copied().filter(|slot| self.marks[*slot as usize] & USED != 0).collect();
-        for slots in used.chunks(GROUPS_PER_BATCH) {
-            over.extend(passed.over(&self.table.columns(slots)?, slots)?);
+        let (mut over, mut seen) = (Vec::new(), BTreeSet::new());
+        for expiry in &mut self.expiries {
+            let Some(passed) = expiry.passed(epoch) else { continue };
+            let used: Vec<u32> = passed.slots.iter().copied().filter(|slot| self.marks[*slot as usize] & USED != 0).collect();
+            for slots in used.chunks(GROUPS_PER_BATCH) {
+                let slots = passed.over(&self.table.columns(slots)?, slots)?;
+                over.extend(slots.into_iter().filter(|slot| seen.insert(*slot)));
+            }
         }
         Ok(over)
     }
@@ -159,8 +168,14 @@ impl<P: Payload, M: Default> Groups<P, M> {
     }
 
     fn note(&mut self, slots: &[u32]) -> Result<()> {
-        let Some(expiry) = &mut self.expiry else { return Ok(()) };
-        slots.chunks(GROUPS_PER_BATCH).try_for_each(|slots| expiry.note(&self.table.columns(slots)?, slots))
+        if self.expiries.is_empty() {
+            return Ok(());
+        }
+        for slots in slots.chunks(GROUPS_PER_BATCH) {
+            let keys = self.table.columns(slots)?;
+            self.expiries.iter_mut().try_for_each(|expiry| expiry.note(&keys, slots))?;
+        }
+        Ok(())
     }
 
     /// Says which of the keys the input is exchanged by, if not by all.
@@ -263,9 +278,29 @@ impl<P: Payload, M: Default> Groups<P, M> {
         self.moves
     }
 
+    /// Whether a slot is a group's.
+    pub(in crate::dataflow::operator) fn is_used(&self, slot: u32) -> bool {
+        self.marks.get(slot as usize).is_some_and(|mark| mark & USED != 0)
+    }
+
     /// The slots of all groups.
     pub(in crate::dataflow::operator) fn used(&self) -> Vec<u32> {
         (0..self.marks.len() as u32).filter(|slot| self.marks[*slot as usize] & USED != 0).collect()
+    }
+
+    /// The keys of groups, as columns.
+    pub(in crate::dataflow::operator) fn keys(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.table.columns(slots)
+    }
+
+    /// The slots of the groups with these keys; those that are not there yet have one from now on.
+    pub(in crate::dataflow::operator) fn locate(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+        let mut slots = Vec::with_capacity(rows);
+        self.table.locate(keys, rows, &mut slots)?;
+        self.grow();
+        let fresh: Vec<u32> = slots.iter().copied().filter(|slot| self.mark(*slot)).collect();
+        self.note(&fresh)?;
+        Ok(slots)
     }
 
     /// Writes rows that changed since the last time.
@@ -324,9 +359,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
         (self.table, self.marks, self.groups) = (table, vec![USED; groups.len()], groups);
         self.moves += 1;
         self.grow();
-        if let Some(expiry) = &mut self.expiry {
-            expiry.clear();
-        }
+        self.expiries.iter_mut().for_each(Expiry::clear);
         self.note(&self.used())
     }
 
@@ -361,7 +394,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
         let slots = self.marks.capacity() + self.dirty.capacity() * size_of::<u32>();
         StateSize {
             rows: self.entries,
-            bytes: self.heap + groups + slots + self.table.bytes() + self.expiry.as_ref().map_or(0, Expiry::bytes),
+            bytes: self.heap + groups + slots + self.table.bytes() + self.expiries.iter().map(Expiry::bytes).sum::<usize>(),
         }
     }
 }

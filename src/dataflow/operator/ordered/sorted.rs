@@ -209,13 +209,19 @@ impl<P: Payload, M: Default> Sorted<P, M> {
     /// All entries before a place, the nearest first.
     pub(in crate::dataflow::operator) fn back_from(&self, mut place: Place) -> impl Iterator<Item = Entry<'_, P>> {
         std::iter::from_fn(move || {
-            if place.index == 0 {
-                place = self.previous_piece(place)?;
-                place.index = self.piece(place)?.len() as u32;
-            }
-            place.index -= 1;
+            place = self.place_before(place)?;
             self.get(place)
         })
+    }
+
+    /// The place of the entry before a place.
+    pub(in crate::dataflow::operator) fn place_before(&self, mut place: Place) -> Option<Place> {
+        if place.index == 0 {
+            place = self.previous_piece(place)?;
+            place.index = self.piece(place)?.len() as u32;
+        }
+        place.index -= 1;
+        Some(place)
     }
 
     /// The last entry.

@@ -49,8 +49,15 @@ fn spec_of(call: &str, x: SqlType) -> WindowSpec {
         include: None,
     };
     let columns = ["k", "o", "x"].map(column).to_vec();
-    let table =
-        Table { columns, key: Vec::new(), on_conflict: OnConflict::Overwrite, append_only: false, connector: None, event_time: None };
+    let table = Table {
+        columns,
+        key: Vec::new(),
+        on_conflict: OnConflict::Overwrite,
+        append_only: false,
+        connector: None,
+        event_time: None,
+        retention: None,
+    };
     let kind = ObjectKind::Table(table);
     let object = Object {
         id: 1,

@@ -1,0 +1,120 @@
+//! ASOF joins, for which the parser has another grammar than we.
+//!
+//! `a ASOF [LEFT] JOIN b ON c` reaches the parser as `a GLOBAL [LEFT] JOIN b ON c`, a word that it keeps apart; and
+//! `MATCH_CONDITION (c) ON d` as `ON (c) AND d`; in the tree it becomes a join whose condition is marked: `a [LEFT] JOIN b ON asof_join(c)`.
+//! The planner takes the mark out again.
+//!
+//! Neither word is reserved. The parser alone knows whether a join may stand where one is found, or a name: so ASOF before JOIN means GLOBAL to
+//! it and keeps its spelling, and everywhere else both are names. `a asof JOIN b` is an ASOF join; an alias of that name needs AS there.
+
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Spanned, TableFactor,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::position::locate;
+use super::reader::position_of;
+use super::tokens::is_word;
+use crate::error::{Error, Result};
+
+/// The function that marks the condition of an ASOF join: a name that nobody can type.
+pub const ASOF_JOIN: &str = "\u{0}asof_join";
+
+const HINT: &str = "Write a ASOF [LEFT] JOIN b ON a.k = b.k AND a.ts >= b.ts, or MATCH_CONDITION (a.ts >= b.ts) ON a.k = b.k.";
+
+/// `ASOF [INNER | LEFT [OUTER]] JOIN` → `GLOBAL … JOIN`.
+pub(super) fn mark_words(text: &str, mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+    let joins = |tokens: &[TokenWithSpan], index: usize| {
+        let kind = ["inner", "left", "right", "full"].into_iter().any(|kind| is_word(tokens, index + 1, kind));
+        let behind = index + 1 + usize::from(kind);
+        let behind = behind + usize::from(kind && is_word(tokens, behind, "outer"));
+        is_word(tokens, behind, "join")
+    };
+    let mut found = false;
+    for index in 0..tokens.len() {
+        let is_asof = is_word(&tokens, index, "asof");
+        if !is_asof && !is_word(&tokens, index, "global") {
+            continue;
+        }
+        let is_join = is_asof && joins(&tokens, index);
+        if let Token::Word(word) = &mut tokens[index].token {
+            word.keyword = if is_join { Keyword::GLOBAL } else { Keyword::NoKeyword };
+        }
+        found |= is_join;
+    }
+    if found {
+        conditions_into_on(&mut tokens);
+    }
+    let is_match = |index: &usize| {
+        is_word(&tokens, *index, "match_condition") && tokens.get(index + 1).is_some_and(|next| next.token == Token::LParen)
+    };
+    if found && let Some(index) = (0..tokens.len()).find(is_match) {
+        let at = locate(text, tokens[index].span.start).characters + 1;
+        return Err(Error::not_supported("MATCH_CONDITION with USING is not supported").hint(HINT).at(at));
+    }
+    Ok(tokens)
+}
+
+/// `MATCH_CONDITION (c) ON d` → `ON (c) AND d`, as the condition of an ASOF join is written elsewhere; without ON `ON (c)`.
+fn conditions_into_on(tokens: &mut [TokenWithSpan]) {
+    for index in 0..tokens.len() {
+        if !is_word(tokens, index, "match_condition") || tokens.get(index + 1).is_none_or(|next| next.token != Token::LParen) {
+            continue;
+        }
+        let mut depth = 0;
+        let end = (index + 1..tokens.len()).find(|at| {
+            depth += match tokens[*at].token {
+                Token::LParen => 1,
+                Token::RParen => -1,
+                _ => 0,
+            };
+            depth == 0
+        });
+        let Some(end) = end.filter(|end| !is_word(tokens, end + 1, "using")) else { continue };
+        tokens[index].token = Token::make_keyword("ON");
+        if is_word(tokens, end + 1, "on") {
+            tokens[end + 1].token = Token::make_keyword("AND");
+        }
+    }
+}
+
+/// Marks the conditions of ASOF joins; `text` is what they were parsed from.
+pub(super) fn mark_joins(joins: &mut [Join], text: &str) -> Result<()> {
+    for join in joins.iter_mut().filter(|join| join.global) {
+        join.global = false;
+        let span = join.relation.span();
+        let refused = |what: &str| {
+            let error = Error::not_supported(format!("{what} is not supported")).hint(HINT);
+            if span.start.line == 0 { error } else { error.at(position_of(text, span.start)) }
+        };
+        if matches!(&join.relation, TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. }) {
+            return Err(refused("ASOF JOIN LATERAL"));
+        }
+        let condition = match &mut join.join_operator {
+            JoinOperator::Join(JoinConstraint::On(condition))
+            | JoinOperator::Inner(JoinConstraint::On(condition))
+            | JoinOperator::Left(JoinConstraint::On(condition))
+            | JoinOperator::LeftOuter(JoinConstraint::On(condition)) => condition,
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) => return Err(refused("ASOF RIGHT JOIN")),
+            JoinOperator::FullOuter(_) => return Err(refused("ASOF FULL JOIN")),
+            _ => return Err(refused("an ASOF join without ON")),
+        };
+        *condition = marked(condition.clone())?;
+    }
+    Ok(())
+}
+
+fn marked(condition: Expr) -> Result<Expr> {
+    let call = Parser::new(&PostgreSqlDialect {}).try_with_sql("mark(NULL)").and_then(|mut parser| parser.parse_expr());
+    let mut call = call.map_err(|error| Error::internal(error.to_string()))?;
+    if let Expr::Function(function) = &mut call
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        function.name = ObjectName::from(vec![Ident::with_quote('"', ASOF_JOIN)]);
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(condition))];
+    }
+    Ok(call)
+}
