@@ -1,9 +1,9 @@
--- Average selling price: over each seller's last ten auctions, the average of what they were sold for.
-SELECT seller, id, avg(final) OVER (PARTITION BY seller ORDER BY expires, id ROWS BETWEEN 9 PRECEDING AND CURRENT ROW) AS average
+-- Average selling price: for each auction's winning bid, the average of its seller's last eleven winning bids up to it.
+SELECT seller, avg(price) OVER (PARTITION BY seller ORDER BY date_time ROWS BETWEEN 10 PRECEDING AND CURRENT ROW) AS average
 FROM (
-    SELECT a.id, a.seller, a.expires, max(b.price) AS final
+    SELECT a.id, a.seller, b.price, b.date_time, ROW_NUMBER() OVER (PARTITION BY a.id, a.seller ORDER BY b.price DESC, b.date_time) AS place
     FROM auction AS a
     JOIN bid AS b ON a.id = b.auction
     WHERE b.date_time BETWEEN a.date_time AND a.expires
-    GROUP BY a.id, a.seller, a.expires
 ) AS winning
+WHERE place <= 1

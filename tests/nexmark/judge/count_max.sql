@@ -1,0 +1,1 @@
+SELECT auction, count(*), max(price) FROM bid GROUP BY auction
