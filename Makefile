@@ -9,9 +9,11 @@ FUZZ_MINUTES ?= 30
 FUZZ_SEEDS ?= 100000
 FUZZ_FIRST ?= 1000
 TPCH_SCALE ?= 0.01
+SOAK_MINUTES ?= 10
+SOAK_RATE ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz tpch kafka-demo bench bench-operators build fmt lint docs
+.PHONY: help demo test fuzz tpch kafka-demo bench soak bench-operators bench-flink build fmt lint docs
 
 help: ## Show what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -46,9 +48,19 @@ bench: ## All benchmarks, optimised, with figures in target/bench/*.json (BENCH=
 	done
 	@echo "figures: $(CARGO_TARGET_DIR)/bench/"
 
+soak: ## Views over 200,000 events/s for SOAK_MINUTES=10: fails unless memory, disk and freshness stay flat (SOAK_RATE)
+	@scripts/install build
+	@cargo build --release --bin tidemill
+	@mkdir -p "$(CARGO_TARGET_DIR)/bench"
+	@"$(CARGO_TARGET_DIR)/release/tidemill" bench soak --minutes $(SOAK_MINUTES) --rate $(SOAK_RATE) --json "$(CARGO_TARGET_DIR)/bench/soak.json"
+
 bench-operators: ## Single operators beside differential-dataflow, in one run (ROWS, OPERATORS, WORKERS, RUNS)
 	@scripts/install build
 	@scripts/bench-operators
+
+bench-flink: ## Nexmark queries beside Apache Flink, over the same files, in one run (EVENTS, QUERIES, EVENT_RATE, RUNS)
+	@scripts/install flink
+	@scripts/bench-flink
 
 build: ## The binary
 	@scripts/install build
