@@ -100,8 +100,8 @@ pub trait Reader: Send {
 /// What a reader has to say.
 #[derive(Debug)]
 pub enum Poll {
-    /// Where partitions begin, of all that were found together, before their first batch; only from connectors whose options or outside
-    /// world may name another place tomorrow. Once this is stored, every reader is to begin there.
+    /// Where partitions begin, of all that were found together, before the first batch of any of them: they hold event time back from now on.
+    /// Once this is stored, every reader is to begin there. Connectors with a single partition, which begins at 0 for ever, leave it out.
     Started(Positions),
     /// Rows, or dead letters, or both.
     Batch(Box<SourceBatch>),

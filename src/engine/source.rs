@@ -42,7 +42,7 @@ const DEGRADED_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct SourcePosition {
     /// Where to read on.
     pub(crate) positions: Positions,
-    /// Where each partition begins; not those that begin at 0 for ever.
+    /// Where each partition begins; not of connectors that have a single one, which begins at 0 for ever.
     #[serde(default)]
     pub(crate) starts: Positions,
     /// What was seen before `positions`, where the connector can tell.

@@ -57,6 +57,12 @@ impl Stretch {
             Some(until) => until.get(&id).map(|until| (from, Some(*until))),
         }
     }
+
+    /// The files of which something was read, or is to be read again.
+    fn needed(&self) -> impl Iterator<Item = i32> {
+        let read = self.until.as_ref().unwrap_or(&self.from);
+        read.iter().filter(|(_, offset)| **offset > 0).map(|(id, _)| *id)
+    }
 }
 
 /// Reads all files of a path or glob.
@@ -66,6 +72,8 @@ pub(super) struct FileReader {
     format: Format,
     stretch: Stretch,
     files: BTreeMap<i32, OpenFile>,
+    /// Where files begin that nobody has been told of yet.
+    found: Positions,
     /// The file that was read last: the next one gets its turn.
     last: Option<i32>,
     scanned_at: Option<Instant>,
@@ -106,6 +114,7 @@ impl FileReader {
             format,
             stretch,
             files: BTreeMap::new(),
+            found: Positions::new(),
             last: None,
             scanned_at: None,
             pause: LOOK_FIRST,
@@ -130,9 +139,11 @@ impl FileReader {
             let Some((from, until)) = self.stretch.of(id) else { continue };
             let seen = self.stretch.seen.get(&id).map(|seen| (until.unwrap_or(from), *seen));
             self.files.insert(id, OpenFile::new(path, &self.format, from, until, seen)?);
+            if !self.stretch.from.contains_key(&id) {
+                self.found.insert(id, from);
+            }
         }
-        let mut expected = self.stretch.from.keys().chain(self.stretch.until.iter().flat_map(BTreeMap::keys));
-        if expected.any(|id| !self.files.contains_key(id) && self.stretch.of(*id).is_some()) {
+        if self.stretch.needed().any(|id| !self.files.contains_key(&id)) {
             return Err(format!("a file of \"{}\" that was read before is gone", self.path));
         }
         self.scanned_at = Some(Instant::now());
@@ -167,6 +178,10 @@ impl Reader for FileReader {
             if let Err(text) = self.scan() {
                 std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
                 return Poll::Degraded(text);
+            }
+            // Before any row: a file that nobody knew would not hold event time back, and its rows would be late.
+            if !self.found.is_empty() {
+                return Poll::Started(std::mem::take(&mut self.found));
             }
             match self.advance() {
                 Ok(Some(batch)) => {
@@ -524,8 +539,16 @@ mod tests {
         connect(spec).unwrap().start(from, until).unwrap()
     }
 
+    /// What is behind where files begin.
+    fn poll(reader: &mut dyn Reader, wait: Duration) -> Poll {
+        match reader.poll(wait) {
+            Poll::Started(_) => reader.poll(wait),
+            other => other,
+        }
+    }
+
     fn batch(reader: &mut dyn Reader) -> SourceBatch {
-        match reader.poll(Duration::from_secs(2)) {
+        match poll(reader, Duration::from_secs(2)) {
             Poll::Batch(batch) => *batch,
             other => panic!("{other:?}"),
         }
@@ -624,7 +647,7 @@ mod tests {
             let mut reader = reader(source(&path, "JSON", false), &Positions::from([(id, from)]), until.as_ref());
             let (mut found, mut letters, mut next) = (Vec::new(), 0, from);
             loop {
-                match reader.poll(Duration::from_secs(2)) {
+                match poll(&mut *reader, Duration::from_secs(2)) {
                     Poll::Batch(batch) => {
                         let starts = batch.offsets.iter().chain(batch.dead_letters.iter().map(|letter| &letter.offset));
                         assert!(starts.into_iter().all(|start| (next..batch.next_offset).contains(start)));
@@ -649,7 +672,7 @@ mod tests {
     }
 
     fn why(mut reader: Box<dyn Reader>) -> String {
-        match reader.poll(Duration::from_millis(20)) {
+        match poll(&mut *reader, Duration::from_millis(20)) {
             Poll::Failed(why) => why,
             other => panic!("{other:?}"),
         }
@@ -699,7 +722,7 @@ mod tests {
         let mut reader = reader(source(&folder.0.join("*.jsonl"), "JSON", false), &Positions::new(), None);
         let mut all = Vec::new();
         loop {
-            match reader.poll(Duration::ZERO) {
+            match poll(&mut *reader, Duration::ZERO) {
                 Poll::Batch(batch) => all.extend(numbers(&batch)),
                 Poll::End => break,
                 other => panic!("{other:?}"),
@@ -707,6 +730,21 @@ mod tests {
         }
         all.sort_unstable();
         assert_eq!(all, [1, 2, 3]);
+    }
+
+    #[test]
+    fn rows_of_the_second_file_were_late_since_nobody_knew_of_it() {
+        let folder = Folder::new("known");
+        let known = folder.append("a.jsonl", "{\"n\":1}\n");
+        let empty = folder.append("b.jsonl", "");
+        let spec = || source(&folder.0.join("*.jsonl"), "JSON", true);
+        let mut first = reader(spec(), &Positions::new(), None);
+        let both = Positions::from([(partition_of(&known), 0), (partition_of(&empty), 0)]);
+        assert!(matches!(first.poll(Duration::ZERO), Poll::Started(found) if found == both));
+        assert!(matches!(first.poll(Duration::ZERO), Poll::Batch(_)));
+        // A file that is known already, and of which nothing was read, may go.
+        std::fs::remove_file(&empty).unwrap();
+        assert!(matches!(reader(spec(), &both, None).poll(Duration::ZERO), Poll::Batch(_)));
     }
 
     #[test]
