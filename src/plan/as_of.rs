@@ -13,18 +13,18 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, Result as DataFusionResult, ScalarValue};
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprFunctionExt, ExprSchemable, Extension, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarFunctionArgs,
-    ScalarUDFImpl, Signature, UserDefinedLogicalNodeCore, Volatility, WindowFunctionDefinition, lit, when,
+    Expr, ExprFunctionExt, ExprSchemable, Extension, Join, LogicalPlan, LogicalPlanBuilder, Operator, UserDefinedLogicalNodeCore,
+    WindowFunctionDefinition, lit, when,
 };
 
 use super::errors::external;
+use super::join_mark::{self, schema_of};
 use crate::error::Error;
 use crate::sql::ASOF_JOIN;
 
@@ -33,36 +33,6 @@ const NUMBER: &str = "\u{0}number of the left row";
 const PLACE: &str = "\u{0}place of the right row";
 
 const HINT: &str = "Write ON a.k = b.k AND a.ts >= b.ts: equal keys, one comparison by >=, >, <= or <, and conditions on one side alone.";
-
-/// The mark on a join's condition. Is never computed: the join becomes another one, or is refused.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct AsOfMark {
-    signature: Signature,
-}
-
-impl AsOfMark {
-    pub(super) fn new() -> Self {
-        AsOfMark { signature: Signature::exact(vec![DataType::Boolean], Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for AsOfMark {
-    fn name(&self) -> &'static str {
-        ASOF_JOIN
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(DataType::Boolean)
-    }
-
-    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        Err(external(Error::internal("the mark of an ASOF join was not taken out of the plan")))
-    }
-}
 
 /// An ASOF join of a view.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,11 +104,6 @@ impl UserDefinedLogicalNodeCore for AsOfJoin {
     }
 }
 
-fn schema_of(left: &LogicalPlan, right: &LogicalPlan, outer: bool) -> DataFusionResult<DFSchemaRef> {
-    let kind = if outer { JoinType::Left } else { JoinType::Inner };
-    datafusion::logical_expr::build_join_schema(left.schema(), right.schema(), &kind).map(Arc::new)
-}
-
 /// Plain SQL in the place of every ASOF join.
 pub(super) fn without_as_of(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     replaced(plan, &as_windows)
@@ -177,10 +142,7 @@ fn has_mark(plan: &LogicalPlan) -> DataFusionResult<bool> {
 }
 
 fn marked(filter: &Expr) -> Option<&Expr> {
-    match filter {
-        Expr::ScalarFunction(call) if call.name() == ASOF_JOIN => call.args.first(),
-        _ => None,
-    }
+    join_mark::marked(filter, ASOF_JOIN)
 }
 
 /// What a condition says. `0A000` for one that says anything else.

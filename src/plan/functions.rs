@@ -12,9 +12,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility, lit,
 };
 
-use super::as_of::AsOfMark;
 use super::proctime::Proctime;
-use super::temporal_join::TemporalMark;
 use super::with_ties::WithTies;
 use crate::error::{Error, Kind, Result};
 use crate::plan::errors::external;
@@ -26,13 +24,8 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     functions.extend(super::arrays::all());
     functions.extend(super::choosing::all());
     functions.extend(super::time_windows::all());
-    let own = [
-        ScalarUDF::from(WithTies::new()),
-        ScalarUDF::from(AsOfMark::new()),
-        ScalarUDF::from(Proctime::new()),
-        ScalarUDF::from(TemporalMark::new()),
-    ];
-    functions.extend(own.map(Arc::new));
+    let own = [ScalarUDF::from(WithTies::new()), ScalarUDF::from(Proctime::new())];
+    functions.extend(own.into_iter().chain(super::join_mark::all()).map(Arc::new));
     functions
 }
 

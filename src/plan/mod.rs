@@ -28,6 +28,7 @@ mod hypothetical;
 mod in_union;
 mod inline;
 mod integers;
+mod join_mark;
 mod lower;
 mod marks;
 mod mismatch;

@@ -8,52 +8,19 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, JoinType, Result as DataFusionResult};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, Extension, Join, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDFImpl, Signature, UserDefinedLogicalNodeCore,
-    Volatility,
-};
+use datafusion::logical_expr::{Expr, Extension, Join, LogicalPlan, Operator, UserDefinedLogicalNodeCore};
 
 use super::as_of::is_of;
 use super::errors::external;
+use super::join_mark::{self, schema_of};
 use super::proctime;
 use crate::error::Error;
 use crate::sql::TEMPORAL_JOIN;
 
 const HINT: &str = "Write a [LEFT] JOIN t FOR SYSTEM_TIME AS OF PROCTIME() ON a.k = t.k, with all columns of t's primary key; other conditions behind AND.";
-
-/// The mark in a join's condition: is true.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct TemporalMark {
-    signature: Signature,
-}
-
-impl TemporalMark {
-    pub(super) fn new() -> Self {
-        TemporalMark { signature: Signature::any(1, Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for TemporalMark {
-    fn name(&self) -> &'static str {
-        TEMPORAL_JOIN
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(DataType::Boolean)
-    }
-
-    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        Err(external(Error::not_supported("a temporal join cannot be here").hint(HINT)))
-    }
-}
 
 /// A temporal join of a view.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -115,11 +82,6 @@ impl UserDefinedLogicalNodeCore for TemporalJoin {
     }
 }
 
-fn schema_of(left: &LogicalPlan, right: &LogicalPlan, outer: bool) -> DataFusionResult<DFSchemaRef> {
-    let kind = if outer { JoinType::Left } else { JoinType::Inner };
-    datafusion::logical_expr::build_join_schema(left.schema(), right.schema(), &kind).map(Arc::new)
-}
-
 /// A plain join in the place of every temporal one: tables as they are now. `0A000` for another time.
 pub(super) fn without_temporal(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     replaced(plan, &|join, found| {
@@ -163,10 +125,7 @@ fn has_mark(filter: &Expr) -> bool {
 }
 
 fn time_of(term: &Expr) -> Option<&Expr> {
-    match term {
-        Expr::ScalarFunction(call) if call.name() == TEMPORAL_JOIN => call.args.first(),
-        _ => None,
-    }
+    join_mark::marked(term, TEMPORAL_JOIN)
 }
 
 /// What a condition says. `0A000` for one that says anything else.

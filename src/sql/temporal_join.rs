@@ -10,8 +10,8 @@ use super::position::locate;
 use super::tokens::is_word;
 use crate::error::{Error, Result};
 
-/// The function that marks the condition of a temporal join; its argument is the time.
-pub const TEMPORAL_JOIN: &str = "temporal_join";
+/// The function that marks the condition of a temporal join; its argument is the time. A name that nobody can type.
+pub const TEMPORAL_JOIN: &str = "\u{0}temporal_join";
 
 const HINT: &str = "Write a JOIN t FOR SYSTEM_TIME AS OF PROCTIME() AS t ON a.k = t.k, or AS OF a.ts for a table with a watermark.";
 
@@ -28,7 +28,7 @@ pub(super) fn mark_words(text: &str, mut tokens: Vec<TokenWithSpan>) -> Result<V
         let span = tokens[on].span;
         let mark = |token: Token| TokenWithSpan { token, span };
         let time: Vec<TokenWithSpan> = tokens[index + 4..end].to_vec();
-        let mark: Vec<TokenWithSpan> = [mark(Token::make_word(TEMPORAL_JOIN, None)), mark(Token::LParen)]
+        let mark: Vec<TokenWithSpan> = [mark(Token::make_word(TEMPORAL_JOIN, Some('"'))), mark(Token::LParen)]
             .into_iter()
             .chain(time)
             .chain([mark(Token::RParen), mark(Token::make_keyword("AND"))])

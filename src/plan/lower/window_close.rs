@@ -64,7 +64,7 @@ impl Lowering<'_> {
         };
         let columns = 0..node.schema.fields().len();
         let mut timed: Vec<_> = columns.filter_map(|column| Some((column, low_of(self.catalog, node, column)?))).collect();
-        timed.sort_by_key(|(column, _)| (coarseness(node, *column), computed(*column)));
+        timed.sort_by_cached_key(|(column, _)| (coarseness(node, *column), computed(*column)));
         timed
     }
 

@@ -20,12 +20,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::datatypes::SchemaRef;
 
-use super::Pruning;
+use super::timed::Timed;
 use crate::dataflow::event_time::LowAt;
 use crate::dataflow::operator::ordered::{Batch, Count, GroupChanges, Groups, Place, RowRef, Sorted};
 use crate::dataflow::operator::output::OutputSchema;
 use crate::dataflow::operator::rows::PART_ROWS;
-use crate::dataflow::operator::{Operator, StateSize};
+use crate::dataflow::operator::{Operator, StateSize, Work};
 use crate::error::Result;
 use crate::plan::OrderColumn;
 use crate::state::{StateChanges, StateEntry};
@@ -36,9 +36,10 @@ const PRESENT_BYTES: usize = 2;
 
 /// The operator.
 pub struct Versions {
-    groups: Groups<Count>,
+    timed: Timed,
     output: OutputSchema,
-    pruning: Option<Pruning>,
+    /// The newest epoch.
+    epoch: Epoch,
 }
 
 /// What changes among versions.
@@ -68,9 +69,8 @@ impl Versions {
         let present = output.fields().len() - 1;
         let mut groups = Groups::new(&output, keys, &[up(time), up(present)])?;
         groups.partitioned_by((0..keys.len()).collect());
-        let time = output.field(time).data_type().clone();
-        let pruning = low.map(|low| Pruning::new(low, time)).transpose()?;
-        Ok(Versions { groups, output: OutputSchema::new(output), pruning })
+        let timed = Timed::new(groups, output.field(time).data_type(), low)?;
+        Ok(Versions { timed, output: OutputSchema::new(output), epoch: 0 })
     }
 
     /// Rows that come (`sign` 1) or go (-1), each as a version.
@@ -96,7 +96,7 @@ impl Versions {
         let mut changes = Vec::new();
         for start in (0..written.weights.len()).step_by(PART_ROWS) {
             let range = start..written.weights.len().min(start + PART_ROWS);
-            let mut columns = self.groups.columns(&written.rows, range.clone())?;
+            let mut columns = self.timed.groups.columns(&written.rows, range.clone())?;
             if let Some(present) = columns.pop() {
                 let known = present.as_boolean();
                 let said = written.present[range.clone()].iter().enumerate();
@@ -105,39 +105,11 @@ impl Versions {
             }
             changes.push(self.output.changes(columns, range.len(), Some(Int64Array::from(written.weights[range].to_vec())))?);
         }
-        let gathered = self.groups.gather(changes.clone(), everything())?;
+        let gathered = self.timed.groups.gather(changes.clone(), everything())?;
         for (slot, of_slot) in gathered.groups() {
-            self.groups.open(slot).apply(of_slot)?;
-            if let Some(pruning) = &mut self.pruning {
-                of_slot.iter().for_each(|(row, _)| pruning.note(slot, row));
-            }
+            self.timed.apply(slot, of_slot)?;
         }
         output.extend(changes);
-        Ok(())
-    }
-
-    /// Forgets what no left row asks for after an epoch.
-    fn prune(&mut self, epoch: Epoch) -> Result<()> {
-        let Some(pruning) = &mut self.pruning else { return Ok(()) };
-        let Some((low, slots)) = pruning.due(epoch)? else { return Ok(()) };
-        for slot in slots {
-            if !self.groups.is_used(slot) {
-                continue;
-            }
-            let mut group = self.groups.open(slot);
-            let over = |rows: &Sorted<Count>, place: Place| rows.get(place).is_some_and(|entry| entry.row.order < low.as_slice());
-            loop {
-                let rows = group.rows();
-                let first = Place::default();
-                if !over(rows, first) || !over(rows, rows.next(first)) {
-                    break;
-                }
-                group.remove(first);
-            }
-            drop(group);
-            self.groups.close(slot);
-        }
-        pruning.tidy(&low, &self.groups);
         Ok(())
     }
 }
@@ -214,40 +186,34 @@ impl Operator for Versions {
         let everything = || None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>;
         let changes: Vec<Changes> = inputs.into_iter().flatten().collect();
         let (come, gone) = (self.versions(&changes, 1)?, self.versions(&changes, -1)?);
-        let (come, gone) = (self.groups.gather(come, everything())?, self.groups.gather(gone, everything())?);
+        let (come, gone) = (self.timed.groups.gather(come, everything())?, self.timed.groups.gather(gone, everything())?);
         let mut slots: BTreeMap<u32, [Option<GroupChanges<'_>>; 2]> = BTreeMap::new();
         come.groups().for_each(|(slot, changes)| slots.entry(slot).or_default()[0] = Some(changes));
         gone.groups().for_each(|(slot, changes)| slots.entry(slot).or_default()[1] = Some(changes));
         let mut written = Written::default();
         for (slot, [come, gone]) in &slots {
-            let versions = self.groups.rows(*slot);
+            let versions = self.timed.groups.rows(*slot);
             Happened::of(versions, *come, *gone).write(*slot, versions, &mut written);
         }
         self.write(&written, output)?;
-        slots.into_keys().for_each(|slot| self.groups.close(slot));
-        self.prune(epoch)
+        slots.into_keys().for_each(|slot| self.timed.groups.close(slot));
+        self.epoch = epoch;
+        Ok(())
+    }
+
+    fn resume(&mut self, _output: &mut Vec<Changes>) -> Result<Work> {
+        self.timed.prune(self.epoch, |_, slots| Ok(vec![true; slots.len()]))
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        self.groups.checkpoint(changes)?;
-        if let Some(pruning) = &mut self.pruning {
-            pruning.note_again(&self.groups);
-        }
-        Ok(())
+        self.timed.checkpoint(changes)
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
-        for entry in entries {
-            self.groups.restore(&entry?)?;
-        }
-        if let Some(pruning) = &mut self.pruning {
-            pruning.restored(&self.groups);
-        }
-        Ok(())
+        self.timed.restore(entries)
     }
 
     fn size(&self) -> StateSize {
-        let size = self.groups.size();
-        StateSize { bytes: size.bytes + self.pruning.as_ref().map_or(0, Pruning::bytes), ..size }
+        self.timed.size()
     }
 }

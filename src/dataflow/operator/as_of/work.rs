@@ -13,13 +13,10 @@ use super::AsOf;
 use super::walk::{Cursor, Emitted, Walk};
 use crate::dataflow::operator::Work;
 use crate::dataflow::operator::ordered::gather::Gathered;
-use crate::dataflow::operator::ordered::{Count, Place, RowRef, Sorted};
+use crate::dataflow::operator::ordered::{Count, Groups, RowRef, Sorted};
 use crate::dataflow::operator::rows::PART_ROWS;
 use crate::error::Result;
 use crate::types::{Changes, Epoch};
-
-/// Groups whose keys are read at a time while they are pruned: most have a row or two that go.
-const PRUNED_GROUPS: usize = 1_024;
 
 /// What an epoch still has to do.
 pub(super) struct Underway {
@@ -30,7 +27,6 @@ pub(super) struct Underway {
     /// The key at hand.
     key: usize,
     stage: Stage,
-    over: Option<Over>,
 }
 
 /// How far a key has come.
@@ -41,47 +37,38 @@ enum Stage {
     Apply { side: usize, done: usize },
 }
 
-/// Groups from which rows go.
-struct Over {
-    /// Rows whose order is below this.
-    low: Vec<u8>,
-    slots: Vec<u32>,
-    /// How many of them are done.
-    done: usize,
-}
-
 impl AsOf {
     /// Takes what an epoch brings.
     pub(super) fn begin(&mut self, epoch: Epoch, changes: Vec<Changes>, output: &mut Vec<Changes>) -> Result<()> {
         let changes = changes.into_iter().map(|changes| self.pass(changes, output)).collect::<Result<_>>()?;
         let everything = None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>;
-        let changes = self.groups.gather(changes, everything)?;
+        let changes = self.timed.groups.gather(changes, everything)?;
         let touched: Vec<u32> = changes.groups().map(|(slot, _)| slot).collect();
         let mut keys = BTreeSet::new();
         for slots in touched.chunks(PART_ROWS) {
-            let (are_right, beside) = (self.are_right(slots)?, self.beside(slots)?);
+            let (are_right, beside) = (are_right(&self.timed.groups, self.keys, slots)?, self.beside(slots)?);
             let pairs = slots.iter().zip(beside).zip(are_right);
             keys.extend(pairs.map(|((slot, other), is_right)| if is_right { [other, *slot] } else { [*slot, other] }));
         }
         let keys = keys.into_iter().collect();
-        self.underway = Some(Underway { epoch, changes, keys, key: 0, stage: Stage::Walk(Cursor::default()), over: None });
+        self.underway = Some(Underway { epoch, changes, keys, key: 0, stage: Stage::Walk(Cursor::default()) });
         Ok(())
     }
 
     /// Does a piece of it.
     pub(super) fn work(&mut self, output: &mut Vec<Changes>) -> Result<Work> {
         let Some(mut underway) = self.underway.take() else { return Ok(Work::Done) };
-        let done = if underway.key < underway.keys.len() {
+        let work = if underway.key < underway.keys.len() {
             self.work_on_keys(&mut underway, output)?;
-            self.pruning.is_none() && underway.key == underway.keys.len()
+            Work::Left
         } else {
-            self.prune(&mut underway)?
+            let keys = self.keys;
+            self.timed.prune(underway.epoch, |groups, slots| are_right(groups, keys, slots))?
         };
-        if done {
-            return Ok(Work::Done);
+        if work == Work::Left {
+            self.underway = Some(underway);
         }
-        self.underway = Some(underway);
-        Ok(Work::Left)
+        Ok(work)
     }
 
     /// Lets left rows through that have no key or no time: they stay alone for ever. Gives the others.
@@ -105,18 +92,11 @@ impl AsOf {
         Ok(changes.filter(&present))
     }
 
-    /// For each slot whether it is of right rows.
-    fn are_right(&self, slots: &[u32]) -> Result<Vec<bool>> {
-        let columns = self.groups.keys(slots)?;
-        let side = columns[self.keys].as_boolean();
-        Ok((0..slots.len()).map(|row| side.value(row)).collect())
-    }
-
     /// The slots of the other sides of the same keys.
     fn beside(&mut self, slots: &[u32]) -> Result<Vec<u32>> {
-        let mut columns = self.groups.keys(slots)?;
+        let mut columns = self.timed.groups.keys(slots)?;
         columns[self.keys] = Arc::new(not(columns[self.keys].as_boolean())?) as ArrayRef;
-        self.groups.locate(&columns, slots.len())
+        self.timed.groups.locate(&columns, slots.len())
     }
 
     /// Goes on with the key at hand, and with those behind it.
@@ -128,7 +108,7 @@ impl AsOf {
                 Stage::Walk(cursor) => {
                     emitted.slots = slots;
                     let changes = slots.map(|slot| underway.changes.of(slot));
-                    let walk = Walk::new(slots.map(|slot| self.groups.rows(slot)), changes, self.inclusive);
+                    let walk = Walk::new(slots.map(|slot| self.timed.groups.rows(slot)), changes, self.inclusive);
                     if walk.run(cursor, &mut emitted, &mut steps)? {
                         underway.stage = Stage::Apply { side: 0, done: 0 };
                     }
@@ -142,20 +122,14 @@ impl AsOf {
                     let changes = underway.changes.of(slots[*side]);
                     let end = changes.len().min(*done + steps);
                     steps -= end - *done;
-                    let part = changes.part(*done..end);
-                    if part.len() > 0 {
-                        self.groups.open(slots[*side]).apply(part)?;
-                    }
-                    if let Some(pruning) = &mut self.pruning {
-                        part.iter().filter(|(_, weight)| *weight > 0).for_each(|(row, _)| pruning.note(slots[*side], row));
-                    }
+                    self.timed.apply(slots[*side], changes.part(*done..end))?;
                     (*side, *done) = if end == changes.len() { (*side + 1, 0) } else { (*side, end) };
                 }
             }
         }
         self.emit(&emitted, output)?;
         // Nothing that comes out needs the slot of a group that is empty now.
-        finished.into_iter().for_each(|slot| self.groups.close(slot));
+        finished.into_iter().for_each(|slot| self.timed.groups.close(slot));
         Ok(())
     }
 
@@ -165,66 +139,22 @@ impl AsOf {
             return Ok(());
         }
         let (left, right) = (self.keys + 2, self.keys + 2 + self.left);
-        let mut columns = self.groups.columns(&emitted.left, 0..rows)?;
+        let mut columns = self.timed.groups.columns(&emitted.left, 0..rows)?;
         columns.truncate(right);
         let mut columns = columns.split_off(left);
         let partners: UInt32Array = emitted.partners.iter().copied().collect();
-        for column in &self.groups.columns(&emitted.right, 0..emitted.right.len())?[right..] {
+        for column in &self.timed.groups.columns(&emitted.right, 0..emitted.right.len())?[right..] {
             columns.push(take(column, &partners, None)?);
         }
         let weights = emitted.weights.iter().any(|weight| *weight != 1).then(|| Int64Array::from(emitted.weights.clone()));
         output.push(self.output.changes(columns, rows, weights)?);
         Ok(())
     }
+}
 
-    /// Takes out some of what is over after the epoch; says whether that is all.
-    fn prune(&mut self, underway: &mut Underway) -> Result<bool> {
-        let Some(pruning) = &mut self.pruning else { return Ok(true) };
-        let over = match &mut underway.over {
-            Some(over) => over,
-            none => {
-                let Some((low, slots)) = pruning.due(underway.epoch)? else { return Ok(true) };
-                let slots = slots.into_iter().filter(|slot| self.groups.is_used(*slot)).collect();
-                none.insert(Over { low, slots, done: 0 })
-            }
-        };
-        let mut steps = PART_ROWS;
-        while steps > 0 && over.done < over.slots.len() {
-            let end = over.slots.len().min(over.done + PRUNED_GROUPS);
-            let slots = &over.slots[over.done..end];
-            for (slot, is_right) in slots.iter().copied().zip(self.are_right(slots)?) {
-                steps -= self.forget(slot, is_right, &over.low, steps);
-                if steps == 0 {
-                    break;
-                }
-                steps -= 1;
-                over.done += 1;
-                self.groups.close(slot);
-            }
-        }
-        let all = over.done == over.slots.len();
-        if let Some(pruning) = self.pruning.as_mut().filter(|_| all) {
-            pruning.tidy(&over.low, &self.groups);
-        }
-        Ok(all)
-    }
-
-    /// Takes the rows below `low` out of a group, `most` at the most: of right rows the last one stays. Says how many.
-    fn forget(&mut self, slot: u32, is_right: bool, low: &[u8], most: usize) -> usize {
-        let over = |rows: &Sorted<Count>, place: Place| rows.get(place).is_some_and(|entry| entry.row.order < low);
-        let goes = |rows: &Sorted<Count>| {
-            let first = Place::default();
-            over(rows, first) && (!is_right || over(rows, rows.next(first)))
-        };
-        if !goes(self.groups.rows(slot)) {
-            return 0;
-        }
-        let mut group = self.groups.open(slot);
-        let mut gone = 0;
-        while gone < most && goes(group.rows()) {
-            group.remove(Place::default());
-            gone += 1;
-        }
-        gone
-    }
+/// For each slot whether it is of right rows. `keys`: how many columns are keys.
+fn are_right(groups: &Groups<Count>, keys: usize, slots: &[u32]) -> Result<Vec<bool>> {
+    let columns = groups.keys(slots)?;
+    let side = columns[keys].as_boolean();
+    Ok((0..slots.len()).map(|row| side.value(row)).collect())
 }
