@@ -10,7 +10,7 @@ use arrow::datatypes::Schema;
 use parking_lot::Mutex;
 
 use crate::catalog::{
-    Catalog, Column, ConnectorOptions, EventTime, Object, ObjectKind, Source, Table, View, ViewOptions, ViewRetention, arrivals,
+    Catalog, Column, ConnectorOptions, EventTime, Object, ObjectKind, Source, Table, View, ViewOptions, ViewRetention, arrivals, nearest,
 };
 use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
@@ -18,9 +18,9 @@ use crate::engine::clock::Write;
 use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
 use crate::engine::dependants::depends_on;
 use crate::engine::dml::{check_not_null, collected, schema_of_nullable};
-use crate::engine::event_time::{duration, event_time};
+use crate::engine::event_time::{IDLE_TIMEOUT, MAX_FUTURE, duration, event_time};
 use crate::engine::intake::{Intake, MakeIntake};
-use crate::engine::retention;
+use crate::engine::retention::{self, RETENTION, RETENTION_COLUMN};
 use crate::engine::session::Session;
 use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::RunningView;
@@ -50,7 +50,9 @@ impl Session {
         if self.free_name(&create.name, create.if_not_exists)?.is_none() {
             return Ok(None);
         }
-        let taken = retention::taken(&mut create.options.clone())?;
+        let mut options = create.options.clone();
+        let taken = retention::taken(&mut options)?;
+        refuse_unknown(&options)?;
         let planned = self.plan(query, &parsed.text, &[]).await?;
         let types = planned.bound.stored_types();
         let columns = planned.bound.schema.fields().iter().zip(&types).enumerate().map(|(index, (field, sql_type))| {
@@ -108,7 +110,7 @@ impl Session {
         let create = &create;
         let columns = declared_columns(create)?;
         let id = engine.new_id()?;
-        let options = connector_options(create);
+        let options = connector_options(create)?;
         if source {
             check_source(create, taken.is_some(), options.is_some())?;
         }
@@ -600,12 +602,29 @@ fn conflict_policy(create: &CreateTable) -> Result<OnConflict> {
     Ok(policy)
 }
 
-fn connector_options(create: &CreateTable) -> Option<ConnectorOptions> {
-    create.options.contains_key("connector").then(|| ConnectorOptions {
+fn connector_options(create: &CreateTable) -> Result<Option<ConnectorOptions>> {
+    if !create.options.contains_key("connector") {
+        return refuse_unknown(&create.options).map(|()| None);
+    }
+    Ok(Some(ConnectorOptions {
         options: create.options.clone(),
         format: create.format.clone().unwrap_or_else(|| "PLAIN".to_owned()),
         encode: create.encode.clone().unwrap_or_else(|| "JSON".to_owned()),
         encode_options: create.encode_options.clone(),
+    }))
+}
+
+/// Options of a table without a connector: PostgreSQL's storage parameters mean nothing here, and tools write them. `22023` for others.
+fn refuse_unknown(options: &BTreeMap<String, String>) -> Result<()> {
+    const STORAGE: [&str; 6] =
+        ["fillfactor", "toast_tuple_target", "parallel_workers", "user_catalog_table", "oids", "log_autovacuum_min_duration"];
+    const STORAGE_PREFIXES: [&str; 3] = ["autovacuum_", "vacuum_", "toast."];
+    let is_storage = |key: &str| STORAGE.contains(&key) || STORAGE_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+    let Some(unknown) = options.keys().find(|key| !is_storage(key)) else { return Ok(()) };
+    let error = Error::new(Kind::InvalidParameter, format!("unrecognized parameter \"{unknown}\""));
+    Err(match nearest(unknown, ["connector", RETENTION, RETENTION_COLUMN, IDLE_TIMEOUT, MAX_FUTURE].into_iter()) {
+        Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
+        None => error.hint("Options of a connector need one: WITH (connector = …)."),
     })
 }
 

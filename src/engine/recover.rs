@@ -217,7 +217,7 @@ impl Engine {
 
     /// Replays writes that were durable but not part of the checkpoint, about as many bytes an epoch as there were in the first place: what was
     /// written in ten seconds may be more than one epoch, or one array, can hold. Nobody reads before it is complete. Views that were made in
-    /// between, and depend on when that was, are made again at the same place, and leave `anew`.
+    /// between, and depend on when that was, are made again at the same place, with what they read, and leave `anew`.
     async fn replay(self: &Arc<Self>, checkpoint: Epoch, anew: &mut Vec<Arc<RunningView>>) -> Result<()> {
         let mut part = Replayed::default();
         // Which rows are late depends on the epochs that they are in, and so does what they find that look into tables: these stay as they were.
@@ -247,12 +247,33 @@ impl Engine {
         let (reply, there) = tokio::sync::oneshot::channel();
         self.ask(Request::Replay { moment, reply })?;
         there.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
-        // Behind views that are filled while the server works already it is filled like those.
-        let waits = |view: &RunningView| view.plan().root.imports().into_iter().any(|import| anew.iter().any(|view| view.id == import));
-        if let Some(position) = anew.iter().position(|view| Some(view.id) == built && !waits(view)) {
-            Arc::clone(self).refill_view(anew.remove(position)).await;
+        for id in built.and_then(|built| self.needed(built, anew)).unwrap_or_default() {
+            if let Some(position) = anew.iter().position(|view| view.id == id) {
+                Arc::clone(self).refill_view(anew.remove(position)).await;
+            }
         }
         Ok(())
+    }
+
+    /// Of the views that are made anew those that one of them needs, each behind what it reads itself, and that one last. `None` if what it reads
+    /// comes from a source, which may not answer now: then it is filled while the server works already.
+    fn needed(&self, view: ObjectId, anew: &[Arc<RunningView>]) -> Option<Vec<ObjectId>> {
+        let catalog = self.catalog();
+        let find = |id: ObjectId| anew.iter().find(|view| view.id == id);
+        let (mut needed, mut open) = (Vec::new(), vec![find(view)?]);
+        while let Some(view) = open.pop() {
+            let imports = view.plan().root.imports();
+            let from_source = |import: &ObjectId| catalog.get(*import).is_some_and(|object| matches!(object.kind, ObjectKind::Source(_)));
+            if !needed.is_empty() && imports.iter().any(from_source) {
+                return None;
+            }
+            // One that others need, too, comes before all of them.
+            needed.retain(|known| *known != view.id);
+            needed.push(view.id);
+            open.extend(imports.into_iter().filter_map(find));
+        }
+        needed.reverse();
+        Some(needed)
     }
 
     async fn replay_part(&self, part: Replayed) -> Result<()> {

@@ -30,10 +30,10 @@ use crate::sql::Alter;
 use crate::types::{Changes, ObjectId, OnConflict, SqlType};
 
 /// The option that says how long rows are kept.
-const RETENTION: &str = "retention";
+pub(crate) const RETENTION: &str = "retention";
 
 /// The option that names the column which says how old a row is.
-const RETENTION_COLUMN: &str = "retention_column";
+pub(crate) const RETENTION_COLUMN: &str = "retention_column";
 
 /// What marks the number of a table's keeper, which is no object of the catalog. Objects never get so far.
 const KEEPER: ObjectId = 1 << 31;
