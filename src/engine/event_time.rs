@@ -255,6 +255,7 @@ impl EventTimes {
     /// Moves the watermarks of tables and sources to where they are.
     pub(crate) fn advance(&mut self, now: i64) {
         if self.objects.is_empty() && !self.follows_clock && self.watermarks.is_empty() {
+            self.due = None;
             return;
         }
         let clock = self.watermarks.get_key_value(&NOW).map(|(object, clock)| (*object, *clock));

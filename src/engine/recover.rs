@@ -247,7 +247,12 @@ impl Engine {
         let (reply, there) = tokio::sync::oneshot::channel();
         self.ask(Request::Replay { moment, reply })?;
         there.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))?;
-        for id in built.and_then(|built| self.needed(built, anew)).unwrap_or_default() {
+        let needed = built.and_then(|built| self.needed(built, anew)).unwrap_or_default();
+        if !needed.is_empty() {
+            // What is restored can be read once it has passed an epoch.
+            self.ask(Request::Replayed)?;
+        }
+        for id in needed {
             if let Some(position) = anew.iter().position(|view| view.id == id) {
                 Arc::clone(self).refill_view(anew.remove(position)).await;
             }
