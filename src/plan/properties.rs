@@ -42,9 +42,23 @@ pub(super) fn temporal(input: &Properties, crossing: Crossing) -> Properties {
     Properties { append_only: input.append_only && !leaves, ..input.clone() }
 }
 
+/// Rows that are not late by `column`. A change that is late takes no row away, and the next row with its key may be in time: rows of one
+/// key then differ in when they are late, so `column` joins the key. Of two rows that agree in it too, the second is late when the first is.
+pub(super) fn in_time(input: &Properties, column: usize) -> Properties {
+    let key = input.key.clone().map(|mut key| {
+        if !input.append_only && !key.contains(&column) {
+            key.push(column);
+        }
+        key
+    });
+    Properties { key, ..input.clone() }
+}
+
 /// Every row with its session, which changes; unless it comes out when it is final.
-pub(super) fn session(input: &Properties, emits: bool) -> Properties {
-    Properties { append_only: emits, ..input.clone() }
+/// `time`: by which rows may be late.
+pub(super) fn session(input: &Properties, time: Option<usize>, emits: bool) -> Properties {
+    let in_time = time.map_or_else(|| input.clone(), |time| in_time(input, time));
+    Properties { append_only: emits, ..in_time }
 }
 
 /// A row comes out once per grouping set: the set's id, in column `id`, joins the key.

@@ -98,7 +98,8 @@ impl Lowering<'_> {
 
         let schema = together(&left, &right);
         let width = left.width;
-        let key = left.node.properties.key.clone();
+        // What was only computed for the join does not come out.
+        let key = left.node.properties.key.clone().filter(|key| key.iter().all(|column| *column < width));
         let left_time = Some(left.places[keys]).filter(|time| *time < width);
         let partitioning: Option<Vec<usize>> = left.places[..keys].iter().map(|place| (*place < width).then_some(*place)).collect();
         // Without a key or a time a right row is nobody's, and a left one stays alone.

@@ -113,13 +113,10 @@ impl Lowering<'_> {
 
     /// Without rows of groups that are over. `rows`: the column that says how many rows a row stands for.
     pub(super) fn in_time(&mut self, input: Node, keys: &[usize], closing: Option<&Closing>, rows: Option<usize>) -> Node {
-        let Some(Closing { place, low, .. }) = closing else { return input };
-        let (schema, properties) = (Arc::clone(&input.schema), input.properties.clone());
-        self.node(
-            NodeKind::Late { input: Box::new(input), column: keys[*place], low: low.clone(), rows, kept: self.keep_late_rows },
-            schema,
-            properties,
-        )
+        match closing {
+            Some(Closing { place, low, .. }) => self.unless_below(input, keys[*place], low.clone(), rows),
+            None => input,
+        }
     }
 
     /// Combined rows: the keys, the number of rows, partial results.

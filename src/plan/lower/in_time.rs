@@ -30,6 +30,7 @@ use super::low::{in_utc, literal, low_of};
 use super::moment::coarseness;
 use crate::plan::expressions::column_index;
 use crate::plan::node::{JoinKind, Node, NodeKind, Scalar, SideExpiry};
+use crate::plan::properties;
 use crate::types::Low;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -125,12 +126,13 @@ impl Lowering<'_> {
 
     /// The rows of a side that are in time.
     pub(super) fn unless_late(&mut self, input: Node, late: impl IntoIterator<Item = (usize, Low)>) -> Node {
-        late.into_iter().fold(input, |input, (column, low)| self.unless_below(input, column, low))
+        late.into_iter().fold(input, |input, (column, low)| self.unless_below(input, column, low, None))
     }
 
-    fn unless_below(&mut self, input: Node, column: usize, low: Low) -> Node {
-        let (schema, properties) = (Arc::clone(&input.schema), input.properties.clone());
-        self.node(NodeKind::Late { input: Box::new(input), column, low, rows: None, kept: self.keep_late_rows }, schema, properties)
+    /// Those that are in time by one column. `rows`: the column that says how many rows a row stands for.
+    pub(super) fn unless_below(&mut self, input: Node, column: usize, low: Low, rows: Option<usize>) -> Node {
+        let (schema, properties) = (Arc::clone(&input.schema), properties::in_time(&input.properties, column));
+        self.node(NodeKind::Late { input: Box::new(input), column, low, rows, kept: self.keep_late_rows }, schema, properties)
     }
 }
 

@@ -77,7 +77,7 @@ impl Lowering<'_> {
         let closing = low.map(|low| SessionClosing { low, emits: self.emit_on_window_close, kept: self.keep_late_rows });
         let input = self.exchange(input, keys.clone());
         let emits = closing.as_ref().is_some_and(|closing| closing.emits);
-        let properties = properties::session(&input.properties, emits);
+        let properties = properties::session(&input.properties, closing.is_some().then_some(time), emits);
         let bound = |name: &&str| input.schema.field(time).clone().with_name(*name).with_nullable(true);
         let ends = calls.iter().any(|(_, call)| call.fun.name() == SESSION_END);
         let bounds = ["window_start", "window_end"].iter().take(1 + usize::from(ends)).map(bound);
