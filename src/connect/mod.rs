@@ -136,6 +136,29 @@ pub struct SourceBatch {
     pub watermark: Option<i64>,
 }
 
+impl SourceBatch {
+    /// The records before an offset, and those from it on. What the batch says as a whole, its fingerprint and how far event time is, is not
+    /// known of the first part.
+    pub(crate) fn split_at(self, offset: i64) -> (Self, Self) {
+        let SourceBatch { partition, mut offsets, changes, dead_letters, .. } = self;
+        let before = offsets.partition_point(|at| *at < offset);
+        let later_offsets = offsets.split_off(before);
+        let later_changes = changes.slice(before, changes.len() - before);
+        let (letters, later_letters) = dead_letters.into_iter().partition(|letter| letter.offset < offset);
+        let first = SourceBatch {
+            partition,
+            next_offset: offset,
+            changes: changes.slice(0, before),
+            offsets,
+            dead_letters: letters,
+            lag: None,
+            fingerprint: None,
+            watermark: None,
+        };
+        (first, SourceBatch { changes: later_changes, offsets: later_offsets, dead_letters: later_letters, ..self })
+    }
+}
+
 /// A record that could not become a row.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {

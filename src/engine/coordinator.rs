@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
+use crate::connect::{Positions, SourceBatch};
 use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, LateLog, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::clock::{EpochClock, Group, Write};
@@ -76,9 +77,9 @@ pub(crate) enum Request {
     Delete { table: ObjectId, rows: Changes },
     /// The log goes on at this moment. Whoever asks hears when event time is there.
     Replay { moment: Moment, reply: tokio::sync::oneshot::Sender<()> },
-    /// A part of the log has been committed again: tick it. Only once everything that is restored has been built, so that all of it begins
-    /// with the same epoch.
-    Replayed,
+    /// A part of the log has been committed again: tick it, with what the log says was read of sources then. Only once everything that is
+    /// restored has been built, so that all of it begins with the same epoch. Whoever asks hears in which epoch.
+    Replayed { behind: Option<Moment>, reply: tokio::sync::oneshot::Sender<Epoch> },
     /// Everything that was there before the restart is there again: begin to work. Until then no epoch ends by itself, no source is drained, and
     /// no checkpoint is cut: it would cut the log before what has not been replayed.
     Recovered,
@@ -146,6 +147,9 @@ pub(crate) struct Setting {
     pub(crate) late: Arc<LateLog>,
 }
 
+/// What one epoch read of sources: the offsets behind it.
+type Portion = BTreeMap<ObjectId, Positions>;
+
 /// A table that a connector fills.
 struct FilledTable {
     name: String,
@@ -187,6 +191,10 @@ pub(crate) struct Coordinator {
     writer: CheckpointWriter,
     /// Between the start and `Request::Recovered`.
     recovering: bool,
+    /// What the log has behind the epoch that is replayed next.
+    replayed: Option<Moment>,
+    /// What the open epoch has read of sources whose rows have a time.
+    read: Portion,
     requests: Receiver<Request>,
     /// Requests that came while a quiet moment was waited for.
     deferred: VecDeque<Request>,
@@ -234,6 +242,8 @@ impl Coordinator {
             setting,
             workers,
             recovering: true,
+            replayed: None,
+            read: BTreeMap::new(),
             requests,
             deferred: VecDeque::new(),
             wake,
@@ -341,14 +351,10 @@ impl Coordinator {
                 }
             }
             Request::Replay { moment, reply } => {
-                let moved = self.event_times.raise(&moment.watermarks, moment.now_micros);
-                self.setting.clock.replay_at(Some(moment.now_micros));
-                if moved {
-                    self.tick();
-                }
+                self.replay(&moment);
                 answer(reply);
             }
-            Request::Replayed => self.tick(),
+            Request::Replayed { behind, reply } => reply.send(self.tick_replayed(behind)).unwrap_or_default(),
             Request::Recovered => {
                 self.recovering = false;
                 // While nothing ran nothing was idle.
@@ -376,6 +382,25 @@ impl Coordinator {
             }
         }
         true
+    }
+
+    /// It is this moment, and event time is where it was.
+    fn replay(&mut self, moment: &Moment) {
+        let moved = self.event_times.raise(&moment.watermarks, moment.now_micros);
+        self.setting.clock.replay_at(Some(moment.now_micros));
+        if moved {
+            self.tick();
+        }
+    }
+
+    /// Ticks a part of the log with what is noted behind it. Returns its epoch.
+    fn tick_replayed(&mut self, behind: Option<Moment>) -> Epoch {
+        if let Some(behind) = &behind {
+            self.setting.clock.replay_at(Some(behind.now_micros));
+        }
+        self.replayed = behind;
+        self.tick();
+        self.ticked
     }
 
     /// Looks how far the dataflows are, and moves the complete epoch.
@@ -488,13 +513,20 @@ impl Coordinator {
             self.event_times.wrote(write.table, &write.changes, now);
             self.share(&mut inputs, write.table, &write.changes);
         }
-        if !self.recovering && !self.overloaded() && !self.sinks_are_full() {
-            self.drain_tables(epoch, now, &mut inputs);
-            self.drain_sources(now, &mut inputs);
+        let before = self.event_times.watermarks();
+        let replayed = self.replayed.take();
+        let portion = replayed.as_ref().and_then(|behind| behind.read.as_ref());
+        if portion.is_some() || !self.recovering && !self.overloaded() && !self.sinks_are_full() {
+            self.drain_tables(epoch, now, portion, &mut inputs);
+            self.drain_sources(now, portion, &mut inputs);
         }
         self.ticked = epoch;
         self.event_times.move_clock(now);
         self.move_time(now);
+        if let Some(behind) = &replayed {
+            self.event_times.raise(&behind.watermarks, now);
+        }
+        self.note_behind(epoch, now, &before);
         let watermarks = self.event_times.watermarks();
         self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs, watermarks })));
         self.observe();
@@ -508,8 +540,19 @@ impl Coordinator {
     /// What is noted of the next epoch, if anything follows from it.
     fn moment(&self, now_micros: i64, built: Option<ObjectId>) -> Option<Vec<u8>> {
         let watermarks = self.event_times.watermarks();
-        let moment = || Moment { now_micros, watermarks: Watermarks::clone(&watermarks), built };
+        let moment = || Moment { now_micros, watermarks: Watermarks::clone(&watermarks), built, read: None };
         (!watermarks.is_empty() || built.is_some()).then(|| moment().encoded())
+    }
+
+    /// Notes behind an epoch how far sources with a time were read in it, and where event time has come to: a restart repeats both.
+    fn note_behind(&mut self, epoch: Epoch, now_micros: i64, before: &Watermarks) {
+        let read = std::mem::take(&mut self.read);
+        let watermarks = self.event_times.watermarks();
+        let moved = || watermarks.iter().any(|(object, watermark)| *object != NOW && before.get(object) != Some(watermark));
+        if !self.recovering && self.setting.store.is_durable() && (!read.is_empty() || moved()) {
+            let moment = Moment { now_micros, watermarks: Watermarks::clone(&watermarks), built: None, read: Some(read) };
+            self.setting.store.note_behind(epoch, moment.encoded());
+        }
     }
 
     /// Looks how far event time is, between two epochs. A source that nobody reads, cannot be read, or has rows that wait, is not idle.
@@ -559,15 +602,15 @@ impl Coordinator {
         }
     }
 
-    fn drain_sources(&mut self, now: i64, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
+    /// What sources have read. `portion`: what they had read in the epoch that is replayed.
+    fn drain_sources(&mut self, now: i64, portion: Option<&Portion>, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
         let mut drained = Vec::new();
-        for (id, source) in &self.sources {
+        for (id, source) in &mut self.sources {
             let mut rows = 0;
-            while rows < SOURCE_EPOCH_ROWS {
-                let Some(mut batch) = source.next(&mut self.writer) else { break };
+            while let Some(mut batch) = next_batch(*id, source, rows, portion, &mut self.writer) {
                 rows += batch.changes.len();
                 source.note(&mut batch, now);
-                self.event_times.read(*id, batch.partition, batch.watermark, now);
+                note_read(&mut self.event_times, &mut self.read, *id, source, &batch, now);
                 drained.push((*id, batch.changes.arrived(source.arrivals(), now)));
             }
         }
@@ -577,7 +620,7 @@ impl Coordinator {
     }
 
     /// Connectors' rows become rows of their tables. Rows that cannot enter stop their source, and nothing else.
-    fn drain_tables(&mut self, epoch: Epoch, now: i64, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
+    fn drain_tables(&mut self, epoch: Epoch, now: i64, portion: Option<&Portion>, inputs: &mut BTreeMap<ObjectId, Vec<Vec<Changes>>>) {
         let mut drained = Vec::new();
         for (id, table) in &mut self.tables {
             match table.delete(epoch) {
@@ -585,13 +628,12 @@ impl Coordinator {
                 Err(error) => tracing::error!(table = %table.name, %error, "rows past their time could not be deleted"),
             }
             let mut rows = 0;
-            while rows < SOURCE_EPOCH_ROWS {
-                let Some(mut batch) = table.source.next(&mut self.writer) else { break };
+            while let Some(mut batch) = next_batch(*id, &mut table.source, rows, portion, &mut self.writer) {
                 rows += batch.changes.len();
                 match table.enter(epoch, &batch.changes.arrived(table.source.arrivals(), now)) {
                     Ok(changes) => {
                         table.source.note(&mut batch, now);
-                        self.event_times.read(*id, batch.partition, batch.watermark, now);
+                        note_read(&mut self.event_times, &mut self.read, *id, &table.source, &batch, now);
                         drained.push((*id, changes));
                     }
                     Err(error) => table.source.fail(&error),
@@ -902,6 +944,32 @@ impl Coordinator {
         for relation in relations.values() {
             relation.compact(horizon);
         }
+    }
+}
+
+/// The next batch of a source that has given so many rows to the epoch, if there is one.
+fn next_batch(
+    id: ObjectId,
+    source: &mut RunningSource,
+    rows: usize,
+    portion: Option<&Portion>,
+    writer: &mut CheckpointWriter,
+) -> Option<SourceBatch> {
+    match portion {
+        None => (rows < SOURCE_EPOCH_ROWS).then(|| source.next(writer)).flatten(),
+        Some(portion) => source.next_up_to(portion.get(&id)?, writer),
+    }
+}
+
+/// A batch has entered the epoch: event time goes on with it. If its rows have a time, the epoch's note says that it was read.
+fn note_read(times: &mut EventTimes, read: &mut Portion, id: ObjectId, source: &RunningSource, batch: &SourceBatch, now: i64) {
+    let SourceBatch { partition, next_offset, watermark, .. } = batch;
+    match watermark.map_or_else(|| times.told_by(id, &batch.changes), |watermark| Ok(Some(watermark))) {
+        Ok(watermark) => times.read(id, *partition, watermark, now),
+        Err(error) => tracing::warn!(source = id, %error, "a watermark could not be computed"),
+    }
+    if times.follows(id) || !source.arrivals().is_empty() {
+        read.entry(id).or_default().insert(*partition, *next_offset);
     }
 }
 

@@ -202,6 +202,16 @@ impl EventTimes {
         }
     }
 
+    /// Whether the object's rows say what time it is.
+    pub(crate) fn follows(&self, object: ObjectId) -> bool {
+        self.objects.contains_key(&object)
+    }
+
+    /// How far rows of an object say that event time is; `None` too if they do not say it.
+    pub(crate) fn told_by(&self, object: ObjectId, changes: &Changes) -> Result<Option<i64>> {
+        self.objects.get(&object).map_or(Ok(None), |(rule, _)| rule.watermark(changes))
+    }
+
     /// What is known of a connector: its partitions, and whether it is to be taken for busy.
     pub(crate) fn look(&mut self, object: ObjectId, partitions: Vec<i32>, busy: bool, now: i64) {
         let Some((_, clock)) = self.objects.get_mut(&object) else { return };

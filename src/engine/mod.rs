@@ -34,6 +34,7 @@ mod recover;
 mod registry;
 mod replace;
 mod retention;
+mod retrace;
 mod savepoint;
 mod session;
 mod settings;

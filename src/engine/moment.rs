@@ -1,19 +1,26 @@
-//! What the log holds of an epoch beside its rows: the time it was, and views that were made. So a restart repeats what followed from them.
+//! What the log holds of an epoch beside its rows: the time it was, views that were made, and how far sources were read. So a restart repeats
+//! what followed from them.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::connect::Positions;
 use crate::error::Result;
 use crate::types::{ObjectId, Watermarks};
 
-/// When an epoch was, as a note in the log. It stands before the epoch's own rows.
+/// When an epoch was, as a note in the log. It stands before the epoch's own rows, or behind them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moment {
     /// By the clock on the wall, in microseconds since 1970.
     pub(crate) now_micros: i64,
-    /// How far event time was before the epoch.
+    /// How far event time was: before the epoch, or behind it.
     pub(crate) watermarks: Watermarks,
     /// A view that was made then, from what was there before the epoch.
     pub(crate) built: Option<ObjectId>,
+    /// Of a note behind the epoch: what was read in it of sources whose rows have a time, as the offset behind it.
+    #[serde(default)]
+    pub(crate) read: Option<BTreeMap<ObjectId, Positions>>,
 }
 
 impl Moment {

@@ -226,20 +226,28 @@ impl Engine {
         let timed = |table: ObjectId| all_apart || catalog.get(table).is_some_and(|object| object.is_in_time());
         for entry in self.store.read_log(checkpoint)? {
             match entry? {
-                (_, LogEntry::Note(note)) => {
-                    self.replay_part(std::mem::take(&mut part)).await?;
-                    self.replay_moment(Moment::decoded(&note)?, anew).await?;
+                (epoch, LogEntry::Note(note)) => {
+                    let moment = Moment::decoded(&note)?;
+                    // A note behind an epoch belongs to what was written in it.
+                    let behind = moment.read.is_some();
+                    if !behind || part.last != epoch {
+                        self.replay_part(std::mem::take(&mut part), None).await?;
+                    }
+                    match behind {
+                        true => self.replay_part(std::mem::take(&mut part), Some(moment)).await?,
+                        false => self.replay_moment(moment, anew).await?,
+                    }
                 }
                 (epoch, LogEntry::Changes(table, changes)) => {
                     // Between two epochs only: what was committed together stays together.
                     if (part.bytes > EPOCH_BYTES || part.by_table.keys().copied().any(timed) || timed(table)) && part.last != epoch {
-                        self.replay_part(std::mem::take(&mut part)).await?;
+                        self.replay_part(std::mem::take(&mut part), None).await?;
                     }
                     part.add(epoch, table, changes);
                 }
             }
         }
-        self.replay_part(part).await
+        self.replay_part(part, None).await
     }
 
     async fn replay_moment(self: &Arc<Self>, moment: Moment, anew: &mut Vec<Arc<RunningView>>) -> Result<()> {
@@ -250,7 +258,7 @@ impl Engine {
         let needed = built.and_then(|built| self.needed(built, anew)).unwrap_or_default();
         if !needed.is_empty() {
             // What is restored can be read once it has passed an epoch.
-            self.ask(Request::Replayed)?;
+            self.tick_replayed(None).await?;
         }
         for id in needed {
             if let Some(position) = anew.iter().position(|view| view.id == id) {
@@ -281,7 +289,8 @@ impl Engine {
         Some(needed)
     }
 
-    async fn replay_part(&self, part: Replayed) -> Result<()> {
+    /// `behind`: what the log has behind the epoch.
+    async fn replay_part(&self, part: Replayed, behind: Option<Moment>) -> Result<()> {
         let relations = self.relations.lock().clone();
         let mut writes = Vec::new();
         for (table, changes) in part.by_table {
@@ -296,12 +305,20 @@ impl Engine {
                 by: None,
             }));
         }
-        if writes.is_empty() {
+        if writes.is_empty() && behind.is_none() {
             return Ok(());
         }
-        let epoch = self.clock.commit(writes)?;
-        self.ask(Request::Replayed)?;
+        if !writes.is_empty() {
+            self.clock.commit(writes)?;
+        }
+        let epoch = self.tick_replayed(behind).await?;
         self.clock.wait_complete(epoch).await
+    }
+
+    async fn tick_replayed(&self, behind: Option<Moment>) -> Result<Epoch> {
+        let (reply, ticked) = tokio::sync::oneshot::channel();
+        self.ask(Request::Replayed { behind, reply })?;
+        ticked.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))
     }
 
     fn stored_relation(&self, object: &Object, shards: usize, checkpoint: Epoch, spread_by: Option<&[usize]>) -> Result<Relation> {

@@ -83,7 +83,7 @@ impl SourcePosition {
 }
 
 /// What a reader's thread hands over.
-enum Delivery {
+pub(super) enum Delivery {
     /// Where partitions begin, before their first batch.
     Started(Positions),
     Batch(Box<SourceBatch>),
@@ -117,9 +117,13 @@ pub(crate) struct SourceRecipe {
 
 /// A source that is being read.
 pub(crate) struct RunningSource {
-    id: ObjectId,
+    pub(super) id: ObjectId,
     pub(crate) report: Arc<Mutex<SourceReport>>,
-    queue: Receiver<Delivery>,
+    pub(super) queue: Receiver<Delivery>,
+    /// What came before its turn while the source was read again after a restart.
+    pub(super) waiting: VecDeque<SourceBatch>,
+    /// It did not get as far as it was before the restart.
+    pub(super) strayed: bool,
     stop: Arc<AtomicBool>,
     arrivals: Vec<usize>,
 }
@@ -146,7 +150,8 @@ impl RunningSource {
         let noted = Some(Arc::clone(&report));
         let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake, report: noted };
         thread.spawn(format!("source-{}", recipe.id), tell)?;
-        Ok(RunningSource { id: recipe.id, report, queue, stop, arrivals: recipe.arrivals })
+        let (waiting, strayed) = (VecDeque::new(), false);
+        Ok(RunningSource { id: recipe.id, report, queue, waiting, strayed, stop, arrivals: recipe.arrivals })
     }
 
     /// The columns that say when a row arrived: NULL in what `next` gives.
@@ -156,7 +161,7 @@ impl RunningSource {
 
     /// Whether something waits to be taken.
     pub(crate) fn has_news(&self) -> bool {
-        !self.queue.is_empty()
+        !self.waiting.is_empty() || !self.queue.is_empty()
     }
 
     /// Whether the outside world does not answer.
@@ -171,7 +176,10 @@ impl RunningSource {
 
     /// The next batch, if one waits. Where partitions begin is stored on the way, behind the checkpoint that is being written: it has been cut
     /// without that, and would replace it.
-    pub(crate) fn next(&self, writer: &mut CheckpointWriter) -> Option<SourceBatch> {
+    pub(crate) fn next(&mut self, writer: &mut CheckpointWriter) -> Option<SourceBatch> {
+        if let Some(batch) = self.waiting.pop_front() {
+            return Some(batch);
+        }
         loop {
             match self.queue.try_recv().ok()? {
                 Delivery::Batch(batch) => return Some(*batch),
@@ -180,7 +188,7 @@ impl RunningSource {
         }
     }
 
-    fn begin(&self, store: &Store, starts: &Positions) {
+    pub(super) fn begin(&self, store: &Store, starts: &Positions) {
         let stored = SourcePosition::stored(store, self.id).and_then(|mut position| {
             position.begin(starts);
             store.put_offsets(self.id, &position.encoded())
@@ -201,6 +209,7 @@ impl RunningSource {
     /// Stops reading, since what came next cannot enter. The position stays before it.
     pub(crate) fn fail(&mut self, cause: &Error) {
         self.queue = crossbeam_channel::never();
+        self.waiting.clear();
         let why = cause.detail_text().map_or_else(|| cause.to_string(), |detail| format!("{cause}: {detail}"));
         tracing::error!(source = self.id, why, "a source has failed");
         self.stop(State::Failed(why).to_string());
@@ -210,8 +219,10 @@ impl RunningSource {
     pub(crate) fn note(&self, batch: &mut SourceBatch, now_micros: i64) {
         let mut report = self.report.lock();
         report.position.positions.insert(batch.partition, batch.next_offset);
-        if let Some(fingerprint) = batch.fingerprint {
-            report.position.fingerprints.insert(batch.partition, fingerprint);
+        match batch.fingerprint {
+            Some(fingerprint) => drop(report.position.fingerprints.insert(batch.partition, fingerprint)),
+            // That of another position says nothing of this one.
+            None => drop(report.position.fingerprints.remove(&batch.partition)),
         }
         let rows = report.position.rows;
         report.position.rows += batch.changes.len() as u64;

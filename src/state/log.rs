@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use rocksdb::{DB, WriteBatch};
 
 use super::keyspace::{self, LogKey};
-use super::store::{Open, Store, read_error};
+use super::store::{Open, Store, read_error, write_unsynced};
 use super::{format, keyspace::LOG};
 use crate::error::{Error, Result};
 use crate::types::{Changes, Epoch, ObjectId};
@@ -19,7 +19,7 @@ pub(super) const NOTES: ObjectId = 0;
 pub enum LogEntry {
     /// What was written to an object.
     Changes(ObjectId, Changes),
-    /// What the engine has noted of the epoch, before what was written in it.
+    /// What the engine has noted of the epoch, before or behind what was written in it.
     Note(Vec<u8>),
 }
 
@@ -35,21 +35,18 @@ impl Store {
     /// Writes a group of commits in one synced write, and before them a note. When this returns, they survive.
     pub fn append_log(&self, epoch: Epoch, note: Option<Vec<u8>>, writes: &[(ObjectId, Changes)]) -> Result<()> {
         let Some(open) = &self.open else { return Ok(()) };
-        let mut batch = WriteBatch::default();
         let encoded = writes.iter().map(|(object, changes)| Ok((*object, format::encode_changes(changes)?)));
-        let entries: Vec<(ObjectId, Vec<u8>)> = note.map(|note| Ok((NOTES, note))).into_iter().chain(encoded).collect::<Result<_>>()?;
-        let first = open.log_sequence.fetch_add(entries.len() as u64, Ordering::Relaxed);
-        let mut logged = open.logged.lock();
-        for (sequence, (object, value)) in (first..).zip(entries) {
-            batch.put(keyspace::log(LogKey { object, epoch, sequence }), value);
-            let logged = logged.entry(object).or_insert(Logged { first: epoch, last: epoch, last_sequence: sequence });
-            logged.first = logged.first.min(epoch);
-            logged.last = logged.last.max(epoch);
-            logged.last_sequence = sequence;
-        }
-        drop(logged);
-        open.write_synced(batch);
+        let entries = note.map(|note| Ok((NOTES, note))).into_iter().chain(encoded).collect::<Result<Vec<_>>>()?;
+        open.write_synced(open.log_entries(epoch, entries));
         Ok(())
+    }
+
+    /// Writes a note behind what was written in its epoch. It survives the end of the process at once, and that of the machine with the next
+    /// write that is synced.
+    pub fn note_behind(&self, epoch: Epoch, note: Vec<u8>) {
+        if let Some(open) = &self.open {
+            write_unsynced(&open.db, open.log_entries(epoch, vec![(NOTES, note)]));
+        }
     }
 
     /// What was logged for epochs after `after`: by epoch, and within one in the order of writing. Entries are read one by one, since all of
@@ -84,6 +81,23 @@ impl Store {
     /// The newest epoch that something was logged for; 0 if nothing was.
     pub fn last_logged(&self) -> Epoch {
         self.open.as_ref().and_then(|open| open.logged.lock().values().map(|logged| logged.last).max()).unwrap_or(0)
+    }
+}
+
+impl Open {
+    /// Entries behind those that there are.
+    fn log_entries(&self, epoch: Epoch, entries: Vec<(ObjectId, Vec<u8>)>) -> WriteBatch {
+        let mut batch = WriteBatch::default();
+        let first = self.log_sequence.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let mut logged = self.logged.lock();
+        for (sequence, (object, value)) in (first..).zip(entries) {
+            batch.put(keyspace::log(LogKey { object, epoch, sequence }), value);
+            let logged = logged.entry(object).or_insert(Logged { first: epoch, last: epoch, last_sequence: sequence });
+            logged.first = logged.first.min(epoch);
+            logged.last = logged.last.max(epoch);
+            logged.last_sequence = sequence;
+        }
+        batch
     }
 }
 

@@ -66,7 +66,8 @@ fn lines(numbers: impl Iterator<Item = u32>) -> String {
     })
 }
 
-async fn wait_for(client: &Client, sql: &str, answer: &str) -> Result<(), Failure> {
+/// Asks until a query gives this one value.
+pub(crate) async fn wait_for(client: &Client, sql: &str, answer: &str) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let found = value(client, sql).await?;

@@ -19,6 +19,7 @@ mod limits;
 mod oracle;
 mod parameters;
 mod positions;
+mod reread;
 mod server;
 mod slt;
 mod temporal;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         kill::tests(),
         definitions::tests(),
         files::tests(),
+        reread::tests(),
         oracle::tests(),
         temporal::tests(),
         windows::tests(),
