@@ -36,10 +36,11 @@ pub(super) fn hop(input: &Properties, columns: usize, windows: TimeWindows) -> P
     Properties { append_only: input.append_only, key, partitioning: input.partitioning.clone() }
 }
 
-/// What leaves is retracted.
+/// What leaves is retracted. Where that is is not known: rows that wait are shared out among the workers as they came, so that after a
+/// restart with another number of workers they are not where the input's rows of the same key are.
 pub(super) fn temporal(input: &Properties, crossing: Crossing) -> Properties {
     let leaves = matches!(crossing, Crossing::Leaves { .. });
-    Properties { append_only: input.append_only && !leaves, ..input.clone() }
+    Properties { append_only: input.append_only && !leaves, partitioning: None, ..input.clone() }
 }
 
 /// Rows that are not late by `column`. A change that is late takes no row away, and the next row with its key may be in time: rows of one

@@ -20,6 +20,7 @@ mod oracle;
 mod parameters;
 mod positions;
 mod reread;
+mod restart;
 mod server;
 mod slt;
 mod temporal;
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         reread::tests(),
         oracle::tests(),
         temporal::tests(),
+        restart::tests(),
         windows::tests(),
         any_order::tests(),
         tpch::tests(),
