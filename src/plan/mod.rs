@@ -78,6 +78,7 @@ mod unnest;
 mod using;
 mod values;
 mod whole_rows;
+mod window_columns;
 mod window_operands;
 mod with_ties;
 mod written_call;

@@ -94,7 +94,9 @@ impl Namer {
                 Some(other) => in_set_operation || other.is_none() || qualifier.is_none() || *other == qualifier,
             };
             taken.entry(name.clone()).or_insert(qualifier);
-            let alias = if clash || unique || name == NAMELESS {
+            // What has such a name is looked up by it.
+            let own = name.contains(HIDDEN);
+            let alias = if clash || (unique && !own) || name == NAMELESS {
                 hidden(&name, number)
             } else if is_column || matches!(item, SelectItem::ExprWithAlias { .. }) {
                 continue;

@@ -56,4 +56,4 @@ pub use statement::{
 };
 pub use temporal_join::TEMPORAL_JOIN;
 pub use tokens::{NAME_BYTES_MAX, ROWS_FROM, cut_name, long_names};
-pub use windows::expand_windows;
+pub use windows::{WINDOW_COLUMNS, expand_windows, made_column, take_mark};

@@ -10,12 +10,16 @@
 //!            FROM (SELECT *, tumble_start(ts, size) AS window_start FROM t) WHERE window_start IS NOT NULL) AS t
 //! HOP       (SELECT *, window_end(window_start, size) AS window_end, window_time(…) AS window_time
 //!            FROM (SELECT *, unnest(hop_starts(ts, slide, size)) AS window_start FROM t)) AS t
-//! CUMULATE  (SELECT * EXCLUDE (e), tumble_start(window_time(e), size) AS window_start, e AS window_end, window_time(e) AS window_time
-//!            FROM (SELECT *, unnest(cumulate_ends(ts, step, size)) AS e FROM t)) AS t
+//! CUMULATE  (SELECT *, tumble_start(window_time(window_end), size) AS window_start, window_time(window_end) AS window_time
+//!            FROM (SELECT *, unnest(cumulate_ends(ts, step, size)) AS window_end FROM t)) AS t
 //! SESSION   (SELECT *, window_time(window_end) AS window_time
 //!            FROM (SELECT *, session_start(ts, gap) OVER w AS window_start, session_end(ts, gap) OVER w AS window_end
 //!                  FROM t WHERE ts IS NOT NULL)) AS t                      w: (PARTITION BY k, … ORDER BY ts)
 //! ```
+//!
+//! The columns that these make have names that nobody types ([`made_column`]): `t` may have windows already, and then its `window_time` is, as a
+//! rule, the time of the new ones. The planner (`plan/window_columns.rs`) puts them in the order of the table above, and in the place of columns of
+//! `t` that are called like them; that it shall says a mark, which is no SQL ([`take_mark`]).
 //!
 //! What the functions give is told in `plan/time_windows.rs` and `plan/sessions.rs`. A row without a time is in no window. An alias written
 //! behind the function wins over `t`'s own name. The user's expressions keep their places in the text.
@@ -25,7 +29,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
-    TableAlias, TableFactor, VisitMut, VisitorMut, WindowType,
+    TableAlias, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions, WindowType,
 };
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Tokenizer;
@@ -50,44 +54,44 @@ struct WindowFunction {
 const FUNCTIONS: [WindowFunction; 4] = [
     WindowFunction {
         name: "tumble",
-        query: r#"SELECT *, window_end(window_start, "$size") AS window_end, window_time(window_end(window_start, "$size")) AS window_time
-            FROM (SELECT *, tumble_start("$timecol", "$size") AS window_start FROM "$data") WHERE window_start IS NOT NULL"#,
+        query: r#"SELECT *, window_end("$window_start", "$size") AS "$window_end", window_time(window_end("$window_start", "$size")) AS "$window_time"
+            FROM (SELECT *, tumble_start("$timecol", "$size") AS "$window_start" FROM "$data") WHERE "$window_start" IS NOT NULL"#,
         query_with_offset: Some(
-            r#"SELECT *, window_end(window_start, "$size") AS window_end, window_time(window_end(window_start, "$size")) AS window_time
-            FROM (SELECT *, tumble_start("$timecol", "$size", "$offset") AS window_start FROM "$data") WHERE window_start IS NOT NULL"#,
+            r#"SELECT *, window_end("$window_start", "$size") AS "$window_end", window_time(window_end("$window_start", "$size")) AS "$window_time"
+            FROM (SELECT *, tumble_start("$timecol", "$size", "$offset") AS "$window_start" FROM "$data") WHERE "$window_start" IS NOT NULL"#,
         ),
         arguments: &["data", "timecol", "size"],
         form: "TUMBLE(relation, time column, size [, offset])",
     },
     WindowFunction {
         name: "hop",
-        query: r#"SELECT *, window_end(window_start, "$size") AS window_end, window_time(window_end(window_start, "$size")) AS window_time
-            FROM (SELECT *, unnest(hop_starts("$timecol", "$slide", "$size")) AS window_start FROM "$data")"#,
+        query: r#"SELECT *, window_end("$window_start", "$size") AS "$window_end", window_time(window_end("$window_start", "$size")) AS "$window_time"
+            FROM (SELECT *, unnest(hop_starts("$timecol", "$slide", "$size")) AS "$window_start" FROM "$data")"#,
         query_with_offset: Some(
-            r#"SELECT *, window_end(window_start, "$size") AS window_end, window_time(window_end(window_start, "$size")) AS window_time
-            FROM (SELECT *, unnest(hop_starts("$timecol", "$slide", "$size", "$offset")) AS window_start FROM "$data")"#,
+            r#"SELECT *, window_end("$window_start", "$size") AS "$window_end", window_time(window_end("$window_start", "$size")) AS "$window_time"
+            FROM (SELECT *, unnest(hop_starts("$timecol", "$slide", "$size", "$offset")) AS "$window_start" FROM "$data")"#,
         ),
         arguments: &["data", "timecol", "slide", "size"],
         form: "HOP(relation, time column, slide, size [, offset])",
     },
     WindowFunction {
         name: "cumulate",
-        query: r#"SELECT *, tumble_start(window_time("$end"), "$size") AS window_start, "$end" AS window_end,
-            window_time("$end") AS window_time
-            FROM (SELECT *, unnest(cumulate_ends("$timecol", "$step", "$size")) AS "$end" FROM "$data")"#,
+        query: r#"SELECT *, tumble_start(window_time("$window_end"), "$size") AS "$window_start",
+            window_time("$window_end") AS "$window_time"
+            FROM (SELECT *, unnest(cumulate_ends("$timecol", "$step", "$size")) AS "$window_end" FROM "$data")"#,
         query_with_offset: Some(
-            r#"SELECT *, tumble_start(window_time("$end"), "$size", "$offset") AS window_start, "$end" AS window_end,
-            window_time("$end") AS window_time
-            FROM (SELECT *, unnest(cumulate_ends("$timecol", "$step", "$size", "$offset")) AS "$end" FROM "$data")"#,
+            r#"SELECT *, tumble_start(window_time("$window_end"), "$size", "$offset") AS "$window_start",
+            window_time("$window_end") AS "$window_time"
+            FROM (SELECT *, unnest(cumulate_ends("$timecol", "$step", "$size", "$offset")) AS "$window_end" FROM "$data")"#,
         ),
         arguments: &["data", "timecol", "step", "size"],
         form: "CUMULATE(relation, time column, step, size [, offset])",
     },
     WindowFunction {
         name: "session",
-        query: r#"SELECT *, window_time(window_end) AS window_time
-            FROM (SELECT *, session_start("$timecol", "$gap") OVER (PARTITION BY "$keys" ORDER BY "$timecol") AS window_start,
-                         session_end("$timecol", "$gap") OVER (PARTITION BY "$keys" ORDER BY "$timecol") AS window_end
+        query: r#"SELECT *, window_time("$window_end") AS "$window_time"
+            FROM (SELECT *, session_start("$timecol", "$gap") OVER (PARTITION BY "$keys" ORDER BY "$timecol") AS "$window_start",
+                         session_end("$timecol", "$gap") OVER (PARTITION BY "$keys" ORDER BY "$timecol") AS "$window_end"
                   FROM "$data" WHERE "$timecol" IS NOT NULL)"#,
         query_with_offset: None,
         arguments: &["data", "timecol", "gap"],
@@ -95,8 +99,11 @@ const FUNCTIONS: [WindowFunction; 4] = [
     },
 ];
 
-/// What CUMULATE calls the ends that it lists, before they stand behind the starts.
-const LISTED_END: &str = "$end";
+/// The columns that each function puts behind those of its relation, in this order.
+pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+
+/// Behind the names of columns that the templates make: as in `plan/names.rs`, shown to nobody and typed by nobody.
+const MADE: char = '\u{1}';
 
 /// The argument that PARTITION BY becomes before the parser sees it: behind the relation, with the first key; the others follow.
 pub(super) const PARTITION_BY: &str = "partition_by";
@@ -234,13 +241,13 @@ fn expand(name: &str, arguments: Vec<FunctionArg>, alias: Option<TableAlias>) ->
     let (relation, own_name) = arguments.remove("data").and_then(relation_of).ok_or_else(misfit)?;
     let time = arguments.remove("timecol").and_then(column_of).ok_or_else(misfit)?;
     arguments.insert("timecol", time);
-    let mut query = template(match (arguments.contains_key("offset"), function.query_with_offset) {
+    let text = match (arguments.contains_key("offset"), function.query_with_offset) {
         (true, Some(query)) => query,
         _ => function.query,
-    });
-    if name == "cumulate" {
-        leave_out(&mut query, LISTED_END);
-    }
+    };
+    let mut query =
+        template(&WINDOW_COLUMNS.iter().fold(text.to_owned(), |text, name| text.replace(&format!("${name}"), &made_column(name))));
+    mark(&mut query);
     // The filler's visit never breaks.
     let ControlFlow::Continue(()) = query.visit(&mut Fill { relation, arguments, keys });
     let own_name = own_name.unwrap_or_else(|| Ident::new(name));
@@ -248,12 +255,33 @@ fn expand(name: &str, arguments: Vec<FunctionArg>, alias: Option<TableAlias>) ->
     Ok(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None })
 }
 
-/// Leaves a column, which the template has made for itself, out of the `*` at its front.
-fn leave_out(query: &mut Query, column: &str) {
-    if let SetExpr::Select(select) = query.body.as_mut()
-        && let Some(SelectItem::Wildcard(options)) = select.projection.first_mut()
-    {
-        options.opt_exclude = Some(ExcludeSelectItem::Single(ObjectName::from(vec![Ident::with_quote('"', column)])));
+/// What a column of [`WINDOW_COLUMNS`] is called until it takes its place among those of the relation.
+pub fn made_column(name: &str) -> String {
+    format!("{name}{MADE}")
+}
+
+/// Says of a query that it is one of the templates: what it makes is no part of its `*`.
+fn mark(query: &mut Query) {
+    if let Some(options) = leading_wildcard(query) {
+        let made = made_column(WINDOW_COLUMNS[0]);
+        options.opt_exclude = Some(ExcludeSelectItem::Single(ObjectName::from(vec![Ident::with_quote('"', made)])));
+    }
+}
+
+/// Takes the mark off a query, if it has it: it is plain SQL then.
+pub fn take_mark(query: &mut Query) -> bool {
+    let is_made = |name: &ObjectName| name.0.iter().filter_map(|part| part.as_ident()).any(|part| part.value.ends_with(MADE));
+    let marked = |excluded: &mut ExcludeSelectItem| matches!(excluded, ExcludeSelectItem::Single(name) if is_made(name));
+    leading_wildcard(query).and_then(|options| options.opt_exclude.take_if(marked)).is_some()
+}
+
+fn leading_wildcard(query: &mut Query) -> Option<&mut WildcardAdditionalOptions> {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => match select.projection.first_mut() {
+            Some(SelectItem::Wildcard(options)) => Some(options),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -332,23 +360,24 @@ pub(super) fn template(text: &str) -> Query {
 
 #[cfg(test)]
 mod tests {
-    use super::expand_windows;
+    use super::{WINDOW_COLUMNS, expand_windows, made_column};
     use crate::error::Kind;
     use crate::sql::{Statement, parse};
 
-    /// `text`'s query with its windows expanded, as SQL.
+    /// `text`'s query with its windows expanded, as SQL with the names that the user sees.
     fn expanded(text: &str) -> crate::error::Result<String> {
         let mut parsed = parse(text)?;
         let Statement::Query(mut query) = parsed.remove(0).statement else { panic!("not a query: {text}") };
         expand_windows(&mut query)?;
-        Ok(query.to_string())
+        let made = |text: String, name: &&str| text.replace(&format!("\"{}\"", made_column(name)), name);
+        Ok(WINDOW_COLUMNS.iter().fold(query.to_string(), made))
     }
 
     #[test]
     fn tumble_in_all_forms() {
         let time = "window_time(window_end(window_start, INTERVAL '10 seconds')) AS window_time";
         let inner = format!(
-            "(SELECT *, window_end(window_start, INTERVAL '10 seconds') AS window_end, {time} FROM \
+            "(SELECT * EXCLUDE window_start, window_end(window_start, INTERVAL '10 seconds') AS window_end, {time} FROM \
              (SELECT *, tumble_start(ts, INTERVAL '10 seconds') AS window_start FROM bid) WHERE window_start IS NOT NULL)"
         );
         let cases = [
@@ -372,7 +401,7 @@ mod tests {
         let size = "INTERVAL '9' SECOND";
         let hop = |relation: &str, alias: &str| {
             format!(
-                "SELECT * FROM (SELECT *, window_end(window_start, {size}) AS window_end, window_time(window_end(window_start, {size})) \
+                "SELECT * FROM (SELECT * EXCLUDE window_start, window_end(window_start, {size}) AS window_end, window_time(window_end(window_start, {size})) \
                  AS window_time FROM (SELECT *, unnest(hop_starts(ts, INTERVAL '3' SECOND, {size})) AS window_start FROM {relation})) AS {alias}"
             )
         };

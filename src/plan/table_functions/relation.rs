@@ -22,13 +22,15 @@ use crate::plan::column_aliases::ColumnAliases;
 use crate::plan::data_type::sql_type;
 use crate::plan::errors::external;
 use crate::plan::names::{hidden, normal};
+use crate::plan::window_columns::WindowColumns;
 use crate::plan::written_call::written_call;
 use crate::sql::ROWS_FROM;
 use crate::types::{SqlType, sql_type_of};
 
-/// Plans set-returning functions in FROM, and relations whose columns get names, for DataFusion.
+/// Plans set-returning functions in FROM, relations whose columns get names, and windows, for DataFusion.
 pub(in crate::plan) fn planners() -> &'static [Arc<dyn RelationPlanner>] {
-    static PLANNERS: LazyLock<Vec<Arc<dyn RelationPlanner>>> = LazyLock::new(|| vec![Arc::new(SetFunctions), Arc::new(ColumnAliases)]);
+    static PLANNERS: LazyLock<Vec<Arc<dyn RelationPlanner>>> =
+        LazyLock::new(|| vec![Arc::new(SetFunctions), Arc::new(ColumnAliases), Arc::new(WindowColumns)]);
     &PLANNERS
 }
 
