@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 
 use super::consolidate::net;
 use super::relation::{Relation, gathered};
@@ -121,10 +121,10 @@ impl Draft {
         Ok(shown)
     }
 
-    /// The table and all changes together; `None` if there are none.
+    /// The table and what all changes leave of one another: rows that came and went were never there. `None` if that is nothing.
     pub fn into_changes(self) -> (Arc<Relation>, Option<Changes>) {
-        let changes = (!self.changes.is_empty()).then(|| Changes::concat(self.base.schema(), &self.changes));
-        (self.base, changes)
+        let left = left_of(Changes::concat(self.base.schema(), &self.changes), self.base.index_columns());
+        (self.base, Some(left).filter(|left| !left.is_empty()))
     }
 
     /// The relation that knows the newest rows under these keys.
@@ -143,6 +143,25 @@ impl Draft {
         near.touch(&self.base, keys)?;
         Ok(&near.rows)
     }
+}
+
+/// What changes leave of one another. `index`: columns that equal rows agree in.
+fn left_of(changes: Changes, index: &[usize]) -> Changes {
+    let (columns, length) = (changes.rows().columns(), changes.len());
+    let Some(weights) = changes.weights().map(|weights| weights.values()) else { return changes };
+    let (comes, goes) = (weights.iter().any(|weight| *weight > 0), weights.iter().any(|weight| *weight < 0));
+    if !(comes && goes) {
+        return changes;
+    }
+    let left = net(columns, changes.weights(), &hash_rows(&chosen(columns, index), length));
+    let inserted = left.insert.unwrap_or_else(|| (0..length as u32).collect());
+    let retracted = left.retract.into_iter().map(|(row, count)| (row, -(count as i64)));
+    let (rows, left): (Vec<u32>, Vec<i64>) = retracted.chain(inserted.into_iter().map(|row| (row, 1))).unzip();
+    let count = |weights: &[i64]| weights.iter().map(|weight| weight.unsigned_abs()).sum::<u64>();
+    if count(&left) == count(weights) {
+        return changes;
+    }
+    Changes::new(changes.take(&UInt32Array::from(rows)).rows().clone(), Some(Int64Array::from(left)))
 }
 
 impl Near {
@@ -267,6 +286,27 @@ mod tests {
         let (base, changes) = draft.into_changes();
         base.apply(0, 2, &changes.unwrap()).unwrap();
         assert_eq!(shown(&base.snapshot(NEWEST)), expected);
+    }
+
+    #[test]
+    fn rows_that_came_and_went_in_one_transaction_were_told_to_everybody() {
+        let base = table(Some(vec![0]), &rows(&[1, 2], &[10, 20]));
+        let mut draft = Draft::new(Arc::clone(&base));
+        draft.write(Changes::insertions(rows(&[3, 4], &[30, 40]))).unwrap();
+        draft.write(Changes::retractions(rows(&[3, 1], &[30, 10]))).unwrap();
+        draft.write(Changes::insertions(rows(&[1], &[11]))).unwrap();
+        draft.write(Changes::retractions(rows(&[1], &[11]))).unwrap();
+        draft.write(Changes::insertions(rows(&[1], &[12]))).unwrap();
+        let (base, changes) = draft.into_changes();
+        let changes = changes.unwrap();
+        assert_eq!(changes.len(), 3, "{changes:?}");
+        base.apply(0, 2, &changes).unwrap();
+        assert_eq!(shown(&base.snapshot(NEWEST)), [(1, 12), (2, 20), (4, 40)]);
+
+        let mut draft = Draft::new(base);
+        draft.write(Changes::insertions(rows(&[5], &[50]))).unwrap();
+        draft.write(Changes::retractions(rows(&[5], &[50]))).unwrap();
+        assert!(draft.into_changes().1.is_none());
     }
 
     #[test]
