@@ -340,9 +340,11 @@ impl Engine {
             return Err(Error::new(Kind::InvalidObjectDefinition, format!("\"{name}\" is PROCTIME(): its watermark is the clock"))
                 .hint("Leave WATERMARK FOR out: windows over it close by themselves."));
         }
-        let sql_type = &columns[column].sql_type;
+        let declared = &columns[column].sql_type;
+        // The watermark of a timestamp(3) need not be one.
+        let sql_type = declared.whole();
         if !matches!(sql_type, SqlType::Timestamp | SqlType::Timestamptz) {
-            return Err(Error::new(Kind::DatatypeMismatch, format!("the watermark column \"{name}\" is of type {sql_type}"))
+            return Err(Error::new(Kind::DatatypeMismatch, format!("the watermark column \"{name}\" is of type {declared}"))
                 .hint("It must be a timestamp or timestamptz; a generated column can make one: ts TIMESTAMPTZ GENERATED ALWAYS AS (to_timestamp(seconds)) STORED."));
         }
         let catalog = self.catalog();
@@ -404,7 +406,9 @@ pub(crate) fn duration(option: &str, text: &str) -> Result<Option<i64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{EventClock, StoredEventTime};
+    use std::sync::Arc;
+
+    use super::{CLOCK_STEP_US, EventClock, EventTimes, StoredEventTime};
 
     const SECOND: i64 = 1_000_000;
 
@@ -428,6 +432,23 @@ mod tests {
         assert_eq!(clock.partitions(63 * SECOND), (2, 1));
         clock.note(1, Some(50), 64 * SECOND);
         assert_eq!(clock.advance(64 * SECOND), Some(200), "a watermark never goes back");
+    }
+
+    #[test]
+    fn the_clock_was_due_for_ever_when_nothing_went_by_it_any_more() {
+        let mut times = EventTimes::new(Arc::default());
+        times.advance(SECOND);
+        assert_eq!(times.due(), None);
+        times.follow_clock(true, 2 * SECOND);
+        assert_eq!(times.due(), Some(2 * SECOND + CLOCK_STEP_US));
+        times.move_clock(3 * SECOND);
+        times.advance(3 * SECOND);
+        assert_eq!(times.due(), Some(3 * SECOND + CLOCK_STEP_US));
+        // The last view with now() is dropped.
+        times.follow_clock(false, 3 * SECOND);
+        assert_eq!((times.due(), times.watermarks().len()), (None, 0));
+        times.advance(9 * SECOND);
+        assert_eq!(times.due(), None);
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub(crate) fn of_table(
     let column = columns.iter().find(|column| column.name == name).ok_or_else(|| {
         Error::new(Kind::UndefinedColumn, format!("column \"{name}\" named in option \"{RETENTION_COLUMN}\" does not exist"))
     })?;
-    match column.sql_type {
+    match column.sql_type.whole() {
         SqlType::Timestamp | SqlType::Timestamptz | SqlType::Date => Ok(Some(Retention { micros, column: name })),
         _ => Err(no_time(&name)),
     }

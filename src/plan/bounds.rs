@@ -305,7 +305,7 @@ impl TimeBelow {
     fn of(object: &Object) -> Self {
         let columns = object.columns().unwrap_or_default();
         let passed = (0..columns.len()).find(|column| object.low(*column).is_some());
-        let is_time = |sql_type: &SqlType| matches!(sql_type, SqlType::Timestamp | SqlType::Timestamptz);
+        let is_time = |sql_type: &SqlType| matches!(sql_type.whole(), SqlType::Timestamp | SqlType::Timestamptz);
         let first = || columns.iter().position(|column| is_time(&column.sql_type));
         let column = passed.or_else(first).map(|column| columns[column].name.clone());
         let kind = object.kind_name();
