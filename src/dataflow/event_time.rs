@@ -57,6 +57,15 @@ impl History {
     }
 }
 
+/// A time that rows are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// As it is.
+    pub time: i64,
+    /// It may fall at the end of a month, but never below this.
+    pub never_below: i64,
+}
+
 /// Where the times of a column in one dataflow begin, epoch by epoch.
 #[derive(Clone, Debug)]
 pub struct LowAt {
@@ -76,17 +85,20 @@ impl LowAt {
 
     /// What is below this after an epoch will not change any more; `None`: everything may.
     pub fn after(&self, epoch: Epoch) -> Option<i64> {
-        if epoch < self.last {
-            return None;
-        }
-        let history = self.history.borrow();
-        let watermarks = if epoch == self.last { &self.at_last } else { history.at(epoch).unwrap_or(&self.at_last) };
-        self.low.at(watermarks)
+        if epoch < self.last { None } else { self.with(epoch, Low::at) }
     }
 
-    /// What it is in an epoch, for those who compare with the time itself: while a dataflow reads what was there before, it stands.
-    pub fn now(&self, epoch: Epoch) -> Option<i64> {
-        self.after(epoch.max(self.last))
+    /// What it is in an epoch, for those who compare with the time itself, and below what it will not fall: while a dataflow reads what was there
+    /// before, it stands.
+    pub fn now(&self, epoch: Epoch) -> Option<Now> {
+        let epoch = epoch.max(self.last);
+        Some(Now { time: self.with(epoch, Low::now)?, never_below: self.with(epoch, Low::at)? })
+    }
+
+    fn with(&self, epoch: Epoch, of: fn(&Low, &Watermarks) -> Option<i64>) -> Option<i64> {
+        let history = self.history.borrow();
+        let watermarks = if epoch == self.last { &self.at_last } else { history.at(epoch).unwrap_or(&self.at_last) };
+        of(&self.low, watermarks)
     }
 
     /// What is below this in an epoch is late.
@@ -115,11 +127,16 @@ pub(crate) mod tests {
 
     /// One whose watermarks after some epochs are given; the dataflow's own epochs end with 1.
     pub(crate) fn low_at(watermarks: &[(Epoch, i64)]) -> LowAt {
+        following(Low::Of(7), watermarks)
+    }
+
+    /// The same of what follows from the watermark of object 7.
+    pub(crate) fn following(low: Low, watermarks: &[(Epoch, i64)]) -> LowAt {
         let mut history = History::default();
         for (epoch, watermark) in watermarks {
             history.note(*epoch, &Arc::new(Watermarks::from([(7, *watermark)])));
         }
-        LowAt::new(Low::Of(7), 1, Arc::default(), Rc::new(RefCell::new(history)))
+        LowAt::new(low, 1, Arc::default(), Rc::new(RefCell::new(history)))
     }
 
     #[test]

@@ -9,8 +9,11 @@ use std::fmt::{self, Display, Formatter};
 use arrow::array::IntervalMonthDayNanoArray;
 use arrow::datatypes::IntervalMonthDayNano;
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::local_time::{instant_of, least_local, offset_us};
+use super::round_time::round_timestamp;
 use super::time_windows::start_of;
 use crate::types::{ObjectId, SqlType, TextStyle, TimeWindows, format_value};
 
@@ -26,6 +29,16 @@ pub const PROCTIME: &str = "PROCTIME()";
 const DAY_US: i64 = 86_400_000_000;
 
 /// Below what no new values of a column are expected, as a function of watermarks. Microseconds since 1970, also for dates.
+///
+/// What it says of a column holds from then on, so it never falls. A month later than a time falls, for a time that rises: at the end of a month
+/// that is followed by a shorter one, several days become one. So does what clocks show that are set back. There it is the least that is still to
+/// come:
+///
+/// ```text
+/// time                  01-29 00:00 .. 24:00   01-30 00:00 .. 24:00   01-31 00:00 .. 24:00   02-01 00:00
+/// a month later         02-29 00:00 .. 24:00   02-29 00:00 .. 24:00   02-29 00:00 .. 24:00   03-01 00:00
+/// below: nothing comes  02-29 00:00            02-29 00:00            02-29 00:00 .. 24:00   03-01 00:00
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Low {
     /// The watermark of a table or source.
@@ -47,6 +60,29 @@ pub enum Low {
         low: Box<Low>,
         /// To what.
         unit: TimeUnit,
+    },
+    /// What clocks show in a time zone.
+    Local {
+        /// At this instant.
+        low: Box<Low>,
+        /// The zone's name.
+        zone: String,
+    },
+    /// The instant at which the unit of local time begins that it is in: a day, or a longer one.
+    TruncatedIn {
+        /// What is truncated.
+        low: Box<Low>,
+        /// To what.
+        unit: TimeUnit,
+        /// The zone's name.
+        zone: String,
+    },
+    /// Rounded to so many digits of a second.
+    Rounded {
+        /// What is rounded.
+        low: Box<Low>,
+        /// How many.
+        digits: u8,
     },
     /// The start of the bin that it is in.
     Binned {
@@ -115,6 +151,11 @@ impl TimeUnit {
         })
     }
 
+    /// Whether it consists of whole days.
+    pub fn is_of_days(self) -> bool {
+        matches!(self, TimeUnit::Day | TimeUnit::Week | TimeUnit::Month | TimeUnit::Quarter | TimeUnit::Year)
+    }
+
     /// The start of the unit that a time is in; `None` for times beyond what a calendar can name.
     pub fn truncate(self, time_us: i64) -> Option<i64> {
         let fixed = |unit_us: i64| Some(time_us.div_euclid(unit_us) * unit_us);
@@ -163,23 +204,39 @@ impl Low {
 
     /// What it is at some watermarks; `None` while one that it depends on is not known, so that nothing can be said.
     pub fn at(&self, watermarks: &Watermarks) -> Option<i64> {
+        self.with(watermarks, &Moves { later: least_shifted, local: least_local })
+    }
+
+    /// The same function of the watermarks as they are, for those who compare with it: this one may fall, but never below what `at` says.
+    pub fn now(&self, watermarks: &Watermarks) -> Option<i64> {
+        self.with(watermarks, &Moves { later: shifted, local })
+    }
+
+    fn with(&self, watermarks: &Watermarks, moves: &Moves) -> Option<i64> {
+        let of = |low: &Low| low.with(watermarks, moves);
         match self {
             Low::Of(object) => watermarks.get(object).copied(),
             Low::Plus { low, months, days, micros } => {
-                let low = shifted(low.at(watermarks)?, *months)?;
+                let low = (moves.later)(of(low)?, *months)?;
                 low.checked_add(i64::from(*days) * DAY_US)?.checked_add(*micros)
             }
-            Low::Truncated { low, unit } => unit.truncate(low.at(watermarks)?),
+            Low::Truncated { low, unit } => unit.truncate(of(low)?),
+            Low::Local { low, zone } => (moves.local)(zone_of(zone)?, of(low)?),
+            Low::TruncatedIn { low, unit, zone } => {
+                let zone = zone_of(zone)?;
+                instant_of(zone, unit.truncate((moves.local)(zone, of(low)?)?)?)
+            }
+            Low::Rounded { low, digits } => round_timestamp(of(low)?, *digits).ok(),
             Low::Binned { low, stride_us, origin_us } => {
-                let since = low.at(watermarks)?.checked_sub(*origin_us)?;
+                let since = of(low)?.checked_sub(*origin_us)?;
                 Some(since.div_euclid(*stride_us) * stride_us + origin_us)
             }
-            Low::BinnedMonths { low, months, origin_us } => month_bin(low.at(watermarks)?, *months, *origin_us),
+            Low::BinnedMonths { low, months, origin_us } => month_bin(of(low)?, *months, *origin_us),
             Low::WindowStart { low, slide_us, size_us, offset_us } => {
-                let ended = low.at(watermarks)?.checked_sub(*size_us)?;
+                let ended = of(low)?.checked_sub(*size_us)?;
                 start_of(ended, *slide_us, *offset_us).checked_add(*slide_us)
             }
-            Low::Least(lows) => lows.iter().map(|low| low.at(watermarks)).min().flatten(),
+            Low::Least(lows) => lows.iter().map(of).min().flatten(),
         }
     }
 
@@ -189,6 +246,9 @@ impl Low {
             Low::Of(object) => BTreeSet::from([*object]),
             Low::Plus { low, .. }
             | Low::Truncated { low, .. }
+            | Low::Local { low, .. }
+            | Low::TruncatedIn { low, .. }
+            | Low::Rounded { low, .. }
             | Low::Binned { low, .. }
             | Low::BinnedMonths { low, .. }
             | Low::WindowStart { low, .. } => low.objects(),
@@ -208,6 +268,9 @@ impl Display for Low {
                 write!(f, "{low} + INTERVAL '{}'", interval_text(interval))
             }
             Low::Truncated { low, unit } => write!(f, "date_trunc('{}', {low})", format!("{unit:?}").to_lowercase()),
+            Low::Local { low, zone } => write!(f, "{low} AT TIME ZONE '{zone}'"),
+            Low::TruncatedIn { low, unit, zone } => write!(f, "date_trunc('{}', {low}, '{zone}')", format!("{unit:?}").to_lowercase()),
+            Low::Rounded { low, digits } => write!(f, "{low}::timestamp({digits})"),
             Low::Binned { low, stride_us, .. } => write!(f, "date_bin('{}', {low})", micros_text(*stride_us)),
             Low::BinnedMonths { low, months, .. } => write!(f, "time_bucket('{months} mons', {low})"),
             Low::WindowStart { low, size_us, .. } => write!(f, "start of the window of {} that {low} is in", micros_text(*size_us)),
@@ -241,6 +304,22 @@ pub fn month_bin(time_us: i64, months: i32, origin_us: i64) -> Option<i64> {
     Some(NaiveDate::from_ymd_opt(year, month + 1, 1)?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
 }
 
+/// The functions that fall, for a time that rises; or the least of what they still give.
+struct Moves {
+    /// Some months later.
+    later: fn(i64, i32) -> Option<i64>,
+    /// What clocks show.
+    local: fn(Tz, i64) -> Option<i64>,
+}
+
+fn zone_of(name: &str) -> Option<Tz> {
+    name.parse().ok()
+}
+
+fn local(zone: Tz, time_us: i64) -> Option<i64> {
+    time_us.checked_add(offset_us(zone, time_us))
+}
+
 /// Some months later: the same day, or the last one of a month that has fewer.
 fn shifted(time_us: i64, months: i32) -> Option<i64> {
     if months == 0 {
@@ -250,6 +329,22 @@ fn shifted(time_us: i64, months: i32) -> Option<i64> {
     let by = Months::new(months.unsigned_abs());
     let moved = if months < 0 { time.checked_sub_months(by)? } else { time.checked_add_months(by)? };
     Some(moved.timestamp_micros())
+}
+
+/// The least that any time from this one on is some months later. On the last day of a month that may be the start of the day: the days that are
+/// left of a longer month become that day, too.
+fn least_shifted(time_us: i64, months: i32) -> Option<i64> {
+    let moved = shifted(time_us, months)?;
+    match months != 0 && ends_month(moved)? && !ends_month(time_us)? {
+        true => TimeUnit::Day.truncate(moved),
+        false => Some(moved),
+    }
+}
+
+/// Whether a time is on the last day of its month.
+fn ends_month(time_us: i64) -> Option<bool> {
+    let day = DateTime::<Utc>::from_timestamp_micros(time_us)?.date_naive();
+    Some(day.succ_opt()?.day() == 1)
 }
 
 #[cfg(test)]
@@ -310,6 +405,46 @@ mod tests {
         let month = Low::Plus { low: of(), months: -1, days: 0, micros: 0 };
         let day = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp_micros();
         assert_eq!(at(&month, day("2024-03-31T00:00:00Z")), Some(day("2024-02-29T00:00:00Z")));
+    }
+
+    #[test]
+    fn days_of_a_zone_are_over_when_clocks_there_say_so() {
+        let (local, days) = (
+            Low::Local { low: of(), zone: "Europe/Berlin".to_owned() },
+            Low::TruncatedIn { low: of(), unit: TimeUnit::Day, zone: "Europe/Berlin".to_owned() },
+        );
+        let time = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp_micros();
+        assert_eq!(at(&local, time("2024-07-01T10:00:00Z")), Some(time("2024-07-01T12:00:00Z")));
+        assert_eq!(at(&days, time("2024-07-01T21:59:59Z")), Some(time("2024-06-30T22:00:00Z")));
+        assert_eq!(at(&days, time("2024-07-01T22:00:00Z")), Some(time("2024-07-01T22:00:00Z")));
+        // Before clocks are set back from three to two, their times come once more.
+        let set_back = Watermarks::from([(7, time("2024-10-27T00:45:00Z"))]);
+        assert_eq!(local.now(&set_back), Some(time("2024-10-27T02:45:00Z")));
+        assert_eq!(local.at(&set_back), Some(time("2024-10-27T01:45:00Z")));
+        assert_eq!(at(&local, time("2024-10-27T01:30:00Z")), Some(time("2024-10-27T02:30:00Z")));
+        // That day has 25 hours.
+        assert_eq!(at(&days, time("2024-10-27T22:59:59Z")), Some(time("2024-10-26T22:00:00Z")));
+        assert_eq!(at(&days, time("2024-10-27T23:00:00Z")), Some(time("2024-10-27T23:00:00Z")));
+    }
+
+    #[test]
+    fn a_month_later_was_taken_to_rise_with_the_time() {
+        const HOUR: i64 = 3_600 * SECOND;
+        let start = "2023-11-01T00:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp_micros();
+        for months in [-13, -12, -3, -2, -1, 1, 2, 3, 12, 13] {
+            let low = Low::Plus { low: of(), months, days: 1, micros: -5 };
+            // Seventeen months, with a 29 February: backwards, so that the least of all later ones is known.
+            let mut least = i64::MAX;
+            for hour in (0..24 * 520).rev() {
+                let time = start + hour * HOUR;
+                let now = low.now(&Watermarks::from([(7, time)])).unwrap();
+                least = least.min(now);
+                // Of what comes behind the last hour nothing is known here.
+                if hour < 24 * 480 {
+                    assert_eq!(at(&low, time), Some(least), "{months} months, {}", chrono::DateTime::from_timestamp_micros(time).unwrap());
+                }
+            }
+        }
     }
 
     #[test]

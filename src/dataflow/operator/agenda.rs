@@ -9,9 +9,12 @@
 //!
 //! A row is copied O(log n) times, and sorted once, when time is in its page. Retractions stand beside what they retract until then.
 //!
+//! Time may fall (at the end of a month, where `now() - INTERVAL '1 month'` goes through one day several times), but not below what is known. So
+//! rows are forgotten when time cannot fall below them any more, and are given out and taken back until then.
+//!
 //! ```text
-//! checkpoint entry   key: a chunk's number (8 bytes)     value: its rows as they were, also those that have been given out since
-//!                    key: empty                          value: what is due until then has been given out (8 bytes)
+//! checkpoint entry   key: a chunk's number (8 bytes)     value: its rows as they were, also those that have been forgotten since
+//!                    key: empty                          value: what is due until then is forgotten (8 bytes), given out (8 bytes)
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +23,7 @@ use arrow::array::UInt32Array;
 use arrow::datatypes::SchemaRef;
 
 use super::StateSize;
+use crate::dataflow::event_time::Now;
 use crate::error::{Error, Result};
 use crate::state::{StateChanges, StateEntry, decode_changes, encode_changes};
 use crate::types::Changes;
@@ -41,21 +45,48 @@ pub(super) struct Agenda {
     pages: BTreeMap<i64, Vec<Chunk>>,
     /// The number of the next chunk that is stored.
     next: u64,
-    /// What is due until then has been given out.
-    done: i64,
-    stored_done: i64,
+    reached: Reached,
+    /// As it is stored, and in which buckets.
+    stored: (Reached, BTreeSet<u8>),
     /// Entries of the last checkpoint that are no more.
     gone: Vec<Stored>,
     rows: usize,
     bytes: usize,
 }
 
+/// Where time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reached {
+    /// What is due until then is forgotten.
+    forgotten: i64,
+    /// What is due until then has been given out; not below `forgotten`.
+    given: i64,
+}
+
+/// What becomes of rows at a time.
+pub(super) struct Turned {
+    /// They have become due.
+    pub(super) given: Vec<Changes>,
+    /// They were due, and are not any more.
+    pub(super) taken_back: Vec<Changes>,
+}
+
+impl Reached {
+    fn decoded(value: &[u8]) -> Option<Self> {
+        let (forgotten, given) = value.split_first_chunk()?;
+        Some(Reached { forgotten: i64::from_be_bytes(*forgotten), given: given.try_into().map(i64::from_be_bytes).ok()? })
+    }
+}
+
+/// Nothing has been due.
+const NOWHERE: Reached = Reached { forgotten: i64::MIN, given: i64::MIN };
+
 struct Chunk {
     changes: Changes,
     /// When each row is due.
     dues: Vec<i64>,
     sorted: bool,
-    /// Rows before this one have been given out.
+    /// Rows before this one are forgotten.
     from: usize,
     /// What `changes` was counted for.
     bytes: usize,
@@ -87,13 +118,18 @@ impl Chunk {
         self.sorted = true;
     }
 
-    /// Takes what is due.
-    fn take_until(&mut self, due: i64) -> Option<Changes> {
+    /// What is due behind `after`, until `until`.
+    fn between(&mut self, after: i64, until: i64) -> Changes {
         self.sort();
-        let end = self.dues.partition_point(|row| *row <= due);
-        let taken = (end > self.from).then(|| self.changes.slice(self.from, end - self.from));
-        self.from = self.from.max(end);
-        taken
+        let [start, end] = [after, until].map(|due| self.dues.partition_point(|row| *row <= due).max(self.from));
+        self.changes.slice(start, end - start)
+    }
+
+    /// Forgets what is due until then; gives how many rows that is.
+    fn forget_until(&mut self, due: i64) -> usize {
+        self.sort();
+        let from = self.dues.partition_point(|row| *row <= due).max(self.from);
+        from - std::mem::replace(&mut self.from, from)
     }
 }
 
@@ -106,20 +142,23 @@ impl Agenda {
             bucket,
             pages: BTreeMap::new(),
             next: 0,
-            done: i64::MIN,
-            stored_done: i64::MIN,
+            reached: NOWHERE,
+            stored: (NOWHERE, BTreeSet::new()),
             gone: Vec::new(),
             rows: 0,
             bytes: 0,
         })
     }
 
-    /// What is due until then has been given out already.
-    pub(super) fn done(&self) -> i64 {
-        self.done
+    /// Time as it is here: one that was set back changes nothing. `None`: not known.
+    pub(super) fn time(&self, now: Option<Now>) -> Now {
+        let forgotten = self.reached.forgotten;
+        let Now { time, never_below } = now.unwrap_or(Now { time: forgotten, never_below: forgotten });
+        Now { time: time.max(forgotten), never_below: never_below.max(forgotten) }
     }
 
-    /// Keeps rows until they are due, each at its time in `dues`.
+    /// Keeps rows until they are due, each at its time in `dues`, which may still be ahead. Of rows that are due already whoever adds them has given
+    /// them out.
     pub(super) fn add(&mut self, changes: &Changes, dues: &[i64]) {
         let mut order: Vec<u32> = (0..dues.len() as u32).collect();
         let page = |row: &u32| dues[*row as usize].div_euclid(PAGE_US);
@@ -149,25 +188,44 @@ impl Agenda {
         }
     }
 
-    /// Gives out what is due until `due`.
-    pub(super) fn take_until(&mut self, due: i64, output: &mut Vec<Changes>) {
-        if due <= self.done {
+    /// Gives out what has become due at a time that `time` gave; if time has fallen, what is not due any more.
+    pub(super) fn turn(&mut self, now: Now) -> Turned {
+        let before = std::mem::replace(&mut self.reached.given, now.time);
+        let (mut given, mut taken_back) = (Vec::new(), Vec::new());
+        match before < now.time {
+            true => self.between(before, now.time, &mut given),
+            false => self.between(now.time, before, &mut taken_back),
+        }
+        self.forget_until(now.never_below);
+        Turned { given, taken_back }
+    }
+
+    fn between(&mut self, after: i64, until: i64, output: &mut Vec<Changes>) {
+        if after == until {
             return;
         }
-        self.done = due;
+        let [first, last] = [after, until].map(|due| due.div_euclid(PAGE_US));
+        for (page, chunks) in self.pages.range_mut(first..=last) {
+            let whole = first < *page && *page < last;
+            let found = chunks.iter_mut().map(|chunk| if whole { chunk.rest() } else { chunk.between(after, until) });
+            output.extend(found.filter(|changes| !changes.is_empty()));
+        }
+    }
+
+    fn forget_until(&mut self, due: i64) {
+        if due <= self.reached.forgotten {
+            return;
+        }
+        self.reached.forgotten = due;
         let later = self.pages.split_off(&due.div_euclid(PAGE_US));
         for chunk in std::mem::replace(&mut self.pages, later).into_values().flatten() {
             self.rows -= chunk.left();
             self.bytes -= chunk.bytes;
-            output.push(chunk.rest());
             self.gone.extend(chunk.stored);
         }
         let Some(mut page) = self.pages.first_entry().filter(|page| *page.key() == due.div_euclid(PAGE_US)) else { return };
         for chunk in page.get_mut() {
-            if let Some(taken) = chunk.take_until(due) {
-                self.rows -= taken.len();
-                output.push(taken);
-            }
+            self.rows -= chunk.forget_until(due);
         }
         for chunk in page.get_mut().extract_if(.., |chunk| chunk.left() == 0) {
             self.bytes -= chunk.bytes;
@@ -187,13 +245,15 @@ impl Agenda {
             changes.puts.push(StateEntry { bucket: self.bucket, key: key.clone(), value: encode_changes(&chunk.rest())? });
             chunk.stored = Some((self.bucket, key));
         }
-        if self.done != self.stored_done {
-            self.stored_done = self.done;
-            // Beside each chunk: those that another worker stored may go to another one again.
-            let stored = self.pages.values().flatten().filter_map(|chunk| chunk.stored.as_ref());
-            let buckets: BTreeSet<u8> = stored.map(|(bucket, _)| *bucket).chain([self.bucket]).collect();
-            let entry = |bucket| StateEntry { bucket, key: Vec::new(), value: self.done.to_be_bytes().to_vec() };
-            changes.puts.extend(buckets.into_iter().map(entry));
+        // Beside each chunk: those that another worker stored may go to another one again.
+        let stored = self.pages.values().flatten().filter_map(|chunk| chunk.stored.as_ref());
+        let buckets: BTreeSet<u8> = stored.map(|(bucket, _)| *bucket).chain([self.bucket]).collect();
+        if self.stored != (self.reached, buckets.clone()) {
+            let Reached { forgotten, given } = self.reached;
+            let value = [forgotten.to_be_bytes(), given.to_be_bytes()].concat();
+            changes.puts.extend(buckets.iter().map(|bucket| StateEntry { bucket: *bucket, key: Vec::new(), value: value.clone() }));
+            changes.deletes.extend(self.stored.1.difference(&buckets).map(|bucket| (*bucket, Vec::new())));
+            self.stored = (self.reached, buckets);
         }
         Ok(())
     }
@@ -209,9 +269,9 @@ impl Agenda {
         for entry in entries {
             let StateEntry { bucket, key, value } = entry?;
             if key.is_empty() {
-                let done = value.as_slice().try_into().map(i64::from_be_bytes).map_err(|_| damaged())?;
-                // All workers were as far as one another at a checkpoint; an older entry is of a worker that there is no more.
-                self.done = self.done.max(done);
+                // All workers were as far as one another at a checkpoint, and what is stored of workers that there are no more is deleted.
+                self.reached = Reached::decoded(&value).ok_or_else(damaged)?;
+                self.stored.1.insert(bucket);
                 continue;
             }
             if bucket == self.bucket {
@@ -220,11 +280,12 @@ impl Agenda {
             }
             chunks.push(((bucket, key), decode_changes(&value)?));
         }
+        self.stored.0 = self.reached;
         for (stored, changes) in chunks {
             let dues = dues(&changes)?;
             let Some(first) = dues.iter().min() else { continue };
             let mut chunk = Chunk { stored: Some(stored), ..Chunk::new(changes, dues.clone()) };
-            drop(chunk.take_until(self.done));
+            chunk.forget_until(self.reached.forgotten);
             if chunk.left() == 0 {
                 self.gone.extend(chunk.stored);
                 continue;

@@ -28,7 +28,7 @@ impl Arrival {
     }
 
     fn pass(&self, epoch: Epoch, changes: &Changes) -> Result<Changes> {
-        let now = self.clock.now(epoch).ok_or_else(|| Error::internal("nobody follows the clock"))?;
+        let now = self.clock.now(epoch).ok_or_else(|| Error::internal("nobody follows the clock"))?.time;
         let time = self.output.fields().last().ok_or_else(|| Error::internal("arrivals without a time"))?.data_type().clone();
         let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![now; changes.len()]).with_data_type(time));
         let columns = changes.rows().columns().iter().cloned().chain([times]).collect();

@@ -15,7 +15,7 @@ use crate::catalog::Catalog;
 use crate::plan::expressions::column_index;
 use crate::plan::functions::fixed_micros;
 use crate::plan::node::{Closing, Node, NodeKind, UnnestColumn};
-use crate::plan::scalar::BUCKET_ORIGIN_US;
+use crate::plan::scalar::{BUCKET_ORIGIN_US, Zone};
 use crate::plan::time_windows::{LAST_MOMENT_US, TUMBLE_START, WINDOW_END, WINDOW_TIME, windows_of};
 use crate::types::{Low, NOW, TimeUnit};
 
@@ -158,9 +158,19 @@ pub(in crate::plan) fn through(expression: &Arc<dyn PhysicalExpr>, of: &dyn Fn(u
         ("date_plus", [day, days]) => days_later(through(day, of)?, literal(days)?, 1),
         ("date_minus", [day, days]) => days_later(through(day, of)?, literal(days)?, -1),
         ("timezone", [zone, time]) if in_utc(std::slice::from_ref(zone)) => through(time, of),
+        // The instant of a time that clocks show is another question: where it is skipped or repeated, it jumps.
+        ("timezone", [zone, time]) if matches!(call.return_type(), DataType::Timestamp(_, None)) => shown_in(zone, through(time, of)?),
         ("date_trunc", [unit, time, zone @ ..]) if in_utc(zone) => {
             let unit = literal(unit)?.try_as_str()??;
             Some(Low::Truncated { low: Box::new(through(time, of)?), unit: TimeUnit::named(unit)? })
+        }
+        ("date_trunc", [unit, time, zone]) => truncated_in(unit, through(time, of)?, zone),
+        ("round_time", [time, digits]) => {
+            let digits = match literal(digits)? {
+                ScalarValue::Int64(digits) => u8::try_from((*digits)?.clamp(0, 6)).ok()?,
+                _ => return None,
+            };
+            Some(Low::Rounded { low: Box::new(through(time, of)?), digits })
         }
         (TUMBLE_START, [time, intervals @ ..]) => {
             let intervals = intervals.iter().map(literal).collect::<Option<Vec<_>>>()?;
@@ -190,6 +200,21 @@ pub(in crate::plan) fn through(expression: &Arc<dyn PhysicalExpr>, of: &dyn Fn(u
         },
         _ => None,
     }
+}
+
+/// What clocks in a zone show.
+fn shown_in(zone: &Arc<dyn PhysicalExpr>, low: Low) -> Option<Low> {
+    Some(match Zone::named(literal(zone)?.try_as_str()??).ok()? {
+        Zone::Fixed(offset_us) => low.later(offset_us),
+        Zone::Named(zone) => Low::Local { low: Box::new(low), zone: zone.name().to_owned() },
+    })
+}
+
+/// The beginning of days and more in a zone. (Hours there that are skipped or repeated may begin later than the next one.)
+fn truncated_in(unit: &Arc<dyn PhysicalExpr>, low: Low, zone: &Arc<dyn PhysicalExpr>) -> Option<Low> {
+    let unit = TimeUnit::named(literal(unit)?.try_as_str()??).filter(|unit| unit.is_of_days())?;
+    let Zone::Named(zone) = Zone::named(literal(zone)?.try_as_str()??).ok()? else { return None };
+    Some(Low::TruncatedIn { low: Box::new(low), unit, zone: zone.name().to_owned() })
 }
 
 /// As `time_bucket` does it.

@@ -108,6 +108,9 @@ fn argument(by: &Low) -> Option<&Low> {
         Low::Of(_) | Low::Least(_) => None,
         Low::Plus { low, .. }
         | Low::Truncated { low, .. }
+        | Low::Local { low, .. }
+        | Low::TruncatedIn { low, .. }
+        | Low::Rounded { low, .. }
         | Low::Binned { low, .. }
         | Low::BinnedMonths { low, .. }
         | Low::WindowStart { low, .. } => Some(low),

@@ -3,11 +3,11 @@
 use std::str::FromStr;
 
 use arrow::datatypes::IntervalMonthDayNano;
-use chrono::{DateTime, LocalResult, Offset, TimeDelta, TimeZone};
+use chrono::{DateTime, TimeZone};
 use chrono_tz::{OffsetName, Tz};
 
 use crate::error::{Error, Kind, Result};
-use crate::types::civil;
+use crate::types::{civil, instant_of, offset_us};
 
 /// Microseconds per second, minute, hour and day.
 pub(super) const SECOND: i64 = 1_000_000;
@@ -141,7 +141,7 @@ pub(super) fn shifted(micros: i64, interval: IntervalMonthDayNano) -> Result<i64
 
 /// A time zone by its name, or as an offset: `Europe/Vienna`, `UTC`, `+02`, `-03:30` (to the west, as POSIX has it).
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Zone {
+pub(in crate::plan) enum Zone {
     Named(Tz),
     /// Microseconds east of Greenwich.
     Fixed(i64),
@@ -173,7 +173,7 @@ const ABBREVIATIONS: &[(&str, i64)] = &[
 ];
 
 impl Zone {
-    pub(super) fn named(name: &str) -> Result<Zone> {
+    pub(in crate::plan) fn named(name: &str) -> Result<Zone> {
         let unknown = || Error::new(Kind::InvalidParameter, format!("time zone \"{name}\" not recognized"));
         let trimmed = name.trim();
         // A colon before it, as in POSIX's TZ, says that it is a name and no abbreviation: the zone CET has a summer.
@@ -205,10 +205,7 @@ impl Zone {
     pub(super) fn offset(&self, micros: i64) -> i64 {
         match self {
             Zone::Fixed(offset) => *offset,
-            Zone::Named(zone) => {
-                let instant = DateTime::from_timestamp_micros(micros);
-                instant.map_or(0, |instant| i64::from(zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()) * SECOND)
-            }
+            Zone::Named(zone) => offset_us(*zone, micros),
         }
     }
 
@@ -229,22 +226,11 @@ impl Zone {
 
     /// The instant of a local time; one that a change of clocks skips is read with the offset before the change, one that it repeats is the later.
     pub(super) fn instant(&self, local: i64) -> Result<i64> {
-        let offset = match self {
-            Zone::Fixed(offset) => *offset,
-            Zone::Named(zone) => {
-                let naive = DateTime::from_timestamp_micros(local).ok_or_else(timestamp_range)?.naive_utc();
-                let offset = match zone.offset_from_local_datetime(&naive) {
-                    LocalResult::Single(offset) => offset,
-                    LocalResult::Ambiguous(_, later) => later,
-                    LocalResult::None => {
-                        let before = naive.checked_sub_signed(TimeDelta::days(1)).ok_or_else(timestamp_range)?;
-                        zone.offset_from_utc_datetime(&before)
-                    }
-                };
-                i64::from(offset.fix().local_minus_utc()) * SECOND
-            }
-        };
-        local.checked_sub(offset).ok_or_else(timestamp_range)
+        match self {
+            Zone::Fixed(offset) => local.checked_sub(*offset),
+            Zone::Named(zone) => instant_of(*zone, local),
+        }
+        .ok_or_else(timestamp_range)
     }
 }
 

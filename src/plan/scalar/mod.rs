@@ -37,7 +37,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDF, Volatility};
 
-pub(super) use self::calendar::interval_range;
+pub(super) use self::calendar::{Zone, interval_range};
 use self::call::Scalar;
 pub(super) use self::date::{BUCKET_ORIGIN_US, interval_mean};
 use self::form::{Form, Kernel, Kind, Outcome};
