@@ -198,7 +198,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
         "numeric" => SqlType::Numeric(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1),
         "text" => SqlType::Text,
         "varchar" => SqlType::Varchar(modifiers.first().and_then(|length| length.parse().ok())),
-        "bpchar" => SqlType::Char(modifiers.first().and_then(|length| length.parse().ok()).unwrap_or(1)),
+        // Without a length it has any, and is not padded: a text.
+        "bpchar" => modifiers.first().and_then(|length| length.parse().ok()).map_or(SqlType::Text, SqlType::Char),
         "bytea" => SqlType::Bytea,
         "date" => SqlType::Date,
         "time" => SqlType::Time,
