@@ -22,31 +22,34 @@ use crate::types::{Changes, ObjectId, OnConflict, SqlType, rows_equal};
 /// A statement that writes, planned.
 pub(crate) struct PlannedChange {
     pub(crate) change: Change,
-    /// What ON CONFLICT DO UPDATE does.
+    /// What ON CONFLICT DO UPDATE does, if the statement is to be run.
     update: Option<ConflictUpdate>,
     /// The definitions that it was planned with.
     catalog: Arc<Catalog>,
 }
 
 impl Session {
-    /// Plans a statement that writes.
-    pub(crate) async fn plan_change(&mut self, parsed: &Arc<Parsed>, declared: &[Option<SqlType>]) -> Result<PlannedChange> {
+    /// Plans a statement that writes. `parameters`: the values of its parameters, if it is to be run.
+    pub(crate) async fn plan_change(
+        &mut self,
+        parsed: &Arc<Parsed>,
+        declared: &[Option<SqlType>],
+        parameters: Option<&[ArrayRef]>,
+    ) -> Result<PlannedChange> {
         let catalog = self.engine.catalog();
-        let (statement, declared) = (Arc::clone(parsed), declared.to_vec());
-        let plan = move |planner: &Planner, scope: &Scope<'_>| match &statement.statement {
-            Statement::Insert(insert) => {
-                let change = planner.insert(insert, scope, &declared)?;
-                let update = match &insert.on_conflict {
-                    Some(InsertConflict::DoUpdate { assignments, condition }) if !writable(&change.object)?.key.is_empty() => {
-                        Some(planner.conflict_update(&change.object, assignments, condition.as_ref(), scope)?)
-                    }
-                    _ => None,
-                };
-                Ok((change, update))
-            }
-            Statement::Update(update) => Ok((planner.update(update, scope, &declared)?, None)),
-            Statement::Delete(delete) => Ok((planner.delete(delete, scope, &declared)?, None)),
-            _ => Err(Error::internal("not a statement that writes")),
+        let (statement, declared, parameters) = (Arc::clone(parsed), declared.to_vec(), parameters.map(<[ArrayRef]>::to_vec));
+        let plan = move |planner: &Planner, scope: &Scope<'_>| {
+            let change = match &statement.statement {
+                Statement::Insert(insert) => planner.insert(insert, scope, &declared)?,
+                Statement::Update(update) => planner.update(update, scope, &declared)?,
+                Statement::Delete(delete) => planner.delete(delete, scope, &declared)?,
+                _ => return Err(Error::internal("not a statement that writes")),
+            };
+            let update = match &parameters {
+                Some(values) => planner.conflict_update(&change, values, scope)?,
+                None => None,
+            };
+            Ok((change, update))
         };
         let ((change, update), _) = self.planned(&catalog, &parsed.text, plan).await?;
         Ok(PlannedChange { change, update, catalog })
@@ -59,14 +62,14 @@ impl Session {
         declared: &[Option<SqlType>],
         parameters: &[ArrayRef],
     ) -> Result<Outcome> {
-        let mut planned = self.plan_change(parsed, declared).await?;
+        let mut planned = self.plan_change(parsed, declared, Some(parameters)).await?;
         let held = planned.change.object.id;
         writable(&planned.change.object)?;
         self.settle_before_turn(held, &planned.change.rows.depends_on).await?;
         self.hold_table(&planned.catalog, held).await?;
         // Nobody alters it from now on; somebody may have before.
         if !self.engine.catalog().get(held).is_some_and(|now| Arc::ptr_eq(now, &planned.change.object)) {
-            planned = self.plan_change(parsed, declared).await?;
+            planned = self.plan_change(parsed, declared, Some(parameters)).await?;
             if planned.change.object.id != held {
                 return Err(Error::new(Kind::SerializationFailure, "the table was renamed meanwhile").hint("Try again."));
             }

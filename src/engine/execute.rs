@@ -22,7 +22,7 @@ impl Session {
                 Ok(Description { parameters: planned.bound.parameters.clone(), columns: Some(Arc::clone(&planned.bound.schema)) })
             }
             Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-                let change = self.plan_change(parsed, declared).await?.change;
+                let change = self.plan_change(parsed, declared, None).await?.change;
                 Ok(Description { parameters: change.rows.parameters.clone(), columns: change.returning.map(|returning| returning.schema) })
             }
             Statement::Declare { query, .. } => {

@@ -13,12 +13,12 @@ use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
 use super::casts::has_rows;
+use super::conflict::ConflictPlan;
 use super::data_type::sql_type;
 use super::errors::{character_position, from_datafusion, placed, word_position};
-use super::expressions::{Assignment, assignment_cast, expression_text, is_literal, not_arrived, null_of, refuse_volatile};
+use super::expressions::{Assignment, assignment_cast, is_literal, not_arrived, null_of};
 use super::names::{hidden, normal};
-use super::node::Scalar;
-use super::parameters;
+use super::parameters::{Parameters, number};
 use super::planner::{Bound, Planned, Planner};
 use super::resolve::{Scope, schema_of};
 use super::returning::Beside;
@@ -45,17 +45,17 @@ pub struct Change {
     /// RETURNING: a query over the rows that were written, under the number [`RETURNED`](super::RETURNED): the table's new columns, or the old
     /// ones of DELETE, and what the rows have beyond them.
     pub returning: Option<Bound>,
+    /// ON CONFLICT DO UPDATE: what happens to the row that is there.
+    pub conflict: Option<ConflictPlan>,
 }
 
-/// `ON CONFLICT DO UPDATE`, over the columns of the row that is there followed by those of the new one.
-#[derive(Clone, Debug)]
-pub struct ConflictUpdate {
-    /// Only rows for which it is true.
-    pub condition: Option<Scalar>,
-    /// One per column of the table; generated columns keep the old value here.
-    pub columns: Vec<Scalar>,
-    /// Generated columns, over the columns of the table as they are after that.
-    pub generated: Vec<(usize, Scalar)>,
+impl Change {
+    /// A change of a table's rows. What the parameters are is known when all of the statement has been planned.
+    fn new(object: Arc<Object>, rows: Bound, returning: Option<Bound>, conflict: Option<ConflictPlan>, parameters: Parameters) -> Change {
+        let parameters = parameters.settled();
+        let returning = returning.map(|returning| Bound { parameters: parameters.clone(), ..returning });
+        Change { object, rows: Bound { parameters, ..rows }, returning, conflict }
+    }
 }
 
 impl Planner {
@@ -68,7 +68,7 @@ impl Planner {
         }
         let named = !insert.columns.is_empty();
         let mut targets = insert_targets(&object, table, &insert.columns, scope)?;
-        let mut types = parameters::loosened(declared);
+        let mut parameters = Parameters::new(declared);
         let (planned, given) = match insert.source.as_deref().cloned() {
             None => {
                 targets.clear();
@@ -76,9 +76,9 @@ impl Planner {
                 ((empty, std::collections::BTreeSet::new(), false), Vec::new())
             }
             Some(mut query) => {
-                let given = prepare_source(&mut query, table, &targets, &mut types, scope)?;
+                let given = prepare_source(&mut query, table, &targets, &mut parameters, scope)?;
                 let query = within(query, insert.with.as_ref())?;
-                let planned = self.plan_typed(&query, scope, &mut types, declared, true)?;
+                let planned = self.plan_typed(&query, scope, &mut parameters, true)?;
                 (planned, given)
             }
         };
@@ -110,10 +110,17 @@ impl Planner {
         }
         let plan = project(plan, values, scope)?;
         let plan = self.with_generated(plan, table, Vec::new(), Vec::new(), scope)?;
-        let rows = self.change_rows((plan, views, system), types, unchecked(&table.columns), scope)?;
+        let rows = self.change_rows((plan, views, system), unchecked(&table.columns), scope)?;
         let (with, name) = (insert.with.as_ref(), &insert.table.name);
-        let returning = self.returning(insert.returning.as_deref(), with, (&object, table), name, &Beside::default(), scope)?;
-        Ok(Change { object, rows, returning })
+        let conflict = match &insert.on_conflict {
+            Some(InsertConflict::DoUpdate { assignments, condition }) if !table.key.is_empty() => {
+                Some(self.conflict_plan(&object, assignments, condition.as_ref(), scope, &mut parameters)?)
+            }
+            _ => None,
+        };
+        let asked = (scope, &mut parameters);
+        let returning = self.returning(insert.returning.as_deref(), with, (&object, table), name, &Beside::default(), asked)?;
+        Ok(Change::new(object, rows, returning, conflict, parameters))
     }
 
     /// UPDATE: the old columns, then the new ones, then what RETURNING may show of FROM.
@@ -129,7 +136,7 @@ impl Planner {
         if table.append_only {
             return Err(append_only(&object));
         }
-        let mut types = parameters::loosened(declared);
+        let mut parameters = Parameters::new(declared);
         let mut items = old_columns(table, &qualifier);
         let mut assigned: Vec<Option<Given>> = vec![None; table.columns.len()];
         for assignment in &update.assignments {
@@ -138,13 +145,13 @@ impl Planner {
                 let message = format!("multiple assignments to same column \"{}\"", table.columns[position].name);
                 return Err(Error::new(Kind::Syntax, message));
             }
-            note_parameter(&value, &table.columns[position].sql_type, &mut types);
+            note_parameter(&value, &table.columns[position].sql_type, &mut parameters);
             assigned[position] = Some(Given::of(&assignment.value, &value, scope));
             items.push(item(value, hidden("new", position)));
         }
-        let beside = self.beside(others, with.as_ref(), update.returning.as_deref(), scope, &types)?;
+        let beside = self.beside(others, with.as_ref(), update.returning.as_deref(), scope, &mut parameters)?;
         let query = joined_query(items, (&object, &update.table), &qualifier, (others, &beside), update.selection.clone(), with.as_ref())?;
-        let (plan, views, system) = self.plan_typed(&query, scope, &mut types, declared, false)?;
+        let (plan, views, system) = self.plan_typed(&query, scope, &mut parameters, false)?;
         let old: Vec<Expr> = (0..table.columns.len()).map(|position| column_named(hidden("old", position))).collect();
         let mut values = old.clone();
         for (position, column) in table.columns.iter().enumerate().filter(|(_, column)| column.generated.is_none()) {
@@ -159,9 +166,10 @@ impl Planner {
         let plan = self.with_generated(plan, table, old, beside.names(), scope)?;
         let columns = unchecked(&table.columns);
         let fields = columns.fields().iter().chain(columns.fields()).chain(beside.schema().fields()).cloned().collect::<Vec<_>>();
-        let rows = self.change_rows((plan, views, system), types, Arc::new(Schema::new(fields)), scope)?;
-        let returning = self.returning(update.returning.as_deref(), with.as_ref(), (&object, table), &qualifier, &beside, scope)?;
-        Ok(Change { object, rows, returning })
+        let rows = self.change_rows((plan, views, system), Arc::new(Schema::new(fields)), scope)?;
+        let asked = (scope, &mut parameters);
+        let returning = self.returning(update.returning.as_deref(), with.as_ref(), (&object, table), &qualifier, &beside, asked)?;
+        Ok(Change::new(object, rows, returning, None, parameters))
     }
 
     /// DELETE: the old columns, then what RETURNING may show of USING.
@@ -176,86 +184,20 @@ impl Planner {
         if table.append_only {
             return Err(append_only(&object));
         }
-        let mut types = parameters::loosened(declared);
-        let beside = self.beside(others, with.as_ref(), delete.returning.as_deref(), scope, &types)?;
+        let mut parameters = Parameters::new(declared);
+        let beside = self.beside(others, with.as_ref(), delete.returning.as_deref(), scope, &mut parameters)?;
         let items = old_columns(table, &qualifier);
         let query = joined_query(items, (&object, only), &qualifier, (others, &beside), delete.selection.clone(), with.as_ref())?;
-        let planned = self.plan_typed(&query, scope, &mut types, declared, false)?;
+        let planned = self.plan_typed(&query, scope, &mut parameters, false)?;
         let fields = unchecked(&table.columns).fields().iter().chain(beside.schema().fields()).cloned().collect::<Vec<_>>();
-        let rows = self.change_rows(planned, types, Arc::new(Schema::new(fields)), scope)?;
-        let returning = self.returning(delete.returning.as_deref(), with.as_ref(), (&object, table), &qualifier, &beside, scope)?;
-        Ok(Change { object, rows, returning })
+        let rows = self.change_rows(planned, Arc::new(Schema::new(fields)), scope)?;
+        let asked = (scope, &mut parameters);
+        let returning = self.returning(delete.returning.as_deref(), with.as_ref(), (&object, table), &qualifier, &beside, asked)?;
+        Ok(Change::new(object, rows, returning, None, parameters))
     }
 
-    /// The new values of `ON CONFLICT DO UPDATE SET …`, where `excluded` is the row that was to be inserted.
-    pub fn conflict_update(
-        &self,
-        object: &Object,
-        assignments: &[(String, ast::Expr)],
-        condition: Option<&ast::Expr>,
-        scope: &Scope<'_>,
-    ) -> Result<ConflictUpdate> {
-        let table = table_of(object)?;
-        let columns = schema_of(&table.columns);
-        let error = |error| from_datafusion(error, scope.text);
-        let old = DFSchema::try_from_qualified_schema(object.name.as_str(), &columns).map_err(error)?;
-        let new = DFSchema::try_from_qualified_schema("excluded", &columns).map_err(error)?;
-        let both = old.join(&new).map_err(error)?;
-        let scalar = |expr: Expr| {
-            refuse_volatile(&expr)?;
-            let text = expression_text(&expr);
-            Ok(Scalar { expression: self.physical_expression(expr, &both, None, scope)?, text })
-        };
-        let mut values: Vec<Expr> =
-            (0..table.columns.len()).map(|position| Expr::Column(ColumnRef::from(both.qualified_field(position)))).collect();
-        for (name, value) in assignments {
-            let position = position_of(object, table, name, scope)?;
-            let column = &table.columns[position];
-            refuse_generated(column)?;
-            let expr = self.logical_expression(value, &both, scope)?;
-            let assignment = Assignment { column: &column.name, literal: is_literal(value) };
-            values[position] = assignment_cast(expr, &both, &column.sql_type, &assignment)?;
-        }
-        let condition = condition.map(|condition| scalar(self.logical_expression(condition, &both, scope)?)).transpose()?;
-        let generated =
-            table.columns.iter().enumerate().filter_map(|(position, column)| Some((position, column, column.generated.as_ref()?)));
-        let generated = generated
-            .map(|(position, column, sql)| Ok((position, self.table_expression_text(sql, &table.columns, &column.sql_type, scope)?)));
-        Ok(ConflictUpdate {
-            condition,
-            columns: values.into_iter().map(scalar).collect::<Result<_>>()?,
-            generated: generated.collect::<Result<_>>()?,
-        })
-    }
-
-    /// Plans with the types of parameters as far as they are known, and makes the rest known. `declared`: by the client.
-    pub(super) fn plan_typed(
-        &self,
-        query: &ast::Query,
-        scope: &Scope<'_>,
-        types: &mut Vec<Option<SqlType>>,
-        declared: &[Option<SqlType>],
-        assigned: bool,
-    ) -> Result<Planned> {
-        *types = parameters::declared_types(query, types)?;
-        parameters::settle(types, declared);
-        let planned = match self.plan_query(query, scope, 0, types, assigned) {
-            Ok(planned) => planned,
-            // A function may have to know that it is a numeric, and not which.
-            Err(_) if *types != parameters::with_declared(types, declared) => {
-                *types = parameters::with_declared(types, declared);
-                self.plan_query(query, scope, 0, types, assigned)?
-            }
-            Err(error) => return Err(error),
-        };
-        let inferred = planned.0.get_parameter_fields().map_err(|error| from_datafusion(error, scope.text))?;
-        if parameters::fill(types, &inferred, declared) { self.plan_query(query, scope, 0, types, assigned) } else { Ok(planned) }
-    }
-
-    fn change_rows(&self, planned: Planned, types: Vec<Option<SqlType>>, schema: SchemaRef, scope: &Scope<'_>) -> Result<Bound> {
-        let types = types.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect();
-        let bound = self.bind(planned, types, scope)?;
-        Ok(Bound { schema, ..bound })
+    fn change_rows(&self, planned: Planned, schema: SchemaRef, scope: &Scope<'_>) -> Result<Bound> {
+        Ok(Bound { schema, ..self.bind(planned, scope)? })
     }
 
     /// `before`, then every column of the table: the generated ones computed from the others, which `plan` has by their names. Then `behind`.
@@ -392,7 +334,7 @@ fn target(scope: &Scope<'_>, name: &Name) -> Result<Arc<Object>> {
     found.map_err(|error| error.at(name.position))
 }
 
-fn table_of(object: &Object) -> Result<&Table> {
+pub(super) fn table_of(object: &Object) -> Result<&Table> {
     match &object.kind {
         ObjectKind::Table(table) => Ok(table),
         _ => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a {}: its rows cannot be changed", object.name, object.kind_name()))),
@@ -466,7 +408,7 @@ fn not_default(column: &Column) -> Error {
         .hint("Name the other columns, or give DEFAULT for it.")
 }
 
-fn position_of(object: &Object, table: &Table, name: &str, scope: &Scope<'_>) -> Result<usize> {
+pub(super) fn position_of(object: &Object, table: &Table, name: &str, scope: &Scope<'_>) -> Result<usize> {
     let Some(position) = table.columns.iter().position(|column| column.name == name) else {
         let message = format!("column \"{name}\" of relation \"{}\" does not exist", object.name);
         let mut error = Error::new(Kind::UndefinedColumn, message);
@@ -482,7 +424,7 @@ fn position_of(object: &Object, table: &Table, name: &str, scope: &Scope<'_>) ->
 }
 
 /// `428C9` for a generated column that is set to anything but DEFAULT.
-fn refuse_generated(column: &Column) -> Result<()> {
+pub(super) fn refuse_generated(column: &Column) -> Result<()> {
     if column.generated.is_none() {
         return Ok(());
     }
@@ -511,7 +453,7 @@ fn prepare_source(
     query: &mut ast::Query,
     table: &Table,
     targets: &[usize],
-    types: &mut Vec<Option<SqlType>>,
+    parameters: &mut Parameters,
     scope: &Scope<'_>,
 ) -> Result<Vec<Given>> {
     let mut given = vec![Given::default(); targets.len()];
@@ -529,7 +471,7 @@ fn prepare_source(
                     } else if column.generated.is_some() {
                         return Err(not_default(column));
                     }
-                    note_parameter(value, &column.sql_type, types);
+                    note_parameter(value, &column.sql_type, parameters);
                     given[at] = Given { literal: given[at].literal | is_literal(value), position: given[at].position.or(position) };
                     as_column(value, &column.sql_type)?;
                 }
@@ -538,7 +480,7 @@ fn prepare_source(
         ast::SetExpr::Select(select) => {
             for (at, item) in select.projection.iter().enumerate().take(targets.len()) {
                 if let ast::SelectItem::UnnamedExpr(value) | ast::SelectItem::ExprWithAlias { expr: value, .. } = item {
-                    note_parameter(value, &table.columns[targets[at]].sql_type, types);
+                    note_parameter(value, &table.columns[targets[at]].sql_type, parameters);
                     given[at] = Given::of(value, value, scope);
                 } else {
                     // From a `*` on, positions are not known before planning.
@@ -581,7 +523,7 @@ fn read_beside_others(values: &mut ast::Values, table: &Table, targets: &[usize]
         let data_type = text::data_type(&sql_type.to_string())?;
         for cell in values.rows.iter_mut().filter_map(|row| row.content.get_mut(at)) {
             let moment = is_moment(sql_type) && declared_type(cell).is_some_and(|declared| is_moment(&declared));
-            if (is_literal(cell) && parameters::number(cell).is_none()) || moment {
+            if (is_literal(cell) && number(cell).is_none()) || moment {
                 let expr = Box::new(std::mem::replace(cell, ast::Expr::value(ast::Value::Null)));
                 *cell =
                     ast::Expr::Cast { kind: ast::CastKind::DoubleColon, expr, data_type: data_type.clone(), array: false, format: None };
@@ -643,14 +585,10 @@ fn constant_text(value: &ast::Expr) -> Option<String> {
     }
 }
 
-fn note_parameter(value: &ast::Expr, sql_type: &SqlType, types: &mut Vec<Option<SqlType>>) {
-    if let Some(number) = parameters::number(value)
-        && number > 0
-    {
-        if types.len() < number {
-            types.resize(number, None);
-        }
-        types[number - 1].get_or_insert_with(|| sql_type.whole().clone());
+/// What is assigned to a column is of its type.
+pub(super) fn note_parameter(value: &ast::Expr, sql_type: &SqlType, parameters: &mut Parameters) {
+    if let Some(number) = number(value) {
+        parameters.note(number, sql_type.whole());
     }
 }
 

@@ -31,6 +31,7 @@ use super::lower::through;
 use super::names::{hidden, normal, visible};
 use super::node::Scalar;
 use super::open_literals;
+use super::parameters::{Parameters, in_expression};
 use super::planner::{Planner, planner_context};
 use super::proctime;
 use super::resolve::{Names, NoSystemRelations, Scope, schema_of};
@@ -112,6 +113,22 @@ impl Planner {
 
     /// An expression over `schema`, names resolved. Subqueries and aggregates are refused.
     pub(super) fn logical_expression(&self, expr: &ast::Expr, schema: &DFSchema, scope: &Scope<'_>) -> Result<Expr> {
+        self.expression_with(expr, schema, scope, &[])
+    }
+
+    /// The same of a statement with parameters, whose types are known then.
+    pub(super) fn typed_expression(
+        &self,
+        expr: &ast::Expr,
+        schema: &DFSchema,
+        scope: &Scope<'_>,
+        parameters: &mut Parameters,
+    ) -> Result<Expr> {
+        let plan = |types: &[Option<SqlType>]| self.expression_with(expr, schema, scope, types);
+        parameters.typed(expr, plan, |planned, known| in_expression(planned, schema, known))
+    }
+
+    fn expression_with(&self, expr: &ast::Expr, schema: &DFSchema, scope: &Scope<'_>, types: &[Option<SqlType>]) -> Result<Expr> {
         let names = Names::new(self, *scope, 0);
         let mut marked = expr.clone();
         // What the catalog keeps of a table has no search path: its expressions know the functions that are built in.
@@ -124,8 +141,9 @@ impl Planner {
         time_precision::rewrite_expression(&mut marked);
         open_literals::mark_expression(&mut marked);
         integers::mark_expression(&mut marked);
-        let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(&[]));
+        let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(types));
         let logical = logical.and_then(integers::unmark_expression).and_then(|expr| open_literals::settle_expression(expr, schema));
+        let logical = logical.and_then(|expr| arrays::infer_expression(expr, schema));
         let logical = logical.map_err(|error| from_datafusion(error, scope.text))?;
         let mut refused = None;
         let _ = logical.apply(|inner| {

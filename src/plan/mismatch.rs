@@ -1,7 +1,7 @@
 //! What PostgreSQL refuses because types do not fit together, and DataFusion would make texts of: `1 = 'a'::text`, a UNION of integers and texts.
 //!
 //! Runs while types are as they were written. In: what is compared, or becomes one column. A value whose type is open (NULL, a quoted string, a
-//! parameter) fits everything, and so does what only the catalogs have.
+//! parameter without one) fits everything, and so does what only the catalogs have.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Between, Case, Cast, Expr, ExprSchemable, Logical
 
 use super::casts::is_cast;
 use super::functions::type_name;
+use super::parameters::is_open;
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
 
@@ -139,7 +140,7 @@ pub(super) fn no_operator(left: &SqlType, op: &str, right: &SqlType) -> Option<E
 
 /// A type that is not open.
 fn of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
-    if matches!(expr, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, _) | Expr::Placeholder(_)) {
+    if is_open(expr) || matches!(expr, Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, _)) {
         return None;
     }
     expr.to_field(schema).ok().map(|(_, field)| sql_type_of(&field))

@@ -10,6 +10,7 @@ mod casts;
 mod checked;
 mod choosing;
 mod column_aliases;
+mod conflict;
 mod constant_filter;
 mod copies;
 mod data_type;
@@ -87,8 +88,9 @@ mod zones;
 
 pub use aggregates::moments::MomentTotals;
 pub use bounds::{StateBound, growth, state_bounds};
+pub use conflict::ConflictUpdate;
 pub use data_type::{column_type, sql_type};
-pub use dml::{Change, ConflictUpdate};
+pub use dml::Change;
 pub use errors::from_datafusion;
 pub use explain::{explain, notices, readable};
 pub use expressions::refuse_nested_generated;

@@ -34,6 +34,7 @@ use super::casts::{marked, text_input};
 use super::errors::external;
 use super::expressions::is_literal;
 use super::names::normal;
+use super::parameters::is_open;
 use super::plain_type::{literal_text, plain_type};
 use super::written_call::written_call;
 use crate::types::{NUMERIC_DEFAULT, SqlType, parse_value, sql_type_of};
@@ -45,7 +46,7 @@ const OPEN: &str = "tidemill_open";
 const DIGITS_MAX: usize = 76;
 
 /// Functions whose result is, or holds, one of their arguments.
-const CHOOSING: [&str; 5] = ["coalesce", "greatest", "least", "nullif", "make_array"];
+pub(super) const CHOOSING: [&str; 5] = ["coalesce", "greatest", "least", "nullif", "make_array"];
 
 /// The function that a marked string stands in.
 static FUNCTION: LazyLock<Arc<ScalarUDF>> =
@@ -208,7 +209,7 @@ fn among(values: &mut [&mut Expr], schema: &DFSchema) -> DataFusionResult<bool> 
     if values.iter().all(|value| open_text(value).is_none()) {
         return Ok(false);
     }
-    let wanted = common(values.iter().filter_map(|value| type_of(value, schema)));
+    let wanted = common(values.iter().filter_map(|value| type_beside(value, schema)));
     let mut changed = false;
     for value in values {
         if let Some(text) = open_text(value) {
@@ -228,15 +229,16 @@ fn open_text(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// The type of a value that has one: no string, NULL or parameter.
-fn type_of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
+/// The type of a value that has one: no string, NULL or open parameter.
+pub(super) fn type_beside(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
     match expr {
-        Expr::Literal(ScalarValue::Null, _) | Expr::Placeholder(_) => None,
+        Expr::Literal(ScalarValue::Null, _) => None,
+        _ if is_open(expr) => None,
         _ if open_text(expr).is_some() => None,
-        Expr::Alias(alias) => type_of(&alias.expr, schema),
+        Expr::Alias(alias) => type_beside(&alias.expr, schema),
         Expr::Case(case) => {
             let mut results = case.when_then_expr.iter().map(|(_, then)| then).chain(case.else_expr.iter());
-            results.find_map(|result| type_of(result, schema))
+            results.find_map(|result| type_beside(result, schema))
         }
         _ => plain_type(expr, schema).or_else(|| {
             let (_, field) = expr.to_field(schema).ok()?;
@@ -247,12 +249,12 @@ fn type_of(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
 
 /// The type of the values, if it is one of which Arrow knows nothing: the result of a choice between them would lose it.
 fn kept_type(values: &[&mut Expr], schema: &DFSchema) -> Option<SqlType> {
-    let kept = common(values.iter().filter_map(|value| type_of(value, schema)))?;
+    let kept = common(values.iter().filter_map(|value| type_beside(value, schema)))?;
     matches!(kept, SqlType::Jsonb | SqlType::Json | SqlType::Uuid).then_some(kept)
 }
 
 /// The type that values of these types have together, as far as it is one that strings are read as.
-fn common(types: impl Iterator<Item = SqlType>) -> Option<SqlType> {
+pub(super) fn common(types: impl Iterator<Item = SqlType>) -> Option<SqlType> {
     let mut found: Option<SqlType> = None;
     for next in types {
         found = Some(match found {

@@ -18,6 +18,7 @@ use super::arrow_kinds::one_value;
 use super::casts::text_input;
 use super::errors::external;
 use super::mismatch::no_operator;
+use super::parameters::{is_open, with_type};
 use super::plain_type::{literal_text, plain_type};
 use super::scalar::call;
 use crate::error::{Error, Kind};
@@ -29,7 +30,7 @@ pub(super) struct Operators;
 
 /// One side of an operator.
 struct Side {
-    /// `None`: a quoted string, which takes what type is wanted.
+    /// `None`: a quoted string or an open parameter, which take what type is wanted.
     sql_type: Option<SqlType>,
     /// NULL, or a parameter whose type nobody has said.
     open: bool,
@@ -40,12 +41,14 @@ impl Side {
         if literal_text(expr).is_some() {
             return Some(Side { sql_type: None, open: false });
         }
+        if is_open(expr) {
+            return Some(Side { sql_type: None, open: true });
+        }
         if let Some(sql_type) = plain_type(expr, schema) {
             return Some(Side { sql_type: Some(sql_type), open: false });
         }
         let (_, field) = expr.to_field(schema).ok()?;
-        let open = field.data_type().is_null() || matches!(expr, Expr::Placeholder(_));
-        Some(Side { sql_type: Some(sql_type_of(&field)), open })
+        Some(Side { sql_type: Some(sql_type_of(&field)), open: field.data_type().is_null() })
     }
 
     fn is(&self, wanted: impl Fn(&SqlType) -> bool) -> bool {
@@ -56,8 +59,21 @@ impl Side {
         self.is(|sql_type| matches!(sql_type, SqlType::Json | SqlType::Jsonb))
     }
 
+    /// A quoted string or an open parameter.
     fn is_literal(&self) -> bool {
         self.sql_type.is_none()
+    }
+
+    fn is_string(&self) -> bool {
+        self.is_literal() && !self.open
+    }
+
+    fn is_parameter(&self) -> bool {
+        self.is_literal() && self.open
+    }
+
+    fn is_text(&self) -> bool {
+        self.is(|sql_type| matches!(sql_type, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name))
     }
 }
 
@@ -71,12 +87,18 @@ impl ExprPlanner for Operators {
         }
         let RawBinaryExpr { op, left: mut left_expr, right: mut right_expr } = expr;
         let (mut left, mut right) = (left, right);
+        if let Some(wanted) = parameter_type(&op, &left, &right, true) {
+            (left_expr, left) = (with_type(left_expr, &wanted), Side { sql_type: Some(wanted), open: false });
+        }
+        if let Some(wanted) = parameter_type(&op, &right, &left, false) {
+            (right_expr, right) = (with_type(right_expr, &wanted), Side { sql_type: Some(wanted), open: false });
+        }
         if let Some(wanted) = literal_type(&op, &right, literal_text(&left_expr), true)
-            && left.is_literal()
+            && left.is_string()
         {
             (left_expr, left) = typed(&left_expr, wanted)?;
         } else if let Some(wanted) = literal_type(&op, &left, literal_text(&right_expr), false)
-            && right.is_literal()
+            && right.is_string()
         {
             (right_expr, right) = typed(&right_expr, wanted)?;
         }
@@ -237,10 +259,39 @@ fn literal_type(op: &Op, other: &Side, written: Option<&str>, first: bool) -> Op
         op if is_comparison(op) => Some(plain),
         Op::Plus if moment => Some(SqlType::Interval),
         Op::Minus if moment => Some(plain),
-        Op::Multiply | Op::Divide if plain == SqlType::Interval && !first => Some(SqlType::Float8),
+        Op::Multiply if matches!(plain, SqlType::Interval | SqlType::Time) => Some(SqlType::Float8),
+        Op::Divide if matches!(plain, SqlType::Interval | SqlType::Time) && !first => Some(SqlType::Float8),
         Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo => Some(plain),
         Op::PGOverlap | Op::AtArrow | Op::ArrowAt if matches!(plain, SqlType::Array(_)) => Some(plain),
         _ => None,
+    }
+}
+
+/// The type that an open parameter on one side of an operator takes from what stands on the `other`; `first`: the parameter stands on the left.
+/// `None`: none of PostgreSQL's operators is the one that is meant, or a function of the operator says later what it takes.
+fn parameter_type(op: &Op, parameter: &Side, other: &Side, first: bool) -> Option<SqlType> {
+    if !parameter.is_parameter() {
+        return None;
+    }
+    let patterns = matches!(
+        op,
+        Op::PGRegexMatch | Op::PGRegexIMatch | Op::PGRegexNotMatch | Op::PGRegexNotIMatch | Op::PGStartsWith | Op::StringConcat
+    );
+    let Some(known) = other.sql_type.as_ref().filter(|_| !other.open) else {
+        return (patterns || is_comparison(op)).then_some(SqlType::Text);
+    };
+    match op {
+        Op::And | Op::Or => Some(SqlType::Bool),
+        Op::StringConcat if is_array(known) => Some(known.clone()),
+        _ if patterns => Some(SqlType::Text),
+        op if is_comparison(op) && matches!(known, SqlType::Varchar(_)) => Some(SqlType::Text),
+        op if is_comparison(op) => Some(known.clone()),
+        Op::PGExp if matches!(known, SqlType::Numeric(..)) => Some(known.clone()),
+        Op::PGExp => Some(SqlType::Float8),
+        Op::PGBitwiseShiftLeft | Op::PGBitwiseShiftRight => Some(if first { known.clone() } else { SqlType::Int4 }),
+        Op::BitwiseAnd | Op::BitwiseOr | Op::PGBitwiseXor => Some(known.clone()),
+        Op::Plus if matches!(known, SqlType::Date) => None,
+        _ => literal_type(op, other, None, first).map(|wanted| if is_numeric(other) { known.clone() } else { wanted }),
     }
 }
 
@@ -275,9 +326,7 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
     let date = |side: &Side| side.is(|sql_type| *sql_type == SqlType::Date);
     let time = |side: &Side| side.is(|sql_type| *sql_type == SqlType::Time);
     let interval = |side: &Side| side.is(|sql_type| *sql_type == SqlType::Interval);
-    let text = |side: &Side| {
-        side.is_literal() || side.is(|sql_type| matches!(sql_type, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name))
-    };
+    let text = |side: &Side| side.is_literal() || side.is_text();
     match op {
         // A day is 24 hours to a comparison, and a month 30 days.
         op if is_comparison(op) && interval(left) && interval(right) => {

@@ -53,7 +53,7 @@ use super::open_literals;
 use super::operands::told_apart;
 use super::operators::Operators;
 use super::outer_names;
-use super::parameters;
+use super::parameters::{Parameters, in_plan};
 use super::peer_frames::peer_frames;
 use super::recursion::check_recursions;
 use super::resolve::{Names, ObjectSource, Scope};
@@ -192,14 +192,18 @@ impl Planner {
 
     /// Analyses a query. `parameters`: the types that the client declared, as far as it did.
     pub fn query(&self, query: &ast::Query, scope: &Scope<'_>, parameters: &[Option<SqlType>]) -> Result<Bound> {
-        let mut types = parameters::loosened(parameters);
-        let planned = self.plan_typed(query, scope, &mut types, parameters, false)?;
-        let types = types.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect();
-        self.bind(planned, types, scope)
+        let mut parameters = Parameters::new(parameters);
+        let planned = self.plan_typed(query, scope, &mut parameters, false)?;
+        Ok(Bound { parameters: parameters.settled(), ..self.bind(planned, scope)? })
     }
 
-    /// Analyses a plan and tells what there is to know of it.
-    pub(super) fn bind(&self, planned: Planned, parameters: Vec<SqlType>, scope: &Scope<'_>) -> Result<Bound> {
+    /// The plan of a query of a statement with parameters, whose types are known then. `assigned`: its rows go into a table.
+    pub(super) fn plan_typed(&self, query: &ast::Query, scope: &Scope<'_>, parameters: &mut Parameters, assigned: bool) -> Result<Planned> {
+        parameters.typed(query, |types| self.plan_query(query, scope, 0, types, assigned), |planned, known| in_plan(&planned.0, known))
+    }
+
+    /// Analyses a plan and tells what there is to know of it, but for the statement's parameters.
+    pub(super) fn bind(&self, planned: Planned, scope: &Scope<'_>) -> Result<Bound> {
         let text = scope.text;
         let (plan, views, reads_system) = planned;
         super::size::check(&plan)?;
@@ -226,7 +230,7 @@ impl Planner {
         let schema = output_schema(&plan);
         let mut depends_on = views;
         depends_on.extend(objects_of(&plan));
-        Ok(Bound { plan, schema, parameters, depends_on: depends_on.into_iter().collect(), reads_system })
+        Ok(Bound { plan, schema, parameters: Vec::new(), depends_on: depends_on.into_iter().collect(), reads_system })
     }
 
     /// A query with what DataFusion does not know rewritten into what it does, as far as that depends on neither names nor types.
@@ -416,14 +420,19 @@ impl Bound {
         if self.parameters.is_empty() {
             return Ok(plan);
         }
+        let values = ParamValues::from(self.parameter_values(values)?);
+        plan.replace_params_with_values(&values).map_err(|error| from_datafusion(error, ""))
+    }
+
+    /// The values of parameters, each of its type.
+    pub(super) fn parameter_values(&self, values: &[ArrayRef]) -> Result<Vec<ScalarValue>> {
         if values.len() < self.parameters.len() {
             return Err(Error::new(Kind::UndefinedParameter, format!("there is no parameter ${}", values.len() + 1)));
         }
         let scalars = values.iter().zip(&self.parameters).map(|(value, sql_type)| {
             ScalarValue::try_from_array(&one_zero(Arc::clone(value)), 0).and_then(|scalar| scalar.cast_to(&sql_type.arrow()))
         });
-        let scalars = scalars.collect::<Result<Vec<_>, _>>().map_err(|error| from_datafusion(error, ""))?;
-        plan.replace_params_with_values(&ParamValues::from(scalars)).map_err(|error| from_datafusion(error, ""))
+        scalars.collect::<Result<Vec<_>, _>>().map_err(|error| from_datafusion(error, ""))
     }
 }
 

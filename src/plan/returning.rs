@@ -21,6 +21,7 @@ use sqlparser::ast;
 
 use super::dml::{select_query, table_factor};
 use super::names::{hidden, normal};
+use super::parameters::Parameters;
 use super::planner::{Bound, Planner};
 use super::resolve::{RelationSource, Scope};
 use crate::catalog::{Column, Object, ObjectKind, Table};
@@ -101,7 +102,7 @@ impl Planner {
         with: Option<&ast::With>,
         returning: Option<&[ast::SelectItem]>,
         scope: &Scope<'_>,
-        parameters: &[Option<SqlType>],
+        parameters: &mut Parameters,
     ) -> Result<Beside> {
         if others.is_empty() || returning.is_none() {
             return Ok(Beside::default());
@@ -109,7 +110,7 @@ impl Planner {
         let all = ast::SelectItem::Wildcard(ast::WildcardAdditionalOptions::default());
         let mut query = select_query(vec![all], others.to_vec(), None)?;
         query.with = with.cloned();
-        let (plan, ..) = self.plan_query(&query, scope, 0, parameters, false)?;
+        let (plan, ..) = self.plan_typed(&query, scope, parameters, false)?;
         let columns = plan.schema().iter().map(|(qualifier, field)| BesideColumn {
             qualifier: qualifier.map(TableReference::table).map(str::to_owned),
             name: field.name().clone(),
@@ -126,7 +127,7 @@ impl Planner {
         (object, table): (&Object, &Table),
         qualifier: &str,
         beside: &Beside,
-        scope: &Scope<'_>,
+        (scope, parameters): (&Scope<'_>, &mut Parameters),
     ) -> Result<Option<Bound>> {
         let Some(items) = items else { return Ok(None) };
         let mut query = if beside.0.is_empty() {
@@ -142,7 +143,9 @@ impl Planner {
         let (name, schema) = (returned_name(), object.schema.clone());
         let object = Object { id: RETURNED, name, schema, kind: ObjectKind::Table(table), ..object.clone() };
         let relations = WithReturned { inner: scope.relations, returned: Arc::new(object) };
-        self.query(&query, &Scope { relations: &relations, ..*scope }, &[]).map(Some)
+        let scope = Scope { relations: &relations, ..*scope };
+        let planned = self.plan_typed(&query, &scope, parameters, false)?;
+        self.bind(planned, &scope).map(Some)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Parameters in the binary format, as drivers send them that know the types.
+//! Parameters: their types as PostgreSQL infers them, and their values, in text and in binary.
 
 use std::error::Error;
 
@@ -14,6 +14,9 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("wire/numeric-parameters-were-rounded", numeric_digits),
         Test::new("wire/infinite-parameters-became-null", infinite_moments),
+        Test::new("wire/parameters-of-on-conflict-and-returning-had-no-value", conflict_and_returning),
+        Test::new("wire/typed-parameters-were-other-operands-than-literals", operands),
+        Test::new("wire/untyped-parameters-are-what-stands-beside-them", inferred),
     ]
 }
 
@@ -36,6 +39,49 @@ impl ToSql for Raw {
     }
 
     tokio_postgres::types::to_sql_checked!();
+}
+
+/// A value as its text, for whatever type.
+#[derive(Debug)]
+struct Written(&'static str);
+
+impl ToSql for Written {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+/// A statement, the types that the client declares, those that it is told, the values, and the answer.
+type Case<'a> = (&'a str, &'a [Type], &'a [Type], &'a [&'static str], &'a str);
+
+/// Prepares and runs each statement; its answer is one text.
+async fn answers(client: &Client, cases: &[Case<'_>]) -> Outcome {
+    for (sql, declared, types, values, expected) in cases {
+        let told = |error| format!("{}\n[SQL] {sql}", message(&error));
+        let statement = client.prepare_typed(sql, declared).await.map_err(told)?;
+        if statement.params() != *types {
+            return Err(format!("parameters {:?} instead of {types:?}\n[SQL] {sql}", statement.params()).into());
+        }
+        let values: Vec<Written> = values.iter().copied().map(Written).collect();
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        let rows = client.query(&statement, &values).await.map_err(told)?;
+        let found = rows.first().map_or(Ok(None), |row| row.try_get::<_, Option<String>>(0)).map_err(told)?;
+        if found.as_deref() != Some(*expected) {
+            return Err(format!("{found:?} instead of {expected:?}\n[SQL] {sql}").into());
+        }
+    }
+    Ok(())
 }
 
 /// `numeric` in binary: digits of base 10,000, the power of the first, digits behind the point.
@@ -111,4 +157,126 @@ async fn infinite_moments() -> Outcome {
     }
     let found = one(&client, "SELECT $1::date::text", &[], Raw(1_i32.to_be_bytes().to_vec())).await?;
     if found.as_deref() == Some("2000-01-02") { Ok(()) } else { Err(format!("the second day is {found:?}").into()) }
+}
+
+/// All expressions of a statement have the same parameters: also those of ON CONFLICT DO UPDATE and of RETURNING.
+async fn conflict_and_returning() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (id BIGINT PRIMARY KEY, n INT, name TEXT, tags TEXT[])").await?;
+    let (int4, int8, text) = (Type::INT4, Type::INT8, Type::TEXT);
+    let upsert = "INSERT INTO t (id, n) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET";
+    let set = format!("{upsert} n = $2 RETURNING n::text");
+    let conditional = format!("{upsert} n = t.n + $3, name = $4 WHERE t.n < $2 RETURNING n || name");
+    let operators = format!("{upsert} name = upper($3) || excluded.n, tags = t.tags || $4 RETURNING name");
+    let boolean = format!("{upsert} n = $2 + 1 WHERE $3 RETURNING n::text");
+    answers(
+        &client,
+        &[
+            (&set, &[], &[int8.clone(), int4.clone()], &["1", "10"], "10"),
+            (&set, &[int4.clone(), int4.clone()], &[int4.clone(), int4.clone()], &["1", "11"], "11"),
+            (&set, &[], &[int8.clone(), int4.clone()], &["1", "12"], "12"),
+            (&conditional, &[], &[int8.clone(), int4.clone(), int4.clone(), text.clone()], &["1", "50", "30", "x"], "42x"),
+            (&operators, &[], &[int8.clone(), int4.clone(), text.clone(), Type::TEXT_ARRAY], &["1", "7", "z", "{a}"], "Z7"),
+            (&boolean, &[], &[int8.clone(), int4.clone(), Type::BOOL], &["1", "8", "t"], "9"),
+            ("INSERT INTO t (id) VALUES (50) RETURNING (id + $1)::text", &[], &[int8.clone()], &["1"], "51"),
+            ("INSERT INTO t (id) VALUES ($1) RETURNING (id + $2)::text", &[], &[int8.clone(), int8.clone()], &["60", "1"], "61"),
+            ("UPDATE t SET n = $1 WHERE id = 1 RETURNING left($2, n)", &[], &[int4.clone(), text.clone()], &["2", "abc"], "ab"),
+            (
+                "UPDATE t SET n = v.b FROM (VALUES ($1, 1)) AS v (a, b) WHERE t.id = v.b RETURNING v.a || $2",
+                &[],
+                &[text.clone(), text.clone()],
+                &["x", "y"],
+                "xy",
+            ),
+            ("DELETE FROM t WHERE id = $2 RETURNING repeat($1, 2)", &[], &[text.clone(), int8.clone()], &["ab", "50"], "abab"),
+        ],
+    )
+    .await
+}
+
+/// An operator means the same beside a parameter of a type as beside a literal of it.
+async fn operands() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    let (jsonb, interval, date, timestamp) = (Type::JSONB, Type::INTERVAL, Type::DATE, Type::TIMESTAMP);
+    let one = |sql: &'static str, sql_type: &Type, value: &'static str, answer: &'static str| (sql, sql_type.clone(), value, answer);
+    let cases = [
+        one("SELECT ('{\"a\": 1}'::jsonb || $1)::text", &jsonb, "{\"b\": 2}", "{\"a\": 1, \"b\": 2}"),
+        one("SELECT ('{\"a\": 1}'::jsonb @> $1)::text", &jsonb, "{\"a\": 1}", "true"),
+        one("SELECT ($1 -> 'a')::text", &jsonb, "{\"a\": 1}", "1"),
+        one("SELECT (DATE '2020-03-01' + $1)::text", &interval, "1 day 02:00", "2020-03-02 02:00:00"),
+        one("SELECT (DATE '2020-03-01' - $1)::text", &timestamp, "2020-02-01 08:00:00", "28 days 16:00:00"),
+        one("SELECT (TIMESTAMP '2020-03-01 10:00:00' - $1)::text", &timestamp, "2020-02-01 08:00:00", "29 days 02:00:00"),
+        one("SELECT (TIMESTAMP '2020-03-01 10:00:00' + $1)::text", &Type::TIME, "08:00", "2020-03-01 18:00:00"),
+        one("SELECT ($1 * INTERVAL '1 day')::text", &Type::INT4, "2", "2 days"),
+        one("SELECT (INTERVAL '1 day' * $1)::text", &Type::NUMERIC, "2", "2 days"),
+        one("SELECT (7 / $1)::text", &Type::NUMERIC, "0.30", "23.3333333333333333"),
+    ];
+    for (sql, sql_type, value, answer) in &cases {
+        let types = std::slice::from_ref(sql_type);
+        answers(&client, &[(sql, types, types, &[value], answer)]).await?;
+    }
+    // What is an error for the literal is one for the parameter.
+    for (sql, sql_type) in [("SELECT 1 = $1", &date), ("SELECT 1 < $1", &Type::TEXT), ("SELECT DATE '2020-01-01' = $1", &Type::INT4)] {
+        match client.prepare_typed(sql, std::slice::from_ref(sql_type)).await {
+            Err(error) if error.code().is_some_and(|code| code.code() == "42883") => {}
+            other => return Err(format!("{:?}\n[SQL] {sql}", other.map(|statement| statement.params().to_vec())).into()),
+        }
+    }
+    Ok(())
+}
+
+/// A parameter that nobody has declared is of the type that PostgreSQL infers: of what it is compared or computed with, of what a function or a
+/// condition takes, of the others among which one is chosen. Drivers encode by what they are told.
+async fn inferred() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (n INT, price NUMERIC(10, 2), d DATE, ts TIMESTAMPTZ, name TEXT, v VARCHAR(3), tags TEXT[], j JSONB)")
+        .await?;
+    run(&client, "INSERT INTO t VALUES (7, 2.50, '2020-01-01', '2020-01-01 00:00+00', 'abc', 'abc', '{x,y}', '{\"a\": 1}')").await?;
+    let (int4, text, boolean) = (Type::INT4, Type::TEXT, Type::BOOL);
+    let (int4, text, boolean) = (std::slice::from_ref(&int4), std::slice::from_ref(&text), std::slice::from_ref(&boolean));
+    let texts = [Type::TEXT, Type::TEXT];
+    let cases: &[Case<'_>] = &[
+        ("SELECT $1 || $2", &[], &texts, &["a", "b"], "ab"),
+        ("SELECT $1 || ' days'", &[], text, &["2"], "2 days"),
+        ("SELECT n || $1 FROM t", &[], text, &["x"], "7x"),
+        ("SELECT left(name, $1) FROM t", &[], int4, &["2"], "ab"),
+        ("SELECT substr(name, $1, $2) FROM t", &[], &[Type::INT4, Type::INT4], &["2", "1"], "b"),
+        ("SELECT repeat($1, $2)", &[], &[Type::TEXT, Type::INT4], &["ab", "2"], "abab"),
+        ("SELECT lpad($1, $2, $3)", &[], &[Type::TEXT, Type::INT4, Type::TEXT], &["a", "3", "x"], "xxa"),
+        ("SELECT split_part($1, $2, $3)", &[], &[Type::TEXT, Type::TEXT, Type::INT4], &["a,b", ",", "2"], "b"),
+        ("SELECT round(price, $1)::text FROM t", &[], int4, &["1"], "2.5"),
+        ("SELECT abs($1)::text", &[], &[Type::FLOAT8], &["-1.5"], "1.5"),
+        ("SELECT to_timestamp($1)::text", &[], &[Type::FLOAT8], &["0"], "1970-01-01 00:00:00+00"),
+        ("SELECT make_interval(days => $1)::text", &[], int4, &["3"], "3 days"),
+        ("SELECT (INTERVAL '1 day' * $1)::text", &[], &[Type::FLOAT8], &["2"], "2 days"),
+        ("SELECT ($1 * INTERVAL '1 day')::text", &[], &[Type::FLOAT8], &["2"], "2 days"),
+        ("SELECT (ts + $1)::text FROM t", &[], &[Type::INTERVAL], &["1 day"], "2020-01-02 00:00:00+00"),
+        ("SELECT (ts - $1)::text FROM t", &[], &[Type::TIMESTAMPTZ], &["2019-12-31 00:00+00"], "1 day"),
+        ("SELECT name FROM t WHERE $1", &[], boolean, &["t"], "abc"),
+        ("SELECT (NOT $1)::text", &[], boolean, &["f"], "true"),
+        ("SELECT CASE WHEN $1 THEN 'x' END", &[], boolean, &["t"], "x"),
+        ("SELECT name FROM t WHERE name LIKE $1", &[], text, &["a%"], "abc"),
+        ("SELECT name FROM t WHERE v <> $1", &[], text, &["longer"], "abc"),
+        ("SELECT coalesce($1, n)::text FROM t", &[], int4, &["5"], "5"),
+        ("SELECT coalesce($1, d)::text FROM t", &[], &[Type::DATE], &["2020-02-03"], "2020-02-03"),
+        ("SELECT greatest(n, $1)::text FROM t", &[], int4, &["50"], "50"),
+        ("SELECT nullif(n, $1)::text FROM t", &[], int4, &["5"], "7"),
+        ("SELECT CASE n WHEN $1 THEN 'x' END FROM t", &[], int4, &["7"], "x"),
+        ("SELECT (CASE WHEN n > 0 THEN $1 ELSE n END)::text FROM t", &[], int4, &["9"], "9"),
+        ("SELECT n::text FROM t WHERE n IN (1, $1)", &[], int4, &["7"], "7"),
+        ("SELECT n::text FROM t WHERE $1 BETWEEN n AND 9", &[], int4, &["8"], "7"),
+        ("SELECT max(a)::text FROM (VALUES ($1, 1), (2, $2)) AS v (a, b)", &[], &[Type::INT4, Type::INT4], &["1", "1"], "2"),
+        ("SELECT a::text FROM (SELECT $1 AS a UNION SELECT 1) AS u ORDER BY a DESC", &[], int4, &["10"], "10"),
+        ("SELECT tags[$1] FROM t", &[], int4, &["2"], "y"),
+        ("SELECT array_append(tags, $1)::text FROM t", &[], text, &["z"], "{x,y,z}"),
+        ("SELECT (j || $1)::text FROM t", &[], &[Type::JSONB], &["{\"b\": 2}"], "{\"a\": 1, \"b\": 2}"),
+        ("SELECT j ->> $1 FROM t", &[], text, &["a"], "1"),
+        ("SELECT (row_number() OVER (ORDER BY n) + $1)::text FROM t", &[], &[Type::INT8], &["1"], "2"),
+        ("SELECT (lag(n, $1) OVER (ORDER BY n))::text FROM t", &[], int4, &["0"], "7"),
+        ("SELECT $1::varchar(2)", &[], &[Type::VARCHAR], &["abc"], "ab"),
+    ];
+    answers(&client, cases).await
 }

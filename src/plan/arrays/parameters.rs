@@ -11,6 +11,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
 use super::compare::{ALL, ANY};
+use crate::plan::parameters::is_open;
 use crate::plan::table_functions::element_of;
 
 /// A plan whose parameters have the types that calls on arrays want.
@@ -23,14 +24,15 @@ pub(in crate::plan) fn infer(plan: LogicalPlan) -> DataFusionResult<LogicalPlan>
                 return Ok(Transformed::no(expr));
             }
             let name = names.save(&expr);
-            Ok(expr.transform_up(|inner| in_call(inner, &schema))?.update_data(|expr| name.restore(expr)))
+            Ok(Transformed::yes(name.restore(infer_expression(expr, &schema)?)))
         })
     });
     inferred.map(|inferred| inferred.data)
 }
 
-fn is_open(expr: &Expr) -> bool {
-    matches!(expr, Expr::Placeholder(parameter) if parameter.field.is_none())
+/// The same for an expression over columns of `schema`.
+pub(in crate::plan) fn infer_expression(expr: Expr, schema: &DFSchema) -> DataFusionResult<Expr> {
+    expr.transform_up(|inner| in_call(inner, schema)).map(|inferred| inferred.data)
 }
 
 fn in_call(mut expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {

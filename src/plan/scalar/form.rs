@@ -48,7 +48,6 @@ pub(super) enum Kind {
 
 /// One form of a function.
 pub(super) struct Form {
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the documentation, which a test makes"))]
     pub(super) text: &'static str,
     pub(super) arguments: Vec<Kind>,
     /// The last argument may be given any number of times, also none.
@@ -85,6 +84,52 @@ impl Form {
     pub(super) fn kind(&self, place: usize) -> Option<Kind> {
         let last = self.arguments.last().filter(|_| self.variadic);
         self.arguments.get(place).or(last).copied()
+    }
+
+    /// The word for the argument at a place, without the brackets around what may be left out.
+    fn word(&self, place: usize) -> Option<&'static str> {
+        let (arguments, _) = self.text.split_once("->")?;
+        let mut words = arguments.trim().split(", ").map(|word| word.trim_end_matches('…').trim());
+        let word = match self.variadic {
+            true => words.clone().nth(place).or_else(|| words.last()),
+            false => words.nth(place),
+        };
+        word.map(|word| word.trim_start_matches('['))
+    }
+
+    /// What a value without a type is taken for at a place; `None`: anything.
+    pub(super) fn sql_type(&self, place: usize) -> Option<SqlType> {
+        Some(match self.word(place)?.trim_end_matches(']') {
+            "boolean" => SqlType::Bool,
+            "integer" | "same integer" => SqlType::Int4,
+            "bigint" => SqlType::Int8,
+            "double precision" => SqlType::Float8,
+            "numeric" => SqlType::Numeric(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1),
+            "text" => SqlType::Text,
+            "bytea" => SqlType::Bytea,
+            "date" => SqlType::Date,
+            "time" => SqlType::Time,
+            "timestamp" => SqlType::Timestamp,
+            "timestamptz" => SqlType::Timestamptz,
+            "interval" => SqlType::Interval,
+            "json" => SqlType::Json,
+            "jsonb" => SqlType::Jsonb,
+            "uuid" => SqlType::Uuid,
+            "text[" => SqlType::Array(Box::new(SqlType::Text)),
+            "integer[" => SqlType::Array(Box::new(SqlType::Int4)),
+            "double precision[" => SqlType::Array(Box::new(SqlType::Float8)),
+            _ => return None,
+        })
+    }
+
+    /// Which of several forms a value without a type at a place is for: the least. Text before all, then the preferred type of each of
+    /// PostgreSQL's categories (`typispreferred`).
+    pub(super) fn preference(&self, place: usize) -> u32 {
+        match self.sql_type(place) {
+            Some(SqlType::Text) => 0,
+            Some(SqlType::Float8 | SqlType::Timestamptz | SqlType::Interval | SqlType::Bool) => 1,
+            _ => 2,
+        }
     }
 
     /// The types that arguments of `types` are cast to for this form, and how far that is.

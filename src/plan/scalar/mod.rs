@@ -34,6 +34,7 @@ mod trigonometry;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use arrow::datatypes::DataType;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDF, Volatility};
 
@@ -42,6 +43,7 @@ use self::call::Scalar;
 pub(super) use self::date::{BUCKET_ORIGIN_US, interval_mean};
 use self::form::{Form, Kernel, Kind, Outcome};
 pub(super) use self::numeric::{QUOTIENT_SCALE, mean, total};
+use crate::types::SqlType;
 
 /// What a function works on; a chapter of the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +191,16 @@ pub(super) fn shows_integers(name: &str) -> bool {
         function.forms.iter().any(|form| form.arguments.iter().any(|kind| matches!(kind, Kind::SameInteger | Kind::Any)))
     };
     FUNCTIONS.iter().any(|function| function.is_ours() && (function.name == name || function.aliases.contains(&name)) && shows(function))
+}
+
+/// The type of an argument that has none yet, in a call of a function of the tables: of the forms that fit the other arguments, the one that
+/// PostgreSQL would choose for a string in quotes. `types`: those of all arguments, Null where there is none.
+pub(super) fn open_type(name: &str, types: &[DataType], place: usize) -> Option<SqlType> {
+    let named = FUNCTIONS.iter().filter(|function| function.name == name || function.aliases.contains(&name));
+    let fitting = named.flat_map(|function| &function.forms).filter_map(|form| Some((form.accept(types)?.0, form)));
+    let open = || (0..types.len()).filter(|place| types[*place].is_null());
+    let chosen = fitting.min_by_key(|(cost, form)| (*cost, open().map(|place| form.preference(place)).sum::<u32>()));
+    chosen.and_then(|(_, form)| form.sql_type(place))
 }
 
 /// The operator behind which a function stands: for showing a call as the user wrote it.

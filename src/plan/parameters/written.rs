@@ -1,0 +1,166 @@
+//! What the text of a statement says of its parameters before any name is looked up: a cast around one, LIMIT, a condition, a count of rows.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, JoinConstraint, JoinOperator, LimitClause, Query,
+    Select, UnaryOperator, Value, ValueWithSpan, Visit, Visitor,
+};
+
+use super::{PARAMETERS_MAX, join};
+use crate::error::{Error, Kind, Result};
+use crate::plan::data_type::sql_type;
+use crate::types::SqlType;
+
+/// Window functions, and at which place of their arguments a number of rows stands.
+const ROW_COUNTS: [(&str, usize); 4] = [("lag", 1), ("lead", 1), ("nth_value", 1), ("ntile", 0)];
+
+/// A piece of a statement: a query or an expression.
+pub(in crate::plan) trait Texts {
+    /// Shows everything within to `finder`.
+    fn show(&self, finder: &mut Finder);
+}
+
+impl Texts for Query {
+    fn show(&self, finder: &mut Finder) {
+        let _ = self.visit(finder);
+    }
+}
+
+impl Texts for Expr {
+    fn show(&self, finder: &mut Finder) {
+        let _ = self.visit(finder);
+    }
+}
+
+/// The parameters that a text names, with what it says of their types.
+pub(super) fn types(text: &impl Texts) -> Result<BTreeMap<usize, Option<SqlType>>> {
+    let mut finder = Finder { found: BTreeMap::new(), error: None };
+    text.show(&mut finder);
+    match finder.error {
+        Some(error) => Err(error),
+        None => Ok(finder.found),
+    }
+}
+
+/// The number in `$n`.
+pub(in crate::plan) fn number(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::Placeholder(text), .. }) => text.strip_prefix('$')?.parse().ok(),
+        Expr::Nested(inner) => number(inner),
+        _ => None,
+    }
+}
+
+/// Looks at every expression of a text.
+pub(in crate::plan) struct Finder {
+    found: BTreeMap<usize, Option<SqlType>>,
+    error: Option<Error>,
+}
+
+impl Finder {
+    fn note(&mut self, number: usize, sql_type: Option<SqlType>) {
+        if number == 0 || number > PARAMETERS_MAX {
+            self.error = Some(Error::new(Kind::UndefinedParameter, format!("there is no parameter ${number}")));
+            return;
+        }
+        join(&mut self.found, number, sql_type);
+    }
+
+    /// If it is a parameter, it is of this type.
+    fn note_as(&mut self, expr: &Expr, sql_type: SqlType) {
+        if let Some(number) = number(expr) {
+            self.note(number, Some(sql_type));
+        }
+    }
+
+    fn note_cast(&mut self, expr: &Expr, target: Result<SqlType>) {
+        let Some(number) = number(expr) else { return };
+        match target {
+            // The cast cuts, so the value may be longer.
+            Ok(SqlType::Varchar(_)) => self.note(number, Some(SqlType::Varchar(None))),
+            Ok(SqlType::Char(_)) => self.note(number, Some(SqlType::Text)),
+            Ok(sql_type) => self.note(number, Some(sql_type)),
+            Err(error) => self.error = Some(error),
+        }
+    }
+
+    fn note_call(&mut self, function: &Function) {
+        if let Some(filter) = &function.filter {
+            self.note_as(filter, SqlType::Bool);
+        }
+        let Some(name) = function.name.0.last().and_then(|part| part.as_ident()) else { return };
+        let counts = ROW_COUNTS.iter().find(|(counts, _)| name.value.eq_ignore_ascii_case(counts));
+        if let (Some((_, place)), Some(_), FunctionArguments::List(list)) = (counts, &function.over, &function.args)
+            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(count))) = list.args.get(*place)
+        {
+            self.note_as(count, SqlType::Int4);
+        }
+    }
+}
+
+impl Visitor for Finder {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let (limit, offset) = match &query.limit_clause {
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => (limit.as_ref(), offset.as_ref().map(|offset| &offset.value)),
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+            None => (None, None),
+        };
+        for rows in limit.into_iter().chain(offset) {
+            self.note_as(rows, SqlType::Int8);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        for condition in select.selection.iter().chain(&select.having).chain(&select.qualify) {
+            self.note_as(condition, SqlType::Bool);
+        }
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            if let JoinOperator::Join(constraint)
+            | JoinOperator::Inner(constraint)
+            | JoinOperator::Left(constraint)
+            | JoinOperator::LeftOuter(constraint)
+            | JoinOperator::Right(constraint)
+            | JoinOperator::RightOuter(constraint)
+            | JoinOperator::FullOuter(constraint) = &join.join_operator
+                && let JoinConstraint::On(condition) = constraint
+            {
+                self.note_as(condition, SqlType::Bool);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Cast { expr, data_type, .. } => self.note_cast(expr, sql_type(data_type)),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr }
+            | Expr::IsTrue(expr)
+            | Expr::IsNotTrue(expr)
+            | Expr::IsFalse(expr)
+            | Expr::IsNotFalse(expr)
+            | Expr::IsUnknown(expr)
+            | Expr::IsNotUnknown(expr) => self.note_as(expr, SqlType::Bool),
+            Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+                self.note_as(left, SqlType::Bool);
+                self.note_as(right, SqlType::Bool);
+            }
+            Expr::Case { operand: None, conditions, .. } => {
+                for arm in conditions {
+                    self.note_as(&arm.condition, SqlType::Bool);
+                }
+            }
+            Expr::Function(function) => self.note_call(function),
+            other => {
+                if let Some(number) = number(other) {
+                    self.note(number, None);
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
