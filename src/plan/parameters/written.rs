@@ -16,28 +16,10 @@ use crate::types::SqlType;
 /// Window functions, and at which place of their arguments a number of rows stands.
 const ROW_COUNTS: [(&str, usize); 4] = [("lag", 1), ("lead", 1), ("nth_value", 1), ("ntile", 0)];
 
-/// A piece of a statement: a query or an expression.
-pub(in crate::plan) trait Texts {
-    /// Shows everything within to `finder`.
-    fn show(&self, finder: &mut Finder);
-}
-
-impl Texts for Query {
-    fn show(&self, finder: &mut Finder) {
-        let _ = self.visit(finder);
-    }
-}
-
-impl Texts for Expr {
-    fn show(&self, finder: &mut Finder) {
-        let _ = self.visit(finder);
-    }
-}
-
-/// The parameters that a text names, with what it says of their types.
-pub(super) fn types(text: &impl Texts) -> Result<BTreeMap<usize, Option<SqlType>>> {
+/// The parameters that a query or an expression names, with what its text says of their types.
+pub(super) fn types(text: &impl Visit) -> Result<BTreeMap<usize, Option<SqlType>>> {
     let mut finder = Finder { found: BTreeMap::new(), error: None };
-    text.show(&mut finder);
+    let _ = text.visit(&mut finder);
     match finder.error {
         Some(error) => Err(error),
         None => Ok(finder.found),
@@ -54,7 +36,7 @@ pub(in crate::plan) fn number(expr: &Expr) -> Option<usize> {
 }
 
 /// Looks at every expression of a text.
-pub(in crate::plan) struct Finder {
+struct Finder {
     found: BTreeMap<usize, Option<SqlType>>,
     error: Option<Error>,
 }
