@@ -164,9 +164,9 @@ impl Parameters {
         let declared = self.declared.get(number - 1).and_then(Option::as_ref);
         let taken = match (wanted, declared) {
             (Some(SqlType::Numeric(precision, scale)), _) => beside(*precision, *scale),
-            (Some(SqlType::Varchar(_)) | None, None) => SqlType::Text,
-            (Some(other), None) => other.whole().clone(),
+            (Some(other), None) => of_any_length(other),
             (_, Some(declared)) => declared.clone(),
+            (None, None) => SqlType::Text,
         };
         let agreed = uses.is_none_or(|uses| uses.planned.iter().all(|planned| planned.as_ref() == Some(&taken)));
         self.types[number - 1] = Some(taken);
@@ -191,6 +191,15 @@ fn beside(precision: u8, scale: i8) -> SqlType {
         .ok()
         .filter(|precision| *precision <= DIGITS_MAX)
         .map_or(NUMERIC, |precision| SqlType::Numeric(precision, scale))
+}
+
+/// The type of what is compared with a `varchar(n)`, or with one of several.
+fn of_any_length(sql_type: &SqlType) -> SqlType {
+    match sql_type.whole() {
+        SqlType::Varchar(_) => SqlType::Text,
+        SqlType::Array(element) => SqlType::Array(Box::new(of_any_length(element))),
+        other => other.clone(),
+    }
 }
 
 /// Whether an expression is a parameter whose type nobody has said yet.
