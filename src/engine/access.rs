@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::catalog::{Catalog, ObjectKind};
 use crate::engine::Engine;
+use crate::engine::clock::EpochClock;
 use crate::engine::session::Session;
 use crate::engine::transaction::Transaction;
 use crate::engine::view::ViewStatus;
 use crate::error::{Error, Kind, Result};
-use crate::state::{Lease, NEWEST, Relation, Snapshot};
+use crate::state::{Lease, Relation, Snapshot};
 use crate::types::{Epoch, ObjectId};
 
 impl Engine {
@@ -52,6 +53,20 @@ impl Engine {
     pub(crate) fn are_readable(&self, objects: &[ObjectId]) -> bool {
         let views = self.views.read();
         objects.iter().filter_map(|id| views.get(id)).all(|view| view.status() == ViewStatus::Ready)
+    }
+
+    /// Has a commit made when no long one is being made: for that nobody waits on a thread that serves connections. `long`: it is one itself.
+    pub(crate) async fn enter<T: Send + 'static>(
+        &self,
+        long: bool,
+        commit: impl FnOnce(&EpochClock) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let _turn = self.clock.turn().await;
+        if !long {
+            return commit(&self.clock);
+        }
+        let clock = Arc::clone(&self.clock);
+        self.queries.plan(move || commit(&clock)).await
     }
 
     /// Holds the newest complete epoch.
@@ -174,15 +189,18 @@ impl Session {
             return Err(error);
         }
         let Some(transaction) = self.end_transaction() else { return Ok(()) };
-        let (writes, turns) = transaction.into_writes();
-        if writes.is_empty() {
+        if transaction.holds_nothing() {
             return Ok(());
         }
         // What has joined an epoch becomes durable whatever happens to this statement.
         let _committed = self.shield.raise();
-        let epoch = self.engine.clock.commit(writes)?;
-        // The next writer sees these rows already, so it need not wait for the disk.
-        drop(turns);
+        let long = transaction.is_long();
+        let commit = move |clock: &EpochClock| {
+            // The next writer sees these rows already, so it need not wait for the disk: the turns end here.
+            let (writes, _turns) = transaction.into_writes();
+            (!writes.is_empty()).then(|| clock.commit(writes)).transpose()
+        };
+        let Some(epoch) = self.engine.enter(long, commit).await? else { return Ok(()) };
         (self.engine.wake)();
         self.engine.clock.wait_durable(epoch).await
     }
@@ -206,11 +224,6 @@ impl Session {
         }
         self.cursors.retain(|_, cursor| cursor.kept);
         Some(transaction)
-    }
-
-    /// The epoch at which a writer reads tables it holds.
-    pub(crate) fn newest() -> Epoch {
-        NEWEST
     }
 }
 

@@ -57,6 +57,8 @@ impl Write {
 /// moment at which the newest ticked epoch was closed: so no row is late by the time at which it arrives.
 pub(crate) struct EpochClock {
     wall: Arc<dyn Clock>,
+    /// Held by who commits, for as long as many rows take: one who waits for it keeps no thread.
+    turn: tokio::sync::Mutex<()>,
     open: Mutex<Open>,
     durable: watch::Sender<Epoch>,
     complete: watch::Sender<Epoch>,
@@ -113,6 +115,7 @@ impl EpochClock {
             Open { epoch: last + 1, written: 0, writes: Vec::new(), bytes: 0, full: VecDeque::new(), told: i64::MIN, replayed_at: None };
         EpochClock {
             wall,
+            turn: tokio::sync::Mutex::default(),
             open: Mutex::new(open),
             durable: watch::Sender::new(last),
             complete: watch::Sender::new(last),
@@ -128,6 +131,16 @@ impl EpochClock {
     /// The log is at a moment of the past; `None`: it has come to its end.
     pub(crate) fn replay_at(&self, moment: Option<i64>) {
         self.open.lock().replayed_at = moment;
+    }
+
+    /// Waits until nobody else commits.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// The same on a thread that may wait.
+    pub(crate) fn turn_here(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.blocking_lock()
     }
 
     /// Puts writes into the open epoch, all of them into the same one, and makes them visible to later writers. Rows arrive at this moment.

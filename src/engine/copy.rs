@@ -9,10 +9,12 @@ use crate::catalog::Column;
 use crate::engine::dml::writable;
 use crate::engine::outcome::{CopyTarget, Outcome};
 use crate::engine::session::Session;
+use crate::engine::write::write_complete;
 use crate::error::{Error, Kind, Result};
 use crate::plan::schema_of;
 use crate::sql::{CopySubject, Name, quote_ident};
-use crate::types::CopyFormat;
+use crate::state::Draft;
+use crate::types::{CopyFormat, Running};
 
 impl Session {
     /// COPY … FROM STDIN: says which columns the lines have.
@@ -42,14 +44,14 @@ impl Session {
 
     /// Takes rows of a COPY. May be called several times; nothing is visible before the transaction ends.
     pub async fn copy_in(&mut self, target: &CopyTarget, rows: RecordBatch) -> Result<u64> {
-        let written = self.copy_rows(target, &rows);
+        let written = self.copy_rows(target, &rows).await;
         if written.is_err() {
             self.fail_transaction();
         }
         written
     }
 
-    fn copy_rows(&mut self, target: &CopyTarget, rows: &RecordBatch) -> Result<u64> {
+    async fn copy_rows(&mut self, target: &CopyTarget, rows: &RecordBatch) -> Result<u64> {
         let catalog = self.engine.catalog();
         let object =
             catalog.get(target.table).cloned().ok_or_else(|| Error::new(Kind::UndefinedTable, "the table was dropped meanwhile"))?;
@@ -72,13 +74,17 @@ impl Session {
             let arrays = projection.iter().map(|scalar| scalar.array(&batch)).collect::<Result<Vec<_>>>()?;
             batch = RecordBatch::try_new(nullable(&table.columns), arrays)?;
         }
-        Ok(self.insert_complete(&object, table, &batch)? as u64)
+        let (object, table) = (Arc::clone(&object), table.clone());
+        let write = move |draft: &mut Draft, running: &Running| write_complete(draft, &object, &table, &batch, running);
+        Ok(self.change(target.table, rows.num_rows(), write).await? as u64)
     }
 
     /// The client has sent its last row.
     pub async fn copy_end(&mut self, _target: &CopyTarget) -> Result<()> {
         let failed = self.in_failed_transaction();
-        self.end_single(!failed).await
+        let ended = self.end_single(!failed).await;
+        self.note_done();
+        ended
     }
 
     /// The client gave up, or a line was wrong: nothing of it stays.

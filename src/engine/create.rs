@@ -17,13 +17,14 @@ use crate::dataflow::operator::map::Map;
 use crate::engine::clock::Write;
 use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
 use crate::engine::dependants::depends_on;
-use crate::engine::dml::{check_not_null, collected, schema_of_nullable};
+use crate::engine::dml::collected;
 use crate::engine::event_time::{IDLE_TIMEOUT, MAX_FUTURE, duration, event_time};
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::retention::{self, RETENTION, RETENTION_COLUMN};
 use crate::engine::session::Session;
 use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::RunningView;
+use crate::engine::write::{check_not_null, schema_of_nullable};
 use crate::engine::{Engine, KnownSource};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{
@@ -31,7 +32,7 @@ use crate::plan::{
 };
 use crate::sql::{ColumnDefinition, CreateTable, CreateView, Parsed, is_proctime};
 use crate::state::Relation;
-use crate::types::{Changes, Epoch, Growth, ObjectId, OnConflict, PROCTIME, SqlType, declared_type_of};
+use crate::types::{Changes, Epoch, Growth, ObjectId, OnConflict, PROCTIME, Running, SqlType, declared_type_of};
 
 /// How long CREATE MATERIALIZED VIEW waits for the view to be readable before it answers with a notice instead.
 const READY_WAIT: Duration = Duration::from_millis(500);
@@ -83,13 +84,17 @@ impl Session {
         let mut object =
             Object { id: 0, schema, name, sql, depends_on: Vec::new(), kind: ObjectKind::Table(table.clone()), comments: BTreeMap::new() };
         let relation = Arc::new(new_table_relation(&table));
-        let changes = first_rows(&object, &table, &relation, &rows)?.one_zero();
+        let count = rows.iter().map(RecordBatch::num_rows).sum();
+        let (named, filled) = (object.clone(), Arc::clone(&relation));
+        let first = move |running: &Running| Ok(first_rows(&named, &table, &filled, &rows, running)?.one_zero());
+        let changes = engine.queries.work(first).await?;
         let _creating = self.shield.raise();
         object.id = engine.new_id()?;
         engine.relations.lock().insert(object.id, Arc::clone(&relation));
         let created = async {
             // The rows before the definition: a crash in between leaves rows of a table that nobody knows.
-            let epoch = engine.clock.commit(vec![Write { table: object.id, relation, changes, logged: false, by: None }])?;
+            let write = Write { table: object.id, relation, changes, logged: false, by: None };
+            let epoch = engine.enter(true, |clock| clock.commit(vec![write])).await?;
             (engine.wake)();
             engine.clock.wait_complete(epoch).await?;
             engine.install(std::slice::from_ref(&object))?;
@@ -97,7 +102,7 @@ impl Session {
         };
         let created = created.await;
         engine.whole(object.id, created).await?;
-        Ok(create.with_data.then(|| rows.iter().map(RecordBatch::num_rows).sum()))
+        Ok(create.with_data.then_some(count))
     }
 
     async fn define_table(&mut self, create: &CreateTable, parsed: &Parsed, source: bool) -> Result<()> {
@@ -491,7 +496,7 @@ fn view_plan(
 }
 
 /// The rows of a query as those of the new table that it fills.
-fn first_rows(object: &Object, table: &Table, relation: &Relation, rows: &[RecordBatch]) -> Result<Changes> {
+fn first_rows(object: &Object, table: &Table, relation: &Relation, rows: &[RecordBatch], running: &Running) -> Result<Changes> {
     let schema = schema_of_nullable(table);
     let renamed = rows.iter().map(|batch| {
         let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| Ok(cast(column, field.data_type())?));
@@ -499,7 +504,7 @@ fn first_rows(object: &Object, table: &Table, relation: &Relation, rows: &[Recor
     });
     let rows = concat_batches(&schema, &renamed.collect::<Result<Vec<_>>>()?)?;
     check_not_null(object, table, &rows)?;
-    Ok(relation.resolve(&rows, table.on_conflict, &object.name)?.changes)
+    Ok(relation.resolve_while(running, &rows, table.on_conflict, &object.name)?.changes)
 }
 
 /// A source reads from somewhere, and keeps nothing.

@@ -1,9 +1,9 @@
-//! INSERT, UPDATE, DELETE, TRUNCATE: from rows that a plan gives to changes that a transaction holds.
+//! INSERT, UPDATE, DELETE, TRUNCATE: from a statement to changes that its transaction holds. What the rows do to the table: [`write`](super::write).
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 
@@ -11,13 +11,14 @@ use crate::catalog::{Catalog, Object, ObjectKind, Table};
 use crate::engine::outcome::{Outcome, RowStream};
 use crate::engine::query::{reads_rows, stream_of};
 use crate::engine::session::Session;
-use crate::engine::transaction::check_size;
+use crate::engine::transaction::{Transaction, check_size};
+use crate::engine::write::{Writing, all_gone};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, Change, ConflictUpdate, Planner, RETURNED, Scope, schema_of};
+use crate::plan::{Bound, Change, ConflictUpdate, Planner, RETURNED, Scope};
 use crate::serve::{Providers, run};
-use crate::sql::{Insert, InsertConflict, Name, Parsed, Statement};
-use crate::state::{Draft, Lease, Relation};
-use crate::types::{Changes, ObjectId, OnConflict, SqlType, rows_equal};
+use crate::sql::{InsertConflict, Name, Parsed, Statement};
+use crate::state::{Draft, Lease};
+use crate::types::{ObjectId, Running, SqlType};
 
 /// A statement that writes, planned.
 pub(crate) struct PlannedChange {
@@ -75,18 +76,16 @@ impl Session {
             }
         }
         let PlannedChange { change, update, catalog } = planned;
-        let table = writable(&change.object)?.clone();
-        let rows = self.collect(&Arc::new(change.rows), &catalog, parameters).await?;
+        let writing = Writing { table: writable(&change.object)?.clone(), object: change.object, statement: Arc::clone(parsed), update };
+        let (schema, rows) = self.collect(&Arc::new(change.rows), &catalog, parameters).await?;
         // RETURNING reads other relations as they were before.
         let others = match &change.returning {
             Some(returning) => Some(self.read_beside(returning, &catalog).await?),
             None => None,
         };
-        let written = match &parsed.statement {
-            Statement::Insert(insert) => self.insert_rows(&change.object, &table, insert, update.as_ref(), &rows)?,
-            Statement::Update(_) => self.update_rows(&change.object, &table, &rows)?,
-            _ => self.delete_rows(&change.object, &table, rows)?,
-        };
+        let count = rows.iter().map(RecordBatch::num_rows).sum();
+        let work = move |draft: &mut Draft, running: &Running| writing.write(draft, concat_batches(&schema, &rows)?, running);
+        let written = self.change(held, count, work).await?;
         let tag = match &parsed.statement {
             Statement::Insert(_) => "INSERT",
             Statement::Update(_) => "UPDATE",
@@ -111,75 +110,23 @@ impl Session {
                 );
             }
             self.hold_table(&catalog, object.id).await?;
-            let snapshot = self.snapshot(&catalog, object.id, Session::newest())?;
-            for chunk in 0..snapshot.chunks() {
-                self.write(object.id, Changes::retractions(snapshot.batch(chunk, None)))?;
-            }
+            let rows = self.held(object.id).base().live_rows();
+            self.change(object.id, rows, all_gone).await?;
         }
         Ok(())
     }
 
-    /// Writes rows that have every column of the table already: COPY.
-    pub(crate) fn insert_complete(&mut self, object: &Object, table: &Table, rows: &RecordBatch) -> Result<usize> {
-        check_not_null(object, table, rows)?;
-        let resolved = self.held(object.id).resolve(rows, table.on_conflict, &object.name)?;
-        self.write(object.id, resolved.changes)?;
-        Ok(resolved.affected)
-    }
-
-    fn insert_rows(
-        &mut self,
-        object: &Object,
-        table: &Table,
-        insert: &Insert,
-        update: Option<&ConflictUpdate>,
-        rows: &RecordBatch,
-    ) -> Result<Written> {
-        check_conflict_target(table, insert)?;
-        let rows = rows.clone();
-        check_not_null(object, table, &rows)?;
-        let (changes, affected, shown) = match update {
-            Some(update) => upsert(object, table, self.held(object.id), update, &rows)?,
-            None => {
-                let policy = if insert.on_conflict.is_some() { OnConflict::DoNothing } else { table.on_conflict };
-                let resolved = self.held(object.id).resolve(&rows, policy, &object.name)?;
-                let shown = if policy == OnConflict::DoNothing { inserted_rows(&resolved.changes) } else { rows };
-                (resolved.changes, resolved.affected, shown)
-            }
-        };
-        self.write(object.id, changes)?;
-        Ok(Written { rows: shown, affected })
-    }
-
-    /// `rows`: the old columns, then the new ones, then what RETURNING may show beside them.
-    fn update_rows(&mut self, object: &Object, table: &Table, rows: &RecordBatch) -> Result<Written> {
-        let (width, schema) = (table.columns.len(), schema_of_nullable(table));
-        let old = RecordBatch::try_new(Arc::clone(&schema), rows.columns()[..width].to_vec())?;
-        let new = RecordBatch::try_new(Arc::clone(&schema), rows.columns()[width..2 * width].to_vec())?;
-        check_not_null(object, table, &new)?;
-        check_moved_keys(object, table, self.held(object.id), &old, &new)?;
-        self.write(object.id, Changes::concat(&schema, &[Changes::retractions(old), Changes::insertions(new)]))?;
-        let shown: Vec<usize> = (width..rows.num_columns()).collect();
-        Ok(Written { affected: rows.num_rows(), rows: rows.project(&shown)? })
-    }
-
-    /// `rows`: the columns, then what RETURNING may show beside them.
-    fn delete_rows(&mut self, object: &Object, table: &Table, rows: RecordBatch) -> Result<Written> {
-        let old = RecordBatch::try_new(schema_of_nullable(table), rows.columns()[..table.columns.len()].to_vec())?;
-        self.write(object.id, Changes::retractions(old))?;
-        Ok(Written { affected: rows.num_rows(), rows })
-    }
-
-    async fn collect(&mut self, bound: &Arc<Bound>, catalog: &Catalog, parameters: &[ArrayRef]) -> Result<RecordBatch> {
+    async fn collect(&mut self, bound: &Arc<Bound>, catalog: &Catalog, parameters: &[ArrayRef]) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         let lease = self.read_epoch(&bound.depends_on).await?;
         let (schema, rows) = self.run_bound(bound, catalog, parameters, lease).await?;
-        Ok(concat_batches(&schema, &collected(rows).await?)?)
+        Ok((schema, collected(rows).await?))
     }
 
     /// What RETURNING reads besides the rows that are written, and the lease by which it stays there.
     async fn read_beside(&mut self, returning: &Bound, catalog: &Catalog) -> Result<(Providers, Lease)> {
         let others: Vec<ObjectId> = returning.depends_on.iter().copied().filter(|id| *id != RETURNED && reads_rows(catalog, *id)).collect();
         let lease = self.read_epoch(&others).await?;
+        self.show_changed(&others).await?;
         let mut providers = Providers::default();
         for id in others {
             providers.snapshot(id, self.snapshot(catalog, id, lease.epoch())?);
@@ -205,13 +152,47 @@ impl Session {
         Ok(Outcome::Rows { schema: Arc::clone(&returning.schema), rows: stream_of(rows), tag })
     }
 
+    /// Changes a table that is held: `work` makes the changes in a draft of it. Where it takes long it is done apart, with a draft that was lent: if the
+    /// statement is ended meanwhile, nothing of it stays. `rows`: how many it is about.
+    pub(crate) async fn change<T: Send + 'static>(
+        &mut self,
+        table: ObjectId,
+        rows: usize,
+        work: impl FnOnce(&mut Draft, &Running) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let draft = self.held(table);
+        let done = if draft.takes_long(rows) {
+            let mut draft = draft.lend();
+            let apart = move |running: &Running| {
+                let done = work(&mut draft, running)?;
+                Ok((draft, done))
+            };
+            let (draft, done) = self.engine.queries.work(apart).await?;
+            *self.held(table) = draft;
+            done
+        } else {
+            work(draft, &Running::default())?
+        };
+        self.transaction.as_ref().map_or(Ok(()), Transaction::check_size)?;
+        Ok(done)
+    }
+
+    /// Has the tables looked through that the transaction has changed so much that showing them takes long.
+    pub(crate) async fn show_changed(&mut self, objects: &[ObjectId]) -> Result<()> {
+        for id in objects {
+            let draft = self.transaction.as_mut().and_then(|transaction| transaction.table(*id));
+            let Some(draft) = draft.filter(|draft| draft.shows_late()) else { continue };
+            let mut draft = draft.lend();
+            let shown = move || draft.snapshot().map(|_| draft);
+            let draft = self.engine.queries.plan(shown).await?;
+            *self.held(*id) = draft;
+        }
+        Ok(())
+    }
+
     fn held(&mut self, table: ObjectId) -> &mut Draft {
         let transaction = self.transaction.as_mut().expect("holding a table opens a transaction");
         transaction.table(table).expect("the table is held before it is written")
-    }
-
-    fn write(&mut self, table: ObjectId, changes: Changes) -> Result<()> {
-        self.transaction.as_mut().expect("holding a table opens a transaction").write(table, changes)
     }
 }
 
@@ -226,12 +207,6 @@ pub(crate) async fn collected(mut rows: RowStream) -> Result<Vec<RecordBatch>> {
     Ok(batches)
 }
 
-/// What a statement wrote: the rows as RETURNING shows them, and how many the tag counts.
-struct Written {
-    rows: RecordBatch,
-    affected: usize,
-}
-
 /// The table behind an object that may be written to.
 pub(crate) fn writable(object: &Object) -> Result<&Table> {
     match &object.kind {
@@ -242,125 +217,4 @@ pub(crate) fn writable(object: &Object) -> Result<&Table> {
         _ => Err(Error::new(Kind::WrongObjectType, format!("cannot change {} \"{}\"", object.kind_name(), object.name))
             .hint("Write to the tables that it reads.")),
     }
-}
-
-/// The table's columns as batches carry them until NOT NULL has been checked.
-pub(crate) fn schema_of_nullable(table: &Table) -> SchemaRef {
-    let fields = schema_of(&table.columns).fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
-    Arc::new(arrow::datatypes::Schema::new(fields))
-}
-
-pub(crate) fn check_not_null(object: &Object, table: &Table, rows: &RecordBatch) -> Result<()> {
-    for (column, values) in table.columns.iter().zip(rows.columns()) {
-        if column.not_null && values.null_count() > 0 {
-            let message = format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", column.name, object.name);
-            return Err(Error::new(Kind::NotNullViolation, message));
-        }
-    }
-    Ok(())
-}
-
-/// The columns behind ON CONFLICT must be the key's, in any order.
-fn check_conflict_target(table: &Table, insert: &Insert) -> Result<()> {
-    let target = &insert.conflict_target;
-    let mut key: Vec<&str> = table.key.iter().map(|position| table.columns[*position].name.as_str()).collect();
-    let mut named: Vec<&str> = target.iter().map(String::as_str).collect();
-    key.sort_unstable();
-    named.sort_unstable();
-    named.dedup();
-    if target.is_empty() || (!key.is_empty() && key == named) {
-        return Ok(());
-    }
-    let error =
-        Error::new(Kind::InvalidColumnReference, "there is no unique or exclusion constraint matching the ON CONFLICT specification");
-    Err(match key.is_empty() {
-        true => error.hint(format!("Table \"{}\" has no primary key.", insert.table.name)),
-        false => error.hint(format!("The primary key of table \"{}\" is ({}).", insert.table.name, key.join(", "))),
-    })
-}
-
-fn inserted_rows(changes: &Changes) -> RecordBatch {
-    let wanted: Vec<u32> = (0..changes.len()).filter(|row| changes.weight(*row) > 0).map(|row| row as u32).collect();
-    changes.take(&UInt32Array::from(wanted)).into_parts().0
-}
-
-/// A row whose key an UPDATE changed must not meet another row of the new key.
-fn check_moved_keys(object: &Object, table: &Table, draft: &mut Draft, old: &RecordBatch, new: &RecordBatch) -> Result<()> {
-    let key = |batch: &RecordBatch| table.key.iter().map(|position| Arc::clone(batch.column(*position))).collect::<Vec<ArrayRef>>();
-    let (old_keys, new_keys) = (key(old), key(new));
-    let moved: Vec<u32> = (0..old.num_rows()).filter(|row| !rows_equal(&old_keys, *row, &new_keys, *row)).map(|row| row as u32).collect();
-    if table.key.is_empty() || moved.is_empty() {
-        return Ok(());
-    }
-    let empty = || Relation::new(schema_of(&table.columns), Some(table.key.clone()), false, 1);
-    // The new rows must not meet each other,
-    empty().resolve(new, OnConflict::Error, &object.name)?;
-    // nor one that stays: the rows that are there now under the new keys, but those that go.
-    let (going, staying) = (empty(), empty());
-    let targets = take_record_batch(new, &UInt32Array::from(moved))?;
-    let there = draft.lookup(&key(&targets))?;
-    going.apply(0, 1, &Changes::insertions(old.clone()))?;
-    let leaving = going.lookup(&key(&there), Session::newest())?;
-    staying.apply(0, 1, &Changes::insertions(there))?;
-    staying.apply(0, 2, &Changes::retractions(leaving))?;
-    staying.resolve(&targets, OnConflict::Error, &object.name).map(drop)
-}
-
-/// ON CONFLICT DO UPDATE: changes, affected rows, and the rows as they are afterwards.
-fn upsert(
-    object: &Object,
-    table: &Table,
-    draft: &mut Draft,
-    update: &ConflictUpdate,
-    rows: &RecordBatch,
-) -> Result<(Changes, usize, RecordBatch)> {
-    let schema = rows.schema();
-    let key = |batch: &RecordBatch| table.key.iter().map(|position| Arc::clone(batch.column(*position))).collect::<Vec<ArrayRef>>();
-    // The statement's own rows must not meet each other: PostgreSQL refuses that, too.
-    let alone = Relation::new(schema_of(&table.columns), Some(table.key.clone()), false, 1);
-    alone.resolve(rows, OnConflict::Error, &object.name).map_err(|_| {
-        Error::new(Kind::CardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time")
-            .hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
-    })?;
-    let (mut fresh, mut taken, mut old) = (Vec::new(), Vec::new(), Vec::new());
-    for row in 0..rows.num_rows() {
-        let there = draft.lookup(&key(&rows.slice(row, 1)))?;
-        if there.num_rows() == 0 {
-            fresh.push(row as u32);
-        } else {
-            taken.push(row as u32);
-            old.push(there);
-        }
-    }
-    let fresh = take_record_batch(rows, &UInt32Array::from(fresh))?;
-    let excluded = take_record_batch(rows, &UInt32Array::from(taken))?;
-    let old = concat_batches(&schema, &old)?;
-    let (old, new) = updated(table, update, &old, &excluded)?;
-    check_not_null(object, table, &new)?;
-    check_moved_keys(object, table, draft, &old, &new)?;
-    let shown = concat_batches(&schema, [&fresh, &new])?;
-    let changes = Changes::concat(&schema, &[Changes::insertions(fresh), Changes::retractions(old), Changes::insertions(new)]);
-    Ok((changes, shown.num_rows(), shown))
-}
-
-/// The rows that an upsert changes, before and after.
-fn updated(table: &Table, update: &ConflictUpdate, old: &RecordBatch, excluded: &RecordBatch) -> Result<(RecordBatch, RecordBatch)> {
-    let fields: Vec<_> = old.schema().fields().iter().chain(excluded.schema().fields()).cloned().collect();
-    let columns = old.columns().iter().chain(excluded.columns()).cloned().collect();
-    let mut both = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns)?;
-    let mut old = old.clone();
-    if let Some(condition) = &update.condition {
-        let mask = condition.array(&both)?;
-        let mask = arrow::array::AsArray::as_boolean(mask.as_ref());
-        both = arrow::compute::filter_record_batch(&both, mask)?;
-        old = arrow::compute::filter_record_batch(&old, mask)?;
-    }
-    let columns = update.columns.iter().map(|scalar| scalar.array(&both)).collect::<Result<Vec<_>>>()?;
-    let mut new = RecordBatch::try_new(schema_of_nullable(table), columns)?;
-    for (position, scalar) in &update.generated {
-        let mut columns = new.columns().to_vec();
-        columns[*position] = scalar.array(&new)?;
-        new = RecordBatch::try_new(new.schema(), columns)?;
-    }
-    Ok((old, new))
 }

@@ -47,6 +47,7 @@ mod tests;
 mod threads;
 mod transaction;
 mod view;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

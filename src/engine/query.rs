@@ -129,6 +129,7 @@ impl Session {
         parameters: &[ArrayRef],
         lease: Lease,
     ) -> Result<(SchemaRef, RowStream)> {
+        self.show_changed(&bound.depends_on).await?;
         let mut providers = Providers::default();
         for id in bound.depends_on.iter().filter(|id| reads_rows(catalog, **id)) {
             let snapshot = self.snapshot(catalog, *id, lease.epoch())?;

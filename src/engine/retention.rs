@@ -19,11 +19,11 @@ use crate::engine::Engine;
 use crate::engine::clock::Write;
 use crate::engine::coordinator::{Request, progress};
 use crate::engine::definition::statement_of;
-use crate::engine::dml::schema_of_nullable;
 use crate::engine::event_time::duration;
 use crate::engine::session::Session;
 use crate::engine::sink::{RunningSink, pieces};
 use crate::engine::view::RunningView;
+use crate::engine::write::schema_of_nullable;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{expired_rows, no_time};
 use crate::sql::Alter;
@@ -145,6 +145,7 @@ impl Engine {
         });
         let writes: Vec<Write> = writes.collect::<Result<_>>()?;
         let writes: Vec<Write> = writes.into_iter().filter(|write| !write.changes.is_empty()).collect();
+        let _turn = self.clock.turn_here();
         keeper.enter(|| if writes.is_empty() { Ok(0) } else { self.clock.commit(writes) })?;
         (self.wake)();
         Ok(true)

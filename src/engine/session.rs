@@ -186,15 +186,15 @@ impl Session {
             Err(error) => Err(error),
         };
         let result = match result {
-            // COPY goes on when its rows come.
-            Ok(outcome @ Outcome::CopyIn { .. }) => Ok(outcome),
+            // COPY goes on when its rows come: until it has all of them it is what the session runs.
+            Ok(outcome @ Outcome::CopyIn { .. }) => return Ok(outcome),
             Ok(outcome) => self.end_single(true).await.map(|()| outcome),
             Err(error) => {
                 self.end_single(false).await?;
                 Err(error)
             }
         };
-        self.engine.registry.note(self.process_id, None);
+        self.note_done();
         result.map_err(|error| self.note_failure(located(error, &statement.text).shifted(statement.offset)))
     }
 
@@ -306,11 +306,16 @@ impl Session {
 
     /// The running statement was dropped before it was done: a transaction of its own leaves nothing behind, no lock and no row.
     pub fn abandon_statement(&mut self) {
-        self.engine.registry.note(self.process_id, None);
+        self.note_done();
         if self.transaction.as_ref().is_some_and(|transaction| transaction.single) {
             // Forgetting what was written cannot fail.
             drop(self.rollback());
         }
+    }
+
+    /// Nothing runs any more.
+    pub(crate) fn note_done(&self) {
+        self.engine.registry.note(self.process_id, None);
     }
 
     /// The time zone in which times are printed.

@@ -1,13 +1,14 @@
-//! Where queries are planned and computed: apart from the threads that serve connections, which must never be kept busy for long.
+//! Where queries are planned and computed, and what statements write is looked up: apart from the threads that serve connections, which must never be kept busy for long.
 //!
-//! A statement that is ended while it is planned is answered at once; its plan is thrown away when it is done.
+//! A statement that is ended meanwhile is answered at once; its plan is thrown away when it is done, and other work ends at its next look at
+//! whether somebody still waits for it.
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::{Error, Result};
-use crate::types::STACK_BYTES;
+use crate::types::{Running, STACK_BYTES};
 
-/// Statements that may be planned at once, and those that were ended while they were. One that takes long keeps its place and nobody else
+/// Statements that may be planned or written at once, and those that were ended while they were. One that takes long keeps its place and nobody else
 /// waits for it before all are taken; a thread that has nothing to do ends after ten seconds.
 const PLANNING_MAX: usize = 64;
 
@@ -31,6 +32,13 @@ impl QueryThreads {
     /// Waits for work that does not pause. Whoever stops waiting does not stop the work.
     pub(crate) async fn plan<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         crate::serve::aside(self.handle(), work).await
+    }
+
+    /// Waits for work in pieces, between which it looks whether somebody still waits.
+    pub(crate) async fn work<T: Send + 'static>(&self, work: impl FnOnce(&Running) -> Result<T> + Send + 'static) -> Result<T> {
+        let running = Running::default();
+        let _waiting = running.waiting();
+        self.plan(move || work(&running)).await
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::savepoint::Savepoint;
 use crate::engine::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Draft, DraftMark, Lease, Relation, Snapshot};
-use crate::types::{Changes, Epoch, ObjectId};
+use crate::types::{Epoch, ObjectId};
 
 /// Bytes of changes that one transaction may hold. They go into the log in one piece, whose size the store bounds at 4 GiB, and
 /// are copied on the way.
@@ -83,7 +83,7 @@ impl Transaction {
         self.tables.insert(table, WrittenTable { draft: Draft::new(relation), turn });
     }
 
-    /// The table as this transaction sees it, for looking keys up; `None` if it does not hold it.
+    /// The table as this transaction sees it, for looking keys up and writing; `None` if it does not hold it.
     pub(crate) fn table(&mut self, table: ObjectId) -> Option<&mut Draft> {
         self.tables.get_mut(&table).map(|written| &mut written.draft)
     }
@@ -93,10 +93,19 @@ impl Transaction {
         self.table(table).map(Draft::snapshot).transpose()
     }
 
-    /// Notes changes of a table that it holds.
-    pub(crate) fn write(&mut self, table: ObjectId, changes: Changes) -> Result<()> {
-        check_size(changes.memory_size() + self.tables.values().map(|written| written.draft.bytes()).sum::<usize>())?;
-        self.table(table).expect("a transaction writes only tables that it holds").write(changes)
+    /// `54000` if it has written more bytes than a transaction may.
+    pub(crate) fn check_size(&self) -> Result<()> {
+        check_size(self.tables.values().map(|written| written.draft.bytes()).sum())
+    }
+
+    /// Whether it holds no table.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// Whether it has written so much that others would wait if it became final on their thread.
+    pub(crate) fn is_long(&self) -> bool {
+        self.tables.values().any(|written| written.draft.is_long())
     }
 
     /// How much it has written of each table that it holds.

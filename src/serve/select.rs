@@ -10,9 +10,10 @@ use tokio::runtime::Handle;
 
 use super::convert::convert;
 use super::rows::Providers;
-use super::stop::{Running, Waiting, stoppable};
+use super::stop::stoppable;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Bound, Planner, RowsOf, from_datafusion};
+use crate::types::{Running, Waiting};
 
 /// Rows as they become ready. Dropping it stops the work behind it.
 pub type RowStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;

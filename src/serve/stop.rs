@@ -7,7 +7,6 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema};
@@ -20,8 +19,9 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::plan::from_datafusion;
+use crate::types::Running;
 
 /// Operators that may give many batches for one of their input.
 const MULTIPLIERS: &[&str] = &[
@@ -35,31 +35,6 @@ const MULTIPLIERS: &[&str] = &[
     "SymmetricHashJoinExec",
     "UnnestExec",
 ];
-
-/// Whether a query still has somebody who waits for it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Running(Arc<AtomicBool>);
-
-/// Ends the query when it is dropped.
-#[derive(Debug)]
-pub(super) struct Waiting(Running);
-
-impl Running {
-    /// Held by who reads the rows.
-    pub(super) fn waiting(&self) -> Waiting {
-        Waiting(self.clone())
-    }
-
-    fn is_over(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// The plan, ending soon after `running` has.
 pub(super) fn stoppable(plan: Arc<dyn ExecutionPlan>, running: &Running) -> Result<Arc<dyn ExecutionPlan>> {
@@ -100,7 +75,7 @@ struct WhileRunning {
 
 impl PartialEq for WhileRunning {
     fn eq(&self, other: &Self) -> bool {
-        self.inner.eq(&other.inner) && Arc::ptr_eq(&self.running.0, &other.running.0)
+        self.inner.eq(&other.inner) && self.running.is_same(&other.running)
     }
 }
 
@@ -120,10 +95,7 @@ impl fmt::Display for WhileRunning {
 
 impl PhysicalExpr for WhileRunning {
     fn evaluate(&self, batch: &RecordBatch) -> DataFusionResult<ColumnarValue> {
-        if self.running.is_over() {
-            let over = Error::new(Kind::Canceled, "canceling statement due to user request");
-            return Err(DataFusionError::External(Box::new(over)));
-        }
+        self.running.check().map_err(|over| DataFusionError::External(Box::new(over)))?;
         self.inner.evaluate(batch)
     }
 

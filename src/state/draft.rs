@@ -2,21 +2,23 @@
 //!
 //! In: changes of one transaction. Out: lookups, resolutions and snapshots as if they had been applied.
 //! Holds: the changes and, for a table with a key, the newest rows of the keys that were touched since. The table itself is never copied.
-//! Always: nobody else writes the table while a draft of it lives; its writers take turns.
+//! Always: nobody else writes the table while a draft of it lives; its writers take turns. What takes long is done with a draft that was lent: one
+//! that is never given back has changed nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::concat_batches;
 
 use super::consolidate::net;
 use super::relation::{Relation, gathered};
-use super::resolve::Resolved;
+use super::resolve::{PIECE_ROWS, Resolved};
 use super::segment::{Begin, Segment};
 use super::shard::chosen;
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
-use crate::types::{Changes, Epoch, OnConflict, hash_rows};
+use crate::types::{Changes, Epoch, OnConflict, Running, hash_rows};
 
 /// An epoch that is never reached: reading at it shows everything that has been written, complete or not.
 pub const NEWEST: Epoch = Epoch::MAX - 1;
@@ -26,6 +28,10 @@ const OWN: Epoch = 1;
 
 /// Rows of one segment of a snapshot, as relations have them.
 const CHUNK_ROWS: usize = 1 << 16;
+
+/// Rows, and bytes of changes, that are looked through in well under a millisecond: on any thread.
+const SHORT_ROWS: usize = 1_024;
+const SHORT_BYTES: usize = 256 << 10;
 
 /// Changes on top of a table.
 pub struct Draft {
@@ -67,14 +73,41 @@ impl Draft {
         self.bytes
     }
 
+    /// Whether looking up `rows` rows, or writing them, takes long.
+    pub fn takes_long(&self, rows: usize) -> bool {
+        rows > SHORT_ROWS || (self.near.is_none() && self.base.key().is_some() && self.bytes > SHORT_BYTES)
+    }
+
+    /// Whether the next snapshot takes long.
+    pub fn shows_late(&self) -> bool {
+        self.shown.is_none() && self.bytes > SHORT_BYTES
+    }
+
+    /// Whether there is much in it.
+    pub fn is_long(&self) -> bool {
+        self.bytes > SHORT_BYTES
+    }
+
+    /// Another draft with the same changes, to be worked on elsewhere, which takes along what was looked up. It may be put in the place of this one.
+    #[must_use]
+    pub fn lend(&mut self) -> Draft {
+        Draft {
+            base: Arc::clone(&self.base),
+            changes: self.changes.clone(),
+            bytes: self.bytes,
+            near: self.near.take(),
+            shown: self.shown.clone(),
+        }
+    }
+
     /// Adds changes. Rows that they retract are there.
-    pub fn write(&mut self, changes: Changes) -> Result<()> {
+    pub fn write(&mut self, changes: Changes, running: &Running) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
         let changes = changes.one_zero();
         if let Some(near) = &self.near {
-            near.apply(&self.base, &changes)?;
+            near.apply(&self.base, &changes, running)?;
         }
         self.shown = None;
         self.bytes += changes.memory_size();
@@ -98,14 +131,14 @@ impl Draft {
     }
 
     /// The rows with these keys, as [`Relation::lookup`] gives them.
-    pub fn lookup(&mut self, keys: &[ArrayRef]) -> Result<RecordBatch> {
-        self.under(keys)?.lookup(keys, NEWEST)
+    pub fn lookup(&mut self, keys: &[ArrayRef], running: &Running) -> Result<RecordBatch> {
+        newest(self.under(keys, running)?, keys, running)
     }
 
     /// What writing `rows` changes, as [`Relation::resolve`] tells it.
-    pub fn resolve(&mut self, rows: &RecordBatch, conflict: OnConflict, table_name: &str) -> Result<Resolved> {
+    pub fn resolve(&mut self, rows: &RecordBatch, conflict: OnConflict, table_name: &str, running: &Running) -> Result<Resolved> {
         let keys = chosen(rows.columns(), self.base.key().unwrap_or_default());
-        self.under(&keys)?.resolve(rows, conflict, table_name)
+        self.under(&keys, running)?.resolve_while(running, rows, conflict, table_name)
     }
 
     /// The whole table with the changes in it.
@@ -128,19 +161,19 @@ impl Draft {
     }
 
     /// The relation that knows the newest rows under these keys.
-    fn under(&mut self, keys: &[ArrayRef]) -> Result<&Relation> {
+    fn under(&mut self, keys: &[ArrayRef], running: &Running) -> Result<&Relation> {
         if self.changes.is_empty() || self.base.key().is_none() {
             return Ok(&self.base);
         }
         if self.near.is_none() {
             let near = Near::new(&self.base)?;
             for changes in &self.changes {
-                near.apply(&self.base, changes)?;
+                near.apply(&self.base, changes, running)?;
             }
             self.near = Some(near);
         }
         let near = self.near.as_ref().expect("made above");
-        near.touch(&self.base, keys)?;
+        near.touch(&self.base, keys, running)?;
         Ok(&near.rows)
     }
 }
@@ -172,18 +205,33 @@ impl Near {
     }
 
     /// Fetches the rows under keys that were not touched before.
-    fn touch(&self, base: &Relation, keys: &[ArrayRef]) -> Result<()> {
+    fn touch(&self, base: &Relation, keys: &[ArrayRef], running: &Running) -> Result<()> {
         let keys = RecordBatch::try_new(Arc::clone(self.touched.schema()), keys.to_vec())?;
-        let fresh = self.touched.resolve(&keys, OnConflict::DoNothing, "")?.changes;
+        let fresh = self.touched.resolve_while(running, &keys, OnConflict::DoNothing, "")?.changes;
         self.touched.apply(0, OWN, &fresh)?;
-        let there = base.lookup(fresh.rows().columns(), NEWEST)?;
+        let there = newest(base, fresh.rows().columns(), running)?;
         self.rows.apply(0, OWN, &Changes::insertions(there))
     }
 
-    fn apply(&self, base: &Relation, changes: &Changes) -> Result<()> {
-        self.touch(base, &chosen(changes.rows().columns(), base.key().unwrap_or_default()))?;
+    fn apply(&self, base: &Relation, changes: &Changes, running: &Running) -> Result<()> {
+        self.touch(base, &chosen(changes.rows().columns(), base.key().unwrap_or_default()), running)?;
         self.rows.apply(0, OWN, changes)
     }
+}
+
+/// The newest rows with these keys, looked up in pieces.
+fn newest(relation: &Relation, keys: &[ArrayRef], running: &Running) -> Result<RecordBatch> {
+    let probes = keys.first().map_or(0, |keys| keys.len());
+    if probes <= PIECE_ROWS {
+        return relation.lookup(keys, NEWEST);
+    }
+    let mut found = Vec::with_capacity(probes.div_ceil(PIECE_ROWS));
+    for offset in (0..probes).step_by(PIECE_ROWS) {
+        running.check()?;
+        let piece: Vec<ArrayRef> = keys.iter().map(|keys| keys.slice(offset, PIECE_ROWS.min(probes - offset))).collect();
+        found.push(relation.lookup(&piece, NEWEST)?);
+    }
+    Ok(concat_batches(relation.schema(), &found)?)
 }
 
 impl Relation {
@@ -228,7 +276,7 @@ mod tests {
     use super::{Draft, NEWEST};
     use crate::error::Kind;
     use crate::state::{Relation, Snapshot};
-    use crate::types::{Changes, OnConflict};
+    use crate::types::{Changes, OnConflict, Running};
 
     fn column(values: &[i64]) -> ArrayRef {
         Arc::new(Int64Array::from(values.to_vec()))
@@ -262,26 +310,26 @@ mod tests {
     #[test]
     fn a_writer_sees_what_it_has_changed_and_nobody_else_does() {
         let base = table(Some(vec![0]), &rows(&[1, 2, 3], &[10, 20, 30]));
-        let mut draft = Draft::new(Arc::clone(&base));
+        let (mut draft, running) = (Draft::new(Arc::clone(&base)), Running::default());
         for (ids, values) in [([1, 4], [11, 40]), ([4, 5], [41, 50])] {
-            let resolved = draft.resolve(&rows(&ids, &values), OnConflict::Overwrite, "t").unwrap();
-            draft.write(resolved.changes).unwrap();
+            let resolved = draft.resolve(&rows(&ids, &values), OnConflict::Overwrite, "t", &running).unwrap();
+            draft.write(resolved.changes, &running).unwrap();
         }
-        draft.write(Changes::retractions(rows(&[2], &[20]))).unwrap();
+        draft.write(Changes::retractions(rows(&[2], &[20])), &running).unwrap();
         let expected = [(1, 11), (3, 30), (4, 41), (5, 50)];
         assert_eq!(shown(&draft.snapshot().unwrap()), expected);
         assert_eq!(shown(&base.snapshot(NEWEST)), [(1, 10), (2, 20), (3, 30)]);
 
-        assert_eq!(draft.lookup(&[column(&[5, 2, 1, 3])]).unwrap(), rows(&[5, 1, 3], &[50, 11, 30]));
-        assert_eq!(draft.resolve(&rows(&[5], &[0]), OnConflict::Error, "t").unwrap_err().kind(), Kind::UniqueViolation);
-        assert_eq!(draft.resolve(&rows(&[2, 3], &[0, 0]), OnConflict::DoNothing, "t").unwrap().affected, 1);
+        assert_eq!(draft.lookup(&[column(&[5, 2, 1, 3])], &running).unwrap(), rows(&[5, 1, 3], &[50, 11, 30]));
+        assert_eq!(draft.resolve(&rows(&[5], &[0]), OnConflict::Error, "t", &running).unwrap_err().kind(), Kind::UniqueViolation);
+        assert_eq!(draft.resolve(&rows(&[2, 3], &[0, 0]), OnConflict::DoNothing, "t", &running).unwrap().affected, 1);
 
         let mark = draft.mark();
-        draft.write(draft_of_one_more()).unwrap();
+        draft.write(draft_of_one_more(), &running).unwrap();
         assert_eq!(shown(&draft.snapshot().unwrap()).len(), expected.len() + 1);
         draft.back_to(mark);
         assert_eq!(shown(&draft.snapshot().unwrap()), expected);
-        assert_eq!(draft.lookup(&[column(&[6, 5])]).unwrap(), rows(&[5], &[50]));
+        assert_eq!(draft.lookup(&[column(&[6, 5])], &running).unwrap(), rows(&[5], &[50]));
 
         let (base, changes) = draft.into_changes();
         base.apply(0, 2, &changes.unwrap()).unwrap();
@@ -292,11 +340,11 @@ mod tests {
     fn rows_that_came_and_went_in_one_transaction_were_told_to_everybody() {
         let base = table(Some(vec![0]), &rows(&[1, 2], &[10, 20]));
         let mut draft = Draft::new(Arc::clone(&base));
-        draft.write(Changes::insertions(rows(&[3, 4], &[30, 40]))).unwrap();
-        draft.write(Changes::retractions(rows(&[3, 1], &[30, 10]))).unwrap();
-        draft.write(Changes::insertions(rows(&[1], &[11]))).unwrap();
-        draft.write(Changes::retractions(rows(&[1], &[11]))).unwrap();
-        draft.write(Changes::insertions(rows(&[1], &[12]))).unwrap();
+        draft.write(Changes::insertions(rows(&[3, 4], &[30, 40])), &Running::default()).unwrap();
+        draft.write(Changes::retractions(rows(&[3, 1], &[30, 10])), &Running::default()).unwrap();
+        draft.write(Changes::insertions(rows(&[1], &[11])), &Running::default()).unwrap();
+        draft.write(Changes::retractions(rows(&[1], &[11])), &Running::default()).unwrap();
+        draft.write(Changes::insertions(rows(&[1], &[12])), &Running::default()).unwrap();
         let (base, changes) = draft.into_changes();
         let changes = changes.unwrap();
         assert_eq!(changes.len(), 3, "{changes:?}");
@@ -304,20 +352,38 @@ mod tests {
         assert_eq!(shown(&base.snapshot(NEWEST)), [(1, 12), (2, 20), (4, 40)]);
 
         let mut draft = Draft::new(base);
-        draft.write(Changes::insertions(rows(&[5], &[50]))).unwrap();
-        draft.write(Changes::retractions(rows(&[5], &[50]))).unwrap();
+        draft.write(Changes::insertions(rows(&[5], &[50])), &Running::default()).unwrap();
+        draft.write(Changes::retractions(rows(&[5], &[50])), &Running::default()).unwrap();
         assert!(draft.into_changes().1.is_none());
+    }
+
+    #[test]
+    fn a_draft_that_was_lent_and_not_given_back_has_changed_nothing() {
+        let (mut draft, running) = (Draft::new(table(Some(vec![0]), &rows(&[1, 2], &[10, 20]))), Running::default());
+        draft.write(draft_of_one_more(), &running).unwrap();
+        let many: Vec<i64> = (0..10_000).collect();
+        let waiting = running.waiting();
+        let mut lent = draft.lend();
+        let resolved = lent.resolve(&rows(&many, &many), OnConflict::Overwrite, "t", &running).unwrap();
+        lent.write(resolved.changes, &running).unwrap();
+        assert_eq!(shown(&lent.snapshot().unwrap()).len(), many.len());
+        drop(waiting);
+        let error = draft.lend().resolve(&rows(&many, &many), OnConflict::Overwrite, "t", &running).unwrap_err();
+        assert_eq!(error.kind(), Kind::Canceled);
+        assert_eq!(shown(&draft.snapshot().unwrap()), [(1, 10), (2, 20), (6, 60)]);
+        let error = draft.resolve(&rows(&[6], &[0]), OnConflict::Error, "t", &Running::default()).unwrap_err();
+        assert_eq!(error.kind(), Kind::UniqueViolation, "what was looked up is looked up again");
     }
 
     #[test]
     fn without_a_key_equal_rows_go_one_by_one() {
         let base = table(None, &rows(&[7, 7, 7, 8], &[0, 0, 0, 0]));
-        let mut draft = Draft::new(base);
-        draft.write(Changes::retractions(rows(&[7], &[0]))).unwrap();
-        draft.write(Changes::insertions(rows(&[9], &[0]))).unwrap();
-        draft.write(Changes::retractions(rows(&[7, 9], &[0, 0]))).unwrap();
+        let (mut draft, running) = (Draft::new(base), Running::default());
+        draft.write(Changes::retractions(rows(&[7], &[0])), &running).unwrap();
+        draft.write(Changes::insertions(rows(&[9], &[0])), &running).unwrap();
+        draft.write(Changes::retractions(rows(&[7, 9], &[0, 0])), &running).unwrap();
         assert_eq!(shown(&draft.snapshot().unwrap()), [(7, 0), (8, 0)]);
-        draft.write(Changes::retractions(rows(&[7, 7], &[0, 0]))).unwrap();
+        draft.write(Changes::retractions(rows(&[7, 7], &[0, 0])), &running).unwrap();
         assert!(draft.snapshot().is_err(), "there is only one left");
     }
 }

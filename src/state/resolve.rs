@@ -13,7 +13,10 @@ use super::segment::{Segment, gather};
 use super::shard::chosen;
 use super::snapshot::batch_of;
 use crate::error::{Error, Kind, Result};
-use crate::types::{Changes, OnConflict, hash_rows, rows_equal};
+use crate::types::{Changes, OnConflict, Running, hash_rows, rows_equal};
+
+/// Rows that are looked up between two looks at whether somebody still waits, and under one lock: some milliseconds.
+pub(super) const PIECE_ROWS: usize = 4_096;
 
 /// What writing rows changes.
 #[derive(Clone, Debug)]
@@ -34,6 +37,12 @@ impl Relation {
     ///
     /// Only for relations of one shard: tables.
     pub fn resolve(&self, rows: &RecordBatch, conflict: OnConflict, table_name: &str) -> Result<Resolved> {
+        self.resolve_while(&Running::default(), rows, conflict, table_name)
+    }
+
+    /// As `resolve`, in pieces: it ends soon after nobody waits for it any more, and holds up neither writers nor other readers for long. Nobody
+    /// writes meanwhile.
+    pub fn resolve_while(&self, running: &Running, rows: &RecordBatch, conflict: OnConflict, table_name: &str) -> Result<Resolved> {
         self.check(rows.columns())?;
         let Some(key) = self.key() else {
             return Ok(Resolved { changes: Changes::insertions(rows.clone()), affected: rows.num_rows() });
@@ -41,28 +50,30 @@ impl Relation {
         let keys = chosen(rows.columns(), key);
         let hashes = hash_rows(&keys, rows.num_rows());
         let duplicate = |row: usize| Err(self.violation(table_name, rows, &keys, row));
-        let incoming = match distinct(&keys, &hashes, conflict == OnConflict::Overwrite) {
+        let incoming = match distinct(&keys, &hashes, conflict == OnConflict::Overwrite, running)? {
             Distinct { repeated: Some(row), .. } if conflict == OnConflict::Error => return duplicate(row),
             Distinct { rows, .. } => rows,
         };
-        let shard = self.shards[0].read();
         let mut old = Replaced::default();
         let mut insert: Vec<u32> = Vec::with_capacity(incoming.len());
-        for row in incoming {
-            let at = row as usize;
-            match (shard.find_live(&keys, at, hashes[at]), conflict) {
-                (None, _) => insert.push(row),
-                (Some(_), OnConflict::DoNothing) => {}
-                (Some(_), OnConflict::Error) => return duplicate(at),
-                (Some((segment, place)), OnConflict::Overwrite) => {
-                    if !rows_equal(segment.columns(), place, rows.columns(), at) {
-                        old.push(segment, place);
-                        insert.push(row);
+        for piece in incoming.chunks(PIECE_ROWS) {
+            running.check()?;
+            let shard = self.shards[0].read();
+            for row in piece {
+                let at = *row as usize;
+                match (shard.find_live(&keys, at, hashes[at]), conflict) {
+                    (None, _) => insert.push(*row),
+                    (Some(_), OnConflict::DoNothing) => {}
+                    (Some(_), OnConflict::Error) => return duplicate(at),
+                    (Some((segment, place)), OnConflict::Overwrite) => {
+                        if !rows_equal(segment.columns(), place, rows.columns(), at) {
+                            old.push(segment, place);
+                            insert.push(*row);
+                        }
                     }
                 }
             }
         }
-        drop(shard);
         let affected = if conflict == OnConflict::DoNothing { insert.len() } else { rows.num_rows() };
         Ok(Resolved { changes: self.replacement(rows, &old, insert)?, affected })
     }
@@ -131,11 +142,14 @@ struct Distinct {
 }
 
 /// Takes of rows with the same key the last or the first.
-fn distinct(keys: &[ArrayRef], hashes: &[u64], last: bool) -> Distinct {
+fn distinct(keys: &[ArrayRef], hashes: &[u64], last: bool, running: &Running) -> Result<Distinct> {
     let mut rows: Vec<u32> = Vec::with_capacity(hashes.len());
     let mut repeated = None;
     let mut table: HashTable<u32> = HashTable::with_capacity(hashes.len());
     for (row, hash) in hashes.iter().enumerate() {
+        if row % PIECE_ROWS == 0 {
+            running.check()?;
+        }
         let same = |slot: &u32| {
             let other = rows[*slot as usize] as usize;
             hashes[other] == *hash && rows_equal(keys, other, keys, row)
@@ -153,7 +167,7 @@ fn distinct(keys: &[ArrayRef], hashes: &[u64], last: bool) -> Distinct {
             }
         }
     }
-    Distinct { rows, repeated }
+    Ok(Distinct { rows, repeated })
 }
 
 #[cfg(test)]

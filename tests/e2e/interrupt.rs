@@ -21,6 +21,15 @@ const STALLING_ROWS: i64 = 1_500;
 /// A view that takes its time.
 const SLOW: &str = "CREATE MATERIALIZED VIEW slow AS SELECT max(x.k * y.k) AS m FROM stalling x JOIN stalling y ON x.k % 1 = y.k % 1";
 
+/// Rows whose keys take a moment to look up.
+const MANY_ROWS: i64 = 200_000;
+
+/// When such statements are cancelled: while they read their rows, look them up, write them.
+const CANCELLED_AFTER_MS: [u64; 4] = [50, 200, 500, 900];
+
+/// Sessions that write many rows at once, on a machine with more cores than that.
+const WRITERS_MAX: usize = 4;
+
 /// Longer than anything here takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,6 +38,9 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("interrupt/drop", interrupted_drop),
         Test::new("interrupt/drop-and-kill", killed_drop),
         Test::new("interrupt/write", cancelled_write),
+        Test::new("interrupt/many-rows", cancelled_many_rows),
+        Test::new("interrupt/others-go-on", others_go_on),
+        Test::new("interrupt/definition-of-many-rows", cancelled_definitions),
         Test::new("interrupt/commit", cancelled_commit),
         Test::new("interrupt/create-on-hydrating", create_on_hydrating),
         Test::new("interrupt/copy-timeout", copy_timeout),
@@ -168,6 +180,112 @@ async fn cancelled_write() -> Outcome {
     }
 }
 
+/// Whenever a cancel request comes: a statement that writes many rows into a table with a key writes all of them or none, and its transaction can go
+/// back to where it was.
+async fn cancelled_many_rows() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (a BIGINT PRIMARY KEY, b TEXT)").await?;
+    run(&client, &format!("INSERT INTO t SELECT x, 'old' FROM generate_series(1, {MANY_ROWS}) s (x)")).await?;
+    let written = [
+        format!("INSERT INTO t SELECT x + {MANY_ROWS}, 'new' FROM generate_series(1, {MANY_ROWS}) s (x)"),
+        "UPDATE t SET a = -a, b = 'new'".to_owned(),
+        "DELETE FROM t".to_owned(),
+        format!("INSERT INTO t SELECT x, 'new' FROM generate_series(1, {MANY_ROWS}) s (x) ON CONFLICT (a) DO UPDATE SET b = excluded.b"),
+    ];
+    let before = rows(&client, "SELECT b, count(*), min(a), max(a) FROM t GROUP BY b").await?;
+    for (sql, after) in written.iter().flat_map(|sql| CANCELLED_AFTER_MS.map(|after| (sql, Duration::from_millis(after)))) {
+        run(&client, "BEGIN; INSERT INTO t VALUES (0, 'mine'); SAVEPOINT s").await?;
+        match cancelled(&client, sql, after).await? {
+            Ok(()) => {}
+            error => expect(sql, &error, "57014")?,
+        }
+        run(&client, "ROLLBACK TO s").await?;
+        expect("a key that is there", &client.batch_execute("INSERT INTO t VALUES (0, 'again')").await, "23505")?;
+        run(&client, "ROLLBACK TO s; INSERT INTO t VALUES (-1, 'mine'); ROLLBACK").await?;
+        let now = rows(&client, "SELECT b, count(*), min(a), max(a) FROM t GROUP BY b").await?;
+        if now != before {
+            return Err(format!("{sql}: {now:?} instead of {before:?}").into());
+        }
+    }
+    Ok(())
+}
+
+/// As many sessions as there are cores write many rows at once; others connect, ask and are answered before any of these is done, and a cancel request
+/// ends each of them.
+async fn others_go_on() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    let writers = std::thread::available_parallelism().map_or(2, usize::from).min(WRITERS_MAX);
+    let mut writing = Vec::new();
+    for number in 0..writers {
+        run(&client, &format!("CREATE TABLE t{number} (a BIGINT PRIMARY KEY, b TEXT)")).await?;
+        let writer = server.connect().await?;
+        let (token, sql) =
+            (writer.cancel_token(), format!("INSERT INTO t{number} SELECT x, 'new' FROM generate_series(1, {}) s (x)", 5 * MANY_ROWS));
+        writing.push((token, tokio::spawn(async move { writer.batch_execute(&sql).await })));
+    }
+    for _ in 0..20 {
+        let other = server.connect().await?;
+        run(&other, "SELECT 1").await?;
+        if writing.iter().any(|(_, writer)| writer.is_finished()) {
+            return Err("a statement of many rows was done before others were answered".into());
+        }
+    }
+    for (token, writer) in writing {
+        while !writer.is_finished() {
+            token.cancel_query(NoTls).await?;
+        }
+        expect("INSERT", &writer.await?, "57014")?;
+    }
+    for number in 0..writers {
+        match value(&client, &format!("SELECT count(*) FROM t{number}")).await?.as_deref() {
+            Some("0") => {}
+            count => return Err(format!("t{number} has {count:?} rows").into()),
+        }
+    }
+    Ok(())
+}
+
+/// A key, a column or an index that is cancelled while the rows are looked through is not there, and the next attempt begins anew.
+async fn cancelled_definitions() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (a BIGINT, b TEXT)").await?;
+    run(&client, &format!("INSERT INTO t SELECT x, 'old' FROM generate_series(1, {MANY_ROWS}) s (x)")).await?;
+    for (sql, is_there, undo) in [
+        ("ALTER TABLE t ADD PRIMARY KEY (a)", "SELECT count(*) FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'p'", ""),
+        (
+            "ALTER TABLE t ADD COLUMN c INT DEFAULT 7",
+            "SELECT count(*) FROM information_schema.columns WHERE table_name = 't' AND column_name = 'c'",
+            "ALTER TABLE t DROP COLUMN c",
+        ),
+        ("CREATE INDEX t_b ON t (b)", "SELECT count(*) FROM pg_class WHERE relname = 't_b'", "DROP INDEX t_b"),
+    ] {
+        for after in CANCELLED_AFTER_MS {
+            let done = match cancelled(&client, sql, Duration::from_millis(after)).await? {
+                Ok(()) => "1",
+                error => expect(sql, &error, "57014").map(|()| "0")?,
+            };
+            let there = value(&client, is_there).await?;
+            if there.as_deref() != Some(done) {
+                return Err(format!("{sql} is there {there:?} times, not {done}").into());
+            }
+            if done == "1" && undo.is_empty() {
+                break;
+            }
+            if done == "1" {
+                run(&client, undo).await?;
+            }
+            run(&client, "INSERT INTO t VALUES (0, 'new'); DELETE FROM t WHERE a = 0").await?;
+        }
+    }
+    match value(&client, "SELECT count(*) FROM t WHERE b = 'old'").await?.and_then(|count| count.parse::<i64>().ok()) {
+        Some(MANY_ROWS) => Ok(()),
+        count => Err(format!("{count:?} rows are there").into()),
+    }
+}
+
 /// Whenever a cancel request comes: a commit that is reported as cancelled has not happened, and one that has is reported.
 async fn cancelled_commit() -> Outcome {
     let server = Server::start(1).await?;
@@ -223,6 +341,10 @@ async fn copy_timeout() -> Outcome {
     run(&client, "SET statement_timeout = 300").await?;
     let mut sink = pin!(client.copy_in::<_, bytes::Bytes>("COPY t FROM STDIN").await?);
     sink.send(bytes::Bytes::from_static(b"1\n2\n")).await?;
+    let running = "SELECT state FROM tidemill.sessions WHERE query LIKE 'COPY t%'";
+    if value(&other, running).await?.as_deref() != Some("active") {
+        return Err("a session that receives rows was told to be idle".into());
+    }
     tokio::time::sleep(Duration::from_millis(600)).await;
     run(&other, "SET lock_timeout = 500; INSERT INTO t VALUES (3)").await?;
     expect("COPY", &sink.finish().await.map(drop), "57014")?;

@@ -11,10 +11,11 @@ use crate::catalog::{Catalog, Object, ObjectKind, Sink, Table, View, ViewOptions
 use crate::engine::Engine;
 use crate::engine::coordinator::progress;
 use crate::engine::dependants::depends_on;
-use crate::engine::dml::{schema_of_nullable, writable};
+use crate::engine::dml::writable;
 use crate::engine::session::Session;
 use crate::engine::source::SourceReport;
 use crate::engine::view::{RunningView, ViewStatus, mark};
+use crate::engine::write::schema_of_nullable;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Bound, NoSystemRelations, Plan, Scope, ViewSettings};
 use crate::sql::{CreateSink, Insert, Name, Parsed, SinkSource, quote_ident};

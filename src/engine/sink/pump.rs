@@ -49,6 +49,7 @@ impl Engine {
             let by = Some(SunkBy { sink: sink.id, logged });
             writes.push(Write { table: sink.target, relation: Arc::clone(&relation), changes: sunk.changes, logged: false, by });
         }
+        let _turn = self.clock.turn_here();
         sink.enter(|| self.clock.commit(writes))?;
         (self.wake)();
         Ok(true)
