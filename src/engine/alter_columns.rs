@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!  the table's turn, the lock on definitions     nobody writes, nobody defines; readers go on
-//!  the coordinator, between two epochs           rows ──▶ the same rows with other columns, in memory
+//!  a thread for queries                          rows ──▶ the same rows with other columns, in memory; may be ended, and leaves nothing behind
+//!  the coordinator, between two epochs           these take the place of those, in memory
 //!                                                imports of dataflows take their columns from the new places
 //!                                                the catalog shows the new definition
 //!                                                a checkpoint stores rows, definitions and positions in one atomic write
 //! ```
+//!
+//! The rows of a table that a connector fills are made where they are written: by the coordinator, between two epochs.
 //!
 //! Always: a view that does not use a column that goes, goes on. Which columns a view uses is what its plan reads.
 
@@ -17,9 +20,9 @@ use arrow::compute::take;
 
 use crate::catalog::{Catalog, Column, Index, Object, ObjectKind, arrivals};
 use crate::engine::alter::undefined_column;
-use crate::engine::alter_key::keyed;
+use crate::engine::alter_key::{check_unread, keyed};
 use crate::engine::catalog_change::encoded;
-use crate::engine::coordinator::{AlterColumns, Request};
+use crate::engine::coordinator::{AlterColumns, Request, Rewriting};
 use crate::engine::create::{check_arrivals, column_definition};
 use crate::engine::definition::statement_of;
 use crate::engine::dependants::{Anew, Changed, dependants_upwards, described, hidden_columns};
@@ -32,7 +35,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, Scalar, schema_of};
 use crate::sql::{Alter, AlterAction};
 use crate::state::{NEWEST, Relation};
-use crate::types::{Epoch, ObjectId};
+use crate::types::{Epoch, ObjectId, Running};
 
 /// What a column of the new rows is made from.
 pub(super) enum Filling {
@@ -48,7 +51,7 @@ pub(super) enum Filling {
 pub(super) struct Alteration {
     pub(super) object: Object,
     pub(super) recipe: Option<SourceRecipe>,
-    /// One per column.
+    /// One per column of a table with rows, until they are made.
     pub(super) filling: Vec<Filling>,
     /// Of the old columns, where they are now.
     pub(super) places: Arc<[Option<usize>]>,
@@ -88,8 +91,9 @@ impl Session {
             for gone in &alteration.gone {
                 self.notice(Error::new(Kind::DependentObjects, format!("drop cascades to {}", described(gone))));
             }
+            let (alteration, rewriting) = engine.rewriting(&object, alteration).await?;
             let _altering = self.shield.raise();
-            return engine.carry_out(&object, alteration).await;
+            return engine.carry_out(&object, alteration, rewriting).await;
         }
     }
 
@@ -316,16 +320,37 @@ impl Engine {
         }
     }
 
-    async fn carry_out(self: &Arc<Self>, before: &Arc<Object>, alteration: Alteration) -> Result<()> {
+    /// How the rows get their new columns, if the object keeps rows. Those that only statements write are made here: whoever has the table's turn writes
+    /// it alone.
+    async fn rewriting(&self, before: &Arc<Object>, mut alteration: Alteration) -> Result<(Alteration, Option<Rewriting>)> {
+        let Some(relation) = self.relations.lock().get(&before.id).cloned() else { return Ok((alteration, None)) };
+        let (object, before, places) = (alteration.object.clone(), Arc::clone(before), Arc::clone(&alteration.places));
+        let rewrite = Rewrite { relation, object, before, filling: std::mem::take(&mut alteration.filling), places };
+        let leases = Arc::clone(&self.leases);
+        // Who begins to read from here on reads what was written; who reads already what was before is in the way now.
+        self.clock.wait_complete(self.clock.newest_written()).await?;
+        rewrite.check_readers(leases.horizon(Epoch::MAX))?;
+        let rewriting: Rewriting = if alteration.recipe.is_some() {
+            Box::new(move || {
+                rewrite.check_readers(leases.horizon(Epoch::MAX))?;
+                rewrite.make(&Running::default())
+            })
+        } else {
+            let made = move |running: &Running| rewrite.make(running).map(|made| (made, rewrite));
+            let (made, rewrite) = self.queries.work(made).await?;
+            Box::new(move || rewrite.check_readers(leases.horizon(Epoch::MAX)).map(|()| made))
+        };
+        Ok((alteration, Some(rewriting)))
+    }
+
+    async fn carry_out(self: &Arc<Self>, before: &Arc<Object>, alteration: Alteration, rewrite: Option<Rewriting>) -> Result<()> {
         // It reads all columns, as they are.
         self.end_keeper(before.id).await?;
-        let Alteration { object, recipe, filling, places, follow, gone, indexes } = alteration;
+        let Alteration { object, recipe, places, follow, gone, indexes, .. } = alteration;
         let kept = object.clone();
         let gone: Vec<ObjectId> = indexes.into_iter().chain(gone).map(|object| object.id).collect();
         let puts: Vec<Object> = [object.clone()].into_iter().chain(follow.iter().map(|anew| anew.object.clone())).collect();
         let plans: Vec<(ObjectId, Plan)> = follow.into_iter().filter_map(|anew| Some((anew.object.id, anew.plan?))).collect();
-        let relation = self.relations.lock().get(&object.id).cloned();
-        let rewritten = (object.clone(), Arc::clone(before));
         let (engine, shown, hidden, known) = (Arc::clone(self), puts.clone(), gone.clone(), recipe.clone());
         let rule =
             object.event_time().zip(object.columns()).map(|(event_time, columns)| self.event_rule(columns, event_time)).transpose()?;
@@ -333,11 +358,7 @@ impl Engine {
         let request = AlterColumns {
             object: object.id,
             rule,
-            rewrite: relation.map(|relation| {
-                let (places, leases) = (Arc::clone(&places), Arc::clone(&self.leases));
-                Box::new(move || rewrite(&relation, &rewritten.0, &rewritten.1, &filling, &places, leases.horizon(Epoch::MAX)))
-                    as Box<dyn FnOnce() -> Result<Relation> + Send>
-            }),
+            rewrite,
             recipe,
             places,
             plans,
@@ -364,46 +385,73 @@ impl Engine {
     }
 }
 
-/// The rows with their new columns. `oldest`: the oldest epoch that anyone reads.
-fn rewrite(
-    relation: &Relation,
-    object: &Object,
-    before: &Object,
-    filling: &[Filling],
-    places: &[Option<usize>],
-    oldest: Epoch,
-) -> Result<Relation> {
-    let columns = object.columns().unwrap_or_default();
-    let key = key_of(object);
-    let make = |rows: &RecordBatch| -> Result<Vec<ArrayRef>> {
+/// What rows get other columns by.
+struct Rewrite {
+    relation: Arc<Relation>,
+    object: Object,
+    before: Arc<Object>,
+    filling: Vec<Filling>,
+    places: Arc<[Option<usize>]>,
+}
+
+impl Rewrite {
+    /// Whether the table gets a key by which rows are found that nobody may read as they were.
+    fn adds_key(&self) -> bool {
+        !key_of(&self.object).is_empty() && key_of(&self.before).is_empty() && self.relation.live_rows() > 0
+    }
+
+    /// `oldest`: the oldest epoch that anyone reads.
+    fn check_readers(&self, oldest: Epoch) -> Result<()> {
+        if self.adds_key() { check_unread(&self.relation, &self.object.name, oldest) } else { Ok(()) }
+    }
+
+    /// The rows with their new columns.
+    fn make(&self, running: &Running) -> Result<Relation> {
+        let Rewrite { relation, object, places, .. } = self;
+        let columns = object.columns().unwrap_or_default();
+        let key = key_of(object);
+        let key = (!key.is_empty()).then_some(key);
+        let (schema, stamping) = (schema_of(columns), arrivals(columns));
+        if relation.live_rows() == 0 {
+            // Nothing has to be kept, and nothing can lack a value.
+            return Ok(relation.emptied(schema, key, places).stamping(stamping));
+        }
+        self.check_not_null(running)?;
+        let made = match self.adds_key() {
+            true => keyed(relation, relation.emptied(schema, key, places), &object.name, running)?,
+            false => relation.with_columns(schema, key, places, &|rows| self.columns(rows, running))?,
+        };
+        Ok(made.stamping(stamping))
+    }
+
+    /// A batch of the rows with their new columns.
+    fn columns(&self, rows: &RecordBatch, running: &Running) -> Result<Vec<ArrayRef>> {
+        running.check()?;
         let column = |filling: &Filling| match filling {
             Filling::Old(position) => Ok(Arc::clone(rows.column(*position))),
             Filling::Value(value) => Ok(take(value.as_ref(), &arrow::array::UInt32Array::from(vec![0; rows.num_rows()]), None)?),
             Filling::Computed(scalar) => scalar.array(rows),
         };
-        filling.iter().map(column).collect()
-    };
-    let schema = schema_of(columns);
-    let stamping = arrivals(columns);
-    if relation.live_rows() == 0 {
-        // Nothing has to be kept, and nothing can lack a value.
-        return Ok(relation.emptied(schema, (!key.is_empty()).then_some(key), places).stamping(stamping));
+        self.filling.iter().map(column).collect()
     }
-    let held = |column: &Column| before.columns().unwrap_or_default().iter().any(|known| known.name == column.name && known.not_null);
-    for (position, column) in columns.iter().enumerate().filter(|(_, column)| column.not_null && !held(column)) {
-        let now = relation.snapshot(NEWEST);
-        for chunk in 0..now.chunks() {
-            let made = make(&now.batch(chunk, None))?;
-            if made[position].null_count() > 0 {
-                let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, object.name);
-                return Err(Error::new(Kind::NotNullViolation, message).hint("Give it a DEFAULT, or UPDATE the rows first."));
+
+    /// `23502` if a row lacks a value in a column that is to have one from now on.
+    fn check_not_null(&self, running: &Running) -> Result<()> {
+        let before = self.before.columns().unwrap_or_default();
+        let held = |column: &Column| before.iter().any(|known| known.name == column.name && known.not_null);
+        let columns = self.object.columns().unwrap_or_default();
+        for (position, column) in columns.iter().enumerate().filter(|(_, column)| column.not_null && !held(column)) {
+            let now = self.relation.snapshot(NEWEST);
+            for chunk in 0..now.chunks() {
+                let made = self.columns(&now.batch(chunk, None), running)?;
+                if made[position].null_count() > 0 {
+                    let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, self.object.name);
+                    return Err(Error::new(Kind::NotNullViolation, message).hint("Give it a DEFAULT, or UPDATE the rows first."));
+                }
             }
         }
+        Ok(())
     }
-    if !key.is_empty() && key_of(before).is_empty() {
-        return keyed(relation, relation.emptied(schema, Some(key), places).stamping(stamping), &object.name, oldest);
-    }
-    Ok(relation.with_columns(schema, (!key.is_empty()).then_some(key), places, &make)?.stamping(stamping))
 }
 
 /// An index of the object as it is over columns in other places: `None` within if one of its columns is gone. `None` for anything else.

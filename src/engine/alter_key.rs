@@ -12,7 +12,7 @@ use crate::engine::create::check_arrivals;
 use crate::engine::dependants::described;
 use crate::error::{Error, Kind, Result};
 use crate::state::{NEWEST, Relation};
-use crate::types::{Epoch, OnConflict};
+use crate::types::{Epoch, OnConflict, Running};
 
 impl Engine {
     /// What becomes of a table that gets a key of these columns. One that others read is refused: their plans know that it has none.
@@ -52,18 +52,22 @@ impl Engine {
     }
 }
 
-/// The newest rows of `relation` in `empty`, which has the key. Nobody may read them as of an `oldest` epoch before they were what they are now:
-/// what has gone is not found by the key. `23505` if two of them have the same key.
-pub(super) fn keyed(relation: &Relation, empty: Relation, name: &str, oldest: Epoch) -> Result<Relation> {
+/// What has gone is not found by a key: nobody may read rows as of an `oldest` epoch before they were what they are now.
+pub(super) fn check_unread(relation: &Relation, name: &str, oldest: Epoch) -> Result<()> {
     if oldest < relation.newest() {
         let message = format!("table \"{name}\" has changed since an open transaction has begun to read");
         return Err(Error::new(Kind::ObjectState, message).hint("Try again when it has ended."));
     }
+    Ok(())
+}
+
+/// The newest rows of `relation` in `empty`, which has the key. `23505` if two of them have the same key.
+pub(super) fn keyed(relation: &Relation, empty: Relation, name: &str, running: &Running) -> Result<Relation> {
     let now = relation.snapshot(NEWEST);
     for chunk in 0..now.chunks() {
         let columns = now.batch(chunk, None).columns().to_vec();
         let rows = RecordBatch::try_new(Arc::clone(empty.schema()), columns)?;
-        let fresh = empty.resolve(&rows, OnConflict::Error, name)?;
+        let fresh = empty.resolve_while(running, &rows, OnConflict::Error, name)?;
         empty.apply(0, relation.newest(), &fresh.changes)?;
     }
     Ok(empty)

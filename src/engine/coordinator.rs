@@ -89,13 +89,16 @@ pub(crate) enum Request {
     Stop { reply: tokio::sync::oneshot::Sender<()> },
 }
 
+/// Gives the rows with their new columns.
+pub(crate) type Rewriting = Box<dyn FnOnce() -> Result<Relation> + Send>;
+
 /// Other columns for a table or source. Nobody writes the table, no view that reads it is hydrating.
 pub(crate) struct AlterColumns {
     pub(crate) object: ObjectId,
     /// How its rows say when events were, over the new positions.
     pub(crate) rule: Option<EventRule>,
-    /// Makes the rows with the new columns, of a table.
-    pub(crate) rewrite: Option<Box<dyn FnOnce() -> Result<Relation> + Send>>,
+    /// Of a table.
+    pub(crate) rewrite: Option<Rewriting>,
     /// How to read it from now on, if it is read from outside.
     pub(crate) recipe: Option<SourceRecipe>,
     /// By the old positions of columns the new ones.

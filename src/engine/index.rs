@@ -11,6 +11,7 @@ use crate::engine::alter::undefined_column;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::sql::{CreateIndex, NAME_BYTES_MAX, Name, Parsed, cut_name, quote_ident};
+use crate::types::{ObjectId, Running};
 
 /// PostgreSQL's limit of columns in an index.
 const COLUMNS_MAX: usize = 32;
@@ -21,11 +22,11 @@ const ENDING_BYTES: usize = 9;
 impl Session {
     pub(crate) async fn create_index(&mut self, create: &CreateIndex, parsed: &Parsed) -> Result<()> {
         let engine = Arc::clone(&self.engine);
-        let relation = {
+        let (relation, index) = {
             let _one_at_a_time = engine.ddl.lock().await;
             let Some(mut object) = self.index_object(create, parsed)? else { return Ok(()) };
             let ObjectKind::Index(index) = &object.kind else { return Err(Error::internal("an index is an index")) };
-            let relation = engine.relation(&engine.catalog(), index.relation)?;
+            let (number, relation) = (index.relation, engine.relation(&engine.catalog(), index.relation)?);
             object.id = engine.new_id()?;
             // Begun before anybody can know of it.
             relation.start_index(object.id, &index.columns);
@@ -33,14 +34,22 @@ impl Session {
                 relation.drop_index(object.id);
                 return Err(error);
             }
-            (relation, object.id)
+            (number, object.id)
         };
-        // Not under the lock: everyone may define, write and read while the rows go in. Dropping the index ends it.
+        // Not under the lock: everyone may define, write and read while the rows go in. Dropping the index ends it. What interrupts the statement is
+        // looked at between two pages, because what was begun is to be taken back then.
         let _filling = self.shield.raise();
-        let (relation, id) = relation;
-        tokio::task::spawn_blocking(move || while relation.fill_index(id) == Some(true) {})
-            .await
-            .map_err(|cause| Error::internal(format!("the index could not be made: {cause}")))
+        let (filling, interrupt) = (Arc::clone(&engine), self.interrupt());
+        let fill = move |running: &Running| {
+            while filling.fill_index(relation, index) {
+                interrupt.check()?;
+                running.check()?;
+            }
+            Ok(())
+        };
+        let filled = engine.queries.work(fill).await;
+        let _one_at_a_time = if filled.is_err() { Some(engine.ddl.lock().await) } else { None };
+        engine.whole(index, filled).await
     }
 
     /// The index as the catalog is to have it, without a number; `None` if there is nothing to do.
@@ -96,6 +105,12 @@ impl Engine {
         let free = |name: &String| catalog.find_in(&relation.schema, name).is_none();
         let numbered = (1..).map(|number| format!("{base}{number}"));
         std::iter::once(base.clone()).chain(numbered).find(free).unwrap_or(base)
+    }
+
+    /// Puts some more rows into an index, of the relation as it is by now: an ALTER may have put another in its place. Says whether there is more to do.
+    fn fill_index(&self, relation: ObjectId, index: ObjectId) -> bool {
+        let relation = self.relations.lock().get(&relation).cloned();
+        relation.and_then(|relation| relation.fill_index(index)).unwrap_or(false)
     }
 
     /// Makes the indexes of the catalog anew, after a restart.

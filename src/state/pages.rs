@@ -38,7 +38,7 @@ const PAGES_MAX: usize = 1 << 16;
 const MERGED_BYTES_MAX: usize = 64 << 20;
 
 /// One page.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Page {
     /// In the order of their row numbers, without gaps.
     segments: Vec<(u32, Arc<Segment>)>,
@@ -93,7 +93,7 @@ impl Page {
 }
 
 /// The pages of one shard.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pages {
     slots: Vec<Option<Page>>,
     /// Slots that can be used again.

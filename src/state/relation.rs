@@ -102,8 +102,11 @@ impl Relation {
             let columns = columns.map(|(column, field)| if field.is_nullable() { Ok(column) } else { without_nulls(&column) });
             Ok(segment.with_columns(columns.collect::<Result<_>>()?))
         };
-        let shards =
-            self.shards.iter().map(|shard| Ok(RwLock::new(shard.read().with_columns(Arc::clone(&index_columns), places, &segment)?)));
+        let shards = self.shards.iter().map(|shard| {
+            // A copy, so that nobody is held up for as long as it takes.
+            let shard = shard.read().clone();
+            Ok(RwLock::new(shard.with_columns(Arc::clone(&index_columns), places, &segment)?))
+        });
         Ok(Relation {
             shards: shards.collect::<Result<_>>()?,
             blocks: Mutex::new(Blocks::anew(self.shards.len())),

@@ -52,8 +52,8 @@ impl Secondary {
     }
 }
 
-/// One shard of a relation.
-#[derive(Debug)]
+/// One shard of a relation. A clone has the same segments: it is what the shard is as long as nobody writes.
+#[derive(Clone, Debug)]
 pub(super) struct Shard {
     pages: Pages,
     /// None if rows are never retracted.
