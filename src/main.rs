@@ -43,9 +43,11 @@ fn without_empty_settings(command: clap::Command) -> clap::Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_arg_matches(&without_empty_settings(Arguments::command()).get_matches());
-    let result = match arguments.unwrap_or_else(|error| error.exit()).command {
-        Command::Serve(options) => cli::serve(options),
+    let matches = without_empty_settings(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let own = matches.subcommand().map_or(&matches, |(_, own)| own);
+    let result = match arguments.command {
+        Command::Serve(options) => cli::serve(options.told_by(own)),
         Command::Demo(options) => cli::demo(&options),
         Command::Run(options) => cli::run(&options),
         Command::Generate(options) => cli::generate(&options),

@@ -12,7 +12,7 @@ use clap::Args;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::cli::run::{connect, run_text, table, url_of};
-use crate::cli::serve::{Server, runtime, start_tracing};
+use crate::cli::serve::{LAST, Server, Signals, runtime, start_tracing};
 use crate::config::ServeOptions;
 use crate::error::{Error, Kind, Result};
 
@@ -48,7 +48,7 @@ pub struct DemoOptions {
     /// Where to keep the data, a directory that is empty or not there yet [default: a temporary one, removed at the end].
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// End after so many seconds [default: when interrupted].
+    /// End after so many seconds [default: when interrupted or terminated].
     #[arg(long)]
     seconds: Option<u64>,
     /// Show the answers once, as soon as there are any, and end.
@@ -63,7 +63,9 @@ pub struct DemoOptions {
 pub fn demo(options: &DemoOptions) -> Result<()> {
     start_tracing(false);
     let directory = Directory::new(options.data_dir.as_deref())?;
-    let result = runtime()?.block_on(run(options, directory.path()));
+    let runtime = runtime()?;
+    let result = runtime.block_on(run(options, directory.path()));
+    runtime.shutdown_timeout(LAST);
     directory.remove();
     result
 }
@@ -77,16 +79,23 @@ async fn run(options: &DemoOptions, directory: &Path) -> Result<()> {
         workers: options.workers,
         ..ServeOptions::default()
     };
-    let server = Server::start(serve.resolve()?, Arc::new(String::new)).await?;
+    let mut signals = Signals::listen()?;
+    let Some(server) = Server::start_unless(serve.resolve()?, Arc::new(String::new), signals.next()).await? else { return Ok(()) };
     println!("Tidemill {} in {}", env!("CARGO_PKG_VERSION"), directory.display());
     println!("Running the statements of sql/demo.sql: three sources, a table, and views on views.");
-    let client = connect(&url_of(&server)).await?;
-    let result = match run_text(&client, STATEMENTS, "sql/demo.sql").await {
-        Ok(()) => show(options, &client, &url_of(&server)).await,
-        Err(error) => Err(error),
+    let url = url_of(&server);
+    let result = tokio::select! {
+        shown = play(options, &url) => shown,
+        () = signals.next() => Ok(()),
     };
     server.stop().await?;
     result
+}
+
+async fn play(options: &DemoOptions, url: &str) -> Result<()> {
+    let client = connect(url).await?;
+    run_text(&client, STATEMENTS, "sql/demo.sql").await?;
+    show(options, &client, url).await
 }
 
 /// Draws the answers until it is time to end.
@@ -100,12 +109,7 @@ async fn show(options: &DemoOptions, client: &Client, url: &str) -> Result<()> {
     let end = options.seconds.map(Duration::from_secs);
     let mut interval = tokio::time::interval(REDRAW);
     loop {
-        tokio::select! {
-            _ = interval.tick() => {}
-            interrupted = tokio::signal::ctrl_c() => {
-                return interrupted.map_err(|cause| Error::external("cannot listen for signals", cause));
-            }
-        }
+        interval.tick().await;
         let drawn = frame(client, url).await?;
         // Only a terminal can be drawn over; a file or pipe gets one picture after the other.
         if std::io::stdout().is_terminal() {

@@ -1,15 +1,23 @@
-//! `tidemill run file.sql`: executes the statements of a file one after the other and prints their answers.
+//! `tidemill run file.sql`: executes the statements of a file one after the other and prints their answers. Data for COPY stands in the file behind its
+//! statement, as for psql.
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clap::Args;
+use futures::{SinkExt, TryStreamExt};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::cli::serve::{Server, runtime, start_tracing};
 use crate::config::ServeOptions;
 use crate::error::{Error, Kind, Result};
 use crate::sql::{Parsed, Statement};
+
+/// Of the data for COPY, what is sent in one message.
+const COPIED_BYTES: usize = 64 << 10;
 
 /// What `tidemill run` takes.
 #[derive(Args, Clone, Debug)]
@@ -49,7 +57,8 @@ pub fn run(options: &RunOptions) -> Result<()> {
 /// A server in memory, on ports of its own choosing.
 pub(crate) async fn own_server(workers: usize) -> Result<Server> {
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let options = ServeOptions { in_memory: true, listen: Some(any), http: Some(any), workers: Some(workers), ..ServeOptions::default() };
+    let options =
+        ServeOptions { in_memory: Some(true), listen: Some(any), http: Some(any), workers: Some(workers), ..ServeOptions::default() };
     Server::start(options.resolve()?, Arc::new(String::new)).await
 }
 
@@ -68,18 +77,90 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
 
 /// Runs each statement of `text` and prints its answer. `name`: what messages call the text.
 pub(crate) async fn run_text(client: &Client, text: &str, name: &str) -> Result<()> {
-    for statement in crate::sql::parse(text).inspect_err(|error| point_at(text, error, name))? {
-        let answer = client.simple_query(&statement.text).await;
-        match answer {
-            Ok(messages) => print_answer(&messages, &statement.statement),
-            Err(cause) => {
-                let error = server_error(&cause, &statement);
-                point_at(text, &error, name);
-                return Err(error);
-            }
+    let pointed = |error: Error| {
+        point_at(text, &error, name);
+        error
+    };
+    for Piece { statements, data } in pieces(text).map_err(pointed)? {
+        let last = statements.len().saturating_sub(1);
+        for (position, statement) in statements.iter().enumerate() {
+            let data = data.filter(|_| position == last).unwrap_or_default();
+            let ran = run_statement(client, statement, data).await;
+            ran.map_err(|cause| pointed(server_error(&cause, statement)))?;
         }
     }
     Ok(())
+}
+
+/// Runs a statement and prints its answer. `data`: the lines that COPY … FROM STDIN takes.
+async fn run_statement(client: &Client, statement: &Parsed, data: &str) -> std::result::Result<(), tokio_postgres::Error> {
+    match &statement.statement {
+        Statement::Copy(copy) if copy.from_client => {
+            let mut sink = pin!(client.copy_in(statement.text.as_str()).await?);
+            for part in data.as_bytes().chunks(COPIED_BYTES) {
+                sink.send(Bytes::copy_from_slice(part)).await?;
+            }
+            println!("COPY {}", sink.finish().await?);
+        }
+        Statement::Copy(_) => {
+            let mut rows = pin!(client.copy_out(statement.text.as_str()).await?);
+            while let Some(row) = rows.try_next().await? {
+                // Whoever reads this has stopped reading: as good as read.
+                drop(std::io::stdout().write_all(&row));
+            }
+        }
+        other => print_answer(&client.simple_query(&statement.text).await?, other),
+    }
+    Ok(())
+}
+
+/// Statements, and the lines of data that stand behind them if the last one is COPY … FROM STDIN.
+struct Piece<'a> {
+    statements: Vec<Parsed>,
+    data: Option<&'a str>,
+}
+
+/// Cuts a file into statements and data as psql does: data begins on the line behind COPY … FROM STDIN, and ends at a line `\.` or with the file.
+fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
+    let (mut pieces, mut begun, mut line_begins) = (Vec::new(), 0, 0);
+    while let Some(line) = text[line_begins..].split_inclusive('\n').next() {
+        let line_ends = line_begins + line.len();
+        let takes_data = line.trim_end().ends_with(';') && text[begun..line_ends].to_ascii_lowercase().contains("stdin");
+        let copy = if takes_data { statements(text, begun, line_ends).ok().filter(|read| reads_data(read)) } else { None };
+        line_begins = line_ends;
+        if let Some(statements) = copy {
+            let data = data_at(&text[line_ends..]);
+            pieces.push(Piece { statements, data: Some(data) });
+            let marker = text[line_ends + data.len()..].split_inclusive('\n').next().map_or(0, str::len);
+            begun = line_ends + data.len() + marker;
+            line_begins = begun;
+        }
+    }
+    pieces.push(Piece { statements: statements(text, begun, text.len())?, data: None });
+    Ok(pieces)
+}
+
+/// The statements between two places, with their positions in the whole text.
+fn statements(text: &str, begin: usize, end: usize) -> Result<Vec<Parsed>> {
+    let before = text[..begin].chars().count();
+    let parsed = crate::sql::parse(&text[begin..end]).map_err(|error| error.shifted(before))?;
+    Ok(parsed.into_iter().map(|statement| Parsed { offset: statement.offset + before, ..statement }).collect())
+}
+
+fn reads_data(statements: &[Parsed]) -> bool {
+    statements.last().is_some_and(|last| matches!(&last.statement, Statement::Copy(copy) if copy.from_client))
+}
+
+/// The lines before `\.`.
+fn data_at(text: &str) -> &str {
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim_end_matches(['\n', '\r']) == "\\." {
+            break;
+        }
+        end += line.len();
+    }
+    &text[..end]
 }
 
 /// What the server said, with its position in the whole text.
@@ -137,7 +218,6 @@ fn tag(statement: &Statement, rows: u64) -> String {
         Statement::Insert(_) => return format!("INSERT 0 {rows}"),
         Statement::Update(_) => return format!("UPDATE {rows}"),
         Statement::Delete(_) => return format!("DELETE {rows}"),
-        Statement::Copy(_) => return format!("COPY {rows}"),
         Statement::CreateTable(_) => "CREATE TABLE",
         Statement::CreateSource(_) => "CREATE SOURCE",
         Statement::CreateView(_) => "CREATE VIEW",
@@ -175,4 +255,25 @@ pub(crate) fn table(header: &[String], rows: &[Vec<String>]) -> String {
     let body: Vec<String> = rows.iter().map(|row| line(row)).collect();
     let count = if rows.len() == 1 { "(1 row)".to_owned() } else { format!("({} rows)", rows.len()) };
     format!("{}\n{}\n{}{}{count}", line(header), rule.join("+"), body.join("\n"), if body.is_empty() { "" } else { "\n" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pieces;
+
+    #[test]
+    fn data_stands_behind_its_statement() {
+        let text = "CREATE TABLE t (a INT, b TEXT);\n-- stdin;\nCOPY t FROM\n  STDIN;\n1\tit's; ü\n\\.\nSELECT 1;\ncopy t from stdin;\n\\.\nSELECT ;";
+        let told: Vec<(Vec<usize>, Option<&str>)> = pieces(&text[..text.len() - 8])
+            .expect("valid")
+            .into_iter()
+            .map(|piece| (piece.statements.iter().map(|statement| statement.offset).collect(), piece.data))
+            .collect();
+        let select = text[..text.find("SELECT 1").expect("there")].chars().count();
+        assert_eq!(told, [(vec![0, 42], Some("1\tit's; ü\n")), (vec![select, select + 10], Some("")), (vec![], None)]);
+        // To the end of the file.
+        assert_eq!(pieces("COPY t FROM STDIN;\n1\n2").expect("valid")[0].data, Some("1\n2"));
+        let error = pieces(text).err().expect("no query");
+        assert!(error.position() > Some(text.len() - 20), "a place in the whole text");
+    }
 }

@@ -1,13 +1,15 @@
 //! `tidemill serve`: a database with its listeners, until a signal ends it.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, timeout_at};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -15,17 +17,18 @@ use crate::config::{Config, ServeOptions};
 use crate::engine::{Engine, describe_metrics};
 use crate::error::{Error, Result};
 use crate::http::RenderMetrics;
+use crate::state::Store;
 use crate::types::{STACK_BYTES, SystemClock};
 
 /// How long the listeners may take to say goodbye to their clients when the server stops: a little longer than they want to.
 const DRAIN: Duration = Duration::from_millis(2_500);
 
 /// When the server has ended, whatever it was doing: within five seconds, as whoever runs it may expect. What it did not get to put into a
-/// last checkpoint is in the log.
-const STOP: Duration = Duration::from_millis(4_300);
+/// last checkpoint is in the log. The rest is for RocksDB, which may be writing a file.
+const STOP: Duration = Duration::from_millis(4_000);
 
 /// What is left to the threads of the runtime at the very end.
-const LAST: Duration = Duration::from_millis(200);
+pub(crate) const LAST: Duration = Duration::from_millis(200);
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn serve(options: ServeOptions) -> Result<()> {
@@ -40,15 +43,13 @@ pub fn serve(options: ServeOptions) -> Result<()> {
     let runtime = runtime()?;
     let server = runtime.spawn(async move {
         // Listened for from the first moment on: whoever reads the banner may end the server at once.
-        let failed = |cause| Error::external("cannot listen for signals", cause);
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let server = Server::start(config, render).await?;
+        let mut signals = Signals::listen()?;
+        let Some(server) = Server::start_unless(config, render, signals.next()).await? else {
+            tracing::info!("stopped before the start was over: the next one begins where this one did");
+            return Ok(());
+        };
         println!("{}", server.banner());
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.next().await;
         tracing::info!("stopping");
         server.stop().await
     });
@@ -65,9 +66,42 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     builder.enable_all().thread_stack_size(STACK_BYTES).build().map_err(|cause| Error::external("cannot start the runtime", cause))
 }
 
+/// What ends the program: SIGTERM and SIGINT.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they do not end the process by themselves.
+    pub(crate) fn listen() -> Result<Self> {
+        let on = |kind| signal(kind).map_err(|cause| Error::external("cannot listen for signals", cause));
+        Ok(Signals { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one. May be dropped while it waits.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The store of a server. However that ends, or its start, RocksDB ends what it does beside.
+struct Opened(Arc<Store>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// A running server.
 pub(crate) struct Server {
     config: Config,
+    /// Behind everything that writes to it.
+    _store: Opened,
     engine: Arc<Engine>,
     /// Where PostgreSQL clients reach it.
     pub(crate) address: SocketAddr,
@@ -77,23 +111,30 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds first, so that a port that is taken is told before anything is opened; then recovers; then lets clients in.
+    /// Starts a server that nothing ends before it is there.
     pub(crate) async fn start(config: Config, render: RenderMetrics) -> Result<Self> {
+        let started = Server::start_unless(config, render, std::future::pending()).await?;
+        Ok(started.expect("only `ended` ends it before it is there"))
+    }
+
+    /// Binds first, so that a port that is taken is told before anything is opened; then recovers; then lets clients in. `None` if `ended` came before
+    /// that: what is on disk is as complete as it was.
+    pub(crate) async fn start_unless(config: Config, render: RenderMetrics, ended: impl Future<Output = ()>) -> Result<Option<Self>> {
         let listener = bind(config.listen).await?;
         let http_listener = bind(config.http).await?;
         let address = listener.local_addr().map_err(|cause| Error::external("cannot listen", cause))?;
         let http = http_listener.local_addr().map_err(|cause| Error::external("cannot listen", cause))?;
         let (started, shutdown) = (CancellationToken::new(), CancellationToken::new());
         let early = tokio::spawn(crate::wire::turn_away(listener, started.clone()));
-        let opened = tokio::spawn(Engine::open(config.clone(), Arc::new(SystemClock))).await;
+        let opened = open(&config, ended).await;
         started.cancel();
-        let failed = |cause| Error::internal(format!("the server could not start: {cause}"));
-        let (engine, listener) = (opened.map_err(failed)??, early.await.map_err(failed)?);
+        let Some((store, engine)) = opened? else { return Ok(None) };
+        let listener = early.await.map_err(not_started)?;
         let tasks = vec![
             tokio::spawn(crate::wire::serve(listener, Arc::clone(&engine), shutdown.clone())),
             tokio::spawn(serve_http(http_listener, Arc::clone(&engine), render, shutdown.clone())),
         ];
-        Ok(Server { config, engine, address, http, shutdown, tasks })
+        Ok(Some(Server { config, _store: store, engine, address, http, shutdown, tasks }))
     }
 
     fn banner(&self) -> String {
@@ -125,6 +166,32 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Opens the data directory, and recovers what is in it; `None` if `ended` comes before that is done.
+async fn open(config: &Config, ended: impl Future<Output = ()>) -> Result<Option<(Opened, Arc<Engine>)>> {
+    let mut ended = pin!(ended);
+    let dir = config.data_dir.clone();
+    let mut opening = tokio::task::spawn_blocking(move || dir.map_or_else(|| Ok(Store::in_memory()), |dir| Store::open(&dir)));
+    let store = tokio::select! {
+        store = &mut opening => store.map_err(not_started)??,
+        () = &mut ended => {
+            // RocksDB reads its log without a pause; a process that ends meanwhile would pull away what it reads with.
+            drop(timeout(STOP, opening).await);
+            return Ok(None);
+        }
+    };
+    let store = Opened(Arc::new(store));
+    let mut recovering = JoinSet::new();
+    recovering.spawn(Engine::open(config.clone(), Arc::clone(&store.0), Arc::new(SystemClock)));
+    tokio::select! {
+        Some(engine) = recovering.join_next() => Ok(Some((store, engine.map_err(not_started)??))),
+        () = ended => Ok(None),
+    }
+}
+
+fn not_started(cause: JoinError) -> Error {
+    Error::internal(format!("the server could not start: {cause}"))
 }
 
 async fn serve_http(listener: TcpListener, engine: Arc<Engine>, render: RenderMetrics, shutdown: CancellationToken) {

@@ -29,12 +29,8 @@ use crate::state::{Leases, LogEntry, Relation, Store, fatal};
 use crate::types::{Changes, Clock, Epoch, NOW, ObjectId, STACK_BYTES};
 
 impl Engine {
-    /// Opens the database of `config`: new, or as its data directory has it.
-    pub async fn open(config: Config, wall: Arc<dyn Clock>) -> Result<Arc<Self>> {
-        let store = Arc::new(match &config.data_dir {
-            Some(dir) => Store::open(dir)?,
-            None => Store::in_memory(),
-        });
+    /// Opens the database of `config`: new, or as its store has it.
+    pub async fn open(config: Config, store: Arc<Store>, wall: Arc<dyn Clock>) -> Result<Arc<Self>> {
         store.forget_undefined()?;
         let objects = stored_objects(&store)?;
         let checkpoint = store.last_checkpoint()?.map_or(0, |checkpoint| checkpoint.epoch);

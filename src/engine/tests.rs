@@ -32,7 +32,7 @@ async fn open(directory: &Path) -> Arc<Engine> {
     let options = ServeOptions { data_dir: Some(directory.to_owned()), workers: Some(2), ..ServeOptions::default() };
     let mut config = options.resolve().unwrap();
     config.checkpoint_interval = NEVER;
-    Engine::open(config, Arc::new(SystemClock)).await.unwrap()
+    Engine::open(config, Arc::new(Store::open(directory).unwrap()), Arc::new(SystemClock)).await.unwrap()
 }
 
 /// Runs statements in a session of their own. Gives the rows of all, values separated by blanks.

@@ -18,7 +18,8 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 
 use super::checkpoint::recover_journal;
@@ -91,6 +92,14 @@ impl Store {
     /// A store that keeps nothing: writes do nothing, reads give nothing.
     pub fn in_memory() -> Store {
         Store { open: None }
+    }
+
+    /// Ends RocksDB's own work, which may go on for many seconds and would keep the process from ending. What has been written is on the disk; what is
+    /// still to be written need not be written, and waits for the end.
+    pub fn close(&self) {
+        if let Some(open) = &self.open {
+            open.db.cancel_all_background_work(true);
+        }
     }
 
     /// Whether anything survives a restart.
@@ -275,14 +284,24 @@ pub(super) fn write_synced(db: &DB, batch: WriteBatch) {
     let mut options = WriteOptions::default();
     options.set_sync(true);
     if let Err(cause) = db.write_opt(batch, &options) {
-        fatal("the data directory could not be written", &cause);
+        not_written(&cause);
     }
 }
 
 /// Writes atomically, into the log's tail: on the disk once a later write is synced.
 pub(super) fn write_unsynced(db: &DB, batch: WriteBatch) {
     if let Err(cause) = db.write(batch) {
-        fatal("the data directory could not be written", &cause);
+        not_written(&cause);
+    }
+}
+
+/// A write that failed ends the process, unless the process is ending anyway and the store was closed under it: then nobody hears of it any more.
+fn not_written(cause: &rocksdb::Error) -> ! {
+    if cause.kind() != ErrorKind::ShutdownInProgress {
+        fatal("the data directory could not be written", cause);
+    }
+    loop {
+        std::thread::park();
     }
 }
 
@@ -333,7 +352,7 @@ fn options() -> Options {
 fn open_error(dir: &Path, cause: &rocksdb::Error) -> Error {
     let text = cause.to_string();
     if text.contains("While lock file") || text.contains("lock hold by") {
-        return Error::new(Kind::ObjectState, format!("data directory \"{}\" is used by another process", dir.display()))
+        return Error::new(Kind::External, format!("data directory \"{}\" is used by another process", dir.display()))
             .hint("Stop the other process, or give this one another data directory.");
     }
     Error::external(&format!("cannot open data directory \"{}\"", dir.display()), text)
@@ -344,7 +363,7 @@ fn check_version(dir: &Path, db: &DB) -> Result<()> {
     let stored = db.get([keyspace::VERSION]).map_err(|cause| read_error(&cause))?;
     let Some(stored) = stored else {
         if db.iterator(IteratorMode::Start).next().is_some() {
-            return Err(Error::new(Kind::ObjectState, format!("\"{}\" is not a data directory of Tidemill", dir.display())));
+            return Err(Error::new(Kind::External, format!("\"{}\" is not a data directory of Tidemill", dir.display())));
         }
         let mut batch = WriteBatch::default();
         batch.put([keyspace::VERSION], FORMAT_VERSION.to_be_bytes());
@@ -356,7 +375,7 @@ fn check_version(dir: &Path, db: &DB) -> Result<()> {
         return Ok(());
     }
     let message = format!("data directory \"{}\" has format version {version}; this program reads version {FORMAT_VERSION}", dir.display());
-    Err(Error::new(Kind::ObjectState, message).hint("Use the version of Tidemill that wrote it, or another data directory."))
+    Err(Error::new(Kind::External, message).hint("Use the version of Tidemill that wrote it, or another data directory."))
 }
 
 #[cfg(test)]
@@ -371,7 +390,7 @@ mod tests {
         let dir = TestDirectory::new("lock");
         let store = Store::open(dir.path()).unwrap();
         let error = Store::open(dir.path()).unwrap_err();
-        assert_eq!(error.kind(), Kind::ObjectState);
+        assert_eq!(error.kind(), Kind::External);
         assert_eq!(error.message(), format!("data directory \"{}\" is used by another process", dir.path().display()));
         drop(store);
         Store::open(dir.path()).unwrap();
@@ -382,7 +401,7 @@ mod tests {
         let dir = TestDirectory::new("version");
         drop(Store::open(dir.path()).unwrap());
         DB::open(&Options::default(), dir.path().join("state")).unwrap().put([super::keyspace::VERSION], 99_u32.to_be_bytes()).unwrap();
-        assert_eq!(Store::open(dir.path()).unwrap_err().kind(), Kind::ObjectState);
+        assert_eq!(Store::open(dir.path()).unwrap_err().kind(), Kind::External);
     }
 
     #[test]
