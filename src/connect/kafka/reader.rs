@@ -269,6 +269,11 @@ impl KafkaReader {
     }
 }
 
+/// At least so long. librdkafka counts milliseconds: what is left of one its wrapper would spend asking again and again.
+fn whole_milliseconds(wait: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
+}
+
 impl Reader for KafkaReader {
     fn poll(&mut self, wait: Duration) -> Poll {
         let begun = Instant::now();
@@ -278,7 +283,7 @@ impl Reader for KafkaReader {
         if let Some(news) = self.news() {
             return news;
         }
-        let left = wait.saturating_sub(begun.elapsed());
+        let left = whole_milliseconds(wait.saturating_sub(begun.elapsed()));
         if !self.attached {
             std::thread::sleep(left);
         } else if self.lost.is_none()
@@ -414,7 +419,15 @@ fn world(what: &str, cause: &dyn std::fmt::Display) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Settings, within_log};
+    use std::time::Duration;
+
+    use super::{Failure, Settings, whole_milliseconds, within_log};
+
+    #[test]
+    fn an_idle_reader_asked_again_and_again_for_what_was_left_of_a_millisecond() {
+        let waits = [0, 1, 999, 1_000, 99_900].map(|micros| whole_milliseconds(Duration::from_micros(micros)).as_micros());
+        assert_eq!(waits, [0, 1_000, 1_000, 1_000, 100_000]);
+    }
 
     #[test]
     fn a_replay_after_retention_began_at_what_was_left() {
