@@ -150,24 +150,23 @@ fn sinks(facts: &Facts, rows: &mut Rows) {
     }
 }
 
-/// Rows that a view has read of those that were there before it, and how many there are, if that is known. One that follows a source counts
-/// that source's rows: what was there before the first view on it is what it still lags behind.
+/// Rows that a view has read, and how many there are, if that is known: of those that were there before it; and once it follows sources, of those.
+/// What was there before the first view on a source is what it still lags behind.
 fn filled(facts: &Facts, view: &ViewFacts, object: &Object) -> (u64, Option<u64>) {
-    let follows = |source: &&SourceFacts| object.depends_on.contains(&source.id);
+    let followed: Vec<&SourceFacts> = facts.sources.iter().filter(|source| object.depends_on.contains(&source.id)).collect();
     if view.status != "running" {
         return (view.rows_done, view.rows_total);
     }
+    if followed.is_empty() {
+        return (view.rows_done, Some(view.rows_total.unwrap_or(view.rows_done).max(view.rows_done)));
+    }
     let (mut done, mut behind) = (0, Some(0_u64));
-    for source in facts.sources.iter().filter(follows) {
+    for source in followed {
         let lag = if source.status == "finished" { Some(0) } else { source.lag };
         done += source.rows;
         behind = behind.zip(lag).map(|(sum, lag)| sum + u64::try_from(lag).unwrap_or(0));
     }
-    match behind {
-        Some(0) => (view.rows_done, Some(view.rows_total.unwrap_or(view.rows_done).max(view.rows_done))),
-        Some(behind) => (done, Some(done + behind)),
-        None => (done, None),
-    }
+    (done, behind.map(|behind| done + behind))
 }
 
 fn state(facts: &Facts, rows: &mut Rows) {
@@ -330,8 +329,12 @@ mod tests {
         // The first view on a source follows it from its beginning.
         assert_eq!(tell(source(25, Some(75), "running"), &running), (25, Some(100)));
         assert_eq!(tell(source(25, None, "running"), &running), (25, None));
-        assert_eq!(tell(source(100, Some(0), "running"), &running), (0, Some(0)));
-        assert_eq!(tell(source(100, None, "finished"), &running), (0, Some(0)));
+        // It has caught up: the rows that it has read are still told.
+        assert_eq!(tell(source(100, Some(0), "running"), &running), (100, Some(100)));
+        assert_eq!(tell(source(100, None, "finished"), &running), (100, Some(100)));
+        let unconnected = SourceFacts { id: 9, ..source(100, Some(0), "running") };
+        let full = ViewFacts { rows_done: 10, rows_total: Some(10), ..running.clone() };
+        assert_eq!(tell(unconnected, &full), (10, Some(10)));
         // A later one reads again what the others have read.
         let later = ViewFacts { status: "hydrating", rows_done: 10, rows_total: Some(50), ..ViewFacts::default() };
         assert_eq!(tell(source(50, None, "running"), &later), (10, Some(50)));
