@@ -9,11 +9,13 @@ FUZZ_MINUTES ?= 30
 FUZZ_SEEDS ?= 100000
 FUZZ_FIRST ?= 1000
 TPCH_SCALE ?= 0.01
+KILL_ROUNDS ?= 50
+BANK_TRANSFERS ?= 1000000
 SOAK_MINUTES ?= 10
 SOAK_RATE ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz tpch kafka-demo bench soak bench-operators bench-flink build fmt lint docs
+.PHONY: help demo test fuzz tpch kill bank kafka-demo bench soak bench-operators bench-flink build fmt lint docs
 
 help: ## Show what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -34,6 +36,14 @@ fuzz: ## Random views against their queries for FUZZ_MINUTES=30, from seed FUZZ_
 tpch: ## All 22 queries of TPC-H as views against their queries, at TPCH_SCALE=0.01
 	@scripts/install test
 	@TPCH_SCALE=$(TPCH_SCALE) E2E_LIMIT_S=3000 cargo test --profile $(PROFILE) --test e2e -- tpch/
+
+kill: ## A server killed with -9 at KILL_ROUNDS=50 random moments, under INSERTs and sources (PROFILE=release; KILL_SEED)
+	@scripts/install test
+	@KILL_ROUNDS=$(KILL_ROUNDS) E2E_LIMIT_S=7200 cargo test --profile $(PROFILE) --test e2e -- kill/
+
+bank: ## BANK_TRANSFERS=1000000 between accounts, with one worker and with three: every read adds up (PROFILE=release)
+	@scripts/install test
+	@BANK_TRANSFERS=$(BANK_TRANSFERS) E2E_LIMIT_S=7200 cargo test --profile $(PROFILE) --test e2e -- bank/
 
 kafka-demo: ## Events in a real Kafka, views in psql, a kill -9 in the middle; ends in PASS or FAIL
 	@scripts/install kafka

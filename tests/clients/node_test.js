@@ -1,7 +1,11 @@
-// node-postgres: parameters, named statements, cursors, transactions, several statements, errors, a pool, cancel by timeout.
+// node-postgres: parameters, named statements, cursors, transactions, several statements, errors, a pool, COPY both ways, cancel by timeout and by request.
 const assert = require("assert");
+const net = require("net");
 const { Client, Pool } = require("pg");
 const Cursor = require("pg-cursor");
+const copy = require("pg-copy-streams");
+const { Readable } = require("stream");
+const { pipeline } = require("stream/promises");
 
 const tests = {
   async parameters(client) {
@@ -70,6 +74,28 @@ const tests = {
     assert.deepStrictEqual(answers.map((answer) => answer.rows[0].n), Array.from({ length: 50 }, (_, key) => key));
     await pool.end();
   },
+  async copy(client) {
+    await client.query("CREATE TABLE node_copy (id INT PRIMARY KEY, name TEXT)");
+    const sent = client.query(copy.from("COPY node_copy FROM STDIN (FORMAT csv)"));
+    await pipeline(Readable.from(Array.from({ length: 1000 }, (_, key) => `${key},"row, ${key}"\n`)), sent);
+    assert.strictEqual(sent.rowCount, 1000);
+    const pieces = [];
+    for await (const piece of client.query(copy.to("COPY (SELECT * FROM node_copy WHERE id > 997 ORDER BY id) TO STDOUT"))) pieces.push(piece);
+    assert.strictEqual(Buffer.concat(pieces).toString(), "998\trow, 998\n999\trow, 999\n");
+    const twice = client.query(copy.from("COPY node_copy FROM STDIN (FORMAT csv)"));
+    await assert.rejects(pipeline(Readable.from(["5000,x\n", "nothing\n"]), twice), { code: "22P04" });
+    assert.strictEqual((await client.query("SELECT count(*) AS c FROM node_copy")).rows[0].c, "1000");
+    await client.query("DROP TABLE node_copy");
+  },
+  async cancel(client) {
+    const running = client.query("SELECT count(*) FROM generate_series(1, 100000000000) AS a(x) WHERE a.x = -1");
+    let over = false;
+    const ended = assert.rejects(running, { code: "57014" }).finally(() => { over = true; });
+    // A request that comes before the statement does is forgotten, so there is another. Each is dealt with before anything else is asked.
+    while (!over) await requestCancel(client);
+    await ended;
+    assert.strictEqual((await client.query("SELECT 1 AS a")).rows[0].a, 1);
+  },
   async statement_timeout(client) {
     await client.query("SET statement_timeout = 1000");
     await assert.rejects(
@@ -78,6 +104,16 @@ const tests = {
     assert.strictEqual((await client.query("SELECT 1 AS a")).rows[0].a, 1);
   },
 };
+
+// What libpq's PQcancel does: a connection of its own that says which session's statement is to end. The server closes it when it has done so.
+function requestCancel(client) {
+  const request = Buffer.alloc(16);
+  [16, 80877102, client.processID, client.secretKey].forEach((number, place) => request.writeInt32BE(number, place * 4));
+  return new Promise((dealt, failed) => {
+    const socket = net.connect(Number(process.env.PGPORT), process.env.PGHOST, () => socket.end(request));
+    socket.on("error", failed).on("close", dealt).resume();
+  });
+}
 
 (async () => {
   let failed = false;
