@@ -452,6 +452,10 @@ fn scalars(exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Scalar>> {
 }
 
 fn scalar(expr: &Expr, schema: &DFSchema) -> Result<Scalar> {
+    // Nothing computes what time it is: what compares with it has a node of its own.
+    if temporal::reads_time(expr) {
+        return Err(temporal::cannot_follow(expr));
+    }
     let expression: Arc<dyn PhysicalExpr> = physical(expr, schema).map_err(|error| from_datafusion(error, ""))?;
     Ok(Scalar { expression, text: expression_text(expr) })
 }

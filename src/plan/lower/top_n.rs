@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     Expr, FetchType, Filter, Limit, LogicalPlan, Operator, Projection, SkipType, Window, WindowFunctionDefinition,
 };
 
-use super::{Lowering, fields_of, scalar, scalars, support};
+use super::{Lowering, fields_of, scalars, support};
 use crate::error::Result;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::column_scalar;
@@ -116,10 +116,7 @@ impl Lowering<'_> {
         let first = First { ranking, offset: 0, limit: Some(limit), numbered };
         let node = self.first_rows(input, window.input.schema(), (&params.partition_by, &params.order_by), first)?;
         match conjunction(rest) {
-            Some(rest) => {
-                let predicate = scalar(&rest, &window.schema)?;
-                Ok(self.filter(node, predicate))
-            }
+            Some(rest) => self.rows_where(node, &rest, &window.schema),
             None => Ok(node),
         }
     }
