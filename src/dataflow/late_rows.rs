@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use parking_lot::Mutex;
 
+use crate::plan::LetterColumn;
 use crate::types::{ObjectId, OperatorId, json_lines};
 
 /// Rows kept for each operator, as many as of a source.
@@ -32,7 +34,7 @@ pub struct LateRows {
 pub struct LateRow {
     /// When, in microseconds since 1970.
     pub time_micros: i64,
-    /// The row as it was in front of the operator, as JSON.
+    /// The row as it came from the table or source (or from the join or grouping below the operator), as JSON.
     pub row: String,
 }
 
@@ -60,18 +62,19 @@ pub struct LateSink {
     log: Arc<LateLog>,
     operator: OperatorId,
     sources: BTreeSet<ObjectId>,
-    keeps: bool,
+    /// The columns of the rows that are of interest, if they are.
+    letter: Option<Arc<[LetterColumn]>>,
 }
 
 impl LateSink {
-    /// For an operator that goes by the watermarks of `sources`. `keeps`: the rows themselves are of interest.
-    pub fn new(log: &Arc<LateLog>, operator: OperatorId, sources: BTreeSet<ObjectId>, keeps: bool) -> Self {
-        LateSink { log: Arc::clone(log), operator, sources, keeps }
+    /// For an operator that goes by the watermarks of `sources`. `letter`: the columns to be kept of the rows, if they are of interest.
+    pub fn new(log: &Arc<LateLog>, operator: OperatorId, sources: BTreeSet<ObjectId>, letter: Option<&[LetterColumn]>) -> Self {
+        LateSink { log: Arc::clone(log), operator, sources, letter: letter.map(Arc::from) }
     }
 
     /// Whether the rows themselves are of interest.
     pub fn keeps(&self) -> bool {
-        self.keeps
+        self.letter.is_some()
     }
 
     /// Adds a number of rows that were left out.
@@ -81,8 +84,9 @@ impl LateSink {
         late.rows += rows;
     }
 
-    /// Keeps rows that were left out, and counted.
+    /// Keeps rows that were left out, and counted, as they came to the operator.
     pub fn keep(&self, rows: &RecordBatch) {
+        let Some(rows) = self.letter.as_deref().and_then(|letter| as_they_came(rows, letter)) else { return };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
         let newest = rows.slice(rows.num_rows().saturating_sub(KEPT_MAX), rows.num_rows().min(KEPT_MAX));
         // Before the lock, which all workers share.
@@ -93,4 +97,14 @@ impl LateSink {
         late.newest.extend(texts.map(|row| LateRow { time_micros: now, row }));
         late.newest.drain(..late.newest.len().saturating_sub(KEPT_MAX));
     }
+}
+
+/// The columns of a letter, by their names.
+fn as_they_came(rows: &RecordBatch, letter: &[LetterColumn]) -> Option<RecordBatch> {
+    let schema = rows.schema();
+    let field = |known: &LetterColumn| schema.field(known.column).clone().with_name(known.name.as_str());
+    let fields: Vec<_> = letter.iter().map(field).collect();
+    let columns = letter.iter().map(|known| Arc::clone(rows.column(known.column))).collect();
+    // Every letter has a column: the time that is late comes from one.
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).ok()
 }

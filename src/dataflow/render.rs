@@ -38,7 +38,7 @@ use crate::dataflow::packet::Packet;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::dataflow::time::{LoopTime, Time};
 use crate::error::{Error, Result};
-use crate::plan::{Closing, Node, NodeKind, SessionClosing, SideExpiry};
+use crate::plan::{Closing, LetterColumn, Node, NodeKind, SessionClosing, SideExpiry};
 use crate::types::{BUCKETS, Changes, Epoch, Low, NOW, ObjectId, OperatorId};
 
 /// What rendering leaves in the worker's hands.
@@ -241,8 +241,8 @@ impl<'scope, T: Place> Renderer<'scope, T> {
     /// What looks at the time of each row.
     fn timed(&mut self, node: &Node) -> Flow<'scope, T> {
         match &node.kind {
-            NodeKind::Late { input, column, low, rows, kept } => {
-                let count = self.late_count(node.id, input, low, *kept);
+            NodeKind::Late { input, column, low, rows, letter } => {
+                let count = self.late_count(node.id, input, low, letter.as_deref());
                 let late = count.map(|count| Late::new(*column, self.low_at(low), *rows, count));
                 self.stateful(&[input], node.id, "late", late, Beginnings::default())
             }
@@ -370,12 +370,12 @@ impl<'scope, T: Place> Renderer<'scope, T> {
     }
 
     /// For the rows that come too late for a node.
-    fn late_count(&self, node: u32, input: &Node, low: &Low, kept: bool) -> Result<LateCount> {
+    fn late_count(&self, node: u32, input: &Node, low: &Low, letter: Option<&[LetterColumn]>) -> Result<LateCount> {
         let operator = OperatorId { object: self.dataflow.object, node };
         // Of those that say how far event time is, the ones whose rows come through here, if they do so directly.
         let (told, read) = (low.objects(), input.imports());
         let own: BTreeSet<ObjectId> = read.iter().copied().filter(|object| told.contains(object) || told.contains(&NOW)).collect();
-        LateCount::new(self.worker, LateSink::new(&self.dataflow.late, operator, if own.is_empty() { told } else { own }, kept))
+        LateCount::new(self.worker, LateSink::new(&self.dataflow.late, operator, if own.is_empty() { told } else { own }, letter))
     }
 
     fn session(&self, node: &Node) -> Result<Session> {
@@ -388,8 +388,8 @@ impl<'scope, T: Place> Renderer<'scope, T> {
             None => session,
         };
         Ok(match closing {
-            Some(SessionClosing { low, emits, kept }) => {
-                session.closing(self.low_at(low), *emits, self.late_count(node.id, input, low, *kept)?)
+            Some(SessionClosing { low, emits, letter }) => {
+                session.closing(self.low_at(low), *emits, self.late_count(node.id, input, low, letter.as_deref())?)
             }
             None => session,
         })

@@ -13,6 +13,7 @@ mod grouping;
 mod hop;
 mod in_time;
 mod join;
+mod late;
 mod low;
 mod moment;
 mod recursion;

@@ -177,8 +177,8 @@ pub enum NodeKind {
         low: Low,
         /// Position of a column that says how many rows a row stands for, if `Combine` made them.
         rows: Option<usize>,
-        /// The newest of the rest are kept to be looked at.
-        kept: bool,
+        /// The newest of the rest are kept to be looked at: these of their columns.
+        letter: Option<Vec<LetterColumn>>,
     },
     /// Every row with the time at which it comes, as a last column (PROCTIME): the clock of its epoch.
     Arrival {
@@ -386,8 +386,17 @@ pub struct SessionClosing {
     pub low: Low,
     /// Its rows come out then, and not before.
     pub emits: bool,
-    /// The newest of the rows that come too late are kept to be looked at.
-    pub kept: bool,
+    /// The newest of the rows that come too late are kept to be looked at: these of their columns.
+    pub letter: Option<Vec<LetterColumn>>,
+}
+
+/// A column of a row that is kept because it came too late.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetterColumn {
+    /// Its position.
+    pub column: usize,
+    /// What it is called where the row comes from.
+    pub name: String,
 }
 
 /// When the rows of one side of a join have met all that they ever will.

@@ -160,7 +160,7 @@ mod tests {
     const OPERATOR: OperatorId = OperatorId { object: 5, node: 3 };
 
     fn late(worker: usize, log: &Arc<LateLog>) -> Late {
-        let sink = LateSink::new(log, OPERATOR, BTreeSet::from([7]), false);
+        let sink = LateSink::new(log, OPERATOR, BTreeSet::from([7]), None);
         Late::new(0, low_at(&[(2, 100), (3, 200)]), None, LateCount::new(worker, sink).unwrap())
     }
 

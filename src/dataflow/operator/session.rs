@@ -632,7 +632,7 @@ mod tests {
     fn what_is_late_depends_on_the_sessions_that_go_on() {
         let log = Arc::new(LateLog::default());
         let closing = |emits: bool| {
-            let sink = LateSink::new(&log, OperatorId { object: 5, node: 3 }, BTreeSet::from([7]), false);
+            let sink = LateSink::new(&log, OperatorId { object: 5, node: 3 }, BTreeSet::from([7]), None);
             session(true).closing(low_at(&[(2, 10), (4, 30)]), emits, LateCount::new(0, sink).unwrap())
         };
         for emits in [false, true] {

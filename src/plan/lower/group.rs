@@ -24,6 +24,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 
+use super::late::TooLate;
 use super::low::low_of;
 use super::moment::coarseness;
 use super::{Lowering, single};
@@ -113,26 +114,30 @@ impl Lowering<'_> {
 
     /// Without rows of groups that are over. `rows`: the column that says how many rows a row stands for.
     pub(super) fn in_time(&mut self, input: Node, keys: &[usize], closing: Option<&Closing>, rows: Option<usize>) -> Node {
-        match closing {
-            Some(Closing { place, low, .. }) => self.unless_below(input, keys[*place], low.clone(), rows),
-            None => input,
-        }
+        let Some(Closing { place, low, .. }) = closing else { return input };
+        self.unless_below(input, TooLate { column: keys[*place], low: low.clone(), rows })
     }
 
     /// Combined rows: the keys, the number of rows, partial results.
     fn first_half(&mut self, grouping: Grouping, closing: Option<&Closing>) -> Node {
         let width = grouping.keys.len();
+        // Rows that come too late are to be looked at: so they are left out as they came, and not when they have been combined.
+        if self.keep_late_rows && closing.is_some() {
+            return self.combined_in_time(grouping, closing);
+        }
         match windows_below(grouping) {
             Ok((windows, keys, calls)) => {
                 let windowed = self.by_slices(windows, &keys, calls);
                 self.in_time(windowed, &(0..width).collect::<Vec<_>>(), closing, Some(width))
             }
-            Err(grouping) => {
-                let Grouping { input, keys, calls } = *grouping;
-                let input = self.in_time(input, &keys, closing, None);
-                self.combine(Grouping { input, keys, calls })
-            }
+            Err(grouping) => self.combined_in_time(*grouping, closing),
         }
+    }
+
+    fn combined_in_time(&mut self, grouping: Grouping, closing: Option<&Closing>) -> Node {
+        let Grouping { input, keys, calls } = grouping;
+        let input = self.in_time(input, &keys, closing, None);
+        self.combine(Grouping { input, keys, calls })
     }
 
     fn combine(&mut self, grouping: Grouping) -> Node {

@@ -26,11 +26,11 @@ use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use super::Lowering;
+use super::late::TooLate;
 use super::low::{in_utc, literal, low_of};
 use super::moment::coarseness;
 use crate::plan::expressions::column_index;
-use crate::plan::node::{JoinKind, Node, NodeKind, Scalar, SideExpiry};
-use crate::plan::properties;
+use crate::plan::node::{JoinKind, Node, Scalar, SideExpiry};
 use crate::types::Low;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -126,13 +126,7 @@ impl Lowering<'_> {
 
     /// The rows of a side that are in time.
     pub(super) fn unless_late(&mut self, input: Node, late: impl IntoIterator<Item = (usize, Low)>) -> Node {
-        late.into_iter().fold(input, |input, (column, low)| self.unless_below(input, column, low, None))
-    }
-
-    /// Those that are in time by one column. `rows`: the column that says how many rows a row stands for.
-    pub(super) fn unless_below(&mut self, input: Node, column: usize, low: Low, rows: Option<usize>) -> Node {
-        let (schema, properties) = (Arc::clone(&input.schema), properties::in_time(&input.properties, column));
-        self.node(NodeKind::Late { input: Box::new(input), column, low, rows, kept: self.keep_late_rows }, schema, properties)
+        late.into_iter().fold(input, |input, (column, low)| self.unless_below(input, TooLate { column, low, rows: None }))
     }
 }
 

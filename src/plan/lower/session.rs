@@ -74,7 +74,8 @@ impl Lowering<'_> {
         let width = input.schema.fields().len();
         let (input, time) = if keys.contains(&time) { self.with_copy(input, time) } else { (input, time) };
         let low = low_of(self.catalog, &input, time);
-        let closing = low.map(|low| SessionClosing { low, emits: self.emit_on_window_close, kept: self.keep_late_rows });
+        let (input, letter) = if low.is_some() { self.with_letter(input) } else { (input, None) };
+        let closing = low.map(|low| SessionClosing { low, emits: self.emit_on_window_close, letter });
         let input = self.exchange(input, keys.clone());
         let emits = closing.as_ref().is_some_and(|closing| closing.emits);
         let properties = properties::session(&input.properties, closing.is_some().then_some(time), emits);
