@@ -151,6 +151,8 @@ kinds! {
     BadCopyFormat = "22P04",
     /// NULL in a column that does not take it.
     NotNullViolation = "23502",
+    /// a row that its table does not take.
+    CheckViolation = "23514",
     /// a second row with the same key.
     UniqueViolation = "23505",
     /// one row where there may be only one, or several.

@@ -136,7 +136,7 @@ pub struct EventTime {
     pub watermark: String,
     /// Microseconds without a row after which a partition holds the watermark back no longer; `None`: it always does.
     pub idle_timeout_us: Option<i64>,
-    /// Microseconds that an event may lie ahead of the clock before its record is a dead letter; `None`: any.
+    /// Microseconds that an event may lie ahead of the clock: a record beyond is a dead letter, a statement that writes one fails; `None`: any.
     pub max_future_us: Option<i64>,
 }
 

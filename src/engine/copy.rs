@@ -74,8 +74,8 @@ impl Session {
             let arrays = projection.iter().map(|scalar| scalar.array(&batch)).collect::<Result<Vec<_>>>()?;
             batch = RecordBatch::try_new(nullable(&table.columns), arrays)?;
         }
-        let (object, table) = (Arc::clone(&object), table.clone());
-        let write = move |draft: &mut Draft, running: &Running| write_complete(draft, &object, &table, &batch, running);
+        let (object, table, now) = (Arc::clone(&object), table.clone(), self.engine.wall.now_micros());
+        let write = move |draft: &mut Draft, running: &Running| write_complete(draft, (&object, &table), &batch, now, running);
         Ok(self.change(target.table, rows.num_rows(), write).await? as u64)
     }
 

@@ -44,7 +44,7 @@ fn table_statement(name: &str, table: &Table) -> String {
             sql.push_str(&connector(&table.columns, &options, event_time.as_ref()));
         }
         (None, event_time) => {
-            let event_time = event_time.iter().filter(|event_time| event_time.idle_timeout_us.is_some());
+            let event_time = event_time.iter().filter(|event_time| event_time.idle_timeout_us.or(event_time.max_future_us).is_some());
             let options: BTreeMap<String, String> = event_time.flat_map(event_time_options).chain(kept_for).collect();
             if !options.is_empty() {
                 sql.push_str(&format!(" WITH ({})", listed(&options)));

@@ -76,7 +76,8 @@ impl Session {
             }
         }
         let PlannedChange { change, update, catalog } = planned;
-        let writing = Writing { table: writable(&change.object)?.clone(), object: change.object, statement: Arc::clone(parsed), update };
+        let (table, statement, now_micros) = (writable(&change.object)?.clone(), Arc::clone(parsed), self.engine.wall.now_micros());
+        let writing = Writing { table, object: change.object, statement, update, now_micros };
         let (schema, rows) = self.collect(&Arc::new(change.rows), &catalog, parameters).await?;
         // RETURNING reads other relations as they were before.
         let others = match &change.returning {

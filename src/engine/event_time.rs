@@ -372,10 +372,6 @@ pub(crate) fn event_time(create: &mut CreateTable) -> Result<Option<EventTime>> 
                 .hint("Say when events were: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'.")),
         };
     };
-    if max_future.is_some() && !has_connector {
-        return Err(Error::new(Kind::InvalidParameter, format!("option \"{MAX_FUTURE}\" is for connectors"))
-            .hint("Rows that statements write are refused by whoever writes them."));
-    }
     // Who writes by hand takes pauses that mean nothing.
     let default = has_connector.then_some(IDLE_TIMEOUT_DEFAULT_US);
     Ok(Some(EventTime {

@@ -9,11 +9,13 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
 use crate::catalog::{Object, Table};
+use crate::dataflow::event_time::times_of;
+use crate::engine::event_time::MAX_FUTURE;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{ConflictUpdate, schema_of};
 use crate::sql::{Insert, Parsed, Statement};
 use crate::state::{Draft, NEWEST, Relation};
-use crate::types::{Changes, OnConflict, Running, rows_equal};
+use crate::types::{Changes, OnConflict, Running, TextStyle, format_value, rows_equal};
 
 /// Rows of an upsert between two looks at whether somebody still waits: each is looked up by itself.
 const UPSERTED_ROWS: usize = 256;
@@ -25,6 +27,8 @@ pub(super) struct Writing {
     pub(super) statement: Arc<Parsed>,
     /// What ON CONFLICT DO UPDATE does.
     pub(super) update: Option<ConflictUpdate>,
+    /// What time it is, in microseconds since 1970.
+    pub(super) now_micros: i64,
 }
 
 /// What a statement wrote: the rows as RETURNING shows them, and how many the tag counts.
@@ -47,7 +51,7 @@ impl Writing {
     fn insert(&self, draft: &mut Draft, insert: &Insert, rows: RecordBatch, running: &Running) -> Result<Written> {
         let Writing { object, table, .. } = self;
         check_conflict_target(table, insert)?;
-        check_not_null(object, table, &rows)?;
+        check_rows(object, table, &rows, self.now_micros)?;
         let (changes, affected, shown) = match &self.update {
             Some(update) => self.upsert(draft, update, &rows, running)?,
             None => {
@@ -66,7 +70,7 @@ impl Writing {
         let (width, schema) = (table.columns.len(), schema_of_nullable(table));
         let old = RecordBatch::try_new(Arc::clone(&schema), rows.columns()[..width].to_vec())?;
         let new = RecordBatch::try_new(Arc::clone(&schema), rows.columns()[width..2 * width].to_vec())?;
-        check_not_null(object, table, &new)?;
+        check_rows(object, table, &new, self.now_micros)?;
         self.check_moved_keys(draft, &old, &new, running)?;
         draft.write(Changes::concat(&schema, &[Changes::retractions(old), Changes::insertions(new)]), running)?;
         let shown: Vec<usize> = (width..rows.num_columns()).collect();
@@ -116,7 +120,7 @@ impl Writing {
         let excluded = take_record_batch(rows, &UInt32Array::from(taken))?;
         let old = concat_batches(&schema, &old)?;
         let (old, new) = updated(table, update, &old, &excluded)?;
-        check_not_null(object, table, &new)?;
+        check_rows(object, table, &new, self.now_micros)?;
         self.check_moved_keys(draft, &old, &new, running)?;
         let shown = concat_batches(&schema, [&fresh, &new])?;
         let changes = Changes::concat(&schema, &[Changes::insertions(fresh), Changes::retractions(old), Changes::insertions(new)]);
@@ -149,8 +153,14 @@ impl Writing {
 }
 
 /// Writes rows that have every column of the table already: COPY. Says how many it wrote.
-pub(super) fn write_complete(draft: &mut Draft, object: &Object, table: &Table, rows: &RecordBatch, running: &Running) -> Result<usize> {
-    check_not_null(object, table, rows)?;
+pub(super) fn write_complete(
+    draft: &mut Draft,
+    (object, table): (&Object, &Table),
+    rows: &RecordBatch,
+    now_micros: i64,
+    running: &Running,
+) -> Result<usize> {
+    check_rows(object, table, rows, now_micros)?;
     let resolved = draft.resolve(rows, table.on_conflict, &object.name, running)?;
     draft.write(resolved.changes, running)?;
     Ok(resolved.affected)
@@ -179,6 +189,33 @@ pub(crate) fn check_not_null(object: &Object, table: &Table, rows: &RecordBatch)
         }
     }
     Ok(())
+}
+
+/// What a table asks of rows that a statement writes, at this moment of the clock.
+fn check_rows(object: &Object, table: &Table, rows: &RecordBatch, now_micros: i64) -> Result<()> {
+    check_not_null(object, table, rows)?;
+    check_not_ahead(object, table, rows, now_micros)
+}
+
+/// A time that is too far ahead of the clock would close every window at once, and for good: what writes it is refused as a whole.
+fn check_not_ahead(object: &Object, table: &Table, rows: &RecordBatch, now_micros: i64) -> Result<()> {
+    let Some((event_time, max_future)) = table.event_time.as_ref().and_then(|rule| Some((rule, rule.max_future_us?))) else {
+        return Ok(());
+    };
+    let Some(position) = table.columns.iter().position(|column| column.name == event_time.column) else { return Ok(()) };
+    let (values, latest) = (rows.column(position), now_micros.saturating_add(max_future));
+    let times = times_of(values)?;
+    let Some(ahead) = (0..rows.num_rows()).find(|row| values.is_valid(*row) && times[*row] > latest) else { return Ok(()) };
+    let mut time = String::new();
+    format_value(values.as_ref(), ahead, &table.columns[position].sql_type, &TextStyle::default(), &mut time)?;
+    let message = format!(
+        "new row for relation \"{}\" is further ahead of the clock than {MAX_FUTURE} allows: \"{}\" is {time}",
+        object.name, event_time.column
+    );
+    Err(Error::new(Kind::CheckViolation, message).hint(format!(
+        "Event time would be there from then on, and every row before it late. Correct \"{}\" of the row.",
+        event_time.column
+    )))
 }
 
 /// The columns behind ON CONFLICT must be the key's, in any order.
