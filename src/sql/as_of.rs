@@ -1,14 +1,15 @@
 //! ASOF joins, for which the parser has another grammar than we.
 //!
 //! `a ASOF [LEFT] JOIN b ON c` reaches the parser as `a GLOBAL [LEFT] JOIN b ON c`, a word that it keeps apart; and
-//! `MATCH_CONDITION (c) ON d` as `ON (c) AND d`; in the tree it becomes a join whose condition is marked: `a [LEFT] JOIN b ON asof_join(c)`.
-//! The planner takes the mark out again.
+//! `MATCH_CONDITION (c) ON d` as `ON match_condition(c) AND d`, from whose tree both are taken apart again: `d` may be an OR, which binds less
+//! than this AND. In the tree it becomes a join whose condition is marked: `a [LEFT] JOIN b ON asof_join(c AND d)`. The planner takes that mark out.
 //!
 //! Neither word is reserved. The parser alone knows whether a join may stand where one is found, or a name: so ASOF before JOIN means GLOBAL to
 //! it and keeps its spelling, and everywhere else both are names. `a asof JOIN b` is an ASOF join; an alias of that name needs AS there.
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Spanned, TableFactor,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Spanned,
+    TableFactor,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
@@ -22,6 +23,9 @@ use crate::error::{Error, Result};
 
 /// The function that marks the condition of an ASOF join: a name that nobody can type.
 pub const ASOF_JOIN: &str = "\u{0}asof_join";
+
+/// The function that `MATCH_CONDITION` is until its condition is found in the tree.
+const MATCH_CONDITION: &str = "\u{0}match_condition";
 
 const HINT: &str = "Write a ASOF [LEFT] JOIN b ON a.k = b.k AND a.ts >= b.ts, or MATCH_CONDITION (a.ts >= b.ts) ON a.k = b.k.";
 
@@ -58,9 +62,12 @@ pub(super) fn mark_words(text: &str, mut tokens: Vec<TokenWithSpan>) -> Result<V
     Ok(tokens)
 }
 
-/// `MATCH_CONDITION (c) ON d` → `ON (c) AND d`, as the condition of an ASOF join is written elsewhere; without ON `ON (c)`.
-fn conditions_into_on(tokens: &mut [TokenWithSpan]) {
-    for index in 0..tokens.len() {
+/// `MATCH_CONDITION (c) ON d` → `ON match_condition(c) AND d`; without ON `ON match_condition(c)`.
+fn conditions_into_on(tokens: &mut Vec<TokenWithSpan>) {
+    let mut next = 0;
+    while next < tokens.len() {
+        let index = next;
+        next += 1;
         if !is_word(tokens, index, "match_condition") || tokens.get(index + 1).is_none_or(|next| next.token != Token::LParen) {
             continue;
         }
@@ -74,10 +81,13 @@ fn conditions_into_on(tokens: &mut [TokenWithSpan]) {
             depth == 0
         });
         let Some(end) = end.filter(|end| !is_word(tokens, end + 1, "using")) else { continue };
-        tokens[index].token = Token::make_keyword("ON");
         if is_word(tokens, end + 1, "on") {
             tokens[end + 1].token = Token::make_keyword("AND");
         }
+        let span = tokens[index].span;
+        tokens[index].token = Token::make_word(MATCH_CONDITION, Some('"'));
+        tokens.insert(index, TokenWithSpan { token: Token::make_keyword("ON"), span });
+        next += 1;
     }
 }
 
@@ -102,9 +112,46 @@ pub(super) fn mark_joins(joins: &mut [Join], text: &str) -> Result<()> {
             JoinOperator::FullOuter(_) => return Err(refused("ASOF FULL JOIN")),
             _ => return Err(refused("an ASOF join without ON")),
         };
-        *condition = marked(condition.clone())?;
+        let (by, rest) = parted(condition.clone());
+        let terms = by.into_iter().chain(rest).map(|term| Expr::Nested(Box::new(term)));
+        let all = terms.reduce(|left, right| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) });
+        *condition = marked(all.ok_or_else(|| refused("an ASOF join without ON"))?)?;
     }
     Ok(())
+}
+
+/// What stands in MATCH_CONDITION, if that was there, and the rest of the condition.
+fn parted(mut condition: Expr) -> (Option<Expr>, Option<Expr>) {
+    match matched(&condition) {
+        Some(by) => (Some(by), None),
+        None => (take_matched(&mut condition), Some(condition)),
+    }
+}
+
+/// The argument of the mark.
+fn matched(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(call) = expr else { return None };
+    let [name] = call.name.0.as_slice() else { return None };
+    match &call.args {
+        FunctionArguments::List(list) if name.as_ident()?.value == MATCH_CONDITION => match list.args.as_slice() {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(by))] => Some(by.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Takes the mark, and the AND behind it, off the left end of a condition.
+fn take_matched(expr: &mut Expr) -> Option<Expr> {
+    let Expr::BinaryOp { left, op, right } = expr else { return None };
+    match (matched(left), &op) {
+        (Some(by), BinaryOperator::And) => {
+            let rest = right.as_ref().clone();
+            *expr = rest;
+            Some(by)
+        }
+        _ => take_matched(left),
+    }
 }
 
 fn marked(condition: Expr) -> Result<Expr> {

@@ -13,9 +13,10 @@ use crate::error::{Error, Result};
 /// The function that marks the condition of a temporal join; its argument is the time. A name that nobody can type.
 pub const TEMPORAL_JOIN: &str = "\u{0}temporal_join";
 
-const HINT: &str = "Write a JOIN t FOR SYSTEM_TIME AS OF PROCTIME() AS t ON a.k = t.k, or AS OF a.ts for a table with a watermark.";
+const HINT: &str = "Write a JOIN t FOR SYSTEM_TIME AS OF PROCTIME() AS t ON a.k = t.k, or AS OF a.ts for a table with a watermark: ON in the place of \
+                    USING, JOIN in that of a comma.";
 
-/// `FOR SYSTEM_TIME AS OF time [[AS] alias] ON` → `[[AS] alias] ON temporal_join(time) AND`.
+/// `FOR SYSTEM_TIME AS OF time [[AS] alias] ON` → `[[AS] alias] ON temporal_join(time) AND`. The alias may stand before it, too.
 pub(super) fn mark_words(text: &str, mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     let is_start = |tokens: &[TokenWithSpan], index: usize| {
         ["for", "system_time", "as", "of"].iter().enumerate().all(|(at, word)| is_word(tokens, index + at, word))
@@ -60,8 +61,15 @@ fn end_of_time(tokens: &[TokenWithSpan], start: usize) -> Option<usize> {
     Some(end)
 }
 
-/// Whether the name of a relation before `index` stands behind JOIN.
+/// Whether the name of a relation before `index`, which may have an alias behind it, stands behind JOIN.
 fn follows_join(tokens: &[TokenWithSpan], index: usize) -> bool {
+    let is_alias = |at: usize| matches!(tokens.get(at), Some(TokenWithSpan { token: Token::Word(_), .. }));
+    let before_alias = index.checked_sub(1).filter(|alias| is_alias(*alias));
+    let before_as = before_alias.map(|alias| if alias > 0 && is_word(tokens, alias - 1, "as") { alias - 1 } else { alias });
+    is_named_behind_join(tokens, index) || before_as.is_some_and(|index| is_named_behind_join(tokens, index))
+}
+
+fn is_named_behind_join(tokens: &[TokenWithSpan], index: usize) -> bool {
     let Some(mut name) = index.checked_sub(1) else { return false };
     while name >= 2 && tokens[name - 1].token == Token::Period {
         name -= 2;
