@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{DuplicateTreatment, Expr, Function, FunctionArguments, Query, Spanned, Visit, Visitor};
 
 use super::errors::placed;
+use super::foreign_functions;
 use super::hypothetical::is_hypothetical;
 use super::planner::Planner;
 use crate::error::{Error, Kind, Result};
@@ -29,6 +30,11 @@ impl Visitor for Calls<'_> {
         let Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
         let Some(message) = refused(call, self.planner) else { return ControlFlow::Continue(()) };
         let error = Error::new(Kind::WrongObjectType, message);
+        let name = call.name.0.last().and_then(|name| name.as_ident()).map(|name| name.value.as_str());
+        let error = match name.and_then(foreign_functions::hint) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        };
         let start = call.name.span().start;
         ControlFlow::Break(placed(error, (start.line, start.column), self.text))
     }

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility, lit,
 };
 
+use super::foreign_functions;
 use super::proctime::Proctime;
 use super::with_ties::WithTies;
 use crate::error::{Error, Kind, Result};
@@ -125,9 +126,10 @@ impl ScalarUDFImpl for UnknownFunction {
             return Err(external(error.hint("Use ->, #> and jsonb_array_elements().")));
         }
         let error = undefined_function(&self.name, arguments);
-        let hint = match &self.nearest {
-            Some(near) => format!("Did you mean \"{near}\"?"),
-            None => "No function matches the given name and argument types. You might need to add explicit type casts.".to_owned(),
+        let hint = match (foreign_functions::hint(&self.name), &self.nearest) {
+            (Some(hint), _) => hint.to_owned(),
+            (None, Some(near)) => format!("Did you mean \"{near}\"?"),
+            (None, None) => "No function matches the given name and argument types. You might need to add explicit type casts.".to_owned(),
         };
         Err(external(error.hint(hint)))
     }

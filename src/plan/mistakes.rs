@@ -17,9 +17,15 @@ pub(super) fn window_function(message: &str) -> Option<Error> {
     let windows = [("tumble_start", "TUMBLE"), ("hop_starts", "HOP"), ("cumulate_ends", "CUMULATE"), ("session_start", "SESSION")];
     for (function, window) in windows {
         if let Some(rest) = after(&format!("argument types '{function}(")) {
-            let found = type_of(rest.split(", ").next().unwrap_or(rest));
-            let message = format!("{window} wants a column of type timestamp or timestamptz, and intervals, not a column of type {found}");
-            return Some(Error::new(Kind::UndefinedFunction, message));
+            let types = sql_types(rest.split(")'").next().unwrap_or(rest));
+            let (time, others) = types.split_once(", ").unwrap_or((types.as_str(), ""));
+            let odd = others.split(", ").find(|other| !other.is_empty() && *other != "interval");
+            let message = match odd.filter(|_| time.starts_with("timestamp")) {
+                Some(odd) => format!("{window} wants intervals behind the time column, not a value of type {odd}"),
+                None => format!("{window} wants a column of type timestamp or timestamptz, and intervals, not a column of type {time}"),
+            };
+            let error = Error::new(Kind::UndefinedFunction, message);
+            return Some(if odd.is_some() { error.hint("Write INTERVAL '1 minute'.") } else { error });
         }
     }
     let (_, rest) = message.split_once("Invalid function '")?;

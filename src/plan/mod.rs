@@ -21,6 +21,7 @@ mod errors;
 mod explain;
 mod expressions;
 mod floats;
+mod foreign_functions;
 mod frames;
 mod functions;
 mod general;

@@ -15,6 +15,7 @@ mod cursor;
 mod depth;
 mod dialect;
 mod exclude;
+mod foreign;
 mod function;
 mod grouping;
 mod index;

@@ -2,6 +2,7 @@
 
 use sqlparser::tokenizer::Token;
 
+use super::foreign::hinted;
 use super::located::located;
 use super::position::{Walker, rebase};
 use super::reader::Reader;
@@ -24,7 +25,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
         rebase(&mut tokens);
         let statement = &text[start.byte..end.byte];
         let reader = Reader::new(tokens, statement, start.characters);
-        parsed.push(whole(reader).map_err(|error| located(error, statement).shifted(start.characters))?);
+        parsed.push(whole(reader).map_err(|error| hinted(located(error, statement), statement).shifted(start.characters))?);
     }
     Ok(parsed)
 }

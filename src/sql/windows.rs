@@ -28,8 +28,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
-    TableAlias, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions, WindowType,
+    ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Interval, ObjectName, Query, SelectItem,
+    SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, WindowType,
 };
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Tokenizer;
@@ -241,6 +241,7 @@ fn expand(name: &str, arguments: Vec<FunctionArg>, alias: Option<TableAlias>) ->
     let (relation, own_name) = arguments.remove("data").and_then(relation_of).ok_or_else(misfit)?;
     let time = arguments.remove("timecol").and_then(column_of).ok_or_else(misfit)?;
     arguments.insert("timecol", time);
+    arguments.values_mut().for_each(interval_from_text);
     let text = match (arguments.contains_key("offset"), function.query_with_offset) {
         (true, Some(query)) => query,
         _ => function.query,
@@ -253,6 +254,21 @@ fn expand(name: &str, arguments: Vec<FunctionArg>, alias: Option<TableAlias>) ->
     let own_name = own_name.unwrap_or_else(|| Ident::new(name));
     let alias = alias.unwrap_or(TableAlias { explicit: true, name: own_name, columns: Vec::new(), at: None });
     Ok(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None })
+}
+
+/// `'1 hour'` where an interval is wanted is one, as a text without a type is elsewhere.
+fn interval_from_text(argument: &mut Expr) {
+    if let Expr::Value(value) = argument
+        && matches!(value.value, Value::SingleQuotedString(_))
+    {
+        *argument = Expr::Interval(Interval {
+            value: Box::new(argument.clone()),
+            leading_field: None,
+            leading_precision: None,
+            last_field: None,
+            fractional_seconds_precision: None,
+        });
+    }
 }
 
 /// What a column of [`WINDOW_COLUMNS`] is called until it takes its place among those of the relation.
