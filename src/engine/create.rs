@@ -136,7 +136,15 @@ impl Session {
         engine.check_expressions(&columns)?;
         check_arrivals(&columns, &key)?;
         if let Some(event_time) = &event_time {
-            engine.event_rule(&columns, event_time)?;
+            let rule = engine.event_rule(&columns, event_time)?;
+            if rule.runs_ahead(&columns)? {
+                let name = &event_time.column;
+                let message = format!("the watermark of \"{name}\" runs ahead of it: rows that come in order may be late");
+                let hint = format!(
+                    "It says how far behind others a row may come, as a rule: WATERMARK FOR {name} AS {name} - INTERVAL '5 seconds'."
+                );
+                self.notice(Error::new(Kind::ObjectState, message).hint(hint));
+            }
         }
         if options.is_some() {
             engine.refuse_changing_defaults(&columns)?;

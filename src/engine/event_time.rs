@@ -13,7 +13,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::Array;
+use arrow::array::{Array, RecordBatch, TimestampMicrosecondArray, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::Schema;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +23,7 @@ use crate::catalog::{Column, EventTime};
 use crate::dataflow::event_time::times_of;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{NoSystemRelations, Scalar, Scope};
+use crate::plan::{NoSystemRelations, Scalar, Scope, schema_of};
 use crate::sql::CreateTable;
 use crate::types::{Changes, NOW, ObjectId, SqlType, Value, Watermarks, value_from_text};
 
@@ -36,6 +38,9 @@ const IDLE_TIMEOUT_DEFAULT_US: i64 = 60_000_000;
 
 /// Rows that are compared with the clock are compared at least as often.
 const CLOCK_STEP_US: i64 = 200_000;
+
+/// A moment to try a watermark with: the first of 2024, at which a day, an hour and a second begin, so that rounding changes nothing.
+const SAMPLE_US: i64 = 1_704_067_200_000_000;
 
 /// What is stored of event time with a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,6 +332,19 @@ impl EventRule {
         let coming = (0..changes.len()).filter(|row| changes.weight(*row) > 0 && values.is_valid(*row));
         Ok(coming.map(|row| times[row]).max())
     }
+
+    /// Whether the watermark that a row brings is above its own time: rows that come in order may be late then. `columns`: the object's.
+    pub(crate) fn runs_ahead(&self, columns: &[Column]) -> Result<bool> {
+        let schema = schema_of(columns);
+        let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let values = fields.iter().enumerate().map(|(at, field)| match at == self.column {
+            true => cast(&TimestampMicrosecondArray::from(vec![SAMPLE_US]), field.data_type()),
+            false => Ok(new_null_array(field.data_type(), 1)),
+        });
+        let row = RecordBatch::try_new(Arc::new(Schema::new(fields.clone())), values.collect::<std::result::Result<_, _>>()?)?;
+        let watermark = self.watermark.array(&row)?;
+        Ok(watermark.is_valid(0) && times_of(&watermark)?[0] > SAMPLE_US)
+    }
 }
 
 impl Engine {
@@ -386,7 +404,7 @@ pub(crate) fn event_time(create: &mut CreateTable) -> Result<Option<EventTime>> 
 pub(crate) fn duration(option: &str, text: &str) -> Result<Option<i64>> {
     let invalid = || {
         Error::new(Kind::InvalidParameter, format!("invalid value \"{text}\" for option \"{option}\""))
-            .hint("It is an interval without months, like '30 seconds', or 'never'.")
+            .hint("It is an interval without months, which have no fixed length, like '30 days' or '30 seconds'; or 'never'.")
     };
     if text.trim().eq_ignore_ascii_case("never") {
         return Ok(None);

@@ -235,6 +235,14 @@ fn state_that_grows_for_ever_is_told_with_what_would_bound_it() {
         let unbounded = told_of("SELECT id, max(at) FROM a GROUP BY id").await;
         assert!(unbounded[0].contains(r#"Or make "a" APPEND ONLY"#), "{unbounded:?}");
 
+        // A time that has a watermark already bounds nothing by having one; and expressions read as they were written.
+        let unbounded = told_of("SELECT x.id, y.id AS other FROM a AS x JOIN a AS y ON x.id = y.id AND x.at < y.at").await;
+        assert!(unbounded[0].contains(r#"grows for ever: nothing that it keeps goes by "at", which event time passes"#), "{unbounded:?}");
+        let later = "ts + INTERVAL '10 seconds' AS later, date_bin('5 minutes', ts, TIMESTAMPTZ '2000-01-01') AS bin, ts::date AS day";
+        let unbounded = told_of(&format!("SELECT {later}, count(*) AS n FROM b GROUP BY 1, 2, 3")).await;
+        let by = "\"Aggregate by (ts + interval '00:00:10', date_bin(interval '00:05:00', ts, timestamp with time zone '2000-01-01 00:00:00+00'), ts::date): count(*)\"";
+        assert!(unbounded[0].contains(by), "{unbounded:?}");
+
         let bounded = [
             "SELECT id, count(*), sum(id) FROM a GROUP BY id",
             "SELECT id, count(*), max(ts) FROM b GROUP BY id",
@@ -248,6 +256,13 @@ fn state_that_grows_for_ever_is_told_with_what_would_bound_it() {
         for query in bounded {
             assert_eq!(told_of(query).await, Vec::<String>::new(), "{query}");
         }
+        let patient = "CREATE MATERIALIZED VIEW p WITH (allowed_lateness = '5 seconds') AS";
+        let without_effect = told(&engine, &format!("{patient} SELECT id, count(*) AS n FROM a GROUP BY id")).await;
+        assert!(without_effect[0].starts_with("allowed_lateness has no effect"), "{without_effect:?}");
+        let window = "SELECT window_start, count(*) AS n FROM TUMBLE(a, at, '1 minute') GROUP BY window_start";
+        assert_eq!(told(&engine, &format!("DROP MATERIALIZED VIEW p; {patient} {window}")).await, Vec::<String>::new());
+        let ahead = told(&engine, "CREATE TABLE f (ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts + INTERVAL '5 seconds')").await;
+        assert!(ahead[0].starts_with(r#"the watermark of "ts" runs ahead of it"#), "{ahead:?}");
         let silent =
             told(&engine, "SET client_min_messages = warning; CREATE MATERIALIZED VIEW w AS SELECT a.id FROM a JOIN b ON a.id = b.id")
                 .await;

@@ -236,9 +236,13 @@ impl<'a> Bounds<'a> {
         self.times_below(node, &mut times);
         let columns: Vec<String> = times.iter().filter_map(|time| Some(format!("\"{}\"", time.column.as_ref()?))).collect();
         let columns: BTreeSet<String> = columns.into_iter().collect();
+        let listed = columns.iter().cloned().collect::<Vec<_>>().join(" and ");
         let bound = match columns.is_empty() {
             true => "it reads no column that says when its rows were".to_owned(),
-            false => format!("{} would bound it", columns.iter().cloned().collect::<Vec<_>>().join(" and ")),
+            false if times.iter().all(|time| time.has_watermark) => {
+                format!("nothing that it keeps goes by {listed}, which event time passes")
+            }
+            false => format!("{listed} would bound it"),
         };
         let mut hints: Vec<String> = times.iter().filter_map(TimeBelow::advice).collect();
         let column = columns.first().cloned().unwrap_or_default();

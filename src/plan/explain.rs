@@ -141,11 +141,21 @@ fn write_identity(node: &Node, text: &mut String) {
 /// grows for ever.
 pub fn notices(plan: &Plan, catalog: &Catalog) -> Vec<(String, String)> {
     let mut found = unbounded(plan, catalog);
+    found.extend(lateness_without_effect(&plan.root));
     collect_notices(&plan.root, &mut found);
     // One for joins that are alike in what is said of them.
     let mut told = BTreeSet::new();
+    found.iter_mut().for_each(|(message, _)| *message = without_types(message));
     found.retain(|(message, _)| told.insert(message.clone()));
     found
+}
+
+/// `allowed_lateness` where nothing is ever over.
+fn lateness_without_effect(root: &Node) -> Option<(String, String)> {
+    (root.is_patient() && !root.goes_by_watermarks()).then(|| {
+        let message = "allowed_lateness has no effect: nothing in this view is ever over".to_owned();
+        (message, "Group by a window of a column with a watermark, or leave it out.".to_owned())
+    })
 }
 
 fn collect_notices(node: &Node, found: &mut Vec<(String, String)>) {

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{AccessExpr, Expr, Ident, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut};
 
 use super::data_type::catalog_name;
+use super::proctime;
 
 /// Stands between a name and the number that makes it unique. Cannot be typed by accident.
 const HIDDEN: char = '\u{1}';
@@ -19,9 +20,21 @@ const NAMELESS: &str = "?column?";
 /// How DataFusion names the elements of a list: after the expression that makes it.
 const ELEMENTS_OF: (&str, &str) = ("__unnest_placeholder(", ",depth=1)");
 
+/// How names begin that stand for something that has another name, or none, in SQL: a row's arrival, bounds of windows.
+const FOR_READERS: [(&str, &str); 5] = [
+    (proctime::ARRIVAL, "PROCTIME()"),
+    ("hop_starts(", "window_start"),
+    ("cumulate_ends(", "window_end"),
+    ("session_start(", "window_start"),
+    ("session_end(", "window_end"),
+];
+
 /// The name that the user sees.
 pub(super) fn visible(name: &str) -> &str {
     let name = name.strip_prefix(ELEMENTS_OF.0).and_then(|name| name.strip_suffix(ELEMENTS_OF.1)).unwrap_or(name);
+    if let Some((_, shown)) = FOR_READERS.iter().find(|(own, _)| name.starts_with(own)) {
+        return shown;
+    }
     name.split(HIDDEN).next().unwrap_or(name)
 }
 

@@ -872,6 +872,17 @@ impl Node {
             || self.inputs().into_iter().any(Node::follows_epochs)
     }
 
+    /// Whether it takes event time to be less far than it is.
+    pub(super) fn is_patient(&self) -> bool {
+        matches!(self.kind, NodeKind::Import { lateness_us: 1.., .. }) || self.inputs().into_iter().any(Node::is_patient)
+    }
+
+    /// Whether watermarks say of anything below that it is over.
+    pub(super) fn goes_by_watermarks(&self) -> bool {
+        let own = self.lows().iter().any(|low| low.objects().iter().any(|object| *object != NOW));
+        own || self.inputs().into_iter().any(Node::goes_by_watermarks)
+    }
+
     /// By what this node knows how far time is.
     fn lows(&self) -> Vec<&Low> {
         match &self.kind {

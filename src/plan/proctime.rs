@@ -25,7 +25,7 @@ use crate::types::SqlType;
 pub(super) const NAME: &str = "proctime";
 
 /// The name of a column that a user's cannot have.
-const ARRIVAL: &str = "\u{0}arrival";
+pub(super) const ARRIVAL: &str = "\u{0}arrival";
 
 /// What helps where it cannot stand.
 pub(super) const HINT: &str = "Give the table or source a column for it, p timestamptz AS PROCTIME(), or select PROCTIME() AS p from rows \

@@ -1,9 +1,10 @@
 //! Parts of expressions as SQL writes them, for EXPLAIN: literals, and functions that stand for something else.
 
-use arrow::datatypes::Field;
+use arrow::array::types::IntervalMonthDayNano;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, ScalarValue};
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::casts::as_cast;
 use super::names::visible;
@@ -18,7 +19,8 @@ pub(super) fn as_sql(expr: Expr) -> Expr {
             Some(text) => shown(text),
             None => Expr::Literal(value, metadata),
         },
-        // Most of them nobody has written.
+        // What makes a day of a moment somebody has written; most others nobody has.
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Date32 && !is_literal(&cast.expr) => cast_to(&cast.expr, "date"),
         Expr::Cast(cast) => *cast.expr,
         Expr::Column(column) => shown(visible(&column.name).to_owned()),
         Expr::ScalarFunction(call) => match as_written(&call) {
@@ -42,7 +44,42 @@ fn as_written(call: &ScalarFunction) -> Option<Expr> {
         shown(format!("ROW({})", columns.join(", ")))
     });
     let apart = names_apart::marked(call).cloned();
-    packed.or(apart).or_else(|| checked::as_operator(call)).or_else(|| as_cast(call)).or_else(|| scalar::as_operator(call))
+    let operator = || checked::as_operator(call).or_else(|| as_cast(call)).or_else(|| scalar::as_operator(call));
+    packed.or(apart).or_else(operator).or_else(|| of_time(call))
+}
+
+/// What is computed with times, as it is written: `ts + interval '1 day'`, `ts AT TIME ZONE 'UTC'`, `ts::timestamp(0)`.
+fn of_time(call: &ScalarFunction) -> Option<Expr> {
+    let operator = match (call.func.name(), call.args.as_slice()) {
+        ("timestamp_add" | "date_plus", _) => Operator::Plus,
+        ("timestamp_minus" | "date_minus" | "timestamp_subtract", _) => Operator::Minus,
+        ("timezone", [zone, time]) => return Some(shown(format!("{} AT TIME ZONE {}", operand(time), zone.human_display()))),
+        ("round_time", [time, digits]) => return Some(cast_to(time, &format!("timestamp({})", digits.human_display()))),
+        _ => return None,
+    };
+    // What stands behind them is the zone whose days are meant.
+    let [left, right, ..] = call.args.as_slice() else { return None };
+    Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(left.clone()), operator, Box::new(right.clone()))))
+}
+
+fn cast_to(value: &Expr, target: &str) -> Expr {
+    shown(format!("{}::{target}", operand(value)))
+}
+
+/// An expression that an operator stands behind.
+fn operand(expr: &Expr) -> String {
+    match expr {
+        Expr::BinaryExpr(_) => format!("({})", expr.human_display()),
+        other => other.human_display().to_string(),
+    }
+}
+
+/// A literal is ready to be shown when it is a column's name: with a quote, or a digit, at one of its ends.
+fn is_literal(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(column) => column.name == "NULL" || column.name.ends_with('\''),
+        other => matches!(other, Expr::Literal(..)),
+    }
 }
 
 /// `None` for a value of a type that SQL has no literals of.
@@ -99,11 +136,30 @@ fn typed_constant(text: &str) -> Option<(String, &str)> {
         let value = ScalarValue::Decimal128(units.parse().ok(), precision.parse().ok()?, scale.parse().ok()?);
         return Some((literal(&value)?, rest));
     }
+    if let Some(interval) = text.strip_prefix("IntervalMonthDayNano(\"") {
+        let (interval, rest) = interval.split_once("\")")?;
+        return Some((literal(&ScalarValue::IntervalMonthDayNano(Some(interval_of(interval)?)))?, rest));
+    }
     let behind = TYPES.iter().find_map(|name| text.strip_prefix(name)?.strip_prefix('('))?;
     match behind.strip_prefix('"') {
         Some(quoted) => quoted.split_once("\")").map(|(value, rest)| (quote_literal(value), rest)),
         None => behind.split_once(')').map(|(value, rest)| (value.to_owned(), rest)),
     }
+}
+
+/// `IntervalMonthDayNano { months: 0, days: 1, nanoseconds: 0 }`, or `interval '1 days 5 nanoseconds'`.
+fn interval_of(text: &str) -> Option<IntervalMonthDayNano> {
+    let words: Vec<&str> = text.split([' ', '\'', ',', ':']).filter(|word| !word.is_empty()).collect();
+    let labelled = text.starts_with("IntervalMonthDayNano");
+    let number = |unit: &str| -> Option<i64> {
+        let Some(at) = words.iter().position(|word| word.trim_end_matches('s') == unit) else { return Some(0) };
+        words.get(if labelled { at + 1 } else { at.checked_sub(1)? })?.parse().ok()
+    };
+    Some(IntervalMonthDayNano {
+        months: i32::try_from(number("month")?).ok()?,
+        days: i32::try_from(number("day")?).ok()?,
+        nanoseconds: number("nanosecond")?,
+    })
 }
 
 #[cfg(test)]
@@ -117,6 +173,9 @@ mod tests {
         assert_eq!(without_types("count(Int64(1)), f(t.s,Utf8(\",\"),Boolean(true))"), "count(*), f(t.s,',',true)");
         assert_eq!(without_types("fooInt64(1)"), "fooInt64(1)");
         let moment = "a > TimestampMicrosecond(0, None) AND n > Decimal128(Some(150),3,2)";
+        let interval = "IntervalMonthDayNano(\"IntervalMonthDayNano { months: 1, days: 0, nanoseconds: 5000000000 }\")";
+        assert_eq!(without_types(interval), "interval '1 mon 00:00:05'");
+        assert_eq!(without_types("IntervalMonthDayNano(\"interval '300000000000 nanoseconds'\")"), "interval '00:05:00'");
         assert_eq!(without_types(moment), "a > timestamp without time zone '1970-01-01 00:00:00' AND n > 1.50");
     }
 

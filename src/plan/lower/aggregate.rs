@@ -12,7 +12,6 @@ use super::{Lowering, fields_of, grouping, nullable, scalar, scalars};
 use crate::error::Result;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::expression_text;
-use crate::plan::names::visible;
 use crate::plan::node::{AggregateCall, Node, Scalar};
 use crate::plan::pack;
 
@@ -25,7 +24,7 @@ impl Lowering<'_> {
             [Expr::GroupingSet(set)] => Some(grouping::enumerate(set, &key_exprs)?),
             _ => None,
         };
-        let schema = fields_of(&aggregate.schema);
+        let schema = with_keys_as_written(&fields_of(&aggregate.schema), &key_exprs);
         let results = schema.fields().iter().skip(key_exprs.len() + usize::from(sets.is_some()));
         let calls = aggregate.aggr_expr.iter().zip(results).map(|(expr, field)| call(expr, field.data_type(), below));
         let mut calls = calls.collect::<Result<Vec<_>>>()?;
@@ -104,7 +103,16 @@ impl Lowering<'_> {
 
 fn column_of(expr: &Expr, below: &DFSchema) -> Result<Field> {
     let (_, field) = expr.to_field(below).map_err(|error| from_datafusion(error, ""))?;
-    Ok(nullable(&field, visible(field.name())))
+    Ok(nullable(&field, &expression_text(expr)))
+}
+
+/// DataFusion names keys after what they are for it.
+fn with_keys_as_written(schema: &Schema, keys: &[&Expr]) -> Arc<Schema> {
+    let named = |(at, field): (usize, &Arc<Field>)| match keys.get(at) {
+        Some(key) => field.as_ref().clone().with_name(expression_text(key)),
+        None => field.as_ref().clone(),
+    };
+    Arc::new(Schema::new(schema.fields().iter().enumerate().map(named).collect::<Vec<_>>()))
 }
 
 fn is_computed(expr: &Expr) -> bool {

@@ -27,6 +27,8 @@ const NOW_NAME: &str = "@@now";
 
 const HINT: &str = "Compare a column with it: ts > now() - INTERVAL '1 hour', or ts BETWEEN now() - INTERVAL '1 day' AND now().";
 
+const HINT_OF_EQUALITY: &str = "Say when it begins to be true, and when it ends: ts >= current_date AND ts < current_date + 1.";
+
 /// The variable in the place of `now()` wherever rows are filtered, or joined.
 pub(super) fn with_variable(plan: LogicalPlan) -> Result<LogicalPlan> {
     let replaced = plan.transform_up_with_subqueries(|node| match node {
@@ -175,8 +177,10 @@ fn comparison_of(expr: &Expr, schema: &DFSchema) -> Result<Comparison> {
 
 /// A place of the time that is no comparison of the kind that views can have.
 pub(super) fn cannot_follow(expr: &Expr) -> Error {
-    let text = expression_text(expr).replace(NOW_NAME, "now()");
-    Error::not_supported(format!("a materialized view cannot follow the time in {text}")).hint(HINT)
+    let text = expression_text(expr).replace(&format!("{NOW_NAME}::date"), "current_date").replace(NOW_NAME, "now()");
+    let is_equality = matches!(expr, Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, .. }));
+    let error = Error::not_supported(format!("a materialized view cannot follow the time in {text}"));
+    error.hint(if is_equality { HINT_OF_EQUALITY } else { HINT })
 }
 
 /// What a row says, what the clock says, and what the comparison makes of it.

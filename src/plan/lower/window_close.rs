@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
+
 use super::Lowering;
 use super::coverage::covers;
 use super::low::low_of;
@@ -12,7 +14,7 @@ use super::moment::coarseness;
 use crate::catalog::{Object, ObjectKind};
 use crate::error::{Error, Kind, Result};
 use crate::plan::expressions::column_index;
-use crate::plan::node::{Closing, Node, NodeKind, SessionClosing};
+use crate::plan::node::{Closing, Crossing, Node, NodeKind, SessionClosing};
 use crate::plan::properties;
 use crate::types::Low;
 
@@ -84,6 +86,10 @@ impl Lowering<'_> {
         let error = |why: String| {
             Error::new(Kind::InvalidObjectDefinition, format!("EMIT ON WINDOW CLOSE needs a column that event time passes, and {why}"))
         };
+        if let Some((why, hint)) = why_changing(node) {
+            return Error::new(Kind::InvalidObjectDefinition, format!("EMIT ON WINDOW CLOSE needs rows that become final, and {why}"))
+                .hint(hint);
+        }
         if let [(padded, _), ..] = self.timed(node).as_slice() {
             let why = format!("rows without a partner have a NULL in \"{}\"", node.schema.field(*padded).name());
             return error(why)
@@ -114,6 +120,53 @@ impl Lowering<'_> {
             (None, None) => error("the query reads nothing".to_owned()),
         }
     }
+}
+
+/// What makes rows that may change for ever, though they have a time: why, and what to do.
+fn why_changing(node: &Node) -> Option<(String, String)> {
+    let of = |input: &Node, keys: &[usize]| match keys {
+        [] => "of all rows".to_owned(),
+        keys => {
+            let names: Vec<&str> = keys.iter().map(|key| input.schema.field(*key).name().as_str()).collect();
+            format!("of each {}", names.join(", "))
+        }
+    };
+    let by_window = |form: &str| format!("Do it within windows: FROM TUMBLE(t, ts, INTERVAL '1 minute'), and {form}.");
+    match &node.kind {
+        NodeKind::AsOf { forward: true, .. } => Some((
+            "those of an ASOF join that looks forward (<=, <) do not: a row without a partner waits for one for ever".to_owned(),
+            "Look back, by >= or >; or leave EMIT ON WINDOW CLOSE out.".to_owned(),
+        )),
+        NodeKind::Window { input, keys, closing: None, .. } => Some((
+            format!("what OVER says {} may change with every row that comes: no window is among what it is partitioned by", of(input, keys)),
+            by_window("OVER (PARTITION BY window_start, … ORDER BY ts)"),
+        )),
+        NodeKind::TopN { input, keys, closing: None, .. } => Some((
+            format!("the first rows {} may change with every row that comes, whatever they are ordered by", of(input, keys)),
+            by_window("row_number() OVER (PARTITION BY window_start, … ORDER BY ts) <= n"),
+        )),
+        NodeKind::Temporal { crossing: Crossing::Leaves { .. }, .. } => Some((
+            "rows that leave by the clock, as now() says, do not: they may go before event time has passed them, or after".to_owned(),
+            "Leave the comparison with now() out: what is over is forgotten by itself; WITH (retention = '1 day') says how long the result stays."
+                .to_owned(),
+        )),
+        NodeKind::Temporal { .. } => Some((
+            "rows that come by the clock, as now() says, do not: event time may have passed them when they come".to_owned(),
+            "Leave the comparison with now() out.".to_owned(),
+        )),
+        // Of groups by something else it is that which is wrong.
+        NodeKind::Aggregate { input, keys, .. } if keys.iter().any(|key| is_time(input.schema.field(*key).data_type())) => why_changing(input),
+        NodeKind::Map { input, .. }
+        | NodeKind::Exchange { input, .. }
+        | NodeKind::Combine { input, .. }
+        | NodeKind::Hop { input, .. }
+        | NodeKind::Late { input, .. } => why_changing(input),
+        _ => None,
+    }
+}
+
+fn is_time(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(..) | DataType::Date32)
 }
 
 /// Whether what makes the rows holds them back until they are final, if it is told to.
