@@ -193,6 +193,10 @@ kinds! {
     TooManyColumns = "54011",
     /// the object is not in a state that allows this (a failed view).
     ObjectState = "55000",
+    /// a setting that cannot be changed, or not now.
+    CannotChange = "55P02",
+    /// a name of a form that names do not have.
+    InvalidName = "42602",
     /// waited too long for a table that another transaction writes.
     LockNotAvailable = "55P03",
     /// cancelled by the user or a time limit.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::catalog::{Catalog, DEFAULT_SCHEMA, Object, ObjectKind};
+use crate::catalog::{Catalog, Object, ObjectKind};
 use crate::engine::Engine;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -85,12 +85,11 @@ impl Session {
         let catalog = self.engine.catalog();
         let schema = match &name.schema {
             Some(schema) => schema.clone(),
-            None => self
-                .settings
-                .search_path()
-                .into_iter()
-                .find(|schema| catalog.has_schema(schema))
-                .unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()),
+            None => {
+                let found = self.settings.search_path().into_iter().find(|schema| catalog.has_schema(schema));
+                let none = || Error::new(Kind::UndefinedSchema, "no schema has been selected to create in").at(name.position);
+                found.ok_or_else(|| none().hint("Name a schema before it, or set search_path to one that exists."))?
+            }
         };
         if SYSTEM_SCHEMAS.contains(&schema.as_str()) {
             return Err(Error::new(Kind::InsufficientPrivilege, format!("permission denied for schema {schema}")).at(name.position));

@@ -1,5 +1,6 @@
 //! COPY: a table's lines in, any rows out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
@@ -34,6 +35,11 @@ impl Session {
             };
             columns.iter().map(position).collect::<Result<_>>()?
         };
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = positions.iter().find(|position| !seen.insert(**position)) {
+            let message = format!("column \"{}\" specified more than once", table.columns[*twice].name);
+            return Err(Error::new(Kind::DuplicateColumn, message));
+        }
         if let Some(generated) = positions.iter().map(|position| &table.columns[*position]).find(|column| column.generated.is_some()) {
             return Err(Error::new(Kind::InvalidColumnReference, format!("column \"{}\" is a generated column", generated.name)));
         }

@@ -138,10 +138,12 @@ impl Session {
             }
             Statement::Execute { name, arguments } => self.execute_prepared(name, arguments).await,
             Statement::Deallocate { name } => {
-                match name {
-                    None => self.prepared.clear(),
-                    Some(name) => drop(self.prepared.remove(name)),
-                }
+                let Some(name) = name else {
+                    self.prepared.clear();
+                    return done("DEALLOCATE ALL");
+                };
+                self.prepared_statement(name)?;
+                self.prepared.remove(name);
                 done("DEALLOCATE")
             }
             Statement::Declare { name, hold, query, .. } => self.declare(name, *hold, query, parameters).await,
@@ -151,6 +153,8 @@ impl Session {
                 if *all {
                     self.cursors.clear();
                     self.prepared.clear();
+                    self.set("session_authorization", None, false)?;
+                    self.set("role", None, false)?;
                     self.reset(None)?;
                 }
                 done(if *all { "DISCARD ALL" } else { "DISCARD" })
@@ -195,7 +199,7 @@ impl Session {
     }
 
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
-        let before = self.settings.get(name)?.to_owned();
+        let before = self.settings.before(name)?.to_owned();
         // What a transaction may do ends with it, however it was said.
         let local = local || name == "transaction_read_only";
         if local && self.transaction.as_ref().is_none_or(|transaction| transaction.single) {

@@ -81,8 +81,7 @@ impl Engine {
             let error = Error::new(Kind::UndefinedDatabase, format!("database \"{database}\" does not exist"));
             return Err(error.hint("There is one database; its name is \"tidemill\"."));
         }
-        let mut settings = Settings::default();
-        settings.set("session_authorization", Some(&startup.user))?;
+        let mut settings = Settings::of_session(&startup.user, self.config.max_connections);
         for (name, value) in &startup.parameters {
             match name.as_str() {
                 "options" => start_options(&mut settings, value)?,
@@ -91,6 +90,7 @@ impl Engine {
                 name => drop(settings.set(&name.to_ascii_lowercase(), Some(value))?),
             }
         }
+        settings.start();
         let application = settings.known("application_name").to_owned();
         let now = self.wall.now_micros();
         let Entered { process_id, secret, cancel, ended } =
@@ -129,7 +129,8 @@ impl Engine {
 
 /// `-c name=value` and `--name=value`, as libpq sends PGOPTIONS.
 fn start_options(settings: &mut Settings, text: &str) -> Result<()> {
-    let mut words = text.split_whitespace();
+    let words = option_words(text);
+    let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         let assignment = if word == "-c" { words.next() } else { word.strip_prefix("-c").or_else(|| word.strip_prefix("--")) };
         if let Some((name, value)) = assignment.and_then(|assignment| assignment.split_once('=')) {
@@ -137,6 +138,22 @@ fn start_options(settings: &mut Settings, text: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The words of a text, between blanks; a backslash makes the next character part of its word.
+fn option_words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (character, words.last_mut()) {
+            (blank, _) if blank.is_whitespace() => words.push(String::new()),
+            ('\\', Some(word)) => word.extend(characters.next()),
+            (plain, Some(word)) => word.push(plain),
+            (_, None) => {}
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 impl Session {
@@ -337,13 +354,13 @@ impl Session {
     }
 
     pub(crate) fn notice(&mut self, error: Error) {
-        if !matches!(self.settings.known("client_min_messages").to_ascii_lowercase().as_str(), "warning" | "error") {
+        if !matches!(self.settings.known("client_min_messages"), "warning" | "error") {
             self.notices.push(Notice { severity: "NOTICE", error });
         }
     }
 
     pub(crate) fn warning(&mut self, error: Error) {
-        if !self.settings.known("client_min_messages").eq_ignore_ascii_case("error") {
+        if self.settings.known("client_min_messages") != "error" {
             self.notices.push(Notice { severity: "WARNING", error });
         }
     }

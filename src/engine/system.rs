@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, FieldRef};
 use async_trait::async_trait;
 use chrono_tz::Tz;
@@ -76,6 +77,7 @@ impl SystemRelations {
                 process_id: self.process_id,
                 search_path: self.settings.search_path(),
                 settings: self.settings.all(),
+                custom_settings: self.settings.custom(),
                 ..self.engine.facts()
             };
             Arc::new(facts)
@@ -338,7 +340,14 @@ impl ScalarUDFImpl for CatalogFunction {
         let rows = if scalar { 1 } else { args.number_rows };
         let arguments = args.args.iter().map(|argument| argument.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
         let answer = self.function.evaluate(&self.facts, &arguments, rows).map_err(external)?;
-        if scalar { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?)) } else { Ok(ColumnarValue::Array(answer)) }
+        if !scalar {
+            return Ok(ColumnarValue::Array(answer));
+        }
+        Ok(ColumnarValue::Scalar(match answer.as_list_opt::<i32>() {
+            // Taken out and put back, its values would lose what their field says of their type.
+            Some(list) => ScalarValue::List(Arc::new(list.clone())),
+            None => ScalarValue::try_from_array(&answer, 0)?,
+        }))
     }
 }
 

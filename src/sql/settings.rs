@@ -2,6 +2,7 @@
 
 use sqlparser::tokenizer::Token;
 
+use super::quote::quote_ident;
 use super::reader::Reader;
 use super::session::transaction_modes;
 use super::statement::{Show, Statement};
@@ -72,12 +73,7 @@ fn set_special(reader: &mut Reader<'_>) -> Result<Option<(String, Option<String>
     if reader.accept(&["time", "zone"]) {
         let value = match reader.accept_one(&["local", "default"]) {
             Some(_) => None,
-            None if reader.accept(&["interval"]) => {
-                let value = reader.string()?;
-                reader.accept(&["hour", "to", "minute"]);
-                // As a number: hours and minutes in a string are counted the other way round.
-                Some(value.strip_suffix(":00").unwrap_or(&value).to_owned())
-            }
+            None if reader.accept(&["interval"]) => Some(interval_hours(reader)?),
             None => Some(value(reader)?),
         };
         return Ok(Some(("timezone".to_owned(), value)));
@@ -113,7 +109,37 @@ fn set_plain(reader: &mut Reader<'_>) -> Result<(String, Option<String>)> {
         return Ok((name, None));
     }
     let values = reader.comma_separated(value)?;
+    if name == "search_path" {
+        let names: Vec<String> = values.iter().map(|value| quote_ident(value)).collect();
+        return Ok((name, Some(names.join(", "))));
+    }
     Ok((name, Some(values.join(", "))))
+}
+
+/// The hours that an interval says, as a number: as text, hours and minutes are counted the other way round. INTERVAL is behind.
+fn interval_hours(reader: &mut Reader<'_>) -> Result<String> {
+    let unexpected = reader.unexpected();
+    let text = reader.string()?;
+    let unit = reader.accept_one(&["hour", "minute", "second"]);
+    if reader.accept(&["to"]) {
+        reader.accept_one(&["minute", "second"]);
+    }
+    let (sign, unsigned) = text.strip_prefix('-').map_or((1.0, text.as_str()), |unsigned| (-1.0, unsigned));
+    // One number counts the unit behind it, which is seconds if there is none.
+    let factors = match unit {
+        _ if unsigned.contains(':') => [1.0, 60.0, 3_600.0],
+        Some("hour") => [1.0, 60.0, 3_600.0],
+        Some("minute") => [60.0, 3_600.0, 0.0],
+        _ => [3_600.0, 0.0, 0.0],
+    };
+    let mut hours = 0.0;
+    for (place, part) in unsigned.split(':').enumerate() {
+        match (part.trim().parse::<f64>(), factors.get(place)) {
+            (Ok(number), Some(factor)) if *factor > 0.0 => hours += number / factor,
+            _ => return Err(unexpected.detail("Expected an interval of hours and minutes.")),
+        }
+    }
+    Ok((sign * hours).to_string())
 }
 
 /// A string, a number, or a word (which folds to lower case, as in PostgreSQL).

@@ -34,8 +34,10 @@ pub(super) fn schemas(facts: &Facts, implicit: bool) -> Vec<String> {
 /// `current_setting(name [, missing_ok])`.
 pub(super) fn setting(facts: &Facts, args: &[Value]) -> Result<Value> {
     let Some(name) = arg(args, 0).text() else { return Ok(Value::Null) };
-    match facts.settings.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name)) {
-        Some((_, value, _)) => Ok(value.as_str().into()),
+    let known = facts.settings.iter().map(|(known, value, _)| (known, value));
+    let mut known = known.chain(facts.custom_settings.iter().map(|(known, value)| (known, value)));
+    match known.find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        Some((_, value)) => Ok(value.as_str().into()),
         None if arg(args, 1) == &Value::Bool(true) => Ok(Value::Null),
         None => Err(Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
     }

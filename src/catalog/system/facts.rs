@@ -21,6 +21,8 @@ pub struct Facts {
     pub search_path: Vec<String>,
     /// Name, value and description of every setting.
     pub settings: Vec<(String, String, String)>,
+    /// Name and value of settings that only the client knows the meaning of, such as `app.user`.
+    pub custom_settings: Vec<(String, String)>,
     /// All sessions.
     pub sessions: Vec<SessionFacts>,
     /// Sources, and tables that a connector fills.
