@@ -192,7 +192,12 @@ impl Catalog {
     fn undefined(&self, schema: Option<&str>, name: &str) -> Error {
         let full = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
         let error = Error::new(Kind::UndefinedTable, format!("relation \"{full}\" does not exist"));
-        match nearest(name, self.objects.values().filter(|object| object.columns().is_some()).map(|object| object.name.as_str())) {
+        let relations = || self.objects.values().filter(|object| object.columns().is_some());
+        if let Some(elsewhere) = relations().find(|object| object.name == name) {
+            let schema = &elsewhere.schema;
+            return error.hint(format!("There is one in schema \"{schema}\": write {schema}.{name}, or add it to search_path."));
+        }
+        match nearest(name, relations().map(|object| object.name.as_str())) {
             Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
             None => error,
         }

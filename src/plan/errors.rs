@@ -10,7 +10,8 @@ use datafusion::error::DataFusionError;
 use crate::catalog::nearest;
 use crate::error::{Error, Kind};
 
-use super::mistakes::{not_boolean, told, window_function};
+use super::mismatch::choosing_error;
+use super::mistakes::{not_boolean, sign, told, window_function};
 use super::names::visible;
 use super::outer_names::OUTSIDE;
 
@@ -19,6 +20,12 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
     match error {
         DataFusionError::Diagnostic(diagnostic, inner) => {
             let position = diagnostic.span.and_then(|span| position_of(span, text));
+            if let Some(error) = sign(&diagnostic.message) {
+                return match position.and_then(|position| sign_before(position, text)) {
+                    Some(position) => error.at(position),
+                    None => error,
+                };
+            }
             let error = from_datafusion(*inner, text);
             // Of an operator it is the place of what stands before it, of a UNION that of its beginning.
             let elsewhere = error.message().starts_with("operator does not exist") || error.message().starts_with("each ");
@@ -62,6 +69,12 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
     }
 }
 
+/// The position of the sign before what stands at a position.
+fn sign_before(position: usize, text: &str) -> Option<usize> {
+    let before: Vec<char> = text.chars().take(position.checked_sub(1)?).collect();
+    before.iter().rposition(|character| !character.is_whitespace()).filter(|at| matches!(before[*at], '-' | '+')).map(|at| at + 1)
+}
+
 /// The error with the place of the string that is no value, or of the only cast in the text, if it speaks of one.
 pub(super) fn located(error: Error, text: &str) -> Error {
     if error.position().is_some() || text.is_empty() {
@@ -72,8 +85,14 @@ pub(super) fn located(error: Error, text: &str) -> Error {
         let lower = text.to_ascii_lowercase();
         let mut casts = lower.match_indices("::").chain(lower.match_indices("cast("));
         casts.next().filter(|_| casts.next().is_none()).map(|(place, _)| place)
+    } else if let Some((what, _)) = message.split_once(" types ").filter(|(what, _)| !what.contains(' ')) {
+        // Of several nobody knows which.
+        let (lower, what) = (text.to_ascii_lowercase(), what.to_ascii_lowercase());
+        let mut found = lower.match_indices(&what);
+        found.next().filter(|_| found.next().is_none()).map(|(place, _)| place)
     } else {
         let string = message.split_once(": \"").and_then(|(_, string)| string.strip_suffix('"'));
+        let string = string.or_else(|| after(message, "value \"")?.split_once("\" is out of range for type ").map(|(string, _)| string));
         string.and_then(|string| text.find(&format!("'{}'", string.replace('\'', "''"))))
     };
     match found {
@@ -188,6 +207,12 @@ fn undefined_column(field: &Column, valid: &[Column], text: &str) -> Error {
 
 fn at_column(error: Error, field: &Column, text: &str) -> Error {
     let known = field.spans.first().and_then(|span| position_of(span, text));
+    // A name that does not fold was quoted: one without quotes is another.
+    let quoted = || {
+        let place = text.find(&format!("\"{}\"", field.name.replace('"', "\"\"")))?;
+        field.name.chars().any(char::is_uppercase).then(|| text[..place].chars().count() + 1)
+    };
+    let known = known.or_else(quoted);
     // One without a qualifier stands alone somewhere.
     let alone = || word_positions(&field.name, text).find(|(_, behind_dot)| !behind_dot || field.relation.is_some());
     match known.or_else(|| alone().map(|(position, _)| position)).or_else(|| word_position(&field.name, text)) {
@@ -200,6 +225,8 @@ fn at_column(error: Error, field: &Column, text: &str) -> Error {
 fn before_qualifier(position: usize, text: &str) -> usize {
     let characters: Vec<char> = text.chars().take(position - 1).collect();
     let mut start = characters.len();
+    // The name itself may be quoted.
+    start -= usize::from(characters.ends_with(&['"']));
     while start > 0 && characters[start - 1] == '.' {
         let part = |c: &&char| c.is_alphanumeric() || matches!(c, '_' | '$' | '"');
         start -= 1;
@@ -242,6 +269,9 @@ fn name_error(message: &str, text: &str) -> Option<Error> {
         let call = rest.split("'.").next().unwrap_or(rest);
         let (name, arguments) = call.split_once('(').unwrap_or((call, ")"));
         let arguments = sql_types(arguments.trim_end_matches(')'));
+        if let Some(error) = choosing_error(name, &arguments.split(", ").collect::<Vec<_>>()) {
+            return Some(at(error, if name == "make_array" { "array" } else { name }));
+        }
         let error = Error::new(Kind::UndefinedFunction, format!("function {name}({arguments}) does not exist"));
         return Some(at(
             error.hint("No function matches the given name and argument types. You might need to add explicit type casts."),
@@ -282,11 +312,10 @@ fn operator_error(message: &str) -> Option<Error> {
     ];
     if let Some(rest) = PREFIXES.iter().find_map(|prefix| after(message, prefix)) {
         let rest = rest.split(" to valid types").next().unwrap_or(rest);
-        let rest = rest.split(": ").next().unwrap_or(rest);
         // Types may contain blanks, operators never do: the operator is the word that no type contains.
         let operators =
             ["=", "!=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "AND", "OR", "||", "&", "|", "#", "~", "!~", "~*", "!~*"];
-        let words: Vec<&str> = rest.split(' ').collect();
+        let words = words_outside(rest.lines().next().unwrap_or(rest));
         let error = match words.iter().position(|word| operators.contains(word)) {
             Some(at) => {
                 let (left, right) = (sql_types(&words[..at].join(" ")), sql_types(&words[at + 1..].join(" ")));
@@ -412,6 +441,27 @@ fn value_error(message: &str) -> Option<Error> {
         .then(|| Error::new(Kind::NumericOutOfRange, "value out of range"))
 }
 
+/// The words of a text up to a colon, where what stands in parentheses is part of the word that it stands in.
+fn words_outside(text: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let words = text.split(|c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ' ' && depth == 0
+    });
+    let mut found = Vec::new();
+    for word in words {
+        found.push(word.trim_end_matches(':'));
+        if word.ends_with(':') {
+            break;
+        }
+    }
+    found
+}
+
 fn invalid_input(type_name: &str, value: &str) -> Error {
     let time = ["date", "time", "timestamp", "interval"].iter().any(|prefix| type_name.starts_with(prefix));
     let kind = if time { Kind::InvalidDatetime } else { Kind::InvalidText };
@@ -507,6 +557,13 @@ mod tests {
     fn an_operator_without_a_match_is_told_with_sql_types() {
         let error = plan("Cannot coerce arithmetic expression Utf8 + Int64 to valid types");
         assert_eq!(error.message(), "operator does not exist: text + bigint");
+    }
+
+    /// The colons within a row's type were taken for the one before the cause.
+    #[test]
+    fn an_operator_between_a_row_and_a_number_is_told_with_sql_types() {
+        let message = "Cannot infer common argument type for comparison operation Struct(\"f1\": Int64, \"f2\": Int64) > Int32: no";
+        assert_eq!(plan(message).message(), "operator does not exist: record > integer");
     }
 
     #[test]

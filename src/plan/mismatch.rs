@@ -7,10 +7,10 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, Case, Cast, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Between, Case, Cast, Expr, ExprSchemable, Like, LogicalPlan};
 
 use super::casts::is_cast;
-use super::functions::type_name;
+use super::functions::{type_name, undefined_function};
 use super::parameters::is_open;
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
@@ -100,10 +100,40 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Option<Error> {
             let (_, shown) = CHOOSING.iter().find(|(name, _)| *name == func.name())?;
             together(shown, args.iter().map(|argument| of(argument, schema)))
         }
+        Expr::IsTrue(value) => condition("IS TRUE", value, schema),
+        Expr::IsNotTrue(value) => condition("IS NOT TRUE", value, schema),
+        Expr::IsFalse(value) => condition("IS FALSE", value, schema),
+        Expr::IsNotFalse(value) => condition("IS NOT FALSE", value, schema),
+        Expr::IsUnknown(value) => condition("IS UNKNOWN", value, schema),
+        Expr::IsNotUnknown(value) => condition("IS NOT UNKNOWN", value, schema),
+        Expr::Like(like) => pattern(like, schema),
+        // Only counts rows or values of one expression.
+        Expr::AggregateFunction(call) if call.func.name() == "count" && call.params.args.len() > 1 => {
+            let types = call.params.args.iter().map(|argument| argument.get_type(schema)).collect::<Result<Vec<_>, _>>().ok()?;
+            let hint = "Count a row: count((a, b)), or count(DISTINCT (a, b)).";
+            Some(undefined_function("count", &types).hint(hint))
+        }
         Expr::AggregateFunction(call) => call.params.filter.as_ref().and_then(|filter| condition("FILTER", filter, schema)),
         Expr::WindowFunction(call) => call.params.filter.as_ref().and_then(|filter| condition("FILTER", filter, schema)),
         _ => None,
     }
+}
+
+/// The error, if LIKE or ILIKE stands between values that are no texts.
+fn pattern(like: &Like, schema: &DFSchema) -> Option<Error> {
+    let sides = [&like.expr, &like.pattern].map(|side| of(side, schema));
+    // What has no family is left to DataFusion.
+    if !sides.iter().flatten().any(|side| family(side).is_some_and(|found| found != Family::Text)) {
+        return None;
+    }
+    let [left, right] = sides.map(|side| side.map_or_else(|| "unknown".to_owned(), |side| type_name(&side.arrow())));
+    let op = match (like.negated, like.case_insensitive) {
+        (false, false) => "~~",
+        (true, false) => "!~~",
+        (false, true) => "~~*",
+        (true, true) => "!~~*",
+    };
+    Some(undefined_operator(&left, op, &right))
 }
 
 /// The error, if a condition is of a type that is not boolean.
@@ -134,8 +164,27 @@ fn operands(left: &Expr, op: &str, right: &Expr, schema: &DFSchema) -> Option<Er
 pub(super) fn no_operator(left: &SqlType, op: &str, right: &SqlType) -> Option<Error> {
     let differ = family(left)? != family(right)?;
     let [left, right] = [left, right].map(|sql_type| type_name(&sql_type.arrow()));
+    differ.then(|| undefined_operator(&left, op, &right))
+}
+
+/// `operator does not exist`, between values of types of these names.
+pub(super) fn undefined_operator(left: &str, op: &str, right: &str) -> Error {
     let error = Error::new(Kind::UndefinedFunction, format!("operator does not exist: {left} {op} {right}"));
-    differ.then(|| error.hint("No operator matches the given argument types. You might need to add explicit type casts."))
+    error.hint("No operator matches the given argument types. You might need to add explicit type casts.")
+}
+
+/// The error of a call of `coalesce` and its kin, or of `nullif`, with types of these names, of which two do not fit together.
+pub(super) fn choosing_error(name: &str, types: &[&str]) -> Option<Error> {
+    const NUMBERS: [&str; 6] = ["smallint", "integer", "bigint", "numeric", "real", "double precision"];
+    let mut known = types.iter().filter(|found| **found != "unknown");
+    let first = known.next()?;
+    let fits = |other: &str| other == *first || (NUMBERS.contains(first) && NUMBERS.contains(&other));
+    let other = known.find(|other| !fits(other))?;
+    if name == "nullif" {
+        return Some(undefined_operator(first, "=", other));
+    }
+    let (_, shown) = CHOOSING.iter().find(|(known, _)| *known == name)?;
+    Some(Error::new(Kind::DatatypeMismatch, format!("{shown} types {first} and {other} cannot be matched")).hint("Cast one of them."))
 }
 
 /// A type that is not open.

@@ -44,6 +44,14 @@ pub(super) fn not_boolean(clause: &str, found: &str) -> Error {
     Error::new(Kind::DatatypeMismatch, format!("argument of {clause} must be type boolean, not type {found}"))
 }
 
+/// The error of a sign before what has none, from the words of a diagnostic: `- cannot be used with Utf8`.
+pub(super) fn sign(message: &str) -> Option<Error> {
+    let (sign, found) = message.split_once(" cannot be used with ")?;
+    let error = Error::new(Kind::UndefinedFunction, format!("operator does not exist: {sign} {}", type_of(found)));
+    let error = error.hint("No operator matches the given name and argument type. You might need to add an explicit type cast.");
+    ["-", "+"].contains(&sign).then_some(error)
+}
+
 /// The same error of HAVING, if it is one of WHERE.
 pub(super) fn in_having(error: &Error) -> Option<Error> {
     error.message().strip_prefix("argument of WHERE must be type boolean, not type ").map(|found| not_boolean("HAVING", found))
@@ -86,6 +94,23 @@ fn place_or_name(message: &str) -> Option<Error> {
         let error = Error::new(Kind::UndefinedTable, format!("invalid reference to FROM-clause entry for table \"{name}\""));
         return Some(error.hint("A table with an alias is known by its alias only."));
     }
+    if let Some((available, named)) = after("Source table contains ").and_then(|rest| rest.split_once(" columns but only ")) {
+        let (available, named) = (available.parse::<usize>().unwrap_or(0), word(named).parse::<usize>().unwrap_or(0));
+        if named < available {
+            let message = format!("names for {named} of {available} columns of a query in WITH are not supported");
+            return Some(Error::not_supported(message).hint("Name all of them."));
+        }
+        let message = format!("a query in WITH has {available} columns available but {named} columns specified");
+        return Some(Error::new(Kind::InvalidColumnReference, message));
+    }
+    if message.contains("For SELECT DISTINCT, ORDER BY expressions ") {
+        let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+        return Some(Error::new(Kind::InvalidColumnReference, message));
+    }
+    if message.contains(" to grouping function is not in grouping columns") {
+        let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+        return Some(Error::new(Kind::Grouping, message));
+    }
     message
         .contains("Aggregate function calls cannot be nested")
         .then(|| Error::new(Kind::Grouping, "aggregate function calls cannot be nested").hint("Aggregate in a subquery first."))
@@ -115,6 +140,10 @@ fn type_or_value(message: &str) -> Option<Error> {
         let message = format!("no operator takes a value of type {} and one of type {}", type_of(from), type_of(to));
         let hint = "No operator matches the given argument types. You might need to add explicit type casts.";
         return Some(Error::new(Kind::UndefinedFunction, message).hint(hint));
+    }
+    if let Some(rest) = after("Percentile value must be between 0.0 and 1.0 inclusive, ") {
+        let value = rest.split(' ').next().unwrap_or(rest);
+        return Some(Error::new(Kind::NumericOutOfRange, format!("percentile value {value} is not between 0 and 1")));
     }
     if let Some(rest) = after("Cannot access field at argument 1: type ") {
         let found = type_of(rest.split(" is not ").next().unwrap_or(rest));

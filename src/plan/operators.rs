@@ -17,7 +17,8 @@ use sqlparser::ast::BinaryOperator as Op;
 use super::arrow_kinds::one_value;
 use super::casts::text_input;
 use super::errors::external;
-use super::mismatch::no_operator;
+use super::functions::type_name;
+use super::mismatch::{no_operator, undefined_operator};
 use super::parameters::{is_open, with_type};
 use super::plain_type::{literal_text, plain_type};
 use super::scalar::call;
@@ -83,6 +84,13 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Original(expr));
         };
         if let Some(name) = json_function(&expr.op, &left, &right) {
+            if let (Op::Arrow | Op::LongArrow, Some(key)) = (&expr.op, &right.sql_type)
+                && !right.open
+                && !is_key(key)
+            {
+                let left = left.sql_type.unwrap_or(SqlType::Jsonb);
+                return Err(external(undefined_operator(&left.to_string(), &expr.op.to_string(), &type_name(&key.arrow()))));
+            }
             return Ok(PlannerResult::Planned(json_call(name, expr)));
         }
         let RawBinaryExpr { op, left: mut left_expr, right: mut right_expr } = expr;
@@ -151,6 +159,12 @@ impl ExprPlanner for Operators {
     fn plan_overlay(&self, args: Vec<Expr>) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(call("overlay", args)))
     }
+}
+
+/// Whether a value of this type names a part of a json value.
+fn is_key(sql_type: &SqlType) -> bool {
+    use SqlType::{Char, Int2, Int4, Int8, Name, Text, Varchar};
+    matches!(sql_type, Int2 | Int4 | Int8 | Text | Varchar(_) | Char(_) | Name)
 }
 
 fn is_comparison(op: &Op) -> bool {

@@ -56,6 +56,7 @@ use super::outer_names;
 use super::parameters::{Parameters, in_plan};
 use super::peer_frames::peer_frames;
 use super::recursion::check_recursions;
+use super::refused;
 use super::resolve::{Names, ObjectSource, Scope};
 use super::row_comparisons;
 use super::rules::{all, maintainable, physical_rules};
@@ -236,6 +237,7 @@ impl Planner {
     /// A query with what DataFusion does not know rewritten into what it does, as far as that depends on neither names nor types.
     fn expanded(&self, query: &ast::Query, scope: &Scope<'_>, depth: usize, parameters: &[Option<SqlType>]) -> Result<ast::Query> {
         super::size::check_text(query)?;
+        refused::check(query, self, scope.text)?;
         names_once::check(query, scope)?;
         let mut expanded = query.clone();
         using::expand(&mut expanded, using::Within { planner: self, scope, depth, parameters })?;

@@ -23,6 +23,7 @@ use super::dml::{select_query, table_factor};
 use super::names::{hidden, normal};
 use super::parameters::Parameters;
 use super::planner::{Bound, Planner};
+use super::refused;
 use super::resolve::{RelationSource, Scope};
 use crate::catalog::{Column, Object, ObjectKind, Table};
 use crate::error::Result;
@@ -130,6 +131,7 @@ impl Planner {
         (scope, parameters): (&Scope<'_>, &mut Parameters),
     ) -> Result<Option<Bound>> {
         let Some(items) = items else { return Ok(None) };
+        items.iter().try_for_each(|item| refused::no_aggregates(item, "RETURNING", self, scope.text))?;
         let mut query = if beside.0.is_empty() {
             select_query(items.to_vec(), vec![plain(returned(qualifier))], None)?
         } else {

@@ -10,6 +10,7 @@ use sqlparser::ast::{
     VisitorMut,
 };
 
+use super::interval_fields;
 use super::written_call::{written_call, written_name};
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, integer_from_text, value_from_text};
@@ -100,9 +101,12 @@ impl VisitorMut for Spelling {
                     return ControlFlow::Break(error.hint("Text is compared by code point: COLLATE \"C\"."));
                 }
             },
-            Expr::Interval(interval) => match interval_text(interval) {
-                Some(text) => cast_to(text, DataType::Interval { fields: None, precision: None }),
-                None => return ControlFlow::Continue(()),
+            Expr::Interval(interval) => match interval_fields::spelled(interval) {
+                Ok(spelled) => match spelled.or_else(|| interval_text(interval)) {
+                    Some(text) => cast_to(text, DataType::Interval { fields: None, precision: None }),
+                    None => return ControlFlow::Continue(()),
+                },
+                Err(error) => return ControlFlow::Break(error),
             },
             Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => written_call("abs", vec![(**expr).clone()]),
             Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if !is_numeric(digits)) => {

@@ -56,11 +56,13 @@ mod tests {
 
     #[test]
     fn hours_are_a_zone() {
-        let cases = [("2", "Etc/GMT-2"), ("+02", "Etc/GMT-2"), ("-3:00", "Etc/GMT-3"), ("UTC+3", "Etc/GMT+3"), ("0", "UTC"), ("2.0", "Etc/GMT-2")];
+        let cases =
+            [("2", "Etc/GMT-2"), ("+02", "Etc/GMT-2"), ("-3:00", "Etc/GMT-3"), ("UTC+3", "Etc/GMT+3"), ("0", "UTC"), ("2.0", "Etc/GMT-2")];
         for (text, zone) in cases {
             assert_eq!(read(text).unwrap(), zone, "{text}");
         }
-        for (text, sqlstate) in [("5:30", "0A000"), ("5.5", "0A000"), ("20", "22023"), ("Mars", "22023"), ("UTC+", "22023"), ("", "22023")] {
+        for (text, sqlstate) in [("5:30", "0A000"), ("5.5", "0A000"), ("20", "22023"), ("Mars", "22023"), ("UTC+", "22023"), ("", "22023")]
+        {
             assert_eq!(read(text).unwrap_err().kind().sqlstate(), sqlstate, "{text}");
         }
     }

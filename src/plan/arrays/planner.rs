@@ -13,6 +13,7 @@ use crate::catalog::nearest;
 use crate::error::{Error, Kind};
 use crate::plan::casts::text_input;
 use crate::plan::errors::external;
+use crate::plan::functions::type_name;
 use crate::plan::plain_type::plain_type;
 use crate::plan::scalar;
 use crate::plan::table_functions::element_of;
@@ -53,6 +54,10 @@ impl ExprPlanner for ArrayPlanner {
             known_field(&fields, name)?;
         }
         if element_of(field.data_type()).is_none() {
+            let is_plain = !field.data_type().is_nested() && !field.data_type().is_null();
+            if is_plain && !matches!(expr.field_access, GetFieldAccess::NamedStructField { .. }) {
+                return Err(external(no_subscripts(&sql_type_of(&field))));
+            }
             return Ok(PlannerResult::Original(expr));
         }
         Ok(match expr.field_access {
@@ -61,6 +66,11 @@ impl ExprPlanner for ArrayPlanner {
             field_access => PlannerResult::Original(RawFieldAccessExpr { expr: expr.expr, field_access }),
         })
     }
+}
+
+fn no_subscripts(sql_type: &SqlType) -> Error {
+    let message = format!("cannot subscript type {} because it does not support subscripting", type_name(&sql_type.arrow()));
+    Error::new(Kind::DatatypeMismatch, message)
 }
 
 /// Refuses a name that is none of a row's fields.

@@ -57,6 +57,7 @@ fn checked(spec: &WindowSpec, frame: &WindowFrame) -> Result<()> {
     if frame.units == WindowFrameUnits::Range && (start.is_some() || end.is_some()) && spec.order_by.len() != 1 {
         return Err(Error::new(Kind::Windowing, "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column"));
     }
+    ordered(&frame.start_bound, frame.end_bound.as_ref())?;
     for (offset, place) in [(start, "starting"), (end, "ending")] {
         let Some(offset) = offset else { continue };
         let varies = visit_expressions(&offset, |inner| match inner {
@@ -75,6 +76,21 @@ fn checked(spec: &WindowSpec, frame: &WindowFrame) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a frame whose end lies before its start whatever the rows are; without an end it is the current row.
+fn ordered(start: &WindowFrameBound, end: Option<&WindowFrameBound>) -> Result<()> {
+    use WindowFrameBound::{CurrentRow, Following, Preceding};
+    let end = end.unwrap_or(&CurrentRow);
+    let message = match (start, end) {
+        (Following(None), _) => "frame start cannot be UNBOUNDED FOLLOWING",
+        (_, Preceding(None)) => "frame end cannot be UNBOUNDED PRECEDING",
+        (CurrentRow, Preceding(_)) => "frame starting from current row cannot have preceding rows",
+        (Following(_), Preceding(_)) => "frame starting from following row cannot have preceding rows",
+        (Following(_), CurrentRow) => "frame starting from following row cannot end with current row",
+        _ => return Ok(()),
+    };
+    Err(Error::new(Kind::Windowing, message))
 }
 
 fn is_negative(offset: &Expr) -> bool {
