@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("wire/cancel-series", cancel_series),
         Test::new("wire/sessions", sessions),
         Test::new("wire/failed-transaction", failed_transaction),
+        Test::new("wire/reset", reset),
     ]
 }
 
@@ -255,5 +256,39 @@ async fn failed_transaction() -> Outcome {
     match value(&client, "SELECT count(*) FROM t").await?.as_deref() {
         Some("0") => Ok(()),
         other => Err(format!("a failed transaction left {other:?} rows").into()),
+    }
+}
+
+/// RESET and DISCARD ALL go back to what the client connected with, which poolers rely on, not to what the server would have had.
+async fn reset() -> Outcome {
+    let server = Server::start(1).await?;
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(server.endpoint().current().0).user("tidemill").dbname("tidemill").application_name("app");
+    config.options("-c TimeZone=Europe/Berlin -c search_path=foo,\\ public --statement-timeout=7000 -cjit=tru");
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    let names = ["timezone", "search_path", "statement_timeout", "application_name", "jit", "session_authorization"];
+    let started = ["Europe/Berlin", "foo, public", "7s", "app", "on", "tidemill"];
+    let change =
+        "SET timezone = 'UTC'; SET search_path = public; SET statement_timeout = 0; SET application_name = 'other'; SET jit = off;";
+    let each: String = names.iter().map(|name| format!("RESET {name};")).collect();
+    for back in [each.as_str(), "RESET ALL", "DISCARD ALL", "SET timezone = DEFAULT; RESET ALL"] {
+        run(&client, change).await?;
+        for statement in back.split_inclusive(';') {
+            run(&client, statement).await?;
+        }
+        for (name, expected) in names.iter().zip(started) {
+            let found = value(&client, &format!("SHOW {name}")).await?;
+            if found.as_deref() != Some(expected) {
+                return Err(format!("{name} is {found:?} after {back}, and was {expected} at the start").into());
+            }
+        }
+    }
+    let mut wrong = config;
+    wrong.options("-c jit=maybe");
+    match wrong.connect(NoTls).await {
+        Err(error) if message(&error).starts_with("22023") => Ok(()),
+        Err(error) => Err(message(&error).into()),
+        Ok(_) => Err("a session began with a setting that is no value".into()),
     }
 }
