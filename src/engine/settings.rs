@@ -62,7 +62,11 @@ impl Settings {
 
     /// The value that a transaction takes back at its end: of one that nobody has named before, nothing.
     pub(crate) fn before(&self, name: &str) -> Result<&str> {
-        self.get(name).or_else(|error| if is_custom(name) { Ok("") } else { Err(error) })
+        self.get(name).or_else(|error| match name {
+            name if is_custom(name) => Ok(""),
+            name if name.contains('.') => Err(invalid_name(name)),
+            _ => Err(error),
+        })
     }
 
     /// Whether a switch that is known to exist is on.

@@ -19,13 +19,10 @@ use super::outer_names::OUTSIDE;
 pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
     match error {
         DataFusionError::Diagnostic(diagnostic, inner) => {
-            let position = diagnostic.span.and_then(|span| position_of(span, text));
             if let Some(error) = sign(&diagnostic.message) {
-                return match position.and_then(|position| sign_before(position, text)) {
-                    Some(position) => error.at(position),
-                    None => error,
-                };
+                return error;
             }
+            let position = diagnostic.span.and_then(|span| position_of(span, text));
             let error = from_datafusion(*inner, text);
             // Of an operator it is the place of what stands before it, of a UNION that of its beginning.
             let elsewhere = error.message().starts_with("operator does not exist") || error.message().starts_with("each ");
@@ -69,12 +66,6 @@ pub fn from_datafusion(error: DataFusionError, text: &str) -> Error {
     }
 }
 
-/// The position of the sign before what stands at a position.
-fn sign_before(position: usize, text: &str) -> Option<usize> {
-    let before: Vec<char> = text.chars().take(position.checked_sub(1)?).collect();
-    before.iter().rposition(|character| !character.is_whitespace()).filter(|at| matches!(before[*at], '-' | '+')).map(|at| at + 1)
-}
-
 /// The error with the place of the string that is no value, or of the only cast in the text, if it speaks of one.
 pub(super) fn located(error: Error, text: &str) -> Error {
     if error.position().is_some() || text.is_empty() {
@@ -85,14 +76,8 @@ pub(super) fn located(error: Error, text: &str) -> Error {
         let lower = text.to_ascii_lowercase();
         let mut casts = lower.match_indices("::").chain(lower.match_indices("cast("));
         casts.next().filter(|_| casts.next().is_none()).map(|(place, _)| place)
-    } else if let Some((what, _)) = message.split_once(" types ").filter(|(what, _)| !what.contains(' ')) {
-        // Of several nobody knows which.
-        let (lower, what) = (text.to_ascii_lowercase(), what.to_ascii_lowercase());
-        let mut found = lower.match_indices(&what);
-        found.next().filter(|_| found.next().is_none()).map(|(place, _)| place)
     } else {
         let string = message.split_once(": \"").and_then(|(_, string)| string.strip_suffix('"'));
-        let string = string.or_else(|| after(message, "value \"")?.split_once("\" is out of range for type ").map(|(string, _)| string));
         string.and_then(|string| text.find(&format!("'{}'", string.replace('\'', "''"))))
     };
     match found {
@@ -378,8 +363,15 @@ fn grouping_error(message: &str, text: &str) -> Option<Error> {
             Error::new(Kind::DuplicateColumn, "a column is specified more than once").hint("Give one of them another name with AS."),
         );
     }
-    if message.contains("Inconsistent data type across values list") || message.contains("Inconsistent data length across values list") {
-        return Some(Error::new(Kind::Syntax, "VALUES lists must all be the same length and of types that fit together"));
+    if let Some(rest) = after(message, "Inconsistent data type across values list") {
+        let types = after(rest, " Was ").and_then(|types| types.split_once(" but found "));
+        let (first, other) = types.map_or(("?", "?"), |(first, other)| (sql_type_name(first), sql_type_name(other)));
+        return Some(
+            Error::new(Kind::DatatypeMismatch, format!("VALUES types {first} and {other} cannot be matched")).hint("Cast one of them."),
+        );
+    }
+    if message.contains("Inconsistent data length across values list") {
+        return Some(Error::new(Kind::Syntax, "VALUES lists must all be the same length"));
     }
     if let Some(rest) =
         after(message, "No value found for placeholder with id ").or_else(|| after(message, "No value found for placeholder with name "))

@@ -35,13 +35,17 @@ fn place(error: &Error, tokens: &[TokenWithSpan]) -> Option<usize> {
     let message = error.message();
     match error.kind() {
         Kind::InvalidText | Kind::InvalidDatetime | Kind::DatetimeOutOfRange | Kind::NumericOutOfRange => {
-            let value = message.rsplit_once(": \"")?.1.strip_suffix('"')?;
+            let out_of_range = || message.strip_prefix("value \"")?.split_once("\" is out of range").map(|(value, _)| value);
+            let value = message.rsplit_once(": \"").and_then(|(_, value)| value.strip_suffix('"')).or_else(out_of_range)?;
             only(tokens, |at| matches!(&tokens[at].token, Token::SingleQuotedString(text) if text == value))
         }
         Kind::UndefinedFunction => match message.strip_prefix("operator does not exist: ") {
             Some(operation) => {
                 let is_operator = |word: &&str| !word.is_empty() && !word.chars().any(|c| c.is_alphanumeric() || "\"[](),".contains(c));
                 let operator = operation.split(' ').find(is_operator)?;
+                if let Some(word) = like(operator) {
+                    return only(tokens, |at| is_word(tokens, at, word))?.checked_sub(usize::from(operator.starts_with('!')));
+                }
                 only(tokens, |at| tokens[at].token.to_string() == operator)
             }
             None => {
@@ -70,6 +74,17 @@ fn place(error: &Error, tokens: &[TokenWithSpan]) -> Option<usize> {
             let name = message.strip_prefix("cannot use generated column \"")?.split('"').next()?;
             only(tokens, |at| is_word(tokens, at, name) && !tokens.get(at + 1).is_some_and(|next| matches!(next.token, Token::Word(_))))
         }
+        Kind::DatatypeMismatch if message.starts_with("argument of IS ") => {
+            only(tokens, |at| is_word(tokens, at, "is")).and_then(|at| name_before(tokens, at))
+        }
+        Kind::DatatypeMismatch if message.starts_with("cannot subscript ") => {
+            only(tokens, |at| tokens[at].token == Token::LBracket).and_then(|at| name_before(tokens, at))
+        }
+        Kind::DatatypeMismatch if message.starts_with("UNION types ") => behind_union(tokens, "union"),
+        Kind::DatatypeMismatch if message.ends_with(" cannot be matched") => {
+            let construct = message.split(' ').next()?;
+            only(tokens, |at| is_word(tokens, at, construct))
+        }
         Kind::DatatypeMismatch => {
             let clause = message.strip_prefix("argument of ")?.split([' ', '/']).find(|word| !["CASE", "JOIN"].contains(word))?;
             // The operand may stand on either side.
@@ -90,14 +105,40 @@ fn place(error: &Error, tokens: &[TokenWithSpan]) -> Option<usize> {
         Kind::Syntax if message.starts_with("subquery must return") => {
             only(tokens, |at| tokens[at].token == Token::LParen && is_word(tokens, at + 1, "select"))
         }
-        Kind::Syntax => {
-            let word = message.strip_prefix("each ")?.split(' ').next()?;
-            let operator = only(tokens, |at| is_word(tokens, at, word))?;
-            let select = (operator..tokens.len()).find(|at| is_word(tokens, *at, "select"))?;
-            Some(select + 1)
+        Kind::Grouping if message.starts_with("arguments to GROUPING ") => {
+            only(tokens, |at| is_word(tokens, at, "grouping")).map(|at| at + 2)
         }
+        Kind::Syntax if message.starts_with("syntax error at or near \"'") => {
+            only(tokens, |at| message.ends_with(&format!("\"{}\"", tokens[at].token)))
+        }
+        Kind::Syntax => behind_union(tokens, message.strip_prefix("each ")?.split(' ').next()?),
         _ => None,
     }
+}
+
+/// The word that PostgreSQL's name of an operator stands for.
+fn like(operator: &str) -> Option<&'static str> {
+    match operator {
+        "~~" | "!~~" => Some("like"),
+        "~~*" | "!~~*" => Some("ilike"),
+        _ => None,
+    }
+}
+
+/// The first part of the dotted name before a token.
+fn name_before(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let mut start = at.checked_sub(1)?;
+    while start >= 2 && tokens[start - 1].token == Token::Period {
+        start -= 2;
+    }
+    matches!(tokens[start].token, Token::Word(_)).then_some(start)
+}
+
+/// The first item of the SELECT behind the only UNION or its like.
+fn behind_union(tokens: &[TokenWithSpan], word: &str) -> Option<usize> {
+    let operator = only(tokens, |at| is_word(tokens, at, word))?;
+    let select = (operator..tokens.len()).find(|at| is_word(tokens, *at, "select"))?;
+    Some(select + 1)
 }
 
 /// The token of which something is true, if it is of no other.
@@ -138,6 +179,10 @@ mod tests {
             at(Kind::Grouping, "aggregate functions are not allowed in WHERE", "SELECT 1 WHERE a IN (1) AND count(*) > 1"),
             Some(29)
         );
+        let of_is = "argument of IS TRUE must be type boolean, not type text";
+        assert_eq!(at(Kind::DatatypeMismatch, of_is, "SELECT 1, t.name IS TRUE FROM t"), Some(11));
+        assert_eq!(at(Kind::UndefinedFunction, "operator does not exist: integer !~~ unknown", "SELECT n NOT LIKE '1'"), Some(10));
+        assert_eq!(at(Kind::Syntax, "syntax error at or near \"'b'\"", "SELECT 'a' 'b'"), Some(12));
         assert_eq!(at(Kind::Syntax, "each UNION query must have the same number of columns", "SELECT 1 UNION ALL SELECT 1, 2"), Some(27));
     }
 }

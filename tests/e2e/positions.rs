@@ -38,8 +38,13 @@ const MISTAKES: &[(&str, &str, Option<u32>)] = &[
     ("SELECT sum(count(*)) FROM t", "42803", Some(12)),
     ("SELECT id FROM t WHERE row_number() OVER () = 1", "42P20", Some(24)),
     ("SELECT id FROM t WHERE id", "42804", Some(24)),
-    // Which of the columns is meant is not known any more when it turns out: the place is that of the word.
-    ("SELECT 1 UNION SELECT 'a'::text", "42804", Some(10)),
+    ("SELECT 1 UNION SELECT 'a'::text", "42804", Some(23)),
+    ("SELECT t.a IS TRUE FROM t", "42804", Some(8)),
+    ("SELECT id[1] FROM t", "42804", Some(8)),
+    ("SELECT id LIKE '1' FROM t", "42883", Some(11)),
+    ("SELECT id NOT ILIKE '1' FROM t", "42883", Some(11)),
+    ("SELECT grouping(id) FROM t", "42803", Some(17)),
+    // Which of the values is meant is not known any more when it turns out: the place is that of the word.
     ("SELECT CASE WHEN true THEN 1 ELSE 'a'::text END", "42804", Some(8)),
     ("SELECT coalesce(1, true)", "42804", Some(8)),
     ("SELECT \"ID\" FROM t", "42703", Some(8)),
