@@ -74,25 +74,7 @@ fn place(error: &Error, tokens: &[TokenWithSpan]) -> Option<usize> {
             let name = message.strip_prefix("cannot use generated column \"")?.split('"').next()?;
             only(tokens, |at| is_word(tokens, at, name) && !tokens.get(at + 1).is_some_and(|next| matches!(next.token, Token::Word(_))))
         }
-        Kind::DatatypeMismatch if message.starts_with("argument of IS ") => {
-            only(tokens, |at| is_word(tokens, at, "is")).and_then(|at| name_before(tokens, at))
-        }
-        Kind::DatatypeMismatch if message.starts_with("cannot subscript ") => {
-            only(tokens, |at| tokens[at].token == Token::LBracket).and_then(|at| name_before(tokens, at))
-        }
-        Kind::DatatypeMismatch if message.starts_with("UNION types ") => behind_union(tokens, "union"),
-        Kind::DatatypeMismatch if message.ends_with(" cannot be matched") => {
-            let construct = message.split(' ').next()?;
-            only(tokens, |at| is_word(tokens, at, construct))
-        }
-        Kind::DatatypeMismatch => {
-            let clause = message.strip_prefix("argument of ")?.split([' ', '/']).find(|word| !["CASE", "JOIN"].contains(word))?;
-            // The operand may stand on either side.
-            if ["AND", "OR"].contains(&clause) {
-                return None;
-            }
-            only(tokens, |at| is_word(tokens, at, clause)).map(|at| at + 1)
-        }
+        Kind::DatatypeMismatch => mismatch(message, tokens),
         Kind::InvalidColumnReference => {
             let number = message.split_once(" BY position ")?.1.split(' ').next()?;
             only(tokens, |at| matches!(&tokens[at].token, Token::Number(digits, _) if digits == number))
@@ -114,6 +96,29 @@ fn place(error: &Error, tokens: &[TokenWithSpan]) -> Option<usize> {
         Kind::Syntax => behind_union(tokens, message.strip_prefix("each ")?.split(' ').next()?),
         _ => None,
     }
+}
+
+/// The token that a type does not fit at.
+fn mismatch(message: &str, tokens: &[TokenWithSpan]) -> Option<usize> {
+    if message.starts_with("argument of IS ") {
+        return only(tokens, |at| is_word(tokens, at, "is")).and_then(|at| name_before(tokens, at));
+    }
+    if message.starts_with("cannot subscript ") {
+        return only(tokens, |at| tokens[at].token == Token::LBracket).and_then(|at| name_before(tokens, at));
+    }
+    if message.starts_with("UNION types ") {
+        return behind_union(tokens, "union");
+    }
+    if message.ends_with(" cannot be matched") {
+        let construct = message.split(' ').next()?;
+        return only(tokens, |at| is_word(tokens, at, construct));
+    }
+    let clause = message.strip_prefix("argument of ")?.split([' ', '/']).find(|word| !["CASE", "JOIN"].contains(word))?;
+    // The operand may stand on either side.
+    if ["AND", "OR"].contains(&clause) {
+        return None;
+    }
+    only(tokens, |at| is_word(tokens, at, clause)).map(|at| at + 1)
 }
 
 /// The word that PostgreSQL's name of an operator stands for.
