@@ -93,6 +93,7 @@ fn place(error: &Error, tokens: &[TokenWithSpan]) -> Option<usize> {
         Kind::Syntax if message.starts_with("syntax error at or near \"'") => {
             only(tokens, |at| message.ends_with(&format!("\"{}\"", tokens[at].token)))
         }
+        Kind::Syntax if message == "INSERT has more target columns than expressions" => surplus_column(tokens),
         Kind::Syntax => behind_union(tokens, message.strip_prefix("each ")?.split(' ').next()?),
         _ => None,
     }
@@ -137,6 +138,29 @@ fn name_before(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
         start -= 2;
     }
     matches!(tokens[start].token, Token::Word(_)).then_some(start)
+}
+
+/// The first column of an INSERT that the first row of its VALUES has no value for.
+fn surplus_column(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let open = tokens.iter().position(|token| token.token == Token::LParen)?;
+    let close = (open..tokens.len()).find(|at| tokens[*at].token == Token::RParen)?;
+    let row = close + 2;
+    if !is_word(tokens, close + 1, "values") {
+        return None;
+    }
+    let (mut depth, mut values) = (0_usize, 1);
+    for token in tokens.get(row..)? {
+        match token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.checked_sub(1)?,
+            Token::Comma if depth == 1 => values += 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    Some(open + 1 + 2 * values).filter(|at| *at < close)
 }
 
 /// The first item of the SELECT behind the only UNION or its like.
@@ -184,6 +208,9 @@ mod tests {
             at(Kind::Grouping, "aggregate functions are not allowed in WHERE", "SELECT 1 WHERE a IN (1) AND count(*) > 1"),
             Some(29)
         );
+        let short = "INSERT has more target columns than expressions";
+        assert_eq!(at(Kind::Syntax, short, "INSERT INTO t (a, b, c) VALUES (f(1, 2), ARRAY[3, 4])"), Some(22));
+        assert_eq!(at(Kind::Syntax, short, "INSERT INTO t (a, b) SELECT 1"), None, "nobody has counted");
         let of_is = "argument of IS TRUE must be type boolean, not type text";
         assert_eq!(at(Kind::DatatypeMismatch, of_is, "SELECT 1, t.name IS TRUE FROM t"), Some(11));
         assert_eq!(at(Kind::UndefinedFunction, "operator does not exist: integer !~~ unknown", "SELECT n NOT LIKE '1'"), Some(10));

@@ -39,6 +39,7 @@ const MISTAKES: &[(&str, &str, Option<u32>)] = &[
     ("SELECT id FROM t WHERE row_number() OVER () = 1", "42P20", Some(24)),
     ("SELECT id FROM t WHERE id", "42804", Some(24)),
     ("SELECT 1 UNION SELECT 'a'::text", "42804", Some(23)),
+    ("INSERT INTO t (id, a) VALUES (1)", "42601", Some(20)),
     ("SELECT t.a IS TRUE FROM t", "42804", Some(8)),
     ("SELECT id[1] FROM t", "42804", Some(8)),
     ("SELECT id LIKE '1' FROM t", "42883", Some(11)),
