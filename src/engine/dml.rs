@@ -16,7 +16,7 @@ use crate::engine::write::{Writing, all_gone};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Bound, Change, ConflictUpdate, Planner, RETURNED, Scope};
 use crate::serve::{Providers, run};
-use crate::sql::{InsertConflict, Name, Parsed, Statement};
+use crate::sql::{Name, Parsed, Statement};
 use crate::state::{Draft, Lease};
 use crate::types::{ObjectId, Running, SqlType};
 

@@ -554,7 +554,7 @@ mod tests {
     #[test]
     fn a_start_is_stored_before_its_rows_are_seen() {
         let mut writer = CheckpointWriter::new(Arc::new(Store::in_memory()));
-        let (source, wait_for) = start("sbw");
+        let (mut source, wait_for) = start("sbw");
         wait_for("running");
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut batch = loop {
