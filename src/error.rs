@@ -47,8 +47,6 @@ kinds! {
     UndefinedColumn = "42703",
     /// no such function or operator for these types.
     UndefinedFunction = "42883",
-    /// several functions or operators fit what has no type.
-    AmbiguousFunction = "42725",
     /// a function of this name is there already.
     DuplicateFunction = "42723",
     /// a function definition that cannot be.

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, FieldRef};
 use datafusion::common::ScalarValue;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
@@ -19,8 +19,8 @@ use datafusion::logical_expr::{
 use super::average::field;
 use super::exact::{self, Exact};
 use super::intervals::{self, INTERVAL};
-use crate::error::{Error, Kind};
 use crate::plan::errors::external;
+use crate::plan::functions::undefined_function;
 use crate::plan::scalar::total;
 
 /// Digits of a bigint, and one to spare.
@@ -54,7 +54,7 @@ impl AggregateUDFImpl for Sum {
             [DataType::Int8 | DataType::Int16 | DataType::Int32] => return Ok(vec![DataType::Int32]),
             [DataType::Int64] => return Ok(vec![BIGINT]),
             [DataType::Interval(_)] => return Ok(vec![INTERVAL]),
-            [DataType::Null] => return Err(not_unique()),
+            [DataType::Null] => return Err(external(undefined_function("sum", types))),
             _ => {}
         }
         let fields: Vec<FieldRef> = types.iter().map(field).collect();
@@ -65,7 +65,7 @@ impl AggregateUDFImpl for Sum {
         match types {
             [DataType::Int32] => Ok(DataType::Int64),
             [DataType::Interval(_)] => Ok(INTERVAL),
-            [DataType::Null] => Err(not_unique()),
+            [DataType::Null] => Err(external(undefined_function("sum", types))),
             _ => self.inner.return_type(types),
         }
     }
@@ -121,12 +121,6 @@ impl AggregateUDFImpl for Sum {
     fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
         self.inner.inner().set_monotonicity(data_type)
     }
-}
-
-/// `42725`: nothing says of which type the values are.
-fn not_unique() -> DataFusionError {
-    let error = Error::new(Kind::AmbiguousFunction, "function sum(unknown) is not unique");
-    external(error.hint("Could not choose a best candidate function. You might need to add explicit type casts."))
 }
 
 /// Whether 10^10 values of the type may have a sum that leaves the type of sums: that one has ten digits more, if there are as many.
