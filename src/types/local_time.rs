@@ -31,7 +31,7 @@ pub fn instant_of(zone: Tz, local_us: i64) -> Option<i64> {
 
 /// Below what no local time is from an instant on: when clocks are about to be set back, what they show then, or a quarter of an hour less.
 /// Never falls as the instant rises.
-pub fn least_local(zone: Tz, instant_us: i64) -> Option<i64> {
+pub(super) fn least_local(zone: Tz, instant_us: i64) -> Option<i64> {
     let mut least = instant_us.checked_add(offset_us(zone, instant_us))?;
     let first = instant_us.div_euclid(STEP_US).checked_mul(STEP_US)?;
     let mut before = offset_us(zone, first);
