@@ -63,11 +63,6 @@ impl Parameters {
         Parameters { declared: declared.to_vec(), types }
     }
 
-    /// As far as they are known.
-    pub(super) fn types(&self) -> &[Option<SqlType>] {
-        &self.types
-    }
-
     /// All of them: of what no text has said anything is text.
     pub(super) fn settled(self) -> Vec<SqlType> {
         self.types.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect()

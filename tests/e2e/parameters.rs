@@ -179,7 +179,7 @@ async fn conflict_and_returning() -> Outcome {
             (&conditional, &[], &[int8.clone(), int4.clone(), int4.clone(), text.clone()], &["1", "50", "30", "x"], "42x"),
             (&operators, &[], &[int8.clone(), int4.clone(), text.clone(), Type::TEXT_ARRAY], &["1", "7", "z", "{a}"], "Z7"),
             (&boolean, &[], &[int8.clone(), int4.clone(), Type::BOOL], &["1", "8", "t"], "9"),
-            ("INSERT INTO t (id) VALUES (50) RETURNING (id + $1)::text", &[], &[int8.clone()], &["1"], "51"),
+            ("INSERT INTO t (id) VALUES (50) RETURNING (id + $1)::text", &[], std::slice::from_ref(&int8), &["1"], "51"),
             ("INSERT INTO t (id) VALUES ($1) RETURNING (id + $2)::text", &[], &[int8.clone(), int8.clone()], &["60", "1"], "61"),
             ("UPDATE t SET n = $1 WHERE id = 1 RETURNING left($2, n)", &[], &[int4.clone(), text.clone()], &["2", "abc"], "ab"),
             (
