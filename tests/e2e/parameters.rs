@@ -276,6 +276,8 @@ async fn inferred() -> Outcome {
         ("SELECT j ->> $1 FROM t", &[], text, &["a"], "1"),
         ("SELECT (row_number() OVER (ORDER BY n) + $1)::text FROM t", &[], &[Type::INT8], &["1"], "2"),
         ("SELECT (lag(n, $1) OVER (ORDER BY n))::text FROM t", &[], int4, &["0"], "7"),
+        ("SELECT (percentile_cont($1) WITHIN GROUP (ORDER BY n))::text FROM t", &[], &[Type::FLOAT8], &["0.5"], "7"),
+        ("SELECT name FROM t WHERE v = ANY ($1)", &[], &[Type::TEXT_ARRAY], &["{longer,abc}"], "abc"),
         ("SELECT $1::varchar(2)", &[], &[Type::VARCHAR], &["abc"], "ab"),
     ];
     answers(&client, cases).await

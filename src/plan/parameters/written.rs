@@ -16,6 +16,9 @@ use crate::types::SqlType;
 /// Window functions, and at which place of their arguments a number of rows stands.
 const ROW_COUNTS: [(&str, usize); 4] = [("lag", 1), ("lead", 1), ("nth_value", 1), ("ntile", 0)];
 
+/// Aggregates whose first argument is a fraction.
+const FRACTIONS: [&str; 2] = ["percentile_cont", "percentile_disc"];
+
 /// The parameters that a query or an expression names, with what its text says of their types.
 pub(super) fn types(text: &impl Visit) -> Result<BTreeMap<usize, Option<SqlType>>> {
     let mut finder = Finder { found: BTreeMap::new(), error: None };
@@ -73,11 +76,16 @@ impl Finder {
             self.note_as(filter, SqlType::Bool);
         }
         let Some(name) = function.name.0.last().and_then(|part| part.as_ident()) else { return };
-        let counts = ROW_COUNTS.iter().find(|(counts, _)| name.value.eq_ignore_ascii_case(counts));
-        if let (Some((_, place)), Some(_), FunctionArguments::List(list)) = (counts, &function.over, &function.args)
-            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(count))) = list.args.get(*place)
+        let is = |other: &str| name.value.eq_ignore_ascii_case(other);
+        let (place, sql_type) = match ROW_COUNTS.iter().find(|(counts, _)| is(counts)) {
+            Some((_, place)) if function.over.is_some() => (*place, SqlType::Int4),
+            _ if FRACTIONS.iter().any(|fraction| is(fraction)) => (0, SqlType::Float8),
+            _ => return,
+        };
+        if let FunctionArguments::List(list) = &function.args
+            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = list.args.get(place)
         {
-            self.note_as(count, SqlType::Int4);
+            self.note_as(argument, sql_type);
         }
     }
 }
