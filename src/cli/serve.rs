@@ -25,7 +25,7 @@ const DRAIN: Duration = Duration::from_millis(2_500);
 
 /// When the server has ended, whatever it was doing: within five seconds, as whoever runs it may expect. What it did not get to put into a
 /// last checkpoint is in the log. The rest is for RocksDB, which may be writing a file.
-const STOP: Duration = Duration::from_millis(4_000);
+const STOP: Duration = Duration::from_millis(3_800);
 
 /// What is left to the threads of the runtime at the very end.
 pub(crate) const LAST: Duration = Duration::from_millis(200);
