@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn data_stands_behind_its_statement() {
-        let text = "CREATE TABLE t (a INT, b TEXT);\n-- stdin;\nCOPY t FROM\n  STDIN;\n1\tit's; ü\n\\.\nSELECT 1;\ncopy t from stdin;\n\\.\nSELECT ;";
+        let text = "CREATE TABLE t (a INT, b TEXT);\n-- stdin;\nCOPY t FROM\n  STDIN;\n1\tit's; ü\n\\.\nSELECT 1;\ncopy t from stdin;\n\\.\nSELEC 1;";
         let told: Vec<(Vec<usize>, Option<&str>)> = pieces(&text[..text.len() - 8])
             .expect("valid")
             .into_iter()
