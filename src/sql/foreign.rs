@@ -3,7 +3,7 @@
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::dialect::QUERY;
-use super::position::locate;
+use super::position::Walker;
 use super::tokens::is_word;
 use crate::error::{Error, Kind};
 
@@ -38,7 +38,9 @@ pub(super) fn hinted(error: Error, text: &str) -> Error {
     }
     let Ok(mut tokens) = Tokenizer::new(&QUERY, text).tokenize_with_location() else { return error };
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
-    let Some(at) = tokens.iter().position(|token| locate(text, token.span.start).characters + 1 == position) else { return error };
+    let mut walker = Walker::new(text);
+    let found = tokens.iter().position(|token| walker.advance_to(token.span.start).characters + 1 == position);
+    let Some(at) = found else { return error };
     let hint = CONSTRUCTS.iter().find_map(|(words, hint)| {
         let stands_at = |start: usize| words.iter().enumerate().all(|(place, word)| is_word(&tokens, start + place, word));
         ((at + 1).saturating_sub(words.len())..=at).any(stands_at).then_some(*hint)
