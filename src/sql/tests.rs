@@ -278,7 +278,7 @@ fn settings() {
         ("SET TIME ZONE 'Europe/Berlin'", "timezone", Some("Europe/Berlin"), false),
         ("SET LOCAL TIME ZONE LOCAL", "timezone", None, true),
         ("SET NAMES 'utf8'", "client_encoding", Some("utf8"), false),
-        ("SET search_path TO \"$user\", Public", "search_path", Some("$user, public"), false),
+        ("SET search_path TO \"$user\", Public", "search_path", Some("\"$user\", public"), false),
         ("SET ROLE NONE", "role", None, false),
     ];
     for (text, expected, expected_value, expected_local) in cases {
