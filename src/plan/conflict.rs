@@ -4,9 +4,7 @@
 //! Out: a `ConflictPlan`, in which the statement's parameters stand as such; with their values it becomes a `ConflictUpdate`, which computes.
 
 use arrow::array::ArrayRef;
-use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column as ColumnRef, DFSchema, ScalarValue};
+use datafusion::common::{Column as ColumnRef, DFSchema};
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
 
@@ -14,7 +12,7 @@ use super::dml::{Change, note_parameter, position_of, refuse_generated, table_of
 use super::errors::from_datafusion;
 use super::expressions::{Assignment, assignment_cast, expression_text, is_literal, refuse_volatile};
 use super::node::Scalar;
-use super::parameters::{Parameters, placeholder_number};
+use super::parameters::{Filling, Parameters};
 use super::planner::Planner;
 use super::resolve::{Scope, schema_of};
 use crate::catalog::Object;
@@ -86,11 +84,11 @@ impl Planner {
     pub fn conflict_update(&self, change: &Change, values: &[ArrayRef], scope: &Scope<'_>) -> Result<Option<ConflictUpdate>> {
         let Some(plan) = &change.conflict else { return Ok(None) };
         let table = table_of(&change.object)?;
-        let types = &change.rows.parameters;
         let values = change.rows.parameter_values(values)?;
+        let filling = Filling { values: &values, types: &change.rows.parameters };
         let scalar = |expr: &Expr| {
             let text = expression_text(expr);
-            let expr = with_values(expr.clone(), &values, types).map_err(|error| from_datafusion(error, scope.text))?;
+            let expr = filling.expression(expr.clone(), &plan.both).map_err(|error| from_datafusion(error, scope.text))?;
             Ok(Scalar { expression: self.physical_expression(expr, &plan.both, None, scope)?, text })
         };
         let generated =
@@ -103,19 +101,4 @@ impl Planner {
             generated: generated.collect::<Result<_>>()?,
         }))
     }
-}
-
-/// The expression with values in the place of parameters.
-fn with_values(expr: Expr, values: &[ScalarValue], types: &[SqlType]) -> datafusion::error::Result<Expr> {
-    let filled = expr.transform_up(|inner| {
-        let number = placeholder_number(&inner).and_then(|number| number.checked_sub(1));
-        Ok(match number.and_then(|index| Some((values.get(index)?, types.get(index)?))) {
-            Some((value, sql_type)) => {
-                let metadata = FieldMetadata::from(&sql_type.field("", true));
-                Transformed::yes(Expr::Literal(value.clone(), Some(metadata)))
-            }
-            None => Transformed::no(inner),
-        })
-    });
-    filled.map(|filled| filled.data)
 }

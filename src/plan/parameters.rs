@@ -11,6 +11,7 @@
 //!
 //! The first place that says something decides, of the parts of the statement in the order in which they are planned.
 
+mod filled;
 mod infer;
 mod written;
 
@@ -21,6 +22,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Placeholder;
 use sqlparser::ast::Visit;
 
+pub(super) use self::filled::Filling;
 pub(super) use self::infer::{in_expression, in_plan};
 pub(super) use self::written::number;
 use crate::error::Result;

@@ -53,7 +53,7 @@ use super::open_literals;
 use super::operands::told_apart;
 use super::operators::Operators;
 use super::outer_names;
-use super::parameters::{Parameters, in_plan};
+use super::parameters::{Filling, Parameters, in_plan};
 use super::peer_frames::peer_frames;
 use super::recursion::check_recursions;
 use super::refused;
@@ -422,8 +422,10 @@ impl Bound {
         if self.parameters.is_empty() {
             return Ok(plan);
         }
-        let values = ParamValues::from(self.parameter_values(values)?);
-        plan.replace_params_with_values(&values).map_err(|error| from_datafusion(error, ""))
+        let values = self.parameter_values(values)?;
+        let plan = Filling { values: &values, types: &self.parameters }.calls(plan);
+        let filled = plan.and_then(|plan| plan.replace_params_with_values(&ParamValues::from(values)));
+        filled.map_err(|error| from_datafusion(error, ""))
     }
 
     /// The values of parameters, each of its type.
