@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
-use crate::connect::{Positions, SourceBatch};
+use crate::connect::SourceBatch;
 use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, LateLog, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::clock::{EpochClock, Group, Write};
 use crate::engine::event_time::{EventRule, EventTimeReport, EventTimes, StoredEventTime};
-use crate::engine::moment::Moment;
+use crate::engine::moment::{Behind, Moment, Portion};
 use crate::engine::retention::is_keeper;
+use crate::engine::retrace::PATIENCE;
 use crate::engine::sink::{LOST, RunningSink};
 use crate::engine::source::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
 use crate::engine::view::{RunningView, ViewStatus};
@@ -79,7 +80,7 @@ pub(crate) enum Request {
     Replay { moment: Moment, reply: tokio::sync::oneshot::Sender<()> },
     /// A part of the log has been committed again: tick it, with what the log says was read of sources then. Only once everything that is
     /// restored has been built, so that all of it begins with the same epoch. Whoever asks hears in which epoch.
-    Replayed { behind: Option<Moment>, reply: tokio::sync::oneshot::Sender<Epoch> },
+    Replayed { behind: Option<Behind>, reply: tokio::sync::oneshot::Sender<Epoch> },
     /// Everything that was there before the restart is there again: begin to work. Until then no epoch ends by itself, no source is drained, and
     /// no checkpoint is cut: it would cut the log before what has not been replayed.
     Recovered,
@@ -150,9 +151,6 @@ pub(crate) struct Setting {
     pub(crate) late: Arc<LateLog>,
 }
 
-/// What one epoch read of sources: the offsets behind it.
-type Portion = BTreeMap<ObjectId, Positions>;
-
 /// A table that a connector fills.
 struct FilledTable {
     name: String,
@@ -195,7 +193,13 @@ pub(crate) struct Coordinator {
     /// Between the start and `Request::Recovered`.
     recovering: bool,
     /// What the log has behind the epoch that is replayed next.
-    replayed: Option<Moment>,
+    replayed: Option<Behind>,
+    /// Sources that were not read as far as the log says: they go on as they come.
+    unread: BTreeSet<ObjectId>,
+    /// How long the replay still waits for sources from which nothing comes.
+    patience: Duration,
+    /// The watermarks that were noted last.
+    noted: Arc<Watermarks>,
     /// What the open epoch has read of sources whose rows have a time.
     read: Portion,
     requests: Receiver<Request>,
@@ -246,6 +250,9 @@ impl Coordinator {
             workers,
             recovering: true,
             replayed: None,
+            unread: BTreeSet::new(),
+            patience: PATIENCE,
+            noted: Arc::default(),
             read: BTreeMap::new(),
             requests,
             deferred: VecDeque::new(),
@@ -387,20 +394,18 @@ impl Coordinator {
         true
     }
 
-    /// It is this moment, and event time is where it was.
+    /// It is this moment, and event time is where it was. The epoch before ended when the clock among the watermarks says.
     fn replay(&mut self, moment: &Moment) {
-        let moved = self.event_times.raise(&moment.watermarks, moment.now_micros);
-        self.setting.clock.replay_at(Some(moment.now_micros));
-        if moved {
+        let before = moment.watermarks.get(&NOW).copied().unwrap_or(moment.now_micros);
+        if self.event_times.raise(&moment.watermarks, &self.unread, before) {
+            self.setting.clock.replay_at(Some(before));
             self.tick();
         }
+        self.setting.clock.replay_at(Some(moment.now_micros));
     }
 
     /// Ticks a part of the log with what is noted behind it. Returns its epoch.
-    fn tick_replayed(&mut self, behind: Option<Moment>) -> Epoch {
-        if let Some(behind) = &behind {
-            self.setting.clock.replay_at(Some(behind.now_micros));
-        }
+    fn tick_replayed(&mut self, behind: Option<Behind>) -> Epoch {
         self.replayed = behind;
         self.tick();
         self.ticked
@@ -518,7 +523,7 @@ impl Coordinator {
         }
         let before = self.event_times.watermarks();
         let replayed = self.replayed.take();
-        let portion = replayed.as_ref().and_then(|behind| behind.read.as_ref());
+        let portion = replayed.as_ref().map(|behind| &behind.read);
         if portion.is_some() || !self.recovering && !self.overloaded() && !self.sinks_are_full() {
             self.drain_tables(epoch, now, portion, &mut inputs);
             self.drain_sources(now, portion, &mut inputs);
@@ -527,7 +532,8 @@ impl Coordinator {
         self.event_times.move_clock(now);
         self.move_time(now);
         if let Some(behind) = &replayed {
-            self.event_times.raise(&behind.watermarks, now);
+            self.note_unread(&behind.read);
+            self.event_times.raise(&behind.watermarks, &self.unread, now);
         }
         self.note_behind(epoch, now, &before);
         let watermarks = self.event_times.watermarks();
@@ -543,7 +549,7 @@ impl Coordinator {
     /// What is noted of the next epoch, if anything follows from it.
     fn moment(&self, now_micros: i64, built: Option<ObjectId>) -> Option<Vec<u8>> {
         let watermarks = self.event_times.watermarks();
-        let moment = || Moment { now_micros, watermarks: Watermarks::clone(&watermarks), built, read: None };
+        let moment = || Moment { now_micros, watermarks: Watermarks::clone(&watermarks), built, behind: None };
         (!watermarks.is_empty() || built.is_some()).then(|| moment().encoded())
     }
 
@@ -551,14 +557,27 @@ impl Coordinator {
     fn note_behind(&mut self, epoch: Epoch, now_micros: i64, before: &Watermarks) {
         let read = std::mem::take(&mut self.read);
         let watermarks = self.event_times.watermarks();
-        let moved = || watermarks.iter().any(|(object, watermark)| *object != NOW && before.get(object) != Some(watermark));
+        let moved = || watermarks.iter().any(|(object, watermark)| *object != NOW && self.noted.get(object) != Some(watermark));
         if !self.recovering && self.setting.store.is_durable() && (!read.is_empty() || moved()) {
-            let moment = Moment { now_micros, watermarks: Watermarks::clone(&watermarks), built: None, read: Some(read) };
+            let behind = Some(Behind { read, watermarks: Watermarks::clone(&watermarks) });
+            let moment = Moment { now_micros, watermarks: before.clone(), built: None, behind };
             self.setting.store.note_behind(epoch, moment.encoded());
+            self.noted = watermarks;
         }
     }
 
-    /// Looks how far event time is, between two epochs. A source that nobody reads, cannot be read, or has rows that wait, is not idle.
+    /// Notes of the sources of a portion whether they have been read as far as it says.
+    fn note_unread(&mut self, portion: &Portion) {
+        for (id, ends) in portion {
+            let source = self.sources.get(id).or(self.tables.get(id).map(|table| &table.source));
+            match source.is_some_and(|source| source.has_reached(ends)) {
+                true => self.unread.remove(id),
+                false => self.unread.insert(*id),
+            };
+        }
+    }
+
+    /// Looks how far event time is, between two epochs. While the log is replayed nobody is idle: it says where that led to. A source that nobody reads, cannot be read, or has rows that wait, is not idle.
     fn move_time(&mut self, now: i64) {
         for object in self.event_times.objects() {
             let running = self.sources.get(&object).or(self.tables.get(&object).map(|table| &table.source));
@@ -567,7 +586,7 @@ impl Coordinator {
                 Some(source) => (source.partitions(), source.has_news() || source.is_degraded()),
                 None => (Vec::new(), !written),
             };
-            self.event_times.look(object, partitions, busy, now);
+            self.event_times.look(object, partitions, busy || self.recovering, now);
         }
         self.event_times.advance(now);
     }
@@ -610,7 +629,7 @@ impl Coordinator {
         let mut drained = Vec::new();
         for (id, source) in &mut self.sources {
             let mut rows = 0;
-            while let Some(mut batch) = next_batch(*id, source, rows, portion, &mut self.writer) {
+            while let Some(mut batch) = next_batch(*id, source, rows, portion, &mut self.patience, &mut self.writer) {
                 rows += batch.changes.len();
                 source.note(&mut batch, now);
                 note_read(&mut self.event_times, &mut self.read, *id, source, &batch, now);
@@ -631,7 +650,7 @@ impl Coordinator {
                 Err(error) => tracing::error!(table = %table.name, %error, "rows past their time could not be deleted"),
             }
             let mut rows = 0;
-            while let Some(mut batch) = next_batch(*id, &mut table.source, rows, portion, &mut self.writer) {
+            while let Some(mut batch) = next_batch(*id, &mut table.source, rows, portion, &mut self.patience, &mut self.writer) {
                 rows += batch.changes.len();
                 match table.enter(epoch, &batch.changes.arrived(table.source.arrivals(), now)) {
                     Ok(changes) => {
@@ -956,11 +975,12 @@ fn next_batch(
     source: &mut RunningSource,
     rows: usize,
     portion: Option<&Portion>,
+    patience: &mut Duration,
     writer: &mut CheckpointWriter,
 ) -> Option<SourceBatch> {
     match portion {
         None => (rows < SOURCE_EPOCH_ROWS).then(|| source.next(writer)).flatten(),
-        Some(portion) => source.next_up_to(portion.get(&id)?, writer),
+        Some(portion) => source.next_up_to(portion.get(&id)?, patience, writer),
     }
 }
 

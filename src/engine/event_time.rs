@@ -10,7 +10,7 @@
 //! been idle for the timeout, event time goes on with the clock on the wall, in steps of the timeout: so the last windows close too. It is
 //! computed between two epochs, stored with checkpoints, and the same for all workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, TimestampMicrosecondArray, new_null_array};
@@ -226,12 +226,14 @@ impl EventTimes {
         }
     }
 
-    /// Moves watermarks to where they were, as far as they are known here. Says whether one has moved.
-    pub(crate) fn raise(&mut self, watermarks: &Watermarks, now: i64) -> bool {
+    /// Moves watermarks to where they were, as far as they are known here, but for those of `unread`: rows that led there are still to come. Nobody
+    /// is idle: where that led to is among them. Says whether one has moved.
+    pub(crate) fn raise(&mut self, watermarks: &Watermarks, unread: &BTreeSet<ObjectId>, now: i64) -> bool {
         let before = Arc::clone(&self.watermarks);
-        for (object, (_, clock)) in &mut self.objects {
+        for (object, (_, clock)) in self.objects.iter_mut().filter(|(object, _)| !unread.contains(object)) {
             clock.watermark = clock.watermark.max(watermarks.get(object).copied());
         }
+        self.keep_awake(now);
         if let Some(clock) = watermarks.get(&NOW) {
             self.move_clock(*clock);
         }

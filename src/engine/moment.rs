@@ -14,13 +14,24 @@ use crate::types::{ObjectId, Watermarks};
 pub(crate) struct Moment {
     /// By the clock on the wall, in microseconds since 1970.
     pub(crate) now_micros: i64,
-    /// How far event time was: before the epoch, or behind it.
+    /// How far event time was before the epoch.
     pub(crate) watermarks: Watermarks,
     /// A view that was made then, from what was there before the epoch.
     pub(crate) built: Option<ObjectId>,
-    /// Of a note behind the epoch: what was read in it of sources whose rows have a time, as the offset behind it.
+    /// Of a note behind the epoch: what it came to.
     #[serde(default)]
-    pub(crate) read: Option<BTreeMap<ObjectId, Positions>>,
+    pub(crate) behind: Option<Behind>,
+}
+
+/// What sources an epoch read, those whose rows have a time: for each partition the offset behind it.
+pub(crate) type Portion = BTreeMap<ObjectId, Positions>;
+
+/// What an epoch came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Behind {
+    pub(crate) read: Portion,
+    /// How far event time was then.
+    pub(crate) watermarks: Watermarks,
 }
 
 impl Moment {

@@ -17,7 +17,7 @@ use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EPOCH_BYTES, EpochClock, Write};
 use crate::engine::coordinator::{Coordinator, Request, Setting};
 use crate::engine::intake::Intake;
-use crate::engine::moment::Moment;
+use crate::engine::moment::{Behind, Moment};
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourcePosition, SourceRecipe};
 use crate::engine::system;
@@ -224,14 +224,14 @@ impl Engine {
             match entry? {
                 (epoch, LogEntry::Note(note)) => {
                     let moment = Moment::decoded(&note)?;
-                    // A note behind an epoch belongs to what was written in it.
-                    let behind = moment.read.is_some();
-                    if !behind || part.last != epoch {
+                    let behind = moment.behind.clone();
+                    // A note behind an epoch belongs to what was written in it, if anything was.
+                    if behind.is_none() || part.last != epoch {
                         self.replay_part(std::mem::take(&mut part), None).await?;
                     }
-                    match behind {
-                        true => self.replay_part(std::mem::take(&mut part), Some(moment)).await?,
-                        false => self.replay_moment(moment, anew).await?,
+                    self.replay_moment(moment, anew).await?;
+                    if behind.is_some() {
+                        self.replay_part(std::mem::take(&mut part), behind).await?;
                     }
                 }
                 (epoch, LogEntry::Changes(table, changes)) => {
@@ -265,15 +265,20 @@ impl Engine {
     }
 
     /// Of the views that are made anew those that one of them needs, each behind what it reads itself, and that one last. `None` if what it reads
-    /// comes from a source, which may not answer now: then it is filled while the server works already.
+    /// comes from a source, which may not answer now, or is being filled from one: then it is filled while the server works already.
     fn needed(&self, view: ObjectId, anew: &[Arc<RunningView>]) -> Option<Vec<ObjectId>> {
         let catalog = self.catalog();
         let find = |id: ObjectId| anew.iter().find(|view| view.id == id);
+        let views = self.views.read();
         let (mut needed, mut open) = (Vec::new(), vec![find(view)?]);
         while let Some(view) = open.pop() {
             let imports = view.plan().root.imports();
-            let from_source = |import: &ObjectId| catalog.get(*import).is_some_and(|object| matches!(object.kind, ObjectKind::Source(_)));
-            if !needed.is_empty() && imports.iter().any(from_source) {
+            let is_source = |import: &ObjectId| catalog.get(*import).is_some_and(|object| matches!(object.kind, ObjectKind::Source(_)));
+            let waits = |import: &ObjectId| {
+                let filled = views.get(import).filter(|view| find(view.id).is_none() && view.progress.is_hydrating());
+                filled.is_some_and(|view| view.plan().root.imports().iter().any(is_source))
+            };
+            if !needed.is_empty() && imports.iter().any(is_source) || imports.iter().any(waits) {
                 return None;
             }
             // One that others need, too, comes before all of them.
@@ -286,7 +291,7 @@ impl Engine {
     }
 
     /// `behind`: what the log has behind the epoch.
-    async fn replay_part(&self, part: Replayed, behind: Option<Moment>) -> Result<()> {
+    async fn replay_part(&self, part: Replayed, behind: Option<Behind>) -> Result<()> {
         let relations = self.relations.lock().clone();
         let mut writes = Vec::new();
         for (table, changes) in part.by_table {
@@ -311,7 +316,7 @@ impl Engine {
         self.clock.wait_complete(epoch).await
     }
 
-    async fn tick_replayed(&self, behind: Option<Moment>) -> Result<Epoch> {
+    async fn tick_replayed(&self, behind: Option<Behind>) -> Result<Epoch> {
         let (reply, ticked) = tokio::sync::oneshot::channel();
         self.ask(Request::Replayed { behind, reply })?;
         ticked.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))

@@ -19,27 +19,28 @@ use super::checkpoint_writer::CheckpointWriter;
 use super::source::{Delivery, RunningSource};
 use crate::connect::{Positions, SourceBatch};
 
-/// How long a portion may wait for what the outside world had once, without anything coming. The server takes nobody's questions meanwhile.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Between two looks at the source's status.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long portions wait for what the outside world had once, without anything coming from any source. The server takes nobody's questions
+/// meanwhile.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Rows that may wait for later portions while one partition keeps the others waiting: some hundred megabytes.
 const WAITING_ROWS_MAX: usize = 1 << 20;
 
 impl RunningSource {
-    /// The next batch of the portion that `ends` there; waits for it. `None`: all of it has come, or will not come.
-    pub(super) fn next_up_to(&mut self, ends: &Positions, writer: &mut CheckpointWriter) -> Option<SourceBatch> {
+    /// The next batch of the portion that `ends` there; waits for it while there is `patience`, of which there is all again when something comes.
+    /// `None`: all of it has come, or will not come.
+    pub(super) fn next_up_to(&mut self, ends: &Positions, patience: &mut Duration, writer: &mut CheckpointWriter) -> Option<SourceBatch> {
         if self.strayed {
             return None;
         }
         if let Some(batch) = self.waiting_up_to(ends) {
             return Some(batch);
         }
-        let began = Instant::now();
         while !self.has_reached(ends) {
-            match self.queue.recv_timeout(LOOK) {
+            let began = Instant::now();
+            let delivery = self.queue.recv_timeout(*patience);
+            *patience = if delivery.is_ok() { PATIENCE } else { patience.saturating_sub(began.elapsed()) };
+            match delivery {
                 Ok(Delivery::Started(starts)) => self.begin(writer.settled(), &starts),
                 Ok(Delivery::Batch(batch)) => {
                     let (now, later) = self.parts(*batch, ends);
@@ -51,7 +52,6 @@ impl RunningSource {
                         return self.stray("one of its partitions keeps the others waiting");
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if began.elapsed() < PATIENCE => {}
                 Err(RecvTimeoutError::Timeout) => return self.stray("nothing comes"),
                 Err(RecvTimeoutError::Disconnected) => return self.stray("its reader has ended"),
             }
@@ -84,7 +84,8 @@ impl RunningSource {
         }
     }
 
-    fn has_reached(&self, ends: &Positions) -> bool {
+    /// Whether it has been read as far as this.
+    pub(super) fn has_reached(&self, ends: &Positions) -> bool {
         let positions = &self.report.lock().position.positions;
         ends.iter().all(|(partition, end)| positions.get(partition).is_some_and(|read| read >= end))
     }

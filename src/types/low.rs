@@ -218,7 +218,7 @@ impl Low {
             Low::Of(object) => watermarks.get(object).copied(),
             Low::Plus { low, months, days, micros } => {
                 let low = (moves.later)(of(low)?, *months)?;
-                low.checked_add(i64::from(*days) * DAY_US)?.checked_add(*micros)
+                low.checked_add(i64::from(*days).checked_mul(DAY_US)?)?.checked_add(*micros)
             }
             Low::Truncated { low, unit } => unit.truncate(of(low)?),
             Low::Local { low, zone } => (moves.local)(zone_of(zone)?, of(low)?),

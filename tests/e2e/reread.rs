@@ -110,7 +110,7 @@ fn definitions(file: &Path, idle: &str) -> Vec<String> {
         ]);
     }
     statements.push(
-        "CREATE MATERIALIZED VIEW both AS SELECT s.id, t.id AS other FROM s JOIN t ON s.k = t.k AND t.at BETWEEN s.at - INTERVAL '3 seconds' AND s.at"
+        "CREATE MATERIALIZED VIEW near_both AS SELECT s.id, t.id AS other FROM s JOIN t ON s.k = t.k AND t.at BETWEEN s.at - INTERVAL '3 seconds' AND s.at"
             .to_owned(),
     );
     statements
@@ -134,7 +134,7 @@ async fn observed(client: &Client) -> Result<Vec<(String, Vec<TextRow>)>, Failur
         .iter()
         .flat_map(|from| ["growing", "final", "visits", "pairs"].map(|name| format!("SELECT * FROM {from}_{name}")))
         .collect();
-    queries.push("SELECT * FROM both".to_owned());
+    queries.push("SELECT * FROM near_both".to_owned());
     queries.push("SELECT * FROM t".to_owned());
     queries.push("SELECT name, rows FROM tidemill.late_rows".to_owned());
     queries.push("SELECT name, watermark FROM tidemill.watermarks WHERE name IN ('s', 't')".to_owned());

@@ -63,7 +63,12 @@ impl Filling<'_> {
         })
     }
 
+    /// The value of a parameter, or of one that the planner has cast for the call.
     fn value(&self, expr: &Expr) -> Option<Expr> {
+        if let Expr::Cast(cast) = expr {
+            let Some(Expr::Literal(value, _)) = self.value(&cast.expr) else { return None };
+            return value.cast_to(cast.field.data_type()).ok().map(|value| Expr::Literal(value, None));
+        }
         let index = placeholder_number(expr)?.checked_sub(1)?;
         let (value, sql_type) = self.values.get(index).zip(self.types.get(index))?;
         Some(Expr::Literal(value.clone(), Some(FieldMetadata::from(&sql_type.field("", true)))))
