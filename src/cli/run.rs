@@ -122,13 +122,20 @@ struct Piece<'a> {
 
 /// Cuts a file into statements and data as psql does: data begins on the line behind COPY … FROM STDIN, and ends at a line `\.` or with the file.
 fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
-    let (mut pieces, mut begun, mut line_begins) = (Vec::new(), 0, 0);
+    let (mut pieces, mut begun, mut line_begins, mut named) = (Vec::new(), 0, 0, false);
     while let Some(line) = text[line_begins..].split_inclusive('\n').next() {
         let line_ends = line_begins + line.len();
-        let takes_data = line.trim_end().ends_with(';') && text[begun..line_ends].to_ascii_lowercase().contains("stdin");
-        let copy = if takes_data { statements(text, begun, line_ends).ok().filter(|read| reads_data(read)) } else { None };
+        named |= line.to_ascii_lowercase().contains("stdin");
+        let complete = if named && line.trim_end().ends_with(';') { statements(text, begun, line_ends).ok() } else { None };
         line_begins = line_ends;
-        if let Some(statements) = copy {
+        if let Some(statements) = complete {
+            named = false;
+            if !reads_data(&statements) {
+                // The word was another one.
+                pieces.push(Piece { statements, data: None });
+                begun = line_ends;
+                continue;
+            }
             let data = data_at(&text[line_ends..]);
             pieces.push(Piece { statements, data: Some(data) });
             let marker = text[line_ends + data.len()..].split_inclusive('\n').next().map_or(0, str::len);

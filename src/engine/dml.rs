@@ -111,7 +111,7 @@ impl Session {
                 );
             }
             self.hold_table(&catalog, object.id).await?;
-            let rows = self.held(object.id).base().live_rows();
+            let rows = self.held(object.id).rows_max();
             self.change(object.id, rows, all_gone).await?;
         }
         Ok(())

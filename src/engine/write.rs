@@ -94,15 +94,18 @@ impl Writing {
         let Writing { object, table, .. } = self;
         let schema = rows.schema();
         let key = |batch: &RecordBatch| table.key.iter().map(|position| Arc::clone(batch.column(*position))).collect::<Vec<ArrayRef>>();
-        // The statement's own rows must not meet each other: PostgreSQL refuses that, too.
-        let alone = Relation::new(schema_of(&table.columns), Some(table.key.clone()), false, 1);
-        alone.resolve_while(running, rows, OnConflict::Error, &object.name).map_err(|error| match error.kind() {
-            Kind::UniqueViolation => {
-                Error::new(Kind::CardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time")
-                    .hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
-            }
-            _ => error,
-        })?;
+        // The statement's own rows must not meet each other, as they come and as they become: PostgreSQL refuses that, too.
+        let apart = |rows: &RecordBatch| {
+            let alone = Relation::new(schema_of(&table.columns), Some(table.key.clone()), false, 1);
+            alone.resolve_while(running, rows, OnConflict::Error, &object.name).map(drop).map_err(|error| match error.kind() {
+                Kind::UniqueViolation => {
+                    Error::new(Kind::CardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time")
+                        .hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
+                }
+                _ => error,
+            })
+        };
+        apart(rows)?;
         let (mut fresh, mut taken, mut old) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..rows.num_rows() {
             if row % UPSERTED_ROWS == 0 {
@@ -123,6 +126,7 @@ impl Writing {
         check_rows(object, table, &new, self.now_micros)?;
         self.check_moved_keys(draft, &old, &new, running)?;
         let shown = concat_batches(&schema, [&fresh, &new])?;
+        apart(&shown)?;
         let changes = Changes::concat(&schema, &[Changes::insertions(fresh), Changes::retractions(old), Changes::insertions(new)]);
         Ok((changes, shown.num_rows(), shown))
     }

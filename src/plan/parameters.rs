@@ -228,9 +228,3 @@ pub(super) fn placeholder_number(expr: &Expr) -> Option<usize> {
 fn number_of(parameter: &Placeholder) -> Option<usize> {
     parameter.id.strip_prefix('$')?.parse().ok()
 }
-
-/// Adds what is known of a parameter to what is known of it already: the first who says something wins.
-fn join(known: &mut BTreeMap<usize, Option<SqlType>>, number: usize, sql_type: Option<SqlType>) {
-    let known = known.entry(number).or_default();
-    *known = known.take().or(sql_type);
-}

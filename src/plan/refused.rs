@@ -47,8 +47,13 @@ impl Refused<'_> {
     fn group_by(&self, select: &Select) -> Result<()> {
         let GroupByExpr::Expressions(clauses, _) = &select.group_by else { return Ok(()) };
         for clause in clauses {
-            let item = number(clause).and_then(|place| select.projection.get(place.checked_sub(1)?));
-            match item {
+            // Behind a `*` nobody knows yet which column a number means.
+            let counted = |place: usize| {
+                let before = select.projection.get(..place).unwrap_or_default();
+                let stars = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+                before.last().filter(|_| !before.iter().any(stars))
+            };
+            match number(clause).and_then(counted) {
                 Some(item) => no_aggregates(item, "GROUP BY", self.planner, self.text)?,
                 None => no_aggregates(clause, "GROUP BY", self.planner, self.text)?,
             }

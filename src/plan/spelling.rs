@@ -108,6 +108,11 @@ impl VisitorMut for Spelling {
                 },
                 Err(error) => return ControlFlow::Break(error),
             },
+            // A call like any other, where `substring(… from …)` is not.
+            Expr::Substring { expr, substring_from, substring_for, shorthand: true, .. } => {
+                let arguments = [Some(&*expr), substring_from.as_ref(), substring_for.as_ref()];
+                written_call("substr", arguments.into_iter().flatten().map(|argument| (**argument).clone()).collect())
+            }
             Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => written_call("abs", vec![(**expr).clone()]),
             Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if !is_numeric(digits)) => {
                 let Value::Number(digits, _) = &value.value else { return ControlFlow::Continue(()) };

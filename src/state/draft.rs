@@ -73,6 +73,11 @@ impl Draft {
         self.bytes
     }
 
+    /// No more rows than so many.
+    pub fn rows_max(&self) -> usize {
+        self.base.live_rows() + self.changes.iter().map(Changes::len).sum::<usize>()
+    }
+
     /// Whether looking up `rows` rows, or writing them, takes long.
     pub fn takes_long(&self, rows: usize) -> bool {
         rows > SHORT_ROWS || (self.near.is_none() && self.base.key().is_some() && self.bytes > SHORT_BYTES)

@@ -8,7 +8,7 @@ use sqlparser::ast::{
     Select, UnaryOperator, Value, ValueWithSpan, Visit, Visitor,
 };
 
-use super::{PARAMETERS_MAX, join};
+use super::PARAMETERS_MAX;
 use crate::error::{Error, Kind, Result};
 use crate::plan::data_type::sql_type;
 use crate::types::SqlType;
@@ -50,7 +50,8 @@ impl Finder {
             self.error = Some(Error::new(Kind::UndefinedParameter, format!("there is no parameter ${number}")));
             return;
         }
-        join(&mut self.found, number, sql_type);
+        // The first place decides, also one that leaves it to the operator beside it.
+        self.found.entry(number).or_insert(sql_type);
     }
 
     /// If it is a parameter, it is of this type.

@@ -55,6 +55,8 @@ pub(super) struct Form {
     pub(super) result: &'static str,
     pub(super) outcome: Option<Outcome>,
     pub(super) kernel: Option<Kernel>,
+    /// PostgreSQL does not have it: not what a value without a type is meant for.
+    pub(super) beyond: bool,
 }
 
 /// How far a type is from what a form wants: the form with the least sum is called.
@@ -68,7 +70,7 @@ impl Form {
         let variadic = arguments.trim().ends_with('…');
         // Forms of DataFusion's functions are for readers only, and may say more than we know.
         let arguments = words.map(|word| kind(word.trim_end_matches('…').trim())).collect();
-        Form { text, arguments, variadic, result: result.trim(), outcome: None, kernel }
+        Form { text, arguments, variadic, result: result.trim(), outcome: None, kernel, beyond: false }
     }
 
     fn kinds(&self, count: usize) -> Option<Vec<Kind>> {

@@ -38,14 +38,14 @@ pub(super) fn functions() -> Vec<Function> {
             .form_of("numeric -> numeric", whole, |call| map1::<Numeric, _>(call, |value| value.rounded(0, Rounding::Nearest)))
             .form_of("numeric, integer -> numeric", rounded_type, |call| map2::<Numeric, Integer, _>(call, |value, digits| value.rounded(digits, Rounding::Nearest)))
             .form("double precision -> double precision", |call| map1::<Float, _>(call, |value| Ok(value.round_ties_even())))
-            .form("double precision, integer -> double precision", |call| map2::<Float, Integer, _>(call, |value, digits| Ok(round_float(value, digits, f64::round))))
+            .form_beyond("double precision, integer -> double precision", |call| map2::<Float, Integer, _>(call, |value, digits| Ok(round_float(value, digits, f64::round))))
             .example("round(-2.5)", "-3")
             .example("round(2.5::double precision)", "2"),
         rounding("trunc", "towards zero, to a whole number or to n digits behind the point", "trunc(42.4382, 2)", "42.43")
             .form_of("numeric -> numeric", whole, |call| map1::<Numeric, _>(call, |value| value.rounded(0, Rounding::Cut)))
             .form_of("numeric, integer -> numeric", rounded_type, |call| map2::<Numeric, Integer, _>(call, |value, digits| value.rounded(digits, Rounding::Cut)))
             .form("double precision -> double precision", |call| map1::<Float, _>(call, |value| Ok(value.trunc())))
-            .form("double precision, integer -> double precision", |call| map2::<Float, Integer, _>(call, |value, digits| Ok(round_float(value, digits, f64::trunc)))),
+            .form_beyond("double precision, integer -> double precision", |call| map2::<Float, Integer, _>(call, |value, digits| Ok(round_float(value, digits, f64::trunc)))),
         function("mod", "what is left of a division; it has the sign of the first; also `a % b`", "mod(-9, 4)", "-1")
             .form("same integer, same integer -> same", |call| {
                 integers2(call, |a, b| if b == 0 { Err(division_by_zero()) } else { Ok(a.checked_rem(b).or(Some(0))) })

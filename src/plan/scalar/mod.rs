@@ -103,6 +103,12 @@ impl Function {
         self
     }
 
+    /// A form that we compute, and PostgreSQL does not have.
+    fn form_beyond(mut self, text: &'static str, kernel: Kernel) -> Self {
+        self.forms.push(Form { beyond: true, ..Form::new(text, Some(kernel)) });
+        self
+    }
+
     /// A form that we compute, whose result's type depends on more than the types of its arguments.
     fn form_of(mut self, text: &'static str, outcome: Outcome, kernel: Kernel) -> Self {
         self.forms.push(Form { outcome: Some(outcome), ..Form::new(text, Some(kernel)) });
@@ -199,7 +205,7 @@ pub(super) fn open_type(name: &str, types: &[DataType], place: usize) -> Option<
     let named = FUNCTIONS.iter().filter(|function| function.name == name || function.aliases.contains(&name));
     let fitting = named.flat_map(|function| &function.forms).filter_map(|form| Some((form.accept(types)?.0, form)));
     let open = || (0..types.len()).filter(|place| types[*place].is_null());
-    let chosen = fitting.min_by_key(|(cost, form)| (*cost, open().map(|place| form.preference(place)).sum::<u32>()));
+    let chosen = fitting.min_by_key(|(cost, form)| (*cost, form.beyond, open().map(|place| form.preference(place)).sum::<u32>()));
     chosen.and_then(|(_, form)| form.sql_type(place))
 }
 
