@@ -21,6 +21,7 @@ use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
+use futures::executor::block_on;
 use parking_lot::Mutex;
 
 use crate::catalog::Catalog;
@@ -89,6 +90,10 @@ impl SystemRelations {
 impl RelationSource for SystemRelations {
     fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
         let declared = system::relation(schema, name)?;
+        // As new as every commit that has been acknowledged, like the rows of tables and views. This is no thread that serves connections.
+        if self.facts.get().is_none() {
+            block_on(self.engine.clock.wait_complete(0)).ok()?;
+        }
         // A declaration whose rows do not fit its columns is caught by a test in `catalog::system`.
         let batch = declared.batch(&self.facts()).ok()?;
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).ok()?;

@@ -48,7 +48,7 @@ async fn seen(files: Vec<PathBuf>, workers: usize) -> Outcome {
         for _ in 0..rng.random_range(1..6) {
             id += 1;
             now += rng.random_range(0..4);
-            let (key, second) = (rng.random_range(0..20), now - rng.random_range(0..15));
+            let (key, second) = (rng.random_range(0..20), now - rng.random_range(0..30));
             append(&files[rng.random_range(0..FILES)], id, key, second)?;
         }
         all_read(&client, id).await.map_err(|failure| server.with_log(failure))?;
@@ -67,7 +67,7 @@ async fn seen(files: Vec<PathBuf>, workers: usize) -> Outcome {
             run(&client, "CHECKPOINT").await?;
         }
     }
-    let late: i64 = value(&client, "SELECT sum(rows)::BIGINT FROM tidemill.late_rows").await?.unwrap_or_default().parse()?;
+    let late: i64 = value(&client, "SELECT sum(rows)::BIGINT FROM tidemill.late_rows").await?.unwrap_or_else(|| "0".to_owned()).parse()?;
     if late == 0 { Err("no row was late: this proves nothing".into()) } else { Ok(()) }
 }
 
@@ -149,5 +149,6 @@ async fn observed(client: &Client) -> Result<Vec<(String, Vec<TextRow>)>, Failur
 
 async fn all_read(client: &Client, records: i64) -> Outcome {
     wait_for(client, "SELECT min(rows)::TEXT FROM tidemill.sources", &records.to_string()).await?;
-    run(client, "FLUSH").await
+    // They were read in an epoch that was durable by then.
+    wait_for(client, "SELECT (complete >= durable)::TEXT FROM tidemill.epochs", "true").await
 }
