@@ -277,7 +277,8 @@ mod tests {
             .map(|piece| (piece.statements.iter().map(|statement| statement.offset).collect(), piece.data))
             .collect();
         let select = text[..text.find("SELECT 1").expect("there")].chars().count();
-        assert_eq!(told, [(vec![0, 42], Some("1\tit's; ü\n")), (vec![select, select + 10], Some("")), (vec![], None)]);
+        let data = [(vec![0], None), (vec![42], Some("1\tit's; ü\n")), (vec![select, select + 10], Some("")), (vec![], None)];
+        assert_eq!(told, data);
         // To the end of the file.
         assert_eq!(pieces("COPY t FROM STDIN;\n1\n2").expect("valid")[0].data, Some("1\n2"));
         let error = pieces(text).err().expect("no query");

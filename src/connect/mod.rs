@@ -83,6 +83,12 @@ pub trait Connector: Send + Sync {
     fn start_where(&self, from: &Positions, until: Option<&Positions>, _seen: &Fingerprints) -> Result<Box<dyn Reader>> {
         self.start(from, until)
     }
+
+    /// Goes on from `from` for ever, after a restart that has lost what came behind it. Where records before `read` have come once already, no
+    /// rate holds for them.
+    fn start_again(&self, from: &Positions, _read: &Positions, seen: &Fingerprints) -> Result<Box<dyn Reader>> {
+        self.start_where(from, None, seen)
+    }
 }
 
 /// Reads one source, in order within each partition. Used by one thread.

@@ -133,7 +133,7 @@ pub(crate) enum ImportFrom {
     /// A table or view: its rows as of now, then its changes.
     Relation(Arc<Relation>),
     /// A source: what the others have read of it, then on with them.
-    Source { recipe: SourceRecipe, report: Arc<Mutex<SourceReport>>, from: SourcePosition },
+    Source { recipe: SourceRecipe, report: Arc<Mutex<SourceReport>>, from: Box<SourcePosition> },
 }
 
 /// What the coordinator works with.
@@ -771,7 +771,7 @@ impl Coordinator {
                     }
                 }
                 ImportFrom::Source { recipe, report, from } => {
-                    let read = self.import_source(&recipe, report, from)?;
+                    let read = self.import_source(&recipe, report, *from)?;
                     if read.positions != read.starts {
                         for node in reading {
                             beginning.feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, &read, self.now())?));

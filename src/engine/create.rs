@@ -443,7 +443,7 @@ impl Engine {
                 Some(ObjectKind::Source(_)) => {
                     let sources = self.sources.read();
                     let source = sources.get(&id).ok_or_else(|| Error::internal(format!("source {id} has no connector")))?;
-                    let from = source.report.lock().position.clone();
+                    let from = Box::new(source.report.lock().position.clone());
                     Ok(ImportFrom::Source { recipe: source.recipe.clone(), report: Arc::clone(&source.report), from })
                 }
                 _ => Ok(ImportFrom::Relation(self.relation(&catalog, id)?)),

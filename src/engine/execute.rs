@@ -211,8 +211,15 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.settings_before.get_or_insert(settings);
         }
-        if local && let Some(transaction) = &mut self.transaction {
-            transaction.local_settings.push((name.to_owned(), Some(before)));
+        let now = self.settings.before(name)?.to_owned();
+        if let Some(transaction) = &mut self.transaction {
+            if local {
+                transaction.local_settings.push((name.to_owned(), Some(before)));
+            } else {
+                // What is said for the session holds behind the block, whatever the block has said for itself before.
+                let said = transaction.local_settings.iter_mut().filter(|(known, _)| known == name);
+                said.for_each(|(_, value)| *value = Some(now.clone()));
+            }
         }
         self.tell_change(change);
         Ok(())

@@ -17,7 +17,7 @@ use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EPOCH_BYTES, EpochClock, Write};
 use crate::engine::coordinator::{Coordinator, Request, Setting};
 use crate::engine::intake::Intake;
-use crate::engine::moment::{Behind, Moment};
+use crate::engine::moment::{Behind, Moment, Portion};
 use crate::engine::registry::Registry;
 use crate::engine::source::{SourcePosition, SourceRecipe};
 use crate::engine::system;
@@ -116,6 +116,11 @@ impl Engine {
         if let Some(clock) = SourcePosition::stored(&self.store, NOW)?.event_time.watermark {
             self.replay_moment(Moment { now_micros: clock, ..Moment::default() }, &mut Vec::new()).await?;
         }
+        let mut read = self.read_behind(checkpoint)?;
+        let mut position = |id: ObjectId| {
+            let stored = SourcePosition::stored(&self.store, id)?;
+            Ok::<_, Error>(SourcePosition { read: read.remove(&id).unwrap_or_default(), ..stored })
+        };
         let mut anew: Vec<Arc<RunningView>> = Vec::new();
         let mut failed: Vec<ObjectId> = Vec::new();
         for object in objects {
@@ -129,11 +134,11 @@ impl Engine {
                 ObjectKind::Table(table) => {
                     let recipe = self.stored_recipe(object, &table.columns, table.connector.as_ref());
                     let relation = self.stored_relation(object, 1, checkpoint, None)?;
-                    self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, Some(relation))?;
+                    self.start_table_or_source(object, recipe, position(object.id)?, Some(relation))?;
                 }
                 ObjectKind::Source(source) => {
                     let recipe = self.stored_recipe(object, &source.columns, Some(&source.connector));
-                    self.start_table_or_source(object, recipe, SourcePosition::stored(&self.store, object.id)?, None)?;
+                    self.start_table_or_source(object, recipe, position(object.id)?, None)?;
                 }
                 ObjectKind::MaterializedView(definition) => {
                     let (engine, id, view) = (Arc::clone(self), object.id, definition.clone());
@@ -171,6 +176,17 @@ impl Engine {
             tokio::spawn(Arc::clone(self).refill_view(view));
         }
         Ok(())
+    }
+
+    /// How far sources were read behind the checkpoint, as the log has it.
+    fn read_behind(&self, checkpoint: Epoch) -> Result<Portion> {
+        let mut read = Portion::default();
+        for note in self.store.read_notes(checkpoint)? {
+            for (source, ends) in Moment::decoded(&note?)?.behind.map(|behind| behind.read).unwrap_or_default() {
+                read.entry(source).or_default().extend(ends);
+            }
+        }
+        Ok(read)
     }
 
     /// A view whose query this version cannot plan has failed; the server has not, nor has anything that does not read it. Its state goes: it

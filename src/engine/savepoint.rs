@@ -28,8 +28,8 @@ pub(crate) struct Savepoint {
     /// Of each table that was held, what had been written.
     tables: BTreeMap<ObjectId, DraftMark>,
     settings: Settings,
-    /// How many settings were to be taken back at the end.
-    local_settings: usize,
+    /// The settings that were to be taken back at the end.
+    local_settings: Vec<(String, Option<String>)>,
     cursors: BTreeSet<String>,
 }
 
@@ -43,7 +43,7 @@ impl Session {
             let error = Error::new(Kind::LimitExceeded, format!("more than {SAVEPOINTS_MAX} savepoints in one transaction"));
             return Err(error.hint("RELEASE those that are no longer needed."));
         }
-        let (tables, local_settings) = (transaction.marks(), transaction.local_settings.len());
+        let (tables, local_settings) = (transaction.marks(), transaction.local_settings.clone());
         transaction.savepoints.push(Savepoint { name: name.to_owned(), tables, settings, local_settings, cursors });
         Ok(Outcome::Done("SAVEPOINT".to_owned()))
     }
@@ -63,7 +63,7 @@ impl Session {
         transaction.savepoints.truncate(position + 1);
         let savepoint = &transaction.savepoints[position];
         let (tables, settings, cursors) = (savepoint.tables.clone(), savepoint.settings.clone(), savepoint.cursors.clone());
-        transaction.local_settings.truncate(savepoint.local_settings);
+        transaction.local_settings.clone_from(&savepoint.local_settings);
         transaction.back_to(&tables);
         transaction.failed = false;
         self.cursors.retain(|cursor, _| cursors.contains(cursor));

@@ -45,6 +45,9 @@ pub(crate) struct SourcePosition {
     /// Where each partition begins; not of connectors that have a single one, which begins at 0 for ever.
     #[serde(default)]
     pub(crate) starts: Positions,
+    /// How far the log says that it was read once, behind the last checkpoint.
+    #[serde(skip)]
+    pub(crate) read: Positions,
     /// What was seen before `positions`, where the connector can tell.
     #[serde(default)]
     pub(crate) fingerprints: Fingerprints,
@@ -131,7 +134,7 @@ pub(crate) struct RunningSource {
 impl RunningSource {
     /// Starts a thread that reads from `from` on.
     pub(crate) fn start(recipe: SourceRecipe, from: SourcePosition, report: Arc<Mutex<SourceReport>>, wake: Wake) -> Result<Self> {
-        let reader = recipe.connector.start_where(&from.positions, None, &from.fingerprints)?;
+        let reader = recipe.connector.start_again(&from.positions, &from.read, &from.fingerprints)?;
         let (sender, queue) = bounded(QUEUE_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
         {

@@ -66,6 +66,16 @@ impl Store {
         }))
     }
 
+    /// The notes for epochs after `after`, in the order of writing.
+    pub fn read_notes(&self, after: Epoch) -> Result<impl Iterator<Item = Result<Vec<u8>>> + '_> {
+        let keys = match &self.open {
+            None => Vec::new(),
+            Some(open) => log_keys(open, after)?,
+        };
+        let notes = keys.into_iter().filter(|key| key.object == NOTES);
+        Ok(notes.map(|key| self.get(&keyspace::log(key)).map(Option::unwrap_or_default)))
+    }
+
     /// What the log holds of one object, in the order of writing.
     pub fn read_log_of(&self, object: ObjectId) -> impl Iterator<Item = Result<Changes>> + '_ {
         let entries = self.range(keyspace::of_object(LOG, object), keyspace::after_object(LOG, object));

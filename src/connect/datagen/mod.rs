@@ -23,7 +23,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::connect::generator::{GeneratorReader, NumberedRows, OptionReader, Slots};
-use crate::connect::{Connector, Positions, Reader, SourceColumn, SourceSpec};
+use crate::connect::{Connector, Fingerprints, Positions, Reader, SourceColumn, SourceSpec};
 use crate::error::{Error, Kind, Result};
 use crate::types::Include;
 
@@ -92,6 +92,10 @@ impl Connector for Datagen {
 
     fn start(&self, from: &Positions, until: Option<&Positions>) -> Result<Box<dyn Reader>> {
         Ok(Box::new(GeneratorReader::new(self.rows.clone(), from, until)?))
+    }
+
+    fn start_again(&self, from: &Positions, read: &Positions, _seen: &Fingerprints) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(GeneratorReader::new(self.rows.clone(), from, None)?.again(read)))
     }
 }
 

@@ -9,7 +9,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
 use super::connect;
-use crate::connect::{Connector, Poll, Positions, SourceColumn, SourceSpec};
+use crate::connect::{Connector, Fingerprints, Poll, Positions, SourceColumn, SourceSpec};
 use crate::error::{Kind, Result};
 use crate::types::SqlType;
 
@@ -99,6 +99,19 @@ fn the_source_ends_with_its_shortest_sequence() {
     let times = rows.column(1).as_primitive::<TimestampMicrosecondType>();
     assert_eq!(times.value(1) - times.value(0), 10_000_000);
     assert_eq!(times.value(0), 1_577_836_800_000_000);
+}
+
+#[test]
+fn what_came_once_comes_again_without_waiting() {
+    let connector = source(&[("id", SqlType::Int8)], &[("datagen.rows.per.second", "0.001")]).expect("valid options");
+    let (from, read) = (Positions::from([(0, 3)]), Positions::from([(0, 20)]));
+    let mut reader = connector.start_again(&from, &read, &Fingerprints::new()).expect("positions that exist");
+    let mut next = 3;
+    // The first one that is new is due at once; the one behind it in a quarter of an hour.
+    while let Poll::Batch(batch) = reader.poll(Duration::from_millis(10)) {
+        next = batch.next_offset;
+    }
+    assert_eq!(next, 21);
 }
 
 #[test]

@@ -38,6 +38,8 @@ struct Partition {
     id: i32,
     /// The next number; it need not be one that the partition owns.
     position: u64,
+    /// Numbers before it are history.
+    history: u64,
     end: u64,
 }
 
@@ -55,12 +57,25 @@ impl GeneratorReader {
             .map(|id| Partition {
                 id,
                 position: from.get(&id).copied().map_or(0, number),
+                history: 0,
                 end: until.map_or(u64::MAX, |until| until.get(&id).copied().map_or(0, number)).min(source.end()),
             })
             .collect();
         let first = partitions.iter().map(|partition| partition.position).min().unwrap_or(0);
         let pace = source.per_second().filter(|_| until.is_none()).map(|rate| Pace { start: Instant::now(), first, rate });
         Ok(GeneratorReader { source, partitions, pace })
+    }
+
+    /// The same where what is before `read` was delivered once.
+    pub(in crate::connect) fn again(mut self, read: &Positions) -> Self {
+        for partition in &mut self.partitions {
+            partition.history = read.get(&partition.id).map_or(0, |offset| u64::try_from(*offset).unwrap_or(0));
+        }
+        if let Some(pace) = &mut self.pace {
+            let begins = |partition: &Partition| partition.position.max(partition.history);
+            pace.first = self.partitions.iter().map(begins).min().unwrap_or(pace.first);
+        }
+        self
     }
 
     /// The rows of one partition up to `due`, or `None` if there are none yet.
@@ -98,7 +113,7 @@ impl Reader for GeneratorReader {
             let unread = self.partitions.iter().enumerate().filter(|(_, partition)| partition.position < partition.end);
             let Some((index, behind)) = unread.min_by_key(|(_, partition)| partition.position) else { return Poll::End };
             let next = behind.position;
-            let due = self.pace.as_ref().map_or(u64::MAX, Pace::due);
+            let due = self.pace.as_ref().map_or(u64::MAX, Pace::due).max(behind.history);
             match self.batch(index, due) {
                 Ok(Some(batch)) => return Poll::Batch(Box::new(batch)),
                 Err(error) => return Poll::Failed(error.to_string()),

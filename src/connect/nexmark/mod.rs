@@ -21,7 +21,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::connect::generator::{GeneratorReader, NumberedRows, OptionReader, Slots, nearest};
-use crate::connect::{Connector, Positions, Reader, SourceColumn, SourceSpec};
+use crate::connect::{Connector, Fingerprints, Positions, Reader, SourceColumn, SourceSpec};
 use crate::error::{Error, Kind, Result};
 use crate::types::{Include, SqlType};
 
@@ -103,6 +103,10 @@ impl Connector for Nexmark {
 
     fn start(&self, from: &Positions, until: Option<&Positions>) -> Result<Box<dyn Reader>> {
         Ok(Box::new(GeneratorReader::new(self.events.clone(), from, until)?))
+    }
+
+    fn start_again(&self, from: &Positions, read: &Positions, _seen: &Fingerprints) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(GeneratorReader::new(self.events.clone(), from, None)?.again(read)))
     }
 }
 
