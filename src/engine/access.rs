@@ -61,12 +61,17 @@ impl Engine {
         long: bool,
         commit: impl FnOnce(&EpochClock) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _turn = self.clock.turn().await;
         if !long {
+            let _turn = self.clock.turn().await;
             return commit(&self.clock);
         }
         let clock = Arc::clone(&self.clock);
-        self.queries.plan(move || commit(&clock)).await
+        // Its turn begins on the thread: others go on while it waits for one.
+        let commit = move || {
+            let _turn = clock.turn_here();
+            commit(&clock)
+        };
+        self.queries.plan(commit).await
     }
 
     /// Holds the newest complete epoch.
