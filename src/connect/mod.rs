@@ -20,10 +20,11 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::Duration;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, not};
 
 use crate::error::Result;
-use crate::types::{Changes, Include, SqlType};
+use crate::types::{Changes, Include, SqlType, json_lines};
 
 /// Where to read on: for each partition the offset of the next record.
 pub type Positions = BTreeMap<i32, i64>;
@@ -143,6 +144,22 @@ pub struct SourceBatch {
 }
 
 impl SourceBatch {
+    /// Leaves only the rows that are `good`. The others become dead letters: their records are gone, and the rows of `from`, one for each here, are
+    /// shown as JSON.
+    pub(crate) fn set_aside(&mut self, good: &BooleanArray, from: &RecordBatch, why: impl Fn(usize) -> String) -> Result<()> {
+        let mut payloads = json_lines(&filter_record_batch(from, &not(good)?)?, DEAD_LETTER_PAYLOAD_MAX).into_iter();
+        self.changes = self.changes.filter(good);
+        for (row, offset) in std::mem::take(&mut self.offsets).into_iter().enumerate() {
+            if good.value(row) {
+                self.offsets.push(offset);
+                continue;
+            }
+            let payload = payloads.next().unwrap_or_default();
+            self.dead_letters.push(DeadLetter { partition: self.partition, offset, error: why(row), payload });
+        }
+        Ok(())
+    }
+
     /// The records before an offset, and those from it on. What the batch says as a whole, its fingerprint and how far event time is, is not
     /// known of the first part.
     pub(crate) fn split_at(self, offset: i64) -> (Self, Self) {

@@ -629,11 +629,11 @@ impl Coordinator {
         let mut drained = Vec::new();
         for (id, source) in &mut self.sources {
             let mut rows = 0;
-            while let Some(mut batch) = next_batch(*id, source, rows, portion, &mut self.patience, &mut self.writer) {
+            while let Some(mut batch) = next_batch(source, rows, now, portion, &mut self.patience, &mut self.writer) {
                 rows += batch.changes.len();
                 source.note(&mut batch, now);
                 note_read(&mut self.event_times, &mut self.read, *id, source, &batch, now);
-                drained.push((*id, batch.changes.arrived(source.arrivals(), now)));
+                drained.push((*id, batch.changes));
             }
         }
         for (id, changes) in drained {
@@ -650,9 +650,9 @@ impl Coordinator {
                 Err(error) => tracing::error!(table = %table.name, %error, "rows past their time could not be deleted"),
             }
             let mut rows = 0;
-            while let Some(mut batch) = next_batch(*id, &mut table.source, rows, portion, &mut self.patience, &mut self.writer) {
+            while let Some(mut batch) = next_batch(&mut table.source, rows, now, portion, &mut self.patience, &mut self.writer) {
                 rows += batch.changes.len();
-                match table.enter(epoch, &batch.changes.arrived(table.source.arrivals(), now)) {
+                match table.enter(epoch, &batch.changes) {
                     Ok(changes) => {
                         table.source.note(&mut batch, now);
                         note_read(&mut self.event_times, &mut self.read, *id, &table.source, &batch, now);
@@ -969,19 +969,20 @@ impl Coordinator {
     }
 }
 
-/// The next batch of a source that has given so many rows to the epoch, if there is one.
+/// The next batch of a source that has given so many rows to an epoch of this clock, if there is one.
 fn next_batch(
-    id: ObjectId,
     source: &mut RunningSource,
     rows: usize,
+    now: i64,
     portion: Option<&Portion>,
     patience: &mut Duration,
     writer: &mut CheckpointWriter,
 ) -> Option<SourceBatch> {
-    match portion {
+    let batch = match portion {
         None => (rows < SOURCE_EPOCH_ROWS).then(|| source.next(writer)).flatten(),
-        Some(portion) => source.next_up_to(portion.get(&id)?, patience, writer),
-    }
+        Some(portion) => source.next_up_to(portion.get(&source.id)?, patience, writer),
+    };
+    source.arrival().take(batch?, now).inspect_err(|error| source.fail(error)).ok()
 }
 
 /// A batch has entered the epoch: event time goes on with it. If its rows have a time, the epoch's note says that it was read.
@@ -991,7 +992,7 @@ fn note_read(times: &mut EventTimes, read: &mut Portion, id: ObjectId, source: &
         Ok(watermark) => times.read(id, *partition, watermark, now),
         Err(error) => tracing::warn!(source = id, %error, "a watermark could not be computed"),
     }
-    if times.follows(id) || !source.arrivals().is_empty() {
+    if times.follows(id) || source.arrival().is_told() {
         read.entry(id).or_default().insert(*partition, *next_offset);
     }
 }

@@ -14,11 +14,12 @@ use crate::catalog::{
 };
 use crate::connect::{Connector, SourceColumn, SourceSpec};
 use crate::dataflow::operator::map::Map;
+use crate::engine::arrival::Arrival;
 use crate::engine::clock::Write;
 use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
 use crate::engine::dependants::depends_on;
 use crate::engine::dml::collected;
-use crate::engine::event_time::{IDLE_TIMEOUT, MAX_FUTURE, duration, event_time};
+use crate::engine::event_time::{EventRule, IDLE_TIMEOUT, MAX_FUTURE, duration, event_time};
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::retention::{self, RETENTION, RETENTION_COLUMN};
 use crate::engine::session::Session;
@@ -298,9 +299,8 @@ impl Engine {
             .await
             .map_err(|cause| Error::internal(format!("the connector failed: {cause}")))??;
         let columns = not_null_where_named(completed(columns, connector.as_ref()), key);
-        let intake = self.intake(id, &columns, event_time, connector.as_ref())?;
-        let arrivals = arrivals(&columns);
-        Ok((columns, SourceRecipe { id, connector, intake, arrivals }))
+        let recipe = self.taking_in(id, &columns, event_time, connector)?;
+        Ok((columns, recipe))
     }
 
     /// What the connector is told: the columns that it delivers, with their defaults evaluated.
@@ -324,19 +324,25 @@ impl Engine {
         })
     }
 
-    /// How the connector's columns become the object's.
-    pub(crate) fn intake(
+    /// How the connector's rows become the object's.
+    pub(crate) fn taking_in(
         &self,
         id: ObjectId,
         columns: &[Column],
         event_time: Option<&EventTime>,
-        connector: &dyn Connector,
-    ) -> Result<MakeIntake> {
-        let schema = schema_of(columns);
+        connector: Arc<dyn Connector>,
+    ) -> Result<SourceRecipe> {
         let rule = event_time.map(|event_time| self.event_rule(columns, event_time)).transpose()?;
-        let wall = Arc::clone(&self.wall);
+        let arrival = Arrival::new(columns, rule.clone());
+        let intake = self.intake(id, columns, rule, connector.as_ref())?;
+        Ok(SourceRecipe { id, connector, intake, arrival })
+    }
+
+    /// How the connector's columns become the object's.
+    fn intake(&self, id: ObjectId, columns: &[Column], rule: Option<EventRule>, connector: &dyn Connector) -> Result<MakeIntake> {
+        let schema = schema_of(columns);
         if columns.iter().all(|column| column.generated.is_none()) {
-            return Ok(Arc::new(move || Intake::new(None, Arc::clone(&schema)).in_time(rule.clone(), Arc::clone(&wall))));
+            return Ok(Arc::new(move || Intake::new(None, Arc::clone(&schema)).in_time(rule.clone())));
         }
         let delivered: Vec<Column> = connector.columns().iter().map(column_of).collect();
         let projection = self.generated_projection(&delivered, columns)?;
@@ -344,7 +350,7 @@ impl Engine {
         Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone())?;
         Ok(Arc::new(move || {
             let map = Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone()).expect("it was made once above");
-            Intake::new(Some(map), Arc::clone(&schema)).in_time(rule.clone(), Arc::clone(&wall))
+            Intake::new(Some(map), Arc::clone(&schema)).in_time(rule.clone())
         }))
     }
 

@@ -6,16 +6,14 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::SchemaRef;
 
-use crate::connect::{DEAD_LETTER_PAYLOAD_MAX, DeadLetter, SourceBatch};
-use crate::dataflow::event_time::times_of;
+use crate::connect::SourceBatch;
 use crate::dataflow::operator::Stateless;
 use crate::dataflow::operator::map::Map;
 use crate::engine::event_time::EventRule;
 use crate::error::{Error, Result};
-use crate::types::{Changes, Clock, json_lines};
+use crate::types::Changes;
 
 /// Makes an intake, for each thread its own.
 pub(crate) type MakeIntake = Arc<dyn Fn() -> Intake + Send + Sync>;
@@ -26,13 +24,7 @@ pub(crate) struct Intake {
     compute: Option<Map>,
     /// The object's columns.
     schema: SchemaRef,
-    event_time: Option<InTime>,
-}
-
-/// How rows tell event time, and what time it is.
-struct InTime {
-    rule: EventRule,
-    wall: Arc<dyn Clock>,
+    event_time: Option<EventRule>,
 }
 
 impl Intake {
@@ -41,10 +33,10 @@ impl Intake {
         Intake { compute, schema, event_time: None }
     }
 
-    /// Tells how far event time is, and sets rows aside that are too far ahead of the clock.
+    /// Tells how far event time is.
     #[must_use]
-    pub(crate) fn in_time(mut self, rule: Option<EventRule>, wall: Arc<dyn Clock>) -> Self {
-        self.event_time = rule.map(|rule| InTime { rule, wall });
+    pub(crate) fn in_time(mut self, rule: Option<EventRule>) -> Self {
+        self.event_time = rule;
         self
     }
 
@@ -57,46 +49,19 @@ impl Intake {
         let from = delivered.rows().clone();
         let changes = self.computed(delivered)?;
         let complete = complete_rows(&self.schema, changes.rows());
-        let changes = self.without(&mut batch, &from, changes, complete, Self::missing)?;
-        let (rows, weights) = changes.into_parts();
+        let rows = changes.rows().clone();
+        batch.changes = changes;
+        if let Some(complete) = complete {
+            batch.set_aside(&complete, &from, |row| self.missing(&rows, row))?;
+        }
+        let entered = std::mem::replace(&mut batch.changes, Changes::empty(Arc::clone(&self.schema)));
+        let (rows, weights) = entered.into_parts();
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         batch.changes =
             Changes::new(RecordBatch::try_new_with_options(Arc::clone(&self.schema), rows.columns().to_vec(), &options)?, weights)
                 .one_zero();
-        self.tell_time(batch)
-    }
-
-    /// Notes how far event time is; rows that are too far ahead of it become dead letters.
-    fn tell_time(&self, mut batch: SourceBatch) -> Result<SourceBatch> {
-        let Some(InTime { rule, wall }) = &self.event_time else { return Ok(batch) };
-        if let Some(max_future) = rule.max_future_us {
-            let changes = std::mem::replace(&mut batch.changes, Changes::empty(Arc::clone(&self.schema)));
-            let from = changes.rows().clone();
-            let column = changes.column(rule.column);
-            let (times, latest) = (times_of(column)?, wall.now_micros().saturating_add(max_future));
-            let sane: BooleanArray = (0..changes.len()).map(|row| Some(column.is_null(row) || times[row] <= latest)).collect();
-            let sane = (sane.true_count() < sane.len()).then_some(sane);
-            let why = |_: &Self, _: &RecordBatch, _: usize| {
-                format!("column \"{}\": further ahead of the clock than watermark_max_future", rule.name)
-            };
-            batch.changes = self.without(&mut batch, &from, changes, sane, why)?;
-        }
-        batch.watermark = rule.watermark(&batch.changes)?;
+        batch.watermark = self.event_time.as_ref().map_or(Ok(None), |rule| rule.watermark(&batch.changes))?;
         Ok(batch)
-    }
-
-    /// The rows that are `good`; the others become dead letters.
-    fn without(
-        &self,
-        batch: &mut SourceBatch,
-        from: &RecordBatch,
-        changes: Changes,
-        good: Option<BooleanArray>,
-        why: impl Fn(&Self, &RecordBatch, usize) -> String,
-    ) -> Result<Changes> {
-        let Some(good) = good else { return Ok(changes) };
-        self.set_aside(batch, from, changes.rows(), &good, why)?;
-        Ok(changes.filter(&good))
     }
 
     /// Which columns of a row lack a value.
@@ -113,30 +78,6 @@ impl Intake {
         // A generated column that cannot be computed is NULL: the map tells its row errors itself.
         map.apply(delivered, &mut out)?;
         out.pop().filter(|out| out.len() == rows).ok_or_else(|| Error::internal("generated columns changed the number of rows"))
-    }
-
-    /// Makes dead letters of the rows that are not `good`. Their records are gone: what was read `from` them is shown as JSON.
-    fn set_aside(
-        &self,
-        batch: &mut SourceBatch,
-        from: &RecordBatch,
-        rows: &RecordBatch,
-        good: &BooleanArray,
-        why: impl Fn(&Self, &RecordBatch, usize) -> String,
-    ) -> Result<()> {
-        let bad = filter_record_batch(from, &not(good)?)?;
-        let mut payloads = json_lines(&bad, DEAD_LETTER_PAYLOAD_MAX).into_iter();
-        let offsets = std::mem::take(&mut batch.offsets);
-        for (row, offset) in offsets.into_iter().enumerate() {
-            if good.value(row) {
-                batch.offsets.push(offset);
-                continue;
-            }
-            let error = why(self, rows, row);
-            let payload = payloads.next().unwrap_or_default();
-            batch.dead_letters.push(DeadLetter { partition: batch.partition, offset, error, payload });
-        }
-        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::connect::{Connector, Poll, Positions, Reader, SourceColumn};
 use crate::dataflow::{LateLog, RowErrorLog, Workers};
 use crate::engine::Engine;
+use crate::engine::arrival::Arrival;
 use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EPOCH_BYTES, EpochClock, Write};
 use crate::engine::coordinator::{Coordinator, Request, Setting};
@@ -355,13 +356,12 @@ impl Engine {
         let (id, options) = (object.id, options?);
         let ready = self.source_spec(columns, options).and_then(|spec| {
             let connector = crate::connect::open(spec)?;
-            let intake = self.intake(id, columns, object.event_time(), connector.as_ref())?;
-            Ok(SourceRecipe { id, connector, intake, arrivals: arrivals(columns) })
+            self.taking_in(id, columns, object.event_time(), connector)
         });
         Some(ready.unwrap_or_else(|error| {
             let schema = schema_of(columns);
             let intake = Arc::new(move || Intake::new(None, Arc::clone(&schema)));
-            SourceRecipe { id, connector: Arc::new(Unreadable(error)), intake, arrivals: Vec::new() }
+            SourceRecipe { id, connector: Arc::new(Unreadable(error)), intake, arrival: Arrival::default() }
         }))
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::{Connector, DeadLetter, Fingerprints, Poll, Positions, Reader, SourceBatch};
 use crate::dataflow::{Feed, FeedStep, Wake};
+use crate::engine::arrival::Arrival;
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::event_time::StoredEventTime;
 use crate::engine::intake::{Intake, MakeIntake};
@@ -114,8 +115,8 @@ pub(crate) struct SourceRecipe {
     pub(crate) connector: Arc<dyn Connector>,
     /// Turns the connector's rows into the object's.
     pub(crate) intake: MakeIntake,
-    /// Which of the object's columns say when a row arrived (PROCTIME): NULL until it does.
-    pub(crate) arrivals: Vec<usize>,
+    /// What happens to those when they enter an epoch.
+    pub(crate) arrival: Arrival,
 }
 
 /// A source that is being read.
@@ -128,7 +129,7 @@ pub(crate) struct RunningSource {
     /// It did not get as far as it was before the restart.
     pub(super) strayed: bool,
     stop: Arc<AtomicBool>,
-    arrivals: Vec<usize>,
+    arrival: Arrival,
 }
 
 impl RunningSource {
@@ -154,12 +155,12 @@ impl RunningSource {
         let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake, report: noted };
         thread.spawn(format!("source-{}", recipe.id), tell)?;
         let (waiting, strayed) = (VecDeque::new(), false);
-        Ok(RunningSource { id: recipe.id, report, queue, waiting, strayed, stop, arrivals: recipe.arrivals })
+        Ok(RunningSource { id: recipe.id, report, queue, waiting, strayed, stop, arrival: recipe.arrival })
     }
 
-    /// The columns that say when a row arrived: NULL in what `next` gives.
-    pub(crate) fn arrivals(&self) -> &[usize] {
-        &self.arrivals
+    /// What happens to what `next` gives when it enters an epoch.
+    pub(crate) fn arrival(&self) -> &Arrival {
+        &self.arrival
     }
 
     /// Whether something waits to be taken.
@@ -391,7 +392,7 @@ pub(crate) struct ReplayFeed {
     stop: Arc<AtomicBool>,
     /// Known before the queue closes.
     outcome: Arc<OnceLock<std::result::Result<(), String>>>,
-    arrivals: Vec<usize>,
+    arrival: Arrival,
     now_micros: i64,
 }
 
@@ -412,14 +413,17 @@ impl ReplayFeed {
             State::Degraded(why) => tracing::warn!(source = id, why, "a source cannot be read again for a new view at the moment"),
             State::Running => {}
         })?;
-        Ok(ReplayFeed { queue, stop, outcome, arrivals: recipe.arrivals.clone(), now_micros })
+        Ok(ReplayFeed { queue, stop, outcome, arrival: recipe.arrival.clone(), now_micros })
     }
 }
 
 impl Feed for ReplayFeed {
     fn next(&self) -> FeedStep {
         match self.queue.try_recv() {
-            Ok(Delivery::Batch(batch)) => FeedStep::Batch(batch.changes.arrived(&self.arrivals, self.now_micros)),
+            Ok(Delivery::Batch(batch)) => match self.arrival.take(*batch, self.now_micros) {
+                Ok(batch) => FeedStep::Batch(batch.changes),
+                Err(error) => FeedStep::Failed(format!("a source cannot be read again: {error}")),
+            },
             // It begins where it began.
             Ok(Delivery::Started(_)) => FeedStep::Pending,
             Err(crossbeam_channel::TryRecvError::Empty) => FeedStep::Pending,
@@ -451,6 +455,7 @@ mod tests {
     use super::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
     use crate::connect::{Connector, Poll, Positions, Reader, SourceBatch, SourceColumn};
     use crate::dataflow::{Feed, FeedStep};
+    use crate::engine::arrival::Arrival;
     use crate::engine::checkpoint_writer::CheckpointWriter;
     use crate::engine::intake::{Intake, MakeIntake};
     use crate::error::Result;
@@ -505,7 +510,7 @@ mod tests {
     fn recipe(script: &'static str) -> SourceRecipe {
         let schema: SchemaRef = rows().schema();
         let intake: MakeIntake = Arc::new(move || Intake::new(None, Arc::clone(&schema)));
-        SourceRecipe { id: 1_000, connector: Arc::new(Script(script, 0)), intake, arrivals: Vec::new() }
+        SourceRecipe { id: 1_000, connector: Arc::new(Script(script, 0)), intake, arrival: Arrival::default() }
     }
 
     /// How many rows a replay gives, and how it ends.

@@ -23,7 +23,7 @@ const FILES: usize = 3;
 /// With so many workers at first; crashes change that.
 pub(crate) fn tests() -> Vec<Test> {
     let seen = (1..=3).map(|workers| Test::new(format!("reread/seen/{workers}"), move || in_files(move |files| seen(files, workers))));
-    seen.chain([Test::new("reread/idle", || in_files(idle))]).collect()
+    seen.chain([Test::new("reread/idle", || in_files(idle)), Test::new("reread/ahead", || in_files(ahead))]).collect()
 }
 
 async fn in_files<F: Future<Output = Outcome>>(body: impl FnOnce(Vec<PathBuf>) -> F) -> Outcome {
@@ -90,6 +90,35 @@ async fn idle(files: Vec<PathBuf>) -> Outcome {
     let client = server.connect().await?;
     let found = value(&client, closed).await?.unwrap_or_default();
     if found == "1 1" { Ok(()) } else { Err(server.with_log(format!("windows that were closed before the crash: {found}"))) }
+}
+
+/// A row was too far ahead of the clock, and a dead letter; after a crash, when the clock had come nearer, it was a row.
+async fn ahead(files: Vec<PathBuf>) -> Outcome {
+    let mut server = Server::start(2).await?;
+    let client = server.connect().await?;
+    let options = format!("WITH (connector = 'file', path = '{}', watermark_max_future = '10 seconds')", files[0].display());
+    let columns = "id BIGINT, at TIMESTAMPTZ, WATERMARK FOR at AS at";
+    run(&client, &format!("CREATE SOURCE s ({columns}) {options} FORMAT PLAIN ENCODE JSON")).await?;
+    run(&client, &format!("CREATE TABLE t ({columns}) {options} FORMAT PLAIN ENCODE JSON")).await?;
+    run(&client, "CREATE MATERIALIZED VIEW v AS SELECT id FROM s").await?;
+    let now: i64 = value(&client, "SELECT extract(epoch FROM now())::BIGINT").await?.ok_or("no clock")?.parse()?;
+    let line = |id: i64, second: i64| {
+        format!("{{\"id\": {id}, \"at\": \"{}\"}}\n", chrono::DateTime::from_timestamp(second, 0).unwrap_or_default())
+    };
+    std::fs::write(&files[0], [line(1, now - 60), line(2, now + 15), line(3, now)].concat())?;
+    let seen =
+        "SELECT (SELECT string_agg(id::TEXT, ',' ORDER BY id) FROM v) || ' ' || (SELECT string_agg(id::TEXT, ',' ORDER BY id) FROM t)
+                || ' ' || (SELECT string_agg(dead_letters::TEXT, ',') FROM tidemill.sources)";
+    wait_for(&client, seen, "1,3 1,3 1,1").await?;
+    wait_for(&client, "SELECT (complete >= durable)::TEXT FROM tidemill.epochs", "true").await?;
+    server.kill_9()?;
+    while chrono::Utc::now().timestamp() <= now + 6 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    server.restart(3).await?;
+    let client = server.connect().await?;
+    let found = value(&client, seen).await?.unwrap_or_default();
+    if found == "1,3 1,3 1,1" { Ok(()) } else { Err(server.with_log(format!("rows and dead letters after the crash: {found}"))) }
 }
 
 fn definitions(file: &Path, idle: &str) -> Vec<String> {
