@@ -47,6 +47,10 @@ impl Connector for FileConnector {
         self.format.columns()
     }
 
+    fn only(&self, wanted: &[bool]) -> Option<Arc<dyn Connector>> {
+        Some(Arc::new(FileConnector { path: self.path.clone(), follow: self.follow, format: self.format.only(wanted) }))
+    }
+
     fn check(&self) -> Result<()> {
         // Files of a glob may come later, if anybody waits for them.
         let may_come = self.follow && self.path.contains(['*', '?', '[']);

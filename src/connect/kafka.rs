@@ -44,6 +44,10 @@ impl Connector for KafkaConnector {
         self.format.columns()
     }
 
+    fn only(&self, wanted: &[bool]) -> Option<Arc<dyn Connector>> {
+        Some(Arc::new(KafkaConnector { settings: Arc::clone(&self.settings), format: self.format.only(wanted) }))
+    }
+
     fn check(&self) -> Result<()> {
         let Settings { brokers, topic, .. } = &*self.settings;
         let consumer: BaseConsumer<Watch> = self.settings.consumer(false)?;

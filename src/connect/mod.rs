@@ -18,6 +18,7 @@ pub use registry::{connect, open};
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
@@ -67,6 +68,12 @@ pub struct SourceSpec {
 pub trait Connector: Send + Sync {
     /// The columns of the batches, in order: those of the spec, or the connector's own where it named none.
     fn columns(&self) -> &[SourceColumn];
+
+    /// The same, where nobody looks at other columns than those `wanted`, one for each of `columns`: the others are NULL, or any value where that may not
+    /// be. What becomes a row, and what a dead letter, stays the same. `None`: the connector has nothing to gain by that.
+    fn only(&self, _wanted: &[bool]) -> Option<Arc<dyn Connector>> {
+        None
+    }
 
     /// Asks the outside world whether there is something to read: broker and topic, file. Done at CREATE, so that a wrong name is
     /// an error there; not done at a restart, where a broker that is down for the moment must not keep the system from starting.

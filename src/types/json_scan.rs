@@ -5,6 +5,7 @@
 //! topic differ in values, not in shape: the caller keeps what it learned from the last one.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Objects and arrays within each other at the most: a record that nests deeper is taken for an attack or an accident.
 const DEPTH_MAX: usize = 128;
@@ -48,6 +49,11 @@ pub struct JsonString<'a> {
 }
 
 impl<'a> JsonString<'a> {
+    /// Of characters that stand for themselves.
+    pub fn plain(characters: &'a str) -> Self {
+        JsonString { raw: characters, escaped: false }
+    }
+
     /// The characters that it stands for; copied only if it has escapes.
     pub fn decode(&self) -> Result<Cow<'a, str>, JsonError> {
         if !self.escaped {
@@ -116,6 +122,16 @@ impl<'a> JsonScanner<'a> {
         JsonScanner { text, at: 0 }
     }
 
+    /// At byte `at` of `text`, whoever has read what stands before it.
+    pub fn resume(text: &'a str, at: usize) -> Self {
+        JsonScanner { text, at }
+    }
+
+    /// The byte at which what comes next starts.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
     /// The whole text as one value; an error if anything but white space follows it.
     pub fn whole(text: &'a str) -> Result<Json<'a>, JsonError> {
         let mut scanner = JsonScanner::new(text);
@@ -126,7 +142,20 @@ impl<'a> JsonScanner<'a> {
 
     /// Calls `field` with every name and value of the object that comes next.
     pub fn object(&mut self, mut field: impl FnMut(JsonString<'a>, Json<'a>) -> Result<(), JsonError>) -> Result<(), JsonError> {
+        self.object_at(0, &mut |name, value, _| field(name, value))
+    }
+
+    /// As `object`, with the bytes at which each value stands.
+    pub fn members(
+        &mut self,
+        mut field: impl FnMut(JsonString<'a>, Json<'a>, Range<usize>) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
         self.object_at(0, &mut field)
+    }
+
+    /// The value that comes next, as one of an object's.
+    pub fn member_value(&mut self) -> Result<Json<'a>, JsonError> {
+        self.value(1)
     }
 
     /// Calls `element` with every element of the array that comes next.
@@ -170,7 +199,7 @@ impl<'a> JsonScanner<'a> {
         Ok(match self.text.as_bytes()[start] {
             b'"' => Json::String(self.string()?),
             b'{' => {
-                self.object_at(depth, &mut |_, _| Ok(()))?;
+                self.object_at(depth, &mut |_, _, _| Ok(()))?;
                 Json::Object(&self.text[start..self.at])
             }
             b'[' => {
@@ -188,7 +217,7 @@ impl<'a> JsonScanner<'a> {
     fn object_at(
         &mut self,
         depth: usize,
-        field: &mut dyn FnMut(JsonString<'a>, Json<'a>) -> Result<(), JsonError>,
+        field: &mut dyn FnMut(JsonString<'a>, Json<'a>, Range<usize>) -> Result<(), JsonError>,
     ) -> Result<(), JsonError> {
         self.expect(b'{', "an object must come here")?;
         if depth >= DEPTH_MAX {
@@ -204,8 +233,10 @@ impl<'a> JsonScanner<'a> {
             }
             let name = self.string()?;
             self.expect(b':', "a colon must follow a field name")?;
+            self.peek();
+            let start = self.at;
             let value = self.value(depth + 1)?;
-            field(name, value)?;
+            field(name, value, start..self.at)?;
             if self.peek() != Some(b',') {
                 return self.expect(b'}', "a comma or a closing brace must come here");
             }
@@ -264,56 +295,71 @@ impl<'a> JsonScanner<'a> {
     }
 
     fn number(&mut self) -> Result<&'a str, JsonError> {
-        let bytes = self.text.as_bytes();
         let start = self.at;
-        let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let mut at = start + usize::from(bytes[start] == b'-');
-        let whole = digits(at);
-        if whole == 0 || (whole > 1 && bytes[at] == b'0') {
-            return Err(JsonError("a malformed number"));
-        }
-        at += whole;
-        if bytes.get(at) == Some(&b'.') {
-            let fraction = digits(at + 1);
-            if fraction == 0 {
-                return Err(JsonError("a malformed number"));
-            }
-            at += 1 + fraction;
-        }
-        if matches!(bytes.get(at), Some(b'e' | b'E')) {
-            at += 1 + usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
-            let exponent = digits(at);
-            if exponent == 0 {
-                return Err(JsonError("a malformed number"));
-            }
-            at += exponent;
-        }
-        self.at = at;
-        Ok(&self.text[start..at])
+        self.at += number_length(&self.text.as_bytes()[start..])?;
+        Ok(&self.text[start..self.at])
     }
 }
 
-/// How many bytes come before the first quote, backslash or control character, eight at a time
-/// (the zero-byte trick of Warren, "Hacker's Delight", section 6-1).
+/// How many bytes the number takes that starts `bytes`.
+pub fn number_length(bytes: &[u8]) -> Result<usize, JsonError> {
+    let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut at = usize::from(bytes.first() == Some(&b'-'));
+    let whole = digits(at);
+    if whole == 0 || (whole > 1 && bytes[at] == b'0') {
+        return Err(JsonError("a malformed number"));
+    }
+    at += whole;
+    if bytes.get(at) == Some(&b'.') {
+        let fraction = digits(at + 1);
+        if fraction == 0 {
+            return Err(JsonError("a malformed number"));
+        }
+        at += 1 + fraction;
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        at += 1 + usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        let exponent = digits(at);
+        if exponent == 0 {
+            return Err(JsonError("a malformed number"));
+        }
+        at += exponent;
+    }
+    Ok(at)
+}
+
+/// How many bytes come before the first quote, backslash or control character.
 fn plain_length(bytes: &[u8]) -> usize {
+    length_before::<false>(bytes)
+}
+
+/// How many bytes come before the first quote, backslash, control character or byte that is not ASCII.
+pub fn ascii_length(bytes: &[u8]) -> usize {
+    length_before::<true>(bytes)
+}
+
+/// Eight bytes at a time (the zero-byte trick of Warren, "Hacker's Delight", section 6-1). `ASCII`: bytes of other characters end it too.
+fn length_before<const ASCII: bool>(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let mut length = 0;
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        let word = u64::from_le_bytes(chunk.try_into().expect("a chunk of eight bytes"));
+    let (words, rest) = bytes.as_chunks();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
         let quotes = zero_bytes(word ^ (ONES * u64::from(b'"')));
         let backslashes = zero_bytes(word ^ (ONES * u64::from(b'\\')));
         let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let special = quotes | backslashes | controls;
+        let others = if ASCII { word & HIGHS } else { 0 };
+        let special = quotes | backslashes | controls | others;
         if special != 0 {
             // Borrows can only mark bytes behind a true hit, so the first mark is always right.
             return length + (special.trailing_zeros() / 8) as usize;
         }
-        length += 8;
+        length += size_of::<u64>();
     }
-    length + chunks.remainder().iter().take_while(|&&byte| byte != b'"' && byte != b'\\' && byte >= 0x20).count()
+    let is_plain = |byte: u8| byte != b'"' && byte != b'\\' && byte >= 0x20 && (!ASCII || byte.is_ascii());
+    length + rest.iter().take_while(|byte| is_plain(**byte)).count()
 }
 
 #[cfg(test)]

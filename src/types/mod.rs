@@ -39,7 +39,7 @@ pub use growth::Growth;
 pub use hash::{BUCKETS, bucket, hash_bytes, hash_rows, worker_of};
 pub use ids::{Epoch, ObjectId, OperatorId};
 pub use json_lines::json_lines;
-pub use json_scan::{Json, JsonError, JsonScanner, JsonString};
+pub use json_scan::{Json, JsonError, JsonScanner, JsonString, ascii_length, number_length};
 pub use jsonb::{JsonTree, canonical_jsonb, jsonb_key};
 pub use local_time::{instant_of, offset_us};
 pub use low::{Low, NOW, PROCTIME, TimeUnit, Watermarks, month_bin};
@@ -53,7 +53,9 @@ pub use rows_equal::rows_equal;
 pub use running::{Running, Waiting};
 pub use sql_type::{NUMERIC_DEFAULT, SqlType, declared_type_of, sql_type_of};
 pub use stack::{COLUMNS_MAX, LEVELS_MAX, STACK_BYTES};
-pub use text_in::{decimal_from_text, integer_from_text, no_infinity, parse_column, parse_column_in, parse_value, value_from_text};
+pub use text_in::{
+    decimal_from_text, integer_from_text, no_infinity, parse_column, parse_column_in, parse_value, usual_timestamp, value_from_text,
+};
 pub use text_out::{TextColumn, TextStyle, canonical, civil, format_value};
 pub use time_windows::{TimeWindows, WindowsOf};
 pub use value::{ColumnBuilder, Value};

@@ -20,7 +20,7 @@ use super::round_time::round_value;
 use super::value::{ColumnBuilder, Value};
 use crate::error::{Error, Kind, Result};
 
-pub use datetime::no_infinity;
+pub use datetime::{no_infinity, usual_timestamp};
 pub use number::{decimal_from_text, integer_from_text};
 
 /// A column of `sql_type` from the text forms of its values; `None` is NULL. The first value that is none of the type is an error:

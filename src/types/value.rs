@@ -157,19 +157,14 @@ impl ColumnBuilder {
     pub fn append(&mut self, value: &Value<'_>) {
         match (&mut self.0, value) {
             (_, Value::Null) => self.append_null(),
+            (_, Value::Int(value)) => self.append_integer(*value),
+            (_, Value::Text(value)) => self.append_text(value),
             (Column::Bool(column), Value::Bool(value)) => column.append_value(*value),
-            (Column::Int16(column), Value::Int(value)) => column.append_value(i16::try_from(*value).expect("a smallint")),
-            (Column::Int32(column), Value::Int(value)) => column.append_value(i32::try_from(*value).expect("an integer")),
-            (Column::Int64(column), Value::Int(value)) => column.append_value(*value),
             (Column::Float32(column), Value::Float(value)) => column.append_value(*value as f32),
             (Column::Float64(column), Value::Float(value)) => column.append_value(*value),
             (Column::Decimal128(column), Value::Decimal(value)) => column.append_value(*value),
             (Column::Decimal256(column), Value::WideDecimal(value)) => column.append_value(*value),
-            (Column::Text(column), Value::Text(value)) => column.append_value(value),
             (Column::Bytes(column), Value::Bytes(value)) => column.append_value(value),
-            (Column::Date(column), Value::Int(value)) => column.append_value(i32::try_from(*value).expect("days of a date")),
-            (Column::Time(column), Value::Int(value)) => column.append_value(*value),
-            (Column::Timestamp(column), Value::Int(value)) => column.append_value(*value),
             (Column::Interval(column), Value::Interval(value)) => column.append_value(*value),
             (Column::List { offsets, valid, elements, .. }, Value::List(values)) => {
                 values.iter().for_each(|value| elements.append(value));
@@ -184,6 +179,27 @@ impl ColumnBuilder {
                 *rows += 1;
             }
             (column, value) => panic!("{value:?} does not go into {column:?}"),
+        }
+    }
+
+    /// As `append` of a `Value::Int`.
+    pub fn append_integer(&mut self, value: i64) {
+        match &mut self.0 {
+            Column::Int16(column) => column.append_value(i16::try_from(value).expect("a smallint")),
+            Column::Int32(column) => column.append_value(i32::try_from(value).expect("an integer")),
+            Column::Int64(column) => column.append_value(value),
+            Column::Date(column) => column.append_value(i32::try_from(value).expect("days of a date")),
+            Column::Time(column) => column.append_value(value),
+            Column::Timestamp(column) => column.append_value(value),
+            column => panic!("{value} does not go into {column:?}"),
+        }
+    }
+
+    /// As `append` of a `Value::Text`.
+    pub fn append_text(&mut self, text: &str) {
+        match &mut self.0 {
+            Column::Text(column) => column.append_value(text),
+            column => panic!("{text:?} does not go into {column:?}"),
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io;
 use std::num::NonZero;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -96,9 +97,10 @@ struct OpenFile {
     until: Option<i64>,
     /// An offset and the fingerprint of what stood before it.
     seen: Option<(i64, NonZero<u64>)>,
-    /// Read, from `buffer_start` of it on not yet decoded.
+    /// What was read, and not yet decoded, is in `unread` of it. It stays as long as it was: to fill it with zeros for each block costs as much as to
+    /// read that.
     buffer: Vec<u8>,
-    buffer_start: usize,
+    unread: Range<usize>,
     /// Decoded and not yet delivered, in the file's order.
     ready: VecDeque<SourceBatch>,
     /// When it was read last, there was nothing behind that.
@@ -231,7 +233,7 @@ impl OpenFile {
             until,
             seen,
             buffer: Vec::new(),
-            buffer_start: 0,
+            unread: 0..0,
             ready: VecDeque::new(),
             at_end: false,
             ended: false,
@@ -284,7 +286,7 @@ impl OpenFile {
             return Err(format!("file \"{path}\" was truncated: it has {length} bytes, {read} were read"));
         }
         // Asked only once everything was read: a file may well be replaced while its old content is still being read.
-        if follow && self.buffer_start == self.buffer.len() && length == self.next_offset {
+        if follow && self.unread.is_empty() && length == self.next_offset {
             match std::fs::metadata(&self.path) {
                 Ok(metadata) if identity(&metadata) != self.identity => return Err(format!("file \"{path}\" was replaced by another")),
                 _ => {}
@@ -332,7 +334,7 @@ impl OpenFile {
 
     /// Appends a block to the buffer, of a file of `length` bytes. False: the file has no more.
     fn read_block(&mut self, length: i64) -> Result<bool, String> {
-        let old = self.buffer.len() - self.buffer_start;
+        let old = self.unread.len();
         let at = u64::try_from(self.next_offset).unwrap_or(0) + old as u64;
         let left = u64::try_from(length).unwrap_or(0).saturating_sub(at);
         if left == 0 {
@@ -341,8 +343,6 @@ impl OpenFile {
         if old == 0 {
             self.recognise()?;
         }
-        self.buffer.drain(..self.buffer_start);
-        self.buffer_start = 0;
         if old >= LINE_BYTES_MAX {
             return Err(format!(
                 "file \"{}\": the line at byte {} is longer than {LINE_BYTES_MAX} bytes",
@@ -350,16 +350,21 @@ impl OpenFile {
                 self.next_offset
             ));
         }
-        self.buffer.resize(old + usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK_BYTES), 0);
-        let read = read_at(&self.file, &mut self.buffer[old..], at)
+        self.buffer.copy_within(self.unread.clone(), 0);
+        self.unread = 0..old;
+        let wanted = old + usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK_BYTES);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        let read = read_at(&self.file, &mut self.buffer[old..wanted], at)
             .map_err(|cause| format!("cannot read \"{}\": {cause}", self.path.display()))?;
-        self.buffer.truncate(old + read);
+        self.unread.end += read;
         Ok(read > 0)
     }
 
     /// Decodes the buffer's complete records, on several threads if they are many.
     fn decode(&mut self, id: i32) -> Result<(), String> {
-        let bytes = &self.buffer[self.buffer_start..];
+        let bytes = &self.buffer[self.unread.clone()];
         // Where a CSV record ends is known only to who has read what stands before it.
         let alone = self.csv_delimiter.is_some() || bytes.len() < SHARED_BYTES_MIN;
         let mut offset = self.next_offset;
@@ -374,19 +379,18 @@ impl OpenFile {
         let decoded = decode_together(&mut self.decoders, parts)
             .map_err(|cause| format!("cannot start a thread for \"{}\": {cause}", self.path.display()))?;
         let taken: usize = decoded.iter().map(|(_, taken)| taken).sum();
-        self.buffer_start += taken;
+        self.unread.start += taken;
         self.next_offset += length_of(taken);
         decoded.into_iter().flat_map(|(batches, _)| batches).try_for_each(|batch| self.make_ready(batch))
     }
 
     /// What is left in the buffer is the last line, if nothing will ever be added to it.
     fn decode_last_line(&mut self, id: i32) -> Result<(), String> {
-        let rest = &self.buffer[self.buffer_start..];
+        let rest = &self.buffer[self.unread.clone()];
         let decoder = self.decoders.first_mut().expect("there is one at least");
         push(decoder, id, self.next_offset, rest);
         self.next_offset += length_of(rest.len());
-        self.buffer.clear();
-        self.buffer_start = 0;
+        self.unread = 0..0;
         if decoder.len() == 0 {
             return Ok(());
         }
@@ -420,12 +424,15 @@ impl Records<'_> {
         let (mut taken, mut offset) = (0, self.offset);
         while self.until.is_none_or(|until| offset < until) {
             let rest = &self.bytes[taken..];
-            let end = match self.csv_delimiter {
+            let known = decoder.push_line(rest, &Envelope { partition: self.id, offset, ..Envelope::default() });
+            let end = known.or_else(|| match self.csv_delimiter {
                 None => line_feed(rest),
                 Some(delimiter) => record_end(rest, delimiter),
-            };
+            });
             let Some(end) = end else { break };
-            push(decoder, self.id, offset, &rest[..end]);
+            if known.is_none() {
+                push(decoder, self.id, offset, &rest[..end]);
+            }
             taken += end + 1;
             offset = self.offset + length_of(taken);
             if decoder.len() == SOURCE_BATCH_ROWS {
@@ -627,7 +634,7 @@ mod tests {
         assert_eq!(reader.pause, LOOK_LAST);
         let file = reader.files.values().next().unwrap();
         // Each look used to clear and fill a block of megabytes, and to search the line that is not complete.
-        assert!(file.buffer.capacity() < 1 << 10 && file.buffer_start == 8);
+        assert!(file.buffer.capacity() < 1 << 10 && file.unread.start == 8);
         folder.append("a.jsonl", "2}\n");
         assert_eq!((numbers(&batch(&mut reader)), reader.pause), (vec![2], LOOK_FIRST));
     }

@@ -5,19 +5,23 @@
 
 use std::collections::HashMap;
 
+use super::json_form::{Form, Found};
 use super::json_value::value_from_json;
 use super::{PayloadColumn, column_error, excerpt};
-use crate::types::{Json, JsonError, JsonScanner, JsonString, Value};
+use crate::types::{Json, JsonError, JsonScanner, JsonString, SqlType, Value};
 
-/// Fields of a record whose places are remembered: more than records in practice have, few enough to bound what a hostile one costs.
+/// Names of fields that are remembered by their places, for the same reason as in a `Form`.
 const LEARNED_MAX: usize = 256;
 
-/// Which fields go to which columns, and in which order the last records had them.
+/// Which fields go to which columns, and how the last records were written.
 #[derive(Debug)]
 pub(super) struct JsonShape {
     exact: HashMap<String, usize>,
     any_case: HashMap<String, usize>,
     learned: Vec<Learned>,
+    form: Form,
+    /// That of the record at hand, until all of it has been read.
+    next_form: Form,
 }
 
 /// The field that the last records had at one place.
@@ -41,27 +45,70 @@ impl JsonShape {
         let exact = columns.iter().enumerate().map(|(index, column)| (column.name.clone(), index)).collect();
         // Backwards, so that the first of several columns wins.
         let any_case = columns.iter().enumerate().rev().map(|(index, column)| (column.name.to_lowercase(), index)).collect();
-        JsonShape { exact, any_case, learned: Vec::new() }
+        JsonShape { exact, any_case, learned: Vec::new(), form: Form::default(), next_form: Form::default() }
     }
 
-    /// The values of the columns, or what is wrong with the record.
-    pub(super) fn decode<'a>(&mut self, columns: &[PayloadColumn], record: &'a [u8]) -> Result<Vec<Value<'a>>, String> {
+    /// Finds the fields that fill the columns; an error says what is wrong with the record. Columns that take anything unseen are left out.
+    pub(super) fn find<'a>(&mut self, columns: &[PayloadColumn], record: &'a [u8], found: &mut [Option<Found<'a>>]) -> Result<(), String> {
+        if self.form.read(record, || std::str::from_utf8(record).ok(), found) == Some(record.len()) {
+            return Ok(());
+        }
+        found.fill(None);
         let text = std::str::from_utf8(record).map_err(|_| "the record is not valid UTF-8".to_owned())?;
-        let mut found: Vec<Option<(Json<'a>, bool)>> = vec![None; columns.len()];
-        let mut place = 0;
+        self.read(columns, text, found).map_err(|cause| format!("not a JSON object: {cause}"))
+    }
+
+    /// The same of a line at the start of `bytes`, if it is written as the last record was: the line's length. Where it ends need not be known
+    /// before; `line` finds it.
+    pub(super) fn find_line<'a>(
+        &self,
+        bytes: &'a [u8],
+        line: impl Fn() -> Option<&'a [u8]>,
+        found: &mut [Option<Found<'a>>],
+    ) -> Option<usize> {
+        let length = self.form.read(bytes, || std::str::from_utf8(line()?).ok(), found)?;
+        (bytes.get(length) == Some(&b'\n')).then_some(length)
+    }
+
+    /// Reads a record in full, and takes its form down.
+    fn read<'a>(&mut self, columns: &[PayloadColumn], text: &'a str, found: &mut [Option<Found<'a>>]) -> Result<(), JsonError> {
+        let mut form = std::mem::take(&mut self.next_form);
+        form.begin();
+        // The field of the record that counts for each column, and whether its name is exactly the column's.
+        let mut counts: Vec<Option<(usize, bool)>> = vec![None; columns.len()];
+        let (mut place, mut behind) = (0, 0);
         let mut scanner = JsonScanner::new(text);
-        let scanned = scanner.object(|name, value| {
+        let scanned = scanner.members(|name, value, at| {
             let target = self.target(place, name)?;
             place += 1;
-            if let Some(Target { column, exact }) = target
-                && (exact || !matches!(found[column], Some((_, true))))
-            {
-                found[column] = Some((value, exact));
+            let before = &text[behind..at.start];
+            behind = at.end;
+            match target {
+                Some(Target { column, exact }) if exact || !matches!(counts[column], Some((_, true))) => {
+                    let seen = (!columns[column].takes_anything_unseen()).then_some(column);
+                    let field = form.add(before, seen);
+                    if let Some((earlier, _)) = counts[column].replace((field, exact)) {
+                        form.drop_column(earlier);
+                    }
+                    if seen.is_some() {
+                        found[column] = Some(Found::Json(value));
+                    }
+                }
+                _ => {
+                    form.add(before, None);
+                }
             }
             Ok(())
         });
-        scanned.and_then(|()| scanner.end()).map_err(|cause| format!("not a JSON object: {cause}"))?;
-        columns.iter().zip(found).map(|(column, found)| value(column, found.map(|(value, _)| value))).collect()
+        let read = scanned.and_then(|()| {
+            form.end(&text[behind..scanner.position()]);
+            scanner.end()
+        });
+        self.next_form = form;
+        if read.is_ok() {
+            std::mem::swap(&mut self.form, &mut self.next_form);
+        }
+        read
     }
 
     /// Where the field goes. Records of a topic mostly have the same fields in the same order: one comparison then.
@@ -86,8 +133,14 @@ impl JsonShape {
     }
 }
 
-fn value<'a>(column: &PayloadColumn, found: Option<Json<'a>>) -> Result<Value<'a>, String> {
-    match found {
+/// Whether every JSON value is one of this type: then nothing of it has to be looked at to know that the record is good.
+pub(super) fn takes_anything(sql_type: &SqlType) -> bool {
+    matches!(sql_type, SqlType::Text | SqlType::Varchar(None))
+}
+
+/// The value of a column, from the field that was found for it.
+pub(super) fn value<'a>(column: &PayloadColumn, found: Option<Found<'a>>) -> Result<Value<'a>, String> {
+    match found.map(Found::json) {
         None => column.missing(),
         Some(Json::Null) => column.null(),
         Some(json) => value_from_json(&column.sql_type, json).map_err(|cause| match json {

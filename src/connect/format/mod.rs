@@ -1,24 +1,32 @@
 //! Records → rows: what `FORMAT … ENCODE …` says about a record's bytes.
 //!
 //! In: records one at a time, each with its surroundings. Out: batches of the source's columns, and the records that were no rows.
-//! Always: a record becomes a row or a dead letter, never both, and never stops the ones after it.
+//! Always: a record becomes a row or a dead letter, never both, and never stops the ones after it. Which of them does not depend on which columns are
+//! wanted: values of the others are checked, and not kept.
 
 mod csv;
 mod json;
+mod json_form;
 mod json_value;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, make_array, new_null_array};
+use arrow::compute::filter;
 use arrow::datatypes::{Schema, SchemaRef};
+use memchr::memchr;
 
 use self::csv::{CsvLayout, CsvOptions};
 use self::json::JsonShape;
+use self::json_form::Found;
 use super::options::Options;
-use super::{DEAD_LETTER_PAYLOAD_MAX, DeadLetter, SourceBatch, SourceColumn, SourceSpec};
+use super::{DEAD_LETTER_PAYLOAD_MAX, DeadLetter, SOURCE_BATCH_ROWS, SourceBatch, SourceColumn, SourceSpec};
 use crate::error::{Error, Kind, Result};
-use crate::types::{Changes, ColumnBuilder, Include, SqlType, Value};
+use crate::types::{Changes, ColumnBuilder, Include, SqlType, Value, usual_timestamp};
+
+/// Columns for which there is room without asking for memory: most records have fewer.
+const COLUMNS_AT_HAND: usize = 16;
 
 /// Where a record stands, and what came with it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +44,8 @@ pub(super) struct Envelope<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Format {
     columns: Arc<[SourceColumn]>,
+    /// Of each column whether anybody wants its values.
+    wanted: Arc<[bool]>,
     schema: SchemaRef,
     encoding: Encoding,
 }
@@ -83,7 +93,14 @@ impl Format {
         }
         let columns: Arc<[SourceColumn]> = spec.columns.clone().into();
         let fields: Vec<_> = columns.iter().map(|column| column.sql_type.field(&column.name, !column.not_null)).collect();
-        Ok(Format { columns, schema: Arc::new(Schema::new(fields)), encoding })
+        let wanted = vec![true; columns.len()].into();
+        Ok(Format { columns, wanted, schema: Arc::new(Schema::new(fields)), encoding })
+    }
+
+    /// The same, where nobody looks at the values of other columns than these.
+    pub(super) fn only(&self, wanted: &[bool]) -> Self {
+        assert_eq!(wanted.len(), self.columns.len(), "one for each column");
+        Format { wanted: wanted.into(), ..self.clone() }
     }
 
     /// The columns of the batches.
@@ -111,11 +128,13 @@ impl Format {
 
     /// With nothing in it.
     pub(super) fn decoder(&self) -> Decoder {
-        let payload: Vec<PayloadColumn> = self
-            .columns
-            .iter()
-            .filter(|column| column.include.is_none())
-            .map(|column| PayloadColumn {
+        let places = || self.columns.iter().enumerate();
+        let payload: Vec<PayloadColumn> = places()
+            .filter(|(_, column)| column.include.is_none())
+            .map(|(place, column)| PayloadColumn {
+                place,
+                wanted: self.wanted[place],
+                usual: Usual::of(&column.sql_type),
                 name: column.name.clone(),
                 sql_type: column.sql_type.clone(),
                 not_null: column.not_null,
@@ -127,21 +146,44 @@ impl Format {
             Encoding::Csv(options) => Reading::Csv(options.clone(), CsvLayout::by_position(&payload)),
             Encoding::Bytes => Reading::Bytes,
         };
+        let column = |(place, column): (usize, &SourceColumn)| match self.wanted[place] {
+            true => Filling::Values(ColumnBuilder::new(&column.sql_type)),
+            false => Filling::Nothing(nothing(&column.sql_type, column.not_null)),
+        };
+        let surroundings = places().filter_map(|(place, column)| {
+            column.include.map(|include| Surrounding { place, include, not_null: column.not_null, name: column.name.clone() })
+        });
         Decoder {
             schema: Arc::clone(&self.schema),
-            columns: Arc::clone(&self.columns),
-            builders: self.columns.iter().map(|column| ColumnBuilder::new(&column.sql_type)).collect(),
+            surroundings: surroundings.collect(),
+            filling: places().map(column).collect(),
             payload,
             reading,
             offsets: Vec::new(),
+            torn: Vec::new(),
             dead_letters: Vec::new(),
         }
     }
 }
 
+/// A column of a full batch without values: NULL, or where that may not be, whatever the type's bytes mean when they are all zero.
+fn nothing(sql_type: &SqlType, not_null: bool) -> ArrayRef {
+    let nulls = new_null_array(&sql_type.arrow(), SOURCE_BATCH_ROWS);
+    if !not_null {
+        return nulls;
+    }
+    make_array(nulls.to_data().into_builder().nulls(None).build().expect("zeros and empty texts are values of every type"))
+}
+
 /// A column that is filled from the record itself.
 #[derive(Debug)]
 pub(super) struct PayloadColumn {
+    /// Its position among all columns.
+    place: usize,
+    /// Whether its values are kept.
+    wanted: bool,
+    /// What most records have for it.
+    usual: Usual,
     name: String,
     sql_type: SqlType,
     not_null: bool,
@@ -161,6 +203,44 @@ impl PayloadColumn {
     fn null(&self) -> Result<Value<'static>, String> {
         if self.not_null { Err(no_value(&self.name)) } else { Ok(Value::Null) }
     }
+
+    /// Whether a record is good whatever it has for the column.
+    fn takes_anything_unseen(&self) -> bool {
+        !self.wanted && !self.not_null && json::takes_anything(&self.sql_type)
+    }
+}
+
+/// A form of values that most records have for columns of a type, and that becomes one of the column in a few instructions.
+#[derive(Clone, Copy, Debug)]
+enum Usual {
+    /// Whole numbers from one to another.
+    Integers(i64, i64),
+    Characters,
+    Timestamps,
+    /// There is no such form.
+    None,
+}
+
+impl Usual {
+    fn of(sql_type: &SqlType) -> Self {
+        match sql_type {
+            SqlType::Int2 => Usual::Integers(i16::MIN.into(), i16::MAX.into()),
+            SqlType::Int4 => Usual::Integers(i32::MIN.into(), i32::MAX.into()),
+            SqlType::Int8 => Usual::Integers(i64::MIN, i64::MAX),
+            SqlType::Text | SqlType::Varchar(None) => Usual::Characters,
+            SqlType::Timestamp | SqlType::Timestamptz => Usual::Timestamps,
+            _ => Usual::None,
+        }
+    }
+}
+
+/// A column that is filled from what came with a record.
+#[derive(Debug)]
+struct Surrounding {
+    place: usize,
+    include: Include,
+    not_null: bool,
+    name: String,
 }
 
 /// What a decoder keeps about its encoding.
@@ -171,17 +251,64 @@ enum Reading {
     Bytes,
 }
 
-/// Collects records of one partition.
+/// How a column of a batch comes about.
+#[derive(Debug)]
+enum Filling {
+    Values(ColumnBuilder),
+    /// Nobody wants its values: slices of this.
+    Nothing(ArrayRef),
+}
+
+impl Filling {
+    fn append(&mut self, value: &Value<'_>) {
+        if let Filling::Values(builder) = self {
+            builder.append(value);
+        }
+    }
+
+    /// Appends what was found, if it has the column's usual form.
+    fn append_usual(&mut self, usual: Usual, found: Found<'_>) -> bool {
+        let number = match (usual, found) {
+            (Usual::Integers(least, most), Found::Integer(number, _)) if (least..=most).contains(&number) => number,
+            (Usual::Timestamps, Found::Characters(characters)) => match usual_timestamp(characters) {
+                Some((micros, _)) => micros,
+                None => return false,
+            },
+            (Usual::Characters, Found::Characters(characters)) => {
+                if let Filling::Values(builder) = self {
+                    builder.append_text(std::str::from_utf8(characters).expect("ASCII, every byte of it"));
+                }
+                return true;
+            }
+            _ => return false,
+        };
+        if let Filling::Values(builder) = self {
+            builder.append_integer(number);
+        }
+        true
+    }
+
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        match self {
+            Filling::Values(builder) => builder.finish(),
+            Filling::Nothing(full) => full.slice(0, rows),
+        }
+    }
+}
+
+/// Collects records of one partition, no more than `SOURCE_BATCH_ROWS` for one batch.
 #[derive(Debug)]
 pub(super) struct Decoder {
     schema: SchemaRef,
-    columns: Arc<[SourceColumn]>,
+    surroundings: Vec<Surrounding>,
     /// One per column.
-    builders: Vec<ColumnBuilder>,
+    filling: Vec<Filling>,
     payload: Vec<PayloadColumn>,
     reading: Reading,
     /// One per row.
     offsets: Vec<i64>,
+    /// Numbers of rows that turned out to be none while their columns were filled: left out at the end.
+    torn: Vec<usize>,
     dead_letters: Vec<DeadLetter>,
 }
 
@@ -195,38 +322,87 @@ impl Decoder {
 
     /// Makes one record a row or a dead letter.
     pub(super) fn push(&mut self, record: Option<&[u8]>, envelope: &Envelope<'_>) {
-        let Decoder { columns, payload, reading, .. } = self;
-        let values = surroundings_missing(columns, envelope).and_then(|()| match record {
-            None => Err("the record has no value".to_owned()),
-            Some(record) => match reading {
-                Reading::Json(shape) => shape.decode(payload, record),
-                Reading::Csv(options, layout) => layout.decode(payload, options, record),
-                Reading::Bytes => bytes_value(&payload[0], record),
-            },
-        });
-        match values {
-            Ok(values) => self.append(&values, envelope),
-            Err(error) => {
-                let record = record.unwrap_or_default();
-                self.dead_letters.push(DeadLetter {
-                    partition: envelope.partition,
-                    offset: envelope.offset,
-                    error,
-                    payload: record[..record.len().min(DEAD_LETTER_PAYLOAD_MAX)].to_vec(),
-                });
-            }
+        if let Err(error) = self.take(record, envelope) {
+            self.set_aside(error, record.unwrap_or_default(), envelope);
         }
     }
 
-    fn append(&mut self, values: &[Value<'_>], envelope: &Envelope<'_>) {
-        let mut values = values.iter();
-        for (column, builder) in self.columns.iter().zip(&mut self.builders) {
-            match column.include {
-                None => builder.append(values.next().expect("one value per payload column")),
-                Some(include) => builder.append(&included(include, envelope)),
+    /// The same with the record that is the line at the start of `bytes`, if it is written as the last one was: its length then, without the line
+    /// feed. That need not have been searched: to go through a record once costs less than to go through it twice.
+    pub(super) fn push_line(&mut self, bytes: &[u8], envelope: &Envelope<'_>) -> Option<usize> {
+        let Reading::Json(shape) = &self.reading else { return None };
+        let line = || memchr(b'\n', bytes).map(|end| &bytes[..end]);
+        let (mut at_hand, mut more) = ([None; COLUMNS_AT_HAND], Vec::new());
+        let found = room(&mut at_hand, &mut more, self.payload.len());
+        let length = shape.find_line(bytes, line, found)?;
+        if let Err(error) = missing_surroundings(&self.surroundings, envelope).and_then(|()| self.fill(found, envelope)) {
+            self.set_aside(error, &bytes[..length], envelope);
+        }
+        Some(length)
+    }
+
+    fn take(&mut self, record: Option<&[u8]>, envelope: &Envelope<'_>) -> Result<(), String> {
+        missing_surroundings(&self.surroundings, envelope)?;
+        let record = record.ok_or("the record has no value")?;
+        let values = match &mut self.reading {
+            Reading::Json(shape) => {
+                let (mut at_hand, mut more) = ([None; COLUMNS_AT_HAND], Vec::new());
+                let found = room(&mut at_hand, &mut more, self.payload.len());
+                shape.find(&self.payload, record, found)?;
+                return self.fill(found, envelope);
+            }
+            Reading::Csv(options, layout) => layout.decode(&self.payload, options, record)?,
+            Reading::Bytes => bytes_value(&self.payload[0], record)?,
+        };
+        for (column, value) in self.payload.iter().zip(&values) {
+            self.filling[column.place].append(value);
+        }
+        self.surround(envelope);
+        Ok(())
+    }
+
+    /// Appends a row of what was found for each column, if all of it has the right type.
+    fn fill(&mut self, found: &[Option<Found<'_>>], envelope: &Envelope<'_>) -> Result<(), String> {
+        for (at, (column, found)) in self.payload.iter().zip(found).enumerate() {
+            let filling = &mut self.filling[column.place];
+            if found.is_some_and(|found| filling.append_usual(column.usual, found)) || column.takes_anything_unseen() {
+                continue;
+            }
+            match json::value(column, *found) {
+                Ok(value) => filling.append(&value),
+                Err(error) => {
+                    self.tear(at);
+                    return Err(error);
+                }
             }
         }
+        self.surround(envelope);
+        Ok(())
+    }
+
+    /// Completes a row whose columns were filled before this one; it is none.
+    fn tear(&mut self, at: usize) {
+        self.torn.push(self.offsets.len() + self.torn.len());
+        let rest = self.payload[at..].iter().map(|column| column.place);
+        for place in rest.chain(self.surroundings.iter().map(|column| column.place)) {
+            self.filling[place].append(&Value::Null);
+        }
+    }
+
+    fn surround(&mut self, envelope: &Envelope<'_>) {
+        for Surrounding { place, include, .. } in &self.surroundings {
+            self.filling[*place].append(&included(*include, envelope));
+        }
         self.offsets.push(envelope.offset);
+    }
+
+    fn set_aside(&mut self, error: String, record: &[u8], envelope: &Envelope<'_>) {
+        self.dead_letters.push(DeadLetter {
+            partition: envelope.partition,
+            offset: envelope.offset,
+            error,
+            payload: record[..record.len().min(DEAD_LETTER_PAYLOAD_MAX)].to_vec(),
+        });
     }
 
     /// Records in it, good and bad.
@@ -236,8 +412,14 @@ impl Decoder {
 
     /// What was collected, as a batch. The decoder is empty again.
     pub(super) fn finish(&mut self, partition: i32, next_offset: i64) -> SourceBatch {
-        let columns = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
         let offsets = std::mem::take(&mut self.offsets);
+        let torn = std::mem::take(&mut self.torn);
+        let filled = offsets.len() + torn.len();
+        let mut columns: Vec<ArrayRef> = self.filling.iter_mut().map(|column| column.finish(filled)).collect();
+        if !torn.is_empty() {
+            let whole = rows_but(&torn, filled);
+            columns = columns.iter().map(|column| filter(column, &whole).expect("a mask of the column's length")).collect();
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(offsets.len()));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .expect("columns of the schema's types, and NULL refused where none may be");
@@ -255,15 +437,28 @@ impl Decoder {
     }
 }
 
+/// Room for a value of each of so many columns, in `at_hand` if it has enough.
+fn room<'r, 'a>(at_hand: &'r mut [Option<Found<'a>>], more: &'r mut Vec<Option<Found<'a>>>, columns: usize) -> &'r mut [Option<Found<'a>>] {
+    if let Some(enough) = at_hand.get_mut(..columns) {
+        return enough;
+    }
+    more.resize(columns, None);
+    more
+}
+
+/// A mask of `count` rows without those at `left_out`, which are in order.
+fn rows_but(left_out: &[usize], count: usize) -> BooleanArray {
+    let mut next = left_out.iter().peekable();
+    (0..count).map(|row| Some(next.next_if(|out| **out == row).is_none())).collect()
+}
+
 fn no_value(column: &str) -> String {
     format!("column \"{column}\": no value, but it is NOT NULL")
 }
 
 /// Whether the record's surroundings lack what a NOT NULL column is to be filled from: a record without key, for one.
-fn surroundings_missing(columns: &[SourceColumn], envelope: &Envelope<'_>) -> Result<(), String> {
-    let missing = |column: &&SourceColumn| {
-        column.not_null && column.include.is_some_and(|include| matches!(included(include, envelope), Value::Null))
-    };
+fn missing_surroundings(columns: &[Surrounding], envelope: &Envelope<'_>) -> Result<(), String> {
+    let missing = |column: &&Surrounding| column.not_null && matches!(included(column.include, envelope), Value::Null);
     columns.iter().find(missing).map_or(Ok(()), |column| Err(no_value(&column.name)))
 }
 
@@ -364,6 +559,77 @@ pub(super) mod tests {
         assert_eq!((rows(&batch), batch.offsets), (vec![vec![Value::Int(1), Value::Bytes(b"k".into())]], vec![8]));
         let dead: Vec<_> = batch.dead_letters.iter().map(|letter| (letter.offset, letter.error.as_str())).collect();
         assert_eq!(dead, [(7, "column \"key\": no value, but it is NOT NULL")]);
+    }
+
+    #[test]
+    fn a_column_that_nobody_wants_is_checked_and_not_kept() {
+        let mut columns = vec![column("n", SqlType::Int4), column("name", SqlType::Text), column("at", SqlType::Timestamp)];
+        columns[0].not_null = true;
+        let mut offset = column("place", SqlType::Int8);
+        offset.include = Some(Include::Offset);
+        columns.push(offset);
+        let records: [&[u8]; 6] = [
+            br#"{"n":1,"name":"a","at":"2024-02-29"}"#,
+            br#"{"n":"x","name":"b","at":"2024-02-29"}"#,
+            br#"{"n":3,"name":"c","at":"soon"}"#,
+            br#"{"name":"d","at":"2024-02-29"}"#,
+            br#"{"n":5,"name":["e"]}"#,
+            b"x,y,z",
+        ];
+        let csv: [&[u8]; 4] = [b"1,a,2024-02-29", b"x,b,2024-02-29", b"3,c,soon", b"5,e,"];
+        for (encode, records) in [("JSON", &records[..]), ("CSV", &csv)] {
+            let format = Format::new(&spec(encode, columns.clone(), &[])).unwrap();
+            let decoded = |wanted: [bool; 4]| {
+                let mut decoder = format.only(&wanted).decoder();
+                for (offset, record) in (0..).zip(records) {
+                    decoder.push(Some(record), &Envelope { offset, ..Envelope::default() });
+                }
+                decoder.finish(0, 9)
+            };
+            let all = decoded([true; 4]);
+            assert!(all.offsets.len() == 2 && !all.dead_letters.is_empty());
+            for wanted in (0..16).map(|bits| [1, 2, 4, 8].map(|bit| bits & bit != 0)) {
+                let some = decoded(wanted);
+                assert_eq!(some.offsets, all.offsets, "{wanted:?}");
+                assert_eq!(format!("{:?}", some.dead_letters), format!("{:?}", all.dead_letters), "{wanted:?}");
+                let expected = rows(&all).into_iter().map(|row| {
+                    let left = [Value::Int(0), Value::Null, Value::Null, Value::Null];
+                    row.into_iter()
+                        .zip(left)
+                        .zip(wanted)
+                        .map(|((value, left), wanted)| if wanted { value } else { left })
+                        .collect::<Vec<_>>()
+                });
+                assert_eq!(rows(&some), expected.collect::<Vec<_>>(), "{wanted:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_type_has_a_value_for_what_nobody_wants() {
+        let all = [
+            SqlType::Bool,
+            SqlType::Int2,
+            SqlType::Float4,
+            SqlType::Numeric(10, 2),
+            SqlType::Numeric(60, 2),
+            SqlType::Text,
+            SqlType::Bytea,
+            SqlType::Date,
+            SqlType::Time,
+            SqlType::Timestamptz,
+            SqlType::Interval,
+            SqlType::Uuid,
+            SqlType::Jsonb,
+            SqlType::Array(Box::new(SqlType::Text)),
+            SqlType::Struct(vec![("x".into(), SqlType::Array(Box::new(SqlType::Int4)))]),
+        ];
+        for sql_type in all {
+            let value = super::nothing(&sql_type, true).slice(3, 2);
+            assert_eq!((value.data_type(), value.len(), value.null_count()), (&sql_type.arrow(), 2, 0));
+            assert_ne!(Value::from_array(&value, 1), Value::Null);
+            assert_eq!(super::nothing(&sql_type, false).null_count(), crate::connect::SOURCE_BATCH_ROWS);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! `10:05 PM`; `Z`, `UTC`, `+02`, `+0230`, `+02:30`, `Europe/Vienna`; `BC`.
 
 use arrow::array::timezone::Tz;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeZone};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone};
 
 use super::{invalid, shortened};
 use crate::error::{Error, Kind, Result};
@@ -30,21 +30,57 @@ pub(super) fn time(text: &str) -> Result<i64> {
 
 /// Microseconds since 1970-01-01 00:00. An offset is read and dropped.
 pub(super) fn timestamp(text: &str) -> Result<i64> {
-    Ok(Parser::new("timestamp", text).timestamp()?.0)
+    match usual_timestamp(text.as_bytes()) {
+        Some((micros, _)) => Ok(micros),
+        None => Ok(Parser::new("timestamp", text).timestamp()?.0),
+    }
 }
 
 /// Microseconds since 1970-01-01 00:00 UTC. Without an offset the text is local time of `zone`.
 pub(super) fn timestamptz(text: &str, zone: chrono_tz::Tz) -> Result<i64> {
-    let parser = Parser::new("timestamp with time zone", text);
-    let out_of_range = parser.out_of_range();
-    let (local, named) = parser.timestamp()?;
+    let parser = || Parser::new("timestamp with time zone", text);
+    let (local, named) = match usual_timestamp(text.as_bytes()) {
+        Some((micros, utc)) => (micros, utc.then_some(Zone::Offset(0))),
+        None => parser().timestamp()?,
+    };
+    let out_of_range = || parser().out_of_range();
     let offset_seconds = match named {
         None if zone == chrono_tz::Tz::UTC => 0,
-        None => zone_offset(zone, local).ok_or_else(|| out_of_range.clone())?,
+        None => zone_offset(zone, local).ok_or_else(out_of_range)?,
         Some(Zone::Offset(seconds)) => seconds,
-        Some(Zone::Named(zone)) => zone_offset(zone, local).ok_or_else(|| out_of_range.clone())?,
+        Some(Zone::Named(zone)) => zone_offset(zone, local).ok_or_else(out_of_range)?,
     };
-    local.checked_sub(offset_seconds * MICROS_PER_SECOND).ok_or(out_of_range)
+    local.checked_sub(offset_seconds * MICROS_PER_SECOND).ok_or_else(out_of_range)
+}
+
+/// The local microseconds of a moment as nearly every program writes it, `2024-02-29 12:34:56.789`, and whether a `Z` follows. Tenths to
+/// microseconds. `None`: it is written otherwise, or is none, which the parser can tell.
+pub fn usual_timestamp(text: &[u8]) -> Option<(i64, bool)> {
+    let ([y3, y2, y1, y0, b'-', m1, m0, b'-', d1, d0, b' ' | b'T', h1, h0, b':', min1, min0, b':', s1, s0], rest) =
+        text.split_first_chunk::<19>()?
+    else {
+        return None;
+    };
+    let number = |digits: &[&u8]| {
+        let digit = |number: u32, digit: &&u8| char::from(**digit).to_digit(10).map(|digit| number * 10 + digit);
+        digits.iter().try_fold(0, digit)
+    };
+    let date = NaiveDate::from_ymd_opt(i32::try_from(number(&[y3, y2, y1, y0])?).ok()?, number(&[m1, m0])?, number(&[d1, d0])?)?;
+    let (hour, minute, second) = (number(&[h1, h0])?, number(&[min1, min0])?, number(&[s1, s0])?);
+    if date.year() < 1 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let (fraction, utc) = rest.strip_suffix(b"Z").map_or((rest, false), |fraction| (fraction, true));
+    let micros = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=6).contains(&digits.len()) => (0..6).try_fold(0, |micros, place| {
+            let digit = digits.get(place).map_or(Some(0), |digit| char::from(*digit).to_digit(10))?;
+            Some(micros * 10 + i64::from(digit))
+        })?,
+        _ => return None,
+    };
+    let seconds = i64::from((hour * 60 + minute) * 60 + second);
+    Some((i64::from(date.to_epoch_days()) * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros, utc))
 }
 
 /// Where a local time is.
@@ -378,6 +414,49 @@ mod tests {
         assert_eq!(timestamp("2024-02-29 12:34:56.7890125").unwrap(), LEAP + 789_013);
         assert_eq!(timestamp("2024-02-29 24:00").unwrap(), timestamp("2024-03-01").unwrap());
         assert_eq!(timestamp("1969-12-31 23:59:59.5").unwrap(), -500_000);
+    }
+
+    #[test]
+    fn what_is_read_at_a_glance_is_what_the_parser_reads() {
+        let texts = [
+            "2024-02-29 12:34:56",
+            "2024-02-29T12:34:56Z",
+            "2024-02-29 12:34:56.7",
+            "2024-02-29T12:34:56.789012Z",
+            "1969-12-31 23:59:59.999999",
+            "0001-01-01 00:00:00",
+            "9999-12-31 23:59:59",
+            // What is left to the parser.
+            "2024-02-29 12:34:56.7890125",
+            "2024-02-29 12:34:56.",
+            "2024-02-29 12:34:60",
+            "2024-02-29 24:00:00",
+            "2024-02-29 12:34:56z",
+            "2024-02-29 12:34:56 Z",
+            "2024-02-29 12:34:56ZZ",
+            "2024-02-29 12:34:56 BC",
+            "2024-02-29 12:34:56+02",
+            "2024-02-29 1a:34:56",
+            "2024-02-30 12:34:56",
+            "2024-13-01 12:34:56",
+            "2024-00-01 12:34:56",
+            "0000-01-01 12:34:56",
+            "2024-02-29 25:34:56",
+            "2024-02-29 12:60:56",
+            "2024-02-29 12:34:56.x",
+        ];
+        let by_parser = |text| super::Parser::new("timestamp", text).timestamp();
+        for text in texts {
+            let parsed = by_parser(text).map(|(micros, _)| micros);
+            assert_eq!(timestamp(text).map_err(|error| error.to_string()), parsed.map_err(|error| error.to_string()), "{text}");
+            if let Some((_, utc)) = super::usual_timestamp(text.as_bytes()) {
+                assert_eq!(by_parser(text).unwrap().1.is_some(), utc, "{text}");
+            }
+        }
+        assert_eq!(texts.iter().filter(|text| super::usual_timestamp(text.as_bytes()).is_some()).count(), 7);
+        let berlin = |text| super::timestamptz(text, chrono_tz::Europe::Berlin).unwrap();
+        assert_eq!(berlin("2024-07-01 12:00:00Z"), timestamp("2024-07-01 12:00:00").unwrap());
+        assert_eq!(berlin("2024-07-01 12:00:00"), timestamp("2024-07-01 10:00:00").unwrap());
     }
 
     #[test]
