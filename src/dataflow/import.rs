@@ -82,6 +82,7 @@ impl Import {
     /// Takes changes of an epoch that is not closed.
     pub(crate) fn offer(&mut self, epoch: Epoch, changes: Changes) {
         assert!(epoch >= self.open, "changes of epoch {epoch} came after it was closed");
+        let changes = self.projected(changes);
         if self.is_hydrating() {
             self.progress.add_waiting(changes.memory_size());
             self.waiting.push_back((epoch, changes));
@@ -126,6 +127,7 @@ impl Import {
         match feed.next() {
             FeedStep::Pending => None,
             FeedStep::Batch(changes) => {
+                let changes = self.projected(changes);
                 let rows = changes.len();
                 self.gathered.0 += rows;
                 self.gathered.1 += changes.payload_bytes();
@@ -179,8 +181,13 @@ impl Import {
         if changes.is_empty() {
             return;
         }
+        self.handle.send_batch(&mut Packet::from(changes));
+    }
+
+    /// Only the columns that are wanted.
+    fn projected(&self, changes: Changes) -> Changes {
         let rows = changes.rows().project(&self.columns).expect("the plan names columns that the object has");
-        self.handle.send_batch(&mut Packet::from(changes.with_rows(rows)));
+        changes.with_rows(rows)
     }
 }
 

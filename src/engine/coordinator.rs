@@ -4,6 +4,8 @@
 //! Always: an epoch is logged before it is ticked, and ticked before it is complete; between two ticks, when everything ticked is complete,
 //! the state of all workers is exactly that of the last epoch, and that is where dataflows are built and checkpoints are cut.
 
+mod reading;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -771,8 +773,9 @@ impl Coordinator {
                     }
                 }
                 ImportFrom::Source { recipe, report, from } => {
-                    let read = self.import_source(&recipe, report, *from)?;
+                    let read = self.import_source(&recipe, report, *from, plan)?;
                     if read.positions != read.starts {
+                        let recipe = recipe.only(&plan.root.columns_read(object));
                         for node in reading {
                             beginning.feeds.insert(node, Arc::new(ReplayFeed::start(&recipe, &read, self.now())?));
                         }
@@ -783,15 +786,6 @@ impl Coordinator {
         let followed = following.iter().filter_map(|(node, leader)| Some((*node, Arc::clone(snapshots.get(leader)?))));
         beginning.followers = followed.collect();
         Ok(beginning)
-    }
-
-    /// Reads a source for one more view: shares its reader if it has one, else starts it. Returns what the others have read.
-    fn import_source(&mut self, recipe: &SourceRecipe, report: Arc<Mutex<SourceReport>>, from: SourcePosition) -> Result<SourcePosition> {
-        if let Some(running) = self.sources.get(&recipe.id) {
-            return Ok(running.report.lock().position.clone());
-        }
-        self.sources.insert(recipe.id, RunningSource::start(recipe.clone(), from.clone(), report, Arc::clone(&self.wake))?);
-        Ok(from)
     }
 
     fn remove(&mut self, objects: &[ObjectId]) {
@@ -926,6 +920,7 @@ impl Coordinator {
             }
         }
         if let Some(recipe) = recipe {
+            let recipe = if self.sources.contains_key(&object) { recipe.only(&self.columns_read(object)) } else { recipe };
             self.read_anew(&recipe, rewritten);
         }
         show();
@@ -934,23 +929,6 @@ impl Coordinator {
             self.writer.settled();
         }
         reply.send(Ok(())).unwrap_or_default();
-    }
-
-    /// Goes on reading from outside by another recipe, from where it is: what waits in the queue was decoded by the old one and is read again.
-    fn read_anew(&mut self, recipe: &SourceRecipe, relation: Option<Arc<Relation>>) {
-        let Some(running) = self.sources.get_mut(&recipe.id).or(self.tables.get_mut(&recipe.id).map(|table| &mut table.source)) else {
-            return;
-        };
-        let report = Arc::clone(&running.report);
-        running.stop("idle".to_owned());
-        let from = report.lock().position.clone();
-        match RunningSource::start(recipe.clone(), from, Arc::clone(&report), Arc::clone(&self.wake)) {
-            Ok(source) => *running = source,
-            Err(error) => report.lock().status = format!("failed: {error}"),
-        }
-        if let (Some(table), Some(relation)) = (self.tables.get_mut(&recipe.id), relation) {
-            table.relation = relation;
-        }
     }
 
     fn compact(&mut self) {

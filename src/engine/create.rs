@@ -335,7 +335,8 @@ impl Engine {
         let rule = event_time.map(|event_time| self.event_rule(columns, event_time)).transpose()?;
         let arrival = Arrival::new(columns, rule.clone());
         let intake = self.intake(id, columns, rule, connector.as_ref())?;
-        Ok(SourceRecipe { id, connector, intake, arrival })
+        let needs = Arc::new(self.column_needs(columns, event_time, connector.as_ref())?);
+        Ok(SourceRecipe { id, connector, intake, arrival, needs, only: None })
     }
 
     /// How the connector's columns become the object's.
@@ -655,7 +656,8 @@ fn completed(columns: Vec<Column>, connector: &dyn Connector) -> Vec<Column> {
     connector.columns().iter().map(column_of).chain(columns).collect()
 }
 
-fn column_of(column: &SourceColumn) -> Column {
+/// A connector's column as one of an object's.
+pub(super) fn column_of(column: &SourceColumn) -> Column {
     Column {
         name: column.name.clone(),
         sql_type: column.sql_type.clone(),

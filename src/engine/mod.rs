@@ -11,6 +11,7 @@ mod arrival;
 mod catalog_change;
 mod checkpoint_writer;
 mod clock;
+mod column_needs;
 mod comment;
 mod coordinator;
 mod copy;

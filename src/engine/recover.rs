@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::engine::arrival::Arrival;
 use crate::engine::catalog_change::NEXT_ID_FACT;
 use crate::engine::clock::{EPOCH_BYTES, EpochClock, Write};
+use crate::engine::column_needs::ColumnNeeds;
 use crate::engine::coordinator::{Coordinator, Request, Setting};
 use crate::engine::intake::Intake;
 use crate::engine::moment::{Behind, Moment, Portion};
@@ -361,7 +362,8 @@ impl Engine {
         Some(ready.unwrap_or_else(|error| {
             let schema = schema_of(columns);
             let intake = Arc::new(move || Intake::new(None, Arc::clone(&schema)));
-            SourceRecipe { id, connector: Arc::new(Unreadable(error)), intake, arrival: Arrival::default() }
+            let connector = Arc::new(Unreadable(error));
+            SourceRecipe { id, connector, intake, arrival: Arrival::default(), needs: Arc::new(ColumnNeeds::default()), only: None }
         }))
     }
 }

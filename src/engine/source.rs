@@ -4,7 +4,7 @@
 //! rows of it, whenever they were made, and whatever its options or its retention say by then.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use crate::connect::{Connector, DeadLetter, Fingerprints, Poll, Positions, Reade
 use crate::dataflow::{Feed, FeedStep, Wake};
 use crate::engine::arrival::Arrival;
 use crate::engine::checkpoint_writer::CheckpointWriter;
+use crate::engine::column_needs::ColumnNeeds;
 use crate::engine::event_time::StoredEventTime;
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::recover::undecodable;
@@ -117,6 +118,21 @@ pub(crate) struct SourceRecipe {
     pub(crate) intake: MakeIntake,
     /// What happens to those when they enter an epoch.
     pub(crate) arrival: Arrival,
+    /// Which of the connector's columns are decoded for which of the object's.
+    pub(crate) needs: Arc<ColumnNeeds>,
+    /// The columns that are read; `None`: all, or whatever they may be.
+    pub(crate) only: Option<BTreeSet<usize>>,
+}
+
+impl SourceRecipe {
+    /// The same, where nobody looks at other columns than these.
+    pub(crate) fn only(&self, columns: &BTreeSet<usize>) -> SourceRecipe {
+        let narrow = self.needs.of(columns).filter(|wanted| wanted.contains(&false)).and_then(|wanted| self.connector.only(&wanted));
+        match narrow {
+            Some(connector) => SourceRecipe { connector, only: Some(columns.clone()), ..self.clone() },
+            None => self.clone(),
+        }
+    }
 }
 
 /// A source that is being read.
@@ -130,6 +146,8 @@ pub(crate) struct RunningSource {
     pub(super) strayed: bool,
     stop: Arc<AtomicBool>,
     arrival: Arrival,
+    /// The columns that it gives; `None`: all.
+    only: Option<BTreeSet<usize>>,
 }
 
 impl RunningSource {
@@ -155,7 +173,12 @@ impl RunningSource {
         let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake, report: noted };
         thread.spawn(format!("source-{}", recipe.id), tell)?;
         let (waiting, strayed) = (VecDeque::new(), false);
-        Ok(RunningSource { id: recipe.id, report, queue, waiting, strayed, stop, arrival: recipe.arrival })
+        Ok(RunningSource { id: recipe.id, report, queue, waiting, strayed, stop, arrival: recipe.arrival, only: recipe.only })
+    }
+
+    /// Whether its rows have values in all of these columns.
+    pub(crate) fn gives(&self, columns: &BTreeSet<usize>) -> bool {
+        self.only.as_ref().is_none_or(|only| columns.is_subset(only))
     }
 
     /// What happens to what `next` gives when it enters an epoch.
@@ -457,6 +480,7 @@ mod tests {
     use crate::dataflow::{Feed, FeedStep};
     use crate::engine::arrival::Arrival;
     use crate::engine::checkpoint_writer::CheckpointWriter;
+    use crate::engine::column_needs::ColumnNeeds;
     use crate::engine::intake::{Intake, MakeIntake};
     use crate::error::Result;
     use crate::state::Store;
@@ -510,7 +534,8 @@ mod tests {
     fn recipe(script: &'static str) -> SourceRecipe {
         let schema: SchemaRef = rows().schema();
         let intake: MakeIntake = Arc::new(move || Intake::new(None, Arc::clone(&schema)));
-        SourceRecipe { id: 1_000, connector: Arc::new(Script(script, 0)), intake, arrival: Arrival::default() }
+        let (connector, needs) = (Arc::new(Script(script, 0)), Arc::new(ColumnNeeds::default()));
+        SourceRecipe { id: 1_000, connector, intake, arrival: Arrival::default(), needs, only: None }
     }
 
     /// How many rows a replay gives, and how it ends.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::window::WindowExpr;
 
 use super::errors::from_datafusion;
@@ -736,6 +738,11 @@ impl Scalar {
         let value = self.expression.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
         value.map_err(|error| from_datafusion(error, ""))
     }
+
+    /// Positions of the columns that it is computed from.
+    pub fn columns_read(&self) -> BTreeSet<usize> {
+        collect_columns(&self.expression).iter().map(PhysicalColumn::index).collect()
+    }
 }
 
 /// The column at `index`, as an expression.
@@ -895,6 +902,14 @@ impl Node {
             NodeKind::Join { expiry, .. } => expiry.iter().flatten().map(|expiry| &expiry.low).collect(),
             NodeKind::AsOf { low, .. } | NodeKind::Versions { low, .. } => low.iter().collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The columns of a table, source or view that the plan below reads.
+    pub fn columns_read(&self, read: ObjectId) -> BTreeSet<usize> {
+        match &self.kind {
+            NodeKind::Import { object, columns, .. } if *object == read => columns.iter().copied().collect(),
+            _ => self.inputs().into_iter().flat_map(|input| input.columns_read(read)).collect(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Files as sources across restarts: what is read on, and what is another file by then.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,98 @@ use crate::{Failure, Outcome, Test};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![Test::new("files/another-file-was-read-from-its-middle", another_file)]
+    vec![
+        Test::new("files/another-file-was-read-from-its-middle", another_file),
+        Test::new("files/views-that-read-other-columns", other_columns),
+    ]
+}
+
+/// Views of one source read more and more of its columns, while it grows and the server crashes: each has all rows, and the dead letters stay what
+/// they are.
+async fn other_columns() -> Outcome {
+    let directory = new_directory()?;
+    let played = play_columns(&directory.join("log.jsonl")).await;
+    std::fs::remove_dir_all(&directory)?;
+    played
+}
+
+async fn play_columns(path: &Path) -> Outcome {
+    let mut written = 0;
+    let mut grow = || -> Outcome {
+        let text = (written..written + 20_000).map(five_columns).collect::<String>();
+        written += 20_000;
+        std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(text.as_bytes())?;
+        Ok(())
+    };
+    grow()?;
+    let mut server = Server::start(2).await?;
+    let client = server.connect().await?;
+    let columns = "a INT, b TEXT, c INT NOT NULL, d TIMESTAMP, e TEXT";
+    run(&client, &format!("CREATE SOURCE s ({columns}) WITH (connector = 'file', path = '{}') FORMAT PLAIN ENCODE JSON", path.display()))
+        .await?;
+    run(&client, "CREATE MATERIALIZED VIEW two AS SELECT count(a) || ' ' || sum(a) || ' ' || sum(length(b)) AS answer FROM s").await?;
+    wait_for(&client, "SELECT answer FROM two", &expected(20_000).0).await?;
+
+    // One that reads a third, and another one, while more comes.
+    grow()?;
+    run(&client, "CREATE MATERIALIZED VIEW third AS SELECT count(*) || ' ' || sum(c) AS answer FROM s").await?;
+    grow()?;
+    run(
+        &client,
+        "CREATE MATERIALIZED VIEW rest AS SELECT count(d) || ' ' || max(d) || ' ' || sum(length(e)) || ' ' || sum(c) AS answer FROM s",
+    )
+    .await?;
+    let agree = |rows: u32| {
+        let (two, third, rest) = expected(rows);
+        (
+            "SELECT (SELECT answer FROM two) || '; ' || (SELECT answer FROM third) || '; ' || (SELECT answer FROM rest)",
+            format!("{two}; {third}; {rest}"),
+        )
+    };
+    let letters = |rows: u32| {
+        ("SELECT rows || ' ' || dead_letters FROM tidemill.sources WHERE name = 's'", format!("{} {}", rows - rows / 1_000, rows / 1_000))
+    };
+    let (sql, answer) = agree(60_000);
+    wait_for(&client, sql, &answer).await?;
+    let (sql, answer) = letters(60_000);
+    wait_for(&client, sql, &answer).await?;
+
+    server.crash(1).await?;
+    let client = server.connect().await?;
+    for (sql, answer) in [agree(60_000), letters(60_000)] {
+        wait_for(&client, sql, &answer).await?;
+    }
+    run(&client, "CHECKPOINT; DROP MATERIALIZED VIEW third").await?;
+    grow()?;
+    run(&client, "CREATE MATERIALIZED VIEW third AS SELECT count(*) || ' ' || sum(c) AS answer FROM s").await?;
+    server.crash(3).await?;
+    let client = server.connect().await?;
+    for (sql, answer) in [agree(80_000), letters(80_000)] {
+        wait_for(&client, sql, &answer).await?;
+    }
+    Ok(())
+}
+
+/// A record; every thousandth has a wrong type in one column or another.
+fn five_columns(row: u32) -> String {
+    let (c, d) = match row % 2_000 {
+        500 => ("\"many\"".to_owned(), "12:00:00"),
+        1_500 => (row.to_string(), "noon"),
+        _ => (row.to_string(), "12:00:00"),
+    };
+    format!("{{\"a\":{row},\"b\":\"b{row}\",\"c\":{c},\"d\":\"2024-02-29 {d}\",\"e\":\"e\\u00e9{row}\"}}\n")
+}
+
+/// What the views say of so many records.
+fn expected(records: u32) -> (String, String, String) {
+    let good = || (0..records).filter(|row| row % 1_000 != 500).map(u64::from);
+    let (count, sum) = (good().count(), good().sum::<u64>());
+    let digits: usize = good().map(|row| row.to_string().len()).sum();
+    (
+        format!("{count} {sum} {}", digits + count),
+        format!("{count} {sum}"),
+        format!("{count} 2024-02-29 12:00:00 {} {sum}", digits + 2 * count),
+    )
 }
 
 /// A file that was exchanged while the server was down was read on from the old one's position.
