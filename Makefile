@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidemill/target
 PROFILE ?= dev
 OUT := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-BENCH ?= nexmark latency point hydrate joins groups
+BENCH ?= nexmark latency point hydrate joins groups decode
 FUZZ_MINUTES ?= 30
 FUZZ_SEEDS ?= 100000
 FUZZ_FIRST ?= 1000

@@ -3,6 +3,7 @@
 //! Clients talk to it over TCP as others would, on the same cores. What each benchmark does stands in its file; how to read the
 //! numbers, and how they compare, in `docs/benchmarks.md`.
 
+mod decode;
 mod groups;
 mod hydrate;
 mod joins;
@@ -50,6 +51,8 @@ enum What {
     Joins(joins::Options),
     /// A view of many groups: resident memory.
     Groups(groups::Options),
+    /// Lines of JSON that become rows, without a server: rows per second.
+    Decode(decode::Options),
     /// Views over a stream without end, for minutes: whether memory, disk and freshness stay as they are.
     Soak(soak::Options),
     /// Single operators on prepared batches, without a server: rows per second, bytes of state.
@@ -71,6 +74,7 @@ pub fn bench(options: &BenchOptions) -> Result<()> {
             What::Hydrate(what) => hydrate::run(what, workers).await,
             What::Joins(what) => joins::run(what, workers).await,
             What::Groups(what) => groups::run(what, workers).await,
+            What::Decode(what) => decode::run(what, workers),
             What::Soak(what) => soak::run(what, workers).await,
             What::Operators(what) => operators::run(what, workers),
         }
