@@ -67,7 +67,11 @@ impl JsonShape {
         found: &mut [Option<Found<'a>>],
     ) -> Option<usize> {
         let length = self.form.read(bytes, || std::str::from_utf8(line()?).ok(), found)?;
-        (bytes.get(length) == Some(&b'\n')).then_some(length)
+        match &bytes[length..] {
+            [b'\n', ..] => Some(length),
+            [b'\r', b'\n', ..] => Some(length + 1),
+            _ => None,
+        }
     }
 
     /// Reads a record in full, and takes its form down.

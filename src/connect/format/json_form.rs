@@ -178,20 +178,19 @@ mod tests {
     use crate::connect::format::tests::{column, rows, spec};
     use crate::connect::format::{Decoder, Envelope};
     use crate::connect::{SourceBatch, SourceColumn};
-    use crate::types::{SqlType, Value};
+    use crate::types::{SqlType, Value, parse_value};
 
     const LAST: &str = r#"{"a":1,"b":"x","c":true,"d":null,"skipped":[1]}"#;
 
     fn decoder() -> Decoder {
-        let columns: Vec<SourceColumn> = vec![
+        let mut columns = vec![
             column("a", SqlType::Int4),
             column("b", SqlType::Text),
             column("c", SqlType::Bool),
-            SourceColumn { not_null: true, default: None, ..column("e", SqlType::Text) },
+            SourceColumn { not_null: true, ..column("e", SqlType::Text) },
             column("d", SqlType::Jsonb),
         ];
-        let mut columns = columns;
-        columns[3].default = Some(crate::types::parse_value(&SqlType::Text, Some("none")).unwrap());
+        columns[3].default = Some(parse_value(&SqlType::Text, Some("none")).unwrap());
         Format::new(&spec("JSON", columns, &[])).unwrap().decoder()
     }
 
@@ -261,17 +260,16 @@ mod tests {
         let other = LAST.replace("\"x\"", "\"ä\\n\"");
         assert_eq!(line(&format!("{other}{rest}")), Some(other.len()));
         // What is not complete, ends otherwise, or is no such record at all, is left to who looks for the line feed.
-        for text in [LAST.to_owned(), format!("{LAST}\r{rest}"), format!("{LAST} {rest}"), LAST.replace("true", "tr\nue"), rest.to_owned()]
-        {
+        for text in [LAST.to_owned(), format!("{LAST}\r"), format!("{LAST} {rest}"), LAST.replace("true", "tr\nue"), rest.to_owned()] {
             assert_eq!(line(&text), None, "{text}");
         }
         let bad = LAST.replace(":1", ":1.5");
-        assert_eq!(line(&format!("{bad}{rest}")), Some(bad.len()));
+        assert_eq!(line(&format!("{bad}\r{rest}")), Some(bad.len() + 1));
         let batch = decoder.finish(0, 1);
         let column = |at: usize| rows(&batch).into_iter().map(|row| row[at].clone()).collect::<Vec<_>>();
         assert_eq!(column(0), [Value::Int(1), Value::Int(1), Value::Int(1)]);
         assert_eq!(column(1), ["x", "x", "ä\n"].map(|text| Value::Text(text.into())));
         assert_eq!(said(&batch).1, ["column \"a\": expected integer, found 1.5"]);
-        assert_eq!(batch.offsets.len(), 3);
+        assert_eq!((batch.offsets.len(), batch.dead_letters[0].payload.as_slice()), (3, bad.as_bytes()));
     }
 }

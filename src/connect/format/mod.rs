@@ -44,8 +44,8 @@ pub(super) struct Envelope<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Format {
     columns: Arc<[SourceColumn]>,
-    /// Of each column whether anybody wants its values.
-    wanted: Arc<[bool]>,
+    /// Of each column that nobody wants, what a full batch has instead of its values. All decoders share it.
+    unwanted: Arc<[Option<ArrayRef>]>,
     schema: SchemaRef,
     encoding: Encoding,
 }
@@ -93,14 +93,16 @@ impl Format {
         }
         let columns: Arc<[SourceColumn]> = spec.columns.clone().into();
         let fields: Vec<_> = columns.iter().map(|column| column.sql_type.field(&column.name, !column.not_null)).collect();
-        let wanted = vec![true; columns.len()].into();
-        Ok(Format { columns, wanted, schema: Arc::new(Schema::new(fields)), encoding })
+        let unwanted = vec![None; columns.len()].into();
+        Ok(Format { columns, unwanted, schema: Arc::new(Schema::new(fields)), encoding })
     }
 
     /// The same, where nobody looks at the values of other columns than these.
     pub(super) fn only(&self, wanted: &[bool]) -> Self {
         assert_eq!(wanted.len(), self.columns.len(), "one for each column");
-        Format { wanted: wanted.into(), ..self.clone() }
+        let columns = self.columns.iter().zip(wanted);
+        let unwanted = columns.map(|(column, wanted)| (!wanted).then(|| nothing(&column.sql_type, column.not_null)));
+        Format { unwanted: unwanted.collect(), ..self.clone() }
     }
 
     /// The columns of the batches.
@@ -133,7 +135,7 @@ impl Format {
             .filter(|(_, column)| column.include.is_none())
             .map(|(place, column)| PayloadColumn {
                 place,
-                wanted: self.wanted[place],
+                wanted: self.unwanted[place].is_none(),
                 usual: Usual::of(&column.sql_type),
                 name: column.name.clone(),
                 sql_type: column.sql_type.clone(),
@@ -146,9 +148,9 @@ impl Format {
             Encoding::Csv(options) => Reading::Csv(options.clone(), CsvLayout::by_position(&payload)),
             Encoding::Bytes => Reading::Bytes,
         };
-        let column = |(place, column): (usize, &SourceColumn)| match self.wanted[place] {
-            true => Filling::Values(ColumnBuilder::new(&column.sql_type)),
-            false => Filling::Nothing(nothing(&column.sql_type, column.not_null)),
+        let column = |(column, unwanted): (&SourceColumn, &Option<ArrayRef>)| match unwanted {
+            None => Filling::Values(ColumnBuilder::new(&column.sql_type)),
+            Some(full) => Filling::Nothing(Arc::clone(full)),
         };
         let surroundings = places().filter_map(|(place, column)| {
             column.include.map(|include| Surrounding { place, include, not_null: column.not_null, name: column.name.clone() })
@@ -156,7 +158,7 @@ impl Format {
         Decoder {
             schema: Arc::clone(&self.schema),
             surroundings: surroundings.collect(),
-            filling: places().map(column).collect(),
+            filling: self.columns.iter().zip(self.unwanted.iter()).map(column).collect(),
             payload,
             reading,
             offsets: Vec::new(),
@@ -327,7 +329,7 @@ impl Decoder {
         }
     }
 
-    /// The same with the record that is the line at the start of `bytes`, if it is written as the last one was: its length then, without the line
+    /// The same with the record that is the line at the start of `bytes`, if it is written as the last one was: the line's length then, up to its line
     /// feed. That need not have been searched: to go through a record once costs less than to go through it twice.
     pub(super) fn push_line(&mut self, bytes: &[u8], envelope: &Envelope<'_>) -> Option<usize> {
         let Reading::Json(shape) = &self.reading else { return None };
@@ -336,7 +338,8 @@ impl Decoder {
         let found = room(&mut at_hand, &mut more, self.payload.len());
         let length = shape.find_line(bytes, line, found)?;
         if let Err(error) = missing_surroundings(&self.surroundings, envelope).and_then(|()| self.fill(found, envelope)) {
-            self.set_aside(error, &bytes[..length], envelope);
+            let line = &bytes[..length];
+            self.set_aside(error, line.strip_suffix(b"\r").unwrap_or(line), envelope);
         }
         Some(length)
     }
