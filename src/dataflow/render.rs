@@ -178,7 +178,16 @@ impl<'scope, T: Place> Renderer<'scope, T> {
             }
             NodeKind::DeltaJoin { inputs, .. } => self.delta_join(node, &inputs.iter().collect::<Vec<_>>()),
             NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
+            NodeKind::TopN { input, settled: Some(low), .. } => {
+                let top_n = top_n(node).map(|top_n| top_n.settling(self.low_at(low)));
+                self.in_event_time(&[input], node.id, "top_n", top_n)
+            }
             NodeKind::TopN { input, closing, .. } => self.closing((input, node.id), "top_n", top_n(node), closing.as_ref(), TopN::closing),
+            NodeKind::Window { input, settling: Some(settling), .. } => {
+                let window = window(node, &self.dataflow.errors);
+                let window = window.and_then(|window| window.settling(self.low_at(&settling.low), settling.emits));
+                self.in_event_time(&[input], node.id, "window", window)
+            }
             NodeKind::Window { input, closing, .. } => {
                 let window = window(node, &self.dataflow.errors);
                 self.closing((input, node.id), "window", window, closing.as_ref(), Window::closing)

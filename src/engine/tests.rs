@@ -229,7 +229,11 @@ fn state_that_grows_for_ever_is_told_with_what_would_bound_it() {
         assert!(unbounded[0].contains(r#"Give "c" a timestamp column and a watermark, or WITH (retention = '1 day')."#), "{unbounded:?}");
         let unbounded = told_of("SELECT count(DISTINCT id), ts FROM b GROUP BY ts").await;
         assert!(unbounded[0].contains(r#"GROUP BY a window of "ts""#), "{unbounded:?}");
-        let unbounded = told_of("SELECT id, row_number() OVER (PARTITION BY id ORDER BY at) FROM a").await;
+        let unbounded = told_of("SELECT id, ntile(4) OVER (PARTITION BY id ORDER BY at) FROM a").await;
+        assert!(
+            unbounded[0].contains(r#"nothing that it keeps goes by "at", which event time passes HINT: ORDER BY "at", with frames"#),
+            "{unbounded:?}"
+        );
         assert!(unbounded[0].contains(r#"PARTITION BY a window of "at""#), "{unbounded:?}");
 
         let unbounded = told_of("SELECT id, max(at) FROM a GROUP BY id").await;
@@ -250,6 +254,8 @@ fn state_that_grows_for_ever_is_told_with_what_would_bound_it() {
             "SELECT d.at, count(*) AS n, count(DISTINCT d.id) AS different FROM d JOIN d AS e ON d.at = e.at GROUP BY d.at",
             "SELECT window_start, count(*) FROM TUMBLE(a, at, INTERVAL '1 minute') GROUP BY window_start",
             "SELECT a.id FROM a JOIN a AS b ON a.id = b.id AND b.at BETWEEN a.at AND a.at + INTERVAL '1 minute'",
+            "SELECT id, row_number() OVER (PARTITION BY id ORDER BY at) FROM a",
+            "SELECT id, lag(id) OVER (ORDER BY at), sum(id) OVER (ORDER BY at RANGE INTERVAL '1 hour' PRECEDING) FROM a",
             "SELECT id, row_number() OVER (ORDER BY ts) FROM b WHERE ts > now() - INTERVAL '1 hour'",
             "SELECT * FROM b ORDER BY ts DESC LIMIT 10",
         ];

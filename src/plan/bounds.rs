@@ -63,6 +63,11 @@ pub fn growth(plan: &Plan, catalog: &Catalog) -> Growth {
     Bounds::of(&plan.root, catalog).growth(&plan.root)
 }
 
+/// How many rows come out of a part of a plan.
+pub(super) fn growth_of(node: &Node, catalog: &Catalog) -> Growth {
+    Bounds::of(node, catalog).growth(node)
+}
+
 /// One message and one hint for each operator of a plan whose state nothing bounds: what it is, and what would bound it.
 pub(super) fn unbounded(plan: &Plan, catalog: &Catalog) -> Vec<(String, String)> {
     let bounds = Bounds::of(&plan.root, catalog);
@@ -140,6 +145,16 @@ impl<'a> Bounds<'a> {
             NodeKind::Aggregate { closing: Some(Closing { place, .. }), .. } => time(&node.schema, *place),
             NodeKind::TopN { input, keys, closing: Some(closing), .. } | NodeKind::Window { input, keys, closing: Some(closing), .. } => {
                 time(&input.schema, keys[closing.place])
+            }
+            NodeKind::Window { input, keys, order, calls, settling: Some(_), .. } if calls.iter().all(|call| call.method.forgets()) => {
+                let open = time(&input.schema, order[0].column);
+                match calls.iter().any(|call| call.method.goes_on()) {
+                    true => wider(open, self.groups_kept(input, keys)),
+                    false => open,
+                }
+            }
+            NodeKind::TopN { input, keys, order, settled: Some(_), .. } => {
+                wider(time(&input.schema, order[0].column), self.groups_kept(input, keys))
             }
             NodeKind::Aggregate { input, keys, aggregates, .. } => {
                 let calls = aggregates.iter().map(|call| self.call(input, keys, call));
@@ -346,8 +361,12 @@ fn advice(node: &Node, column: &str) -> String {
             format!("Then rows that are different within a window of {column} have an end: TUMBLE(…, {bare}, INTERVAL '1 minute').")
         }
         NodeKind::Aggregate { .. } => format!("GROUP BY a window of {column}: TUMBLE(…, {bare}, INTERVAL '1 minute')."),
-        NodeKind::TopN { .. } | NodeKind::Window { .. } => {
-            format!("PARTITION BY a window of {column}: TUMBLE(…, {bare}, INTERVAL '1 minute').")
+        NodeKind::TopN { .. } => format!("PARTITION BY a window of {column}: TUMBLE(…, {bare}, INTERVAL '1 minute')."),
+        NodeKind::Window { .. } => {
+            format!(
+                "ORDER BY {column}, with frames that look back by a number of rows or a time; or PARTITION BY a window of {column}: \
+                 TUMBLE(…, {bare}, INTERVAL '1 minute')."
+            )
         }
         NodeKind::Join { join: JoinKind::NotIn, .. } => {
             format!("Join by NOT EXISTS and within a time, or leave old rows out: WHERE {bare} > now() - INTERVAL '1 day'.")

@@ -13,7 +13,7 @@ use super::expressions::moved;
 use super::names::visible_throughout;
 use super::node::{
     AggregateCall, AggregateFunction, Closing, Crossing, Extent, GroupingSet, JoinKind, Lookup, Node, NodeKind, OrderColumn, Plan,
-    Properties, Scalar, WindowMethod,
+    Properties, Scalar, Settling, WindowCall, WindowMethod,
 };
 use super::sql_text::without_types;
 use crate::catalog::Catalog;
@@ -122,8 +122,13 @@ fn write_identity(node: &Node, text: &mut String) {
     let low = match &node.kind {
         NodeKind::Late { low, .. } | NodeKind::Temporal { low, .. } => format!(" {low:?}"),
         NodeKind::Close { columns, .. } => columns.iter().map(|(_, low)| format!(" {low:?}")).collect(),
-        NodeKind::Aggregate { closing, .. } | NodeKind::TopN { closing, .. } | NodeKind::Window { closing, .. } => {
-            closing.iter().map(|closing| format!(" {:?}", closing.low)).collect()
+        NodeKind::Aggregate { closing, .. } => closing.iter().map(|closing| format!(" {:?}", closing.low)).collect(),
+        NodeKind::TopN { closing, settled, .. } => {
+            closing.iter().map(|closing| &closing.low).chain(settled).map(|low| format!(" {low:?}")).collect()
+        }
+        NodeKind::Window { closing, settling, .. } => {
+            let lows = closing.iter().map(|closing| &closing.low).chain(settling.iter().map(|settling| &settling.low));
+            lows.map(|low| format!(" {low:?}")).collect()
         }
         NodeKind::AsOf { low, .. } | NodeKind::Versions { low, .. } => format!(" {low:?}"),
         NodeKind::Join { expiry, .. } => expiry.iter().flatten().map(|expiry| format!(" {expiry:?}")).collect(),
@@ -246,10 +251,17 @@ pub(super) fn describe(node: &Node) -> String {
         NodeKind::LookupJoin { .. } | NodeKind::Versions { .. } => describe_temporal_join(node),
         NodeKind::DeltaJoin { .. } => describe_delta_join(node),
         NodeKind::TopN { .. } => first_rows(node),
-        NodeKind::Window { input, keys, order, calls, .. } => {
+        NodeKind::Window { input, keys, order, calls, settling, .. } => {
+            let emits = match settling {
+                Some(Settling { emits: true, .. }) => {
+                    let looked_at = if calls.iter().any(|call| call.method.looks_ahead()) { ", and what is looked at behind" } else { "" };
+                    format!("; emitted when event time has passed {}{looked_at}", names(&input.schema, [order[0].column]))
+                }
+                _ => String::new(),
+            };
             let group = if keys.is_empty() { String::new() } else { format!(" by ({})", names(&input.schema, keys.iter().copied())) };
             let calls: Vec<String> = calls.iter().map(|call| format!("{}, {}", call.text, reach(call.method))).collect();
-            format!("Window{group}{}: {}", ordered(order, &input.schema), calls.join("; "))
+            format!("Window{group}{}: {}{emits}", ordered(order, &input.schema), calls.join("; "))
         }
         NodeKind::Union { inputs } => format!("Union of {}", inputs.len()),
         NodeKind::Recursion { name, distinct, iterations_max, .. } => {
@@ -430,10 +442,23 @@ fn state(node: &Node) -> String {
             format!("state: {kept}; {side}bounded by {}", bounds.join(", "))
         }
         NodeKind::Recursion { distinct: true, .. } => "state: different rows, and how often each is derived at which iteration".to_owned(),
+        NodeKind::Window { input, order, calls, settling: Some(settling), .. } => {
+            let open = if settling.emits { "rows that are not final" } else { "rows that are not final and their results" };
+            let time = names(&input.schema, [order[0].column]);
+            match (calls.iter().all(|call| call.method.forgets()), calls.iter().any(|call| call.method.goes_on())) {
+                (false, _) => format!("state: every row, as {} needs", needs_all(calls)),
+                (true, true) => format!("state: {open}, and what the next row of each partition needs; bounded by {time}"),
+                (true, false) => format!("state: {open}, and those that a frame may reach; bounded by {time}"),
+            }
+        }
         NodeKind::Window { input, keys, closing, .. } => {
             format!("state: every row and its results{}", bounded(input, keys, closing.as_ref()))
         }
         NodeKind::TopN { candidates: true, .. } => "state: this worker's first rows".to_owned(),
+        NodeKind::TopN { input, order, settled: Some(_), .. } => {
+            let time = names(&input.schema, [order[0].column]);
+            format!("state: rows that may still go, and the first of the others of each group; bounded by {time}")
+        }
         NodeKind::TopN { input, keys, limit, closing, .. } => {
             let kept = match input.properties.append_only && limit.is_some() {
                 true => "the first rows of each group",
@@ -455,11 +480,17 @@ fn state(node: &Node) -> String {
     }
 }
 
+/// The first call that needs all rows of a partition.
+fn needs_all(calls: &[WindowCall]) -> &str {
+    calls.iter().find(|call| !call.method.forgets()).map_or("", |call| &call.text)
+}
+
 /// What of a partition is computed anew after a change.
 fn reach(method: WindowMethod) -> &'static str {
     match method {
         WindowMethod::Place(_) | WindowMethod::Running { .. } => "from the change on",
-        WindowMethod::Near { before: Extent::All, .. } | WindowMethod::Near { after: Extent::All, .. } => "the whole partition",
+        WindowMethod::Near { after: Extent::All, .. } => "the whole partition",
+        WindowMethod::Near { before: Extent::All, .. } => "from the change on",
         WindowMethod::Near { .. } => "near the change",
     }
 }

@@ -101,8 +101,8 @@ pub use general::{GeneralAggregate, GroupAccumulator, GroupResults};
 pub use lower::{ViewSettings, covering, identity, lows};
 pub use node::{
     AggregateCall, AggregateFunction, Closing, Crossing, Extent, GroupingSet, JoinKind, LetterColumn, Lookup, Moment, Node, NodeKind,
-    OrderColumn, PackedColumn, Plan, Properties, Ranking, Scalar, SessionClosing, SideExpiry, UnnestColumn, WindowCall, WindowMethod,
-    column,
+    OrderColumn, PackedColumn, Plan, Properties, Ranking, Scalar, SessionClosing, Settling, SideExpiry, UnnestColumn, WindowCall,
+    WindowMethod, column,
 };
 pub use pg_catalog::prepare_catalog_query;
 pub use planner::{Bound, Planner, PlannerOptions, RowsOf};

@@ -311,6 +311,8 @@ pub enum NodeKind {
         candidates: bool,
         /// Groups are forgotten as event time passes them.
         closing: Option<Closing>,
+        /// Or, the newest rows first, those of a group: below this nothing changes any more.
+        settled: Option<Low>,
     },
     /// Every row with the values of window functions behind its columns. The input is partitioned by the keys.
     Window {
@@ -324,6 +326,8 @@ pub enum NodeKind {
         calls: Vec<WindowCall>,
         /// Partitions are forgotten as event time passes them.
         closing: Option<Closing>,
+        /// Or the rows of partitions, which are in its order.
+        settling: Option<Settling>,
     },
     /// All rows of all inputs. Their schemas have the same types.
     Union {
@@ -378,6 +382,15 @@ pub struct Closing {
     /// A group whose value is below this will not change any more: its state goes.
     pub low: Low,
     /// Its row comes out then, and not before.
+    pub emits: bool,
+}
+
+/// When the rows of a partition are final, whose order begins with a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settling {
+    /// No change reaches rows whose time is below this, but for the last ones of a partition if they look at the rows behind them.
+    pub low: Low,
+    /// They come out then, and not before.
     pub emits: bool,
 }
 
@@ -529,6 +542,8 @@ pub enum Extent {
     Rows(u64),
     /// To the end of the row's own peers, and so many groups of peers further.
     Peers(u64),
+    /// To the last row whose time is so many microseconds away. The order is a timestamp alone, and goes up.
+    Within(i64),
     /// To the end of the partition.
     All,
 }
@@ -536,6 +551,28 @@ pub enum Extent {
 impl WindowMethod {
     /// Recomputes the whole partition.
     pub const WHOLE: WindowMethod = WindowMethod::Near { head: 0, before: Extent::All, after: Extent::All };
+
+    /// Whether a row's result depends on rows behind its peers.
+    pub fn looks_ahead(self) -> bool {
+        self.waits_for_rows() || matches!(self, WindowMethod::Near { after: Extent::Within(_), .. })
+    }
+
+    /// Whether a row's result is not final before so many rows are behind it, however late.
+    pub fn waits_for_rows(self) -> bool {
+        let WindowMethod::Near { after, .. } = self else { return false };
+        !matches!(after, Extent::Rows(0) | Extent::Peers(0) | Extent::Within(_))
+    }
+
+    /// Whether something is kept of every partition, though time has passed all of its rows.
+    pub fn goes_on(self) -> bool {
+        let none = |extent: Extent| matches!(extent, Extent::Rows(0) | Extent::Peers(0) | Extent::Within(_));
+        !matches!(self, WindowMethod::Near { head: 0, before, after } if none(before) && none(after))
+    }
+
+    /// Whether a row's result depends on no rows before it but those near by, the first ones, and what the others came to.
+    pub fn forgets(self) -> bool {
+        !matches!(self, WindowMethod::Near { before: Extent::All, .. })
+    }
 }
 
 /// The place of a row among those of its group.
@@ -895,8 +932,10 @@ impl Node {
         match &self.kind {
             NodeKind::Late { low, .. } | NodeKind::Temporal { low, .. } => vec![low],
             NodeKind::Close { columns, .. } => columns.iter().map(|(_, low)| low).collect(),
-            NodeKind::Aggregate { closing, .. } | NodeKind::TopN { closing, .. } | NodeKind::Window { closing, .. } => {
-                closing.iter().map(|closing| &closing.low).collect()
+            NodeKind::Aggregate { closing, .. } => closing.iter().map(|closing| &closing.low).collect(),
+            NodeKind::TopN { closing, settled, .. } => closing.iter().map(|closing| &closing.low).chain(settled).collect(),
+            NodeKind::Window { closing, settling, .. } => {
+                closing.iter().map(|closing| &closing.low).chain(settling.iter().map(|settling| &settling.low)).collect()
             }
             NodeKind::Session { closing, .. } => closing.iter().map(|closing| &closing.low).collect(),
             NodeKind::Join { expiry, .. } => expiry.iter().flatten().map(|expiry| &expiry.low).collect(),

@@ -257,7 +257,15 @@ fn subjects(feed: Feed, streams: &[Vec<Event>; 2], last: [Event; 2]) -> Vec<Subj
         "SELECT id, {seconds}, v, place FROM (SELECT *, row_number() OVER (PARTITION BY window_start ORDER BY v DESC NULLS LAST, id) AS place FROM {call}) AS w WHERE place <= 3"
     );
     let different = format!("SELECT k, {seconds} FROM (SELECT DISTINCT k, window_start FROM {call}) AS d");
+    let by = "OVER (PARTITION BY k ORDER BY at, id";
+    let before = format!(
+        "SELECT id, k, extract(epoch FROM at)::BIGINT AS s, row_number() {by}) AS n, lag(id) {by}) AS before, \
+         sum(v) {by} ROWS 2 PRECEDING)::BIGINT AS three, count(*) {by})::BIGINT AS so_far FROM event"
+    );
+    let behind = format!("SELECT id, k, lead(id) {by}) AS next, rank() {by}) AS place FROM event");
     for closes in [false, true] {
+        found.push(subject("looks_back", before.clone(), closes, looking_back(&events, closes)));
+        found.push(subject("looks_ahead", behind.clone(), closes, looking_ahead(&events, closes)));
         let windows = closed(tumbling.windows(&events), closes);
         found.push(subject("best", best.clone(), closes, first_three(&events, &windows)));
         let pairs: BTreeSet<(i64, i64)> = windows.iter().map(|(place, start, _)| (events[*place].k, *start)).collect();
@@ -303,6 +311,50 @@ fn first_three(events: &[Event], windows: &[(usize, i64, i64)]) -> Vec<TextRow> 
         // NULL is less than any value here.
         events.sort_by_key(|event| (std::cmp::Reverse(event.v), event.id));
         found.extend((1..=3).zip(events).map(|(place, event)| texts([Some(event.id), Some(start), event.v, Some(place)])));
+    }
+    found
+}
+
+/// The rows of each key in the order of time, those without one last.
+fn in_order(events: &[Event]) -> BTreeMap<i64, Vec<Event>> {
+    let mut by_key: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
+    events.iter().for_each(|event| by_key.entry(event.k).or_default().push(*event));
+    by_key.values_mut().for_each(|events| events.sort_by_key(|event| (event.at.is_none(), event.at, event.id)));
+    by_key
+}
+
+/// Whether a row has been passed when all have come: the last ones are not.
+fn passed(event: &Event) -> bool {
+    event.at.is_some_and(|at| at < END_S)
+}
+
+/// Every row with its number, the one before, the sum of three, and how many there were so far.
+fn looking_back(events: &[Event], closes: bool) -> Vec<TextRow> {
+    let mut found = Vec::new();
+    for (k, events) in in_order(events) {
+        for (place, event) in events.iter().enumerate().filter(|(_, event)| !closes || passed(event)) {
+            let three: Vec<i64> = events[place.saturating_sub(2)..=place].iter().filter_map(|event| event.v).collect();
+            let sum = (!three.is_empty()).then(|| three.iter().sum());
+            let before = place.checked_sub(1).map(|before| events[before].id);
+            // Rows that are equal in the order count for each other.
+            let peers = events[place..].iter().take_while(|other| (other.at, other.id) == (event.at, event.id)).count();
+            let (number, so_far) = (Some(place as i64 + 1), Some((place + peers) as i64));
+            found.push(texts([Some(event.id), Some(k), event.at, number, before, sum, so_far]));
+        }
+    }
+    found
+}
+
+/// Every row with the one behind and its rank. The last row of each key waits for another one.
+fn looking_ahead(events: &[Event], closes: bool) -> Vec<TextRow> {
+    let mut found = Vec::new();
+    for (k, events) in in_order(events) {
+        let wanted = if closes { events.iter().filter(|event| passed(event)).count().saturating_sub(1) } else { events.len() };
+        for (place, event) in events.iter().enumerate().take(wanted) {
+            let next = events.get(place + 1).map(|next| next.id);
+            let peers = events[..place].iter().rev().take_while(|other| (other.at, other.id) == (event.at, event.id)).count();
+            found.push(texts([Some(event.id), Some(k), next, Some((place - peers) as i64 + 1)]));
+        }
     }
     found
 }

@@ -247,7 +247,7 @@ fn days_of(days: &ScalarValue) -> Option<i64> {
 }
 
 /// How long an interval is, if it is always as long. `days_are_even`: all days have 24 hours.
-fn micros(value: &ScalarValue, days_are_even: bool) -> Option<i64> {
+pub(super) fn micros(value: &ScalarValue, days_are_even: bool) -> Option<i64> {
     let ScalarValue::IntervalMonthDayNano(Some(interval)) = value else { return None };
     if interval.months != 0 || interval.days != 0 && !days_are_even || interval.nanoseconds % 1_000 != 0 {
         return None;

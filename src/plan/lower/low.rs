@@ -14,7 +14,7 @@ use super::moment::passed_no_earlier;
 use crate::catalog::Catalog;
 use crate::plan::expressions::column_index;
 use crate::plan::functions::fixed_micros;
-use crate::plan::node::{Closing, Node, NodeKind, UnnestColumn};
+use crate::plan::node::{Closing, Node, NodeKind, Settling, UnnestColumn};
 use crate::plan::scalar::{BUCKET_ORIGIN_US, Zone};
 use crate::plan::time_windows::{LAST_MOMENT_US, TUMBLE_START, WINDOW_END, WINDOW_TIME, windows_of};
 use crate::types::{Low, NOW, TimeUnit};
@@ -69,6 +69,18 @@ pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> 
             in_time.then(|| of(input, keys[column])).flatten()
         }
         NodeKind::Combine { input, keys, .. } | NodeKind::Aggregate { input, keys, .. } => of(input, *keys.get(column)?),
+        // Unless it looks at rows behind, a row whose time has been passed stays as it is.
+        NodeKind::Window { input, order, calls, settling: Some(Settling { low, .. }), .. } => {
+            let time = order.first()?.column;
+            if calls.iter().any(|call| call.method.waits_for_rows()) {
+                return None;
+            }
+            if column == time {
+                return Some(low.clone());
+            }
+            let in_time = column < input.schema.fields().len() && *low == of(input, time)? && passed_no_earlier(input, column, time);
+            in_time.then(|| of(input, column)).flatten()
+        }
         // A change of one row may bring back any other of its group, or of its key: only what they all have in common stays bounded.
         NodeKind::TopN { input, keys, .. } | NodeKind::Window { input, keys, .. } => {
             keys.contains(&column).then(|| of(input, column)).flatten()

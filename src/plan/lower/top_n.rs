@@ -4,23 +4,34 @@
 //! Limit 3, Sort a                                  ─▶ TopN by () order by a: row_number <= 3
 //! Filter rn <= 3, Window row_number() over (k, a)  ─▶ TopN by (k) order by a: row_number <= 3
 //! ```
+//!
+//! In the order of event time the second one stays as it is, if rows may be retracted or are to come out once: a window function knows when
+//! they are final, forgets them, or gives them out then.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, Sort as SortExpr, WindowFunctionParams};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     Expr, FetchType, Filter, Limit, LogicalPlan, Operator, Projection, SkipType, Window, WindowFunctionDefinition,
 };
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr as Comparison, Literal};
 
+use super::coverage::covers;
+use super::low::low_of;
+use super::window::ranking_call;
 use super::{Lowering, fields_of, scalars, support};
 use crate::error::Result;
+use crate::plan::bounds::growth_of;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::column_scalar;
-use crate::plan::node::{Node, NodeKind, OrderColumn, Ranking, Scalar};
+use crate::plan::node::{Node, NodeKind, OrderColumn, Ranking, Scalar, WindowCall};
 use crate::plan::properties;
+use crate::types::{Growth, Low};
 
 /// What is wanted of every group.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +159,16 @@ impl Lowering<'_> {
         let width = input.schema.fields().len();
         let (input, keys, order) = self.grouped(input, below, by, order)?;
         let closing = self.closing(&input, &keys);
+        // Rows that only come leave no more than the first ones, whatever event time says.
+        if closing.is_none() && (self.emit_on_window_close || !input.properties.append_only) {
+            let call = ranking_call(first.ranking, &input, below, &place_of(first.ranking))?;
+            if self.settling(&input, &order, std::slice::from_ref(&call)).is_some() {
+                return self.first_in_time(input, width, (keys, order), call, first);
+            }
+        }
         let input = self.in_time(input, &keys, closing.as_ref(), None);
+        let settled = self.newest(&input, &order, first).filter(|_| closing.is_none());
+        let input = self.unless_late(input, settled.clone().map(|low| (order[0].column, low)));
         let input = self.candidates(input, &keys, &order, first);
         let input = self.exchange(input, keys.clone());
         // Peers share a rank: only a row's number tells it apart.
@@ -157,10 +177,11 @@ impl Lowering<'_> {
         let mut fields: Vec<Field> = input.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
         let extended = fields.len();
         if first.numbered {
-            fields.push(Field::new(first.ranking.name(), DataType::UInt64, true));
+            fields.push(place_of(first.ranking));
         }
         let First { ranking, offset, limit, numbered } = first;
-        let kind = NodeKind::TopN { input: Box::new(input), keys, order, ranking, offset, limit, numbered, candidates: false, closing };
+        let kind =
+            NodeKind::TopN { input: Box::new(input), keys, order, ranking, offset, limit, numbered, candidates: false, closing, settled };
         let node = self.node(kind, Arc::new(Schema::new(fields.clone())), properties);
         if extended == width {
             return Ok(node);
@@ -170,6 +191,53 @@ impl Lowering<'_> {
         let projection: Vec<Scalar> = kept.iter().map(|column| column_scalar(fields[*column].name(), *column)).collect();
         let schema = Schema::new(kept.iter().map(|column| fields[*column].clone()).collect::<Vec<_>>());
         Ok(self.map(node, None, projection, Arc::new(schema)))
+    }
+
+    /// Below what nothing changes any more, where the newest rows come first, if that bounds what is kept: rows that only come need no more
+    /// than the first ones.
+    fn newest(&self, input: &Node, order: &[OrderColumn], first: First) -> Option<Low> {
+        let OrderColumn { column, descending: true, nulls_first: true } = *order.first()? else { return None };
+        let is_time = matches!(input.schema.field(column).data_type(), DataType::Timestamp(TimeUnit::Microsecond, _));
+        let low = low_of(self.catalog, input, column).filter(|_| is_time && first.limit.is_some() && !input.properties.append_only)?;
+        (growth_of(input, self.catalog) == Growth::Endless && covers(self.catalog, input, &BTreeSet::from([column]))).then_some(low)
+    }
+
+    /// The first rows in the order of event time: every row has its place, by which what has been passed is counted and not kept, and those
+    /// behind the first ones go no further.
+    fn first_in_time(
+        &mut self,
+        input: Node,
+        width: usize,
+        (keys, order): (Vec<usize>, Vec<OrderColumn>),
+        call: WindowCall,
+        first: First,
+    ) -> Result<Node> {
+        let First { ranking, offset, limit, numbered } = first;
+        let place = input.schema.fields().len();
+        let of_group = single(first).then(|| keys.clone());
+        let node = self.window_node(input, keys, order, vec![call], &[place_of(ranking)]);
+        let bounds =
+            [(Operator::Gt, Some(offset).filter(|offset| *offset > 0)), (Operator::LtEq, limit.map(|limit| offset.saturating_add(limit)))];
+        let mut wanted: Option<Scalar> = None;
+        for (op, number) in bounds.into_iter().filter_map(|(op, number)| Some((op, number?))) {
+            let number: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(ScalarValue::UInt64(Some(number))));
+            let text = format!("{} {op} {number}", ranking.name());
+            let bound = Arc::new(Comparison::new(column_scalar("", place).expression, op, number)) as Arc<dyn PhysicalExpr>;
+            wanted = Some(match wanted {
+                Some(Scalar { expression, text: other }) => {
+                    Scalar { expression: Arc::new(Comparison::new(expression, Operator::And, bound)), text: format!("{other} AND {text}") }
+                }
+                None => Scalar { expression: bound, text },
+            });
+        }
+        let kept: Vec<usize> = (0..width).chain(numbered.then_some(place)).collect();
+        let projection: Vec<Scalar> = kept.iter().map(|column| column_scalar(node.schema.field(*column).name(), *column)).collect();
+        let schema = Schema::new(kept.iter().map(|column| node.schema.field(*column).clone()).collect::<Vec<_>>());
+        let mut node = self.map(node, wanted, projection, Arc::new(schema));
+        if let Some(keys) = of_group.filter(|keys| keys.iter().all(|key| *key < width)) {
+            node.properties.key = Some(keys);
+        }
+        Ok(node)
     }
 
     /// The input with columns for what it is grouped and ordered by, and where those stand.
@@ -218,9 +286,15 @@ impl Lowering<'_> {
             numbered: false,
             candidates: true,
             closing: None,
+            settled: None,
         };
         self.node(kind, schema, properties)
     }
+}
+
+/// The column of a place.
+fn place_of(ranking: Ranking) -> Field {
+    Field::new(ranking.name(), DataType::UInt64, true)
 }
 
 /// The filter below a projection that only picks columns: the optimiser likes to have it the other way round.

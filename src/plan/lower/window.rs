@@ -2,27 +2,35 @@
 //!
 //! For each call it is worked out here how far a row's value depends on other rows, so that a change need not recompute the partition.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
+use datafusion::functions_window::rank::{dense_rank_udwf, rank_udwf};
+use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{NullTreatment, Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
 use datafusion::physical_expr::window::{PlainAggregateWindowExpr, WindowExpr};
 use datafusion::physical_planner::create_window_expr_with_name;
 
+use super::coverage::covers;
+use super::in_time::micros;
+use super::low::low_of;
 use super::session::{SessionCalls, bound_name};
 use super::top_n::unaliased;
 use super::{Lowering, fields_of, support};
 use crate::error::{Error, Result};
 use crate::plan::aggregates::framed::Framed;
+use crate::plan::bounds::growth_of;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{column_scalar, expression_text};
 use crate::plan::frames;
-use crate::plan::node::{Extent, Node, NodeKind, OrderColumn, Ranking, Scalar, WindowCall, WindowMethod};
+use crate::plan::node::{Extent, Node, NodeKind, OrderColumn, Ranking, Scalar, Settling, WindowCall, WindowMethod};
 use crate::plan::properties;
+use crate::types::{Growth, Low};
 
 /// The calls of one node.
 struct Group<'a> {
@@ -98,16 +106,66 @@ impl Lowering<'_> {
         let schema = extended(&input, below, &computed, &positions)?;
         let calls = group.calls.iter().zip(results).map(|((_, call), result)| window_call(call, &position, &schema, result));
         let calls: Vec<WindowCall> = calls.collect::<Result<_>>()?;
+        Ok(self.window_node(input, keys, order, calls, results))
+    }
+
+    /// A node of calls that are planned.
+    pub(super) fn window_node(
+        &mut self,
+        input: Node,
+        keys: Vec<usize>,
+        order: Vec<OrderColumn>,
+        calls: Vec<WindowCall>,
+        results: &[Field],
+    ) -> Node {
         let closing = self.closing(&input, &keys);
         let input = self.in_time(input, &keys, closing.as_ref(), None);
+        let (settling, late) = self.settling(&input, &order, &calls).filter(|_| closing.is_none()).unzip();
+        let input = self.unless_late(input, late);
         let input = self.exchange(input, keys.clone());
         let width = input.schema.fields().len();
         let place = calls.iter().position(|call| call.method == WindowMethod::Place(Ranking::RowNumber)).map(|place| width + place);
         let properties = properties::window(&input.properties, &keys, place);
         let fields = input.schema.fields().iter().map(|field| field.as_ref().clone()).chain(results.iter().cloned());
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        Ok(self.node(NodeKind::Window { input: Box::new(input), keys, order, calls, closing }, schema, properties))
+        self.node(NodeKind::Window { input: Box::new(input), keys, order, calls, closing, settling }, schema, properties)
     }
+
+    /// When rows are final that are ordered by a time which event time passes, if no call looks to the end of its partition; and below what in
+    /// which column they are late. Where rows are shown as they change, that is so if it bounds the state: a table that deletes its old rows,
+    /// as its retention says, has them leave the views on it, too.
+    pub(super) fn settling(&self, input: &Node, order: &[OrderColumn], calls: &[WindowCall]) -> Option<(Settling, (usize, Low))> {
+        let OrderColumn { column, descending: false, nulls_first: false } = *order.first()? else { return None };
+        if !matches!(input.schema.field(column).data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) {
+            return None;
+        }
+        let low = low_of(self.catalog, input, column)?;
+        let mut ahead_us = 0;
+        for call in calls {
+            match call.method {
+                WindowMethod::Near { after: Extent::All, .. } => return None,
+                WindowMethod::Near { after: Extent::Within(micros), .. } => ahead_us = micros.max(ahead_us),
+                _ => {}
+            }
+        }
+        let bounds = || calls.iter().all(|call| call.method.forgets()) && growth_of(input, self.catalog) == Growth::Endless;
+        if !covers(self.catalog, input, &BTreeSet::from([column])) || !self.emit_on_window_close && !bounds() {
+            return None;
+        }
+        let settled = if ahead_us == 0 { low.clone() } else { low.clone().later(-ahead_us) };
+        Some((Settling { low: settled, emits: false }, (column, low)))
+    }
+}
+
+/// The call of a ranking.
+pub(super) fn ranking_call(ranking: Ranking, input: &Node, below: &DFSchema, result: &Field) -> Result<WindowCall> {
+    let function = match ranking {
+        Ranking::RowNumber => row_number_udwf(),
+        Ranking::Rank => rank_udwf(),
+        Ranking::DenseRank => dense_rank_udwf(),
+    };
+    let call = WindowFunction::new(WindowFunctionDefinition::WindowUDF(function), Vec::new());
+    window_call(&call, &|_| None, &extended(input, below, &[], &[])?, result)
 }
 
 /// What the calls compute from: each expression once, constants excepted.
@@ -163,12 +221,15 @@ fn window_call(call: &WindowFunction, position: &dyn Fn(&Expr) -> Option<usize>,
         support::unsupported(&format!("the window function {text}")).detail(reason)
     })?;
     let filter = call.params.filter.as_deref().map(position);
-    let method = method(call, &expression, filter);
+    let in_time = matches!(call.params.order_by.as_slice(), [sort] if sort.asc && position(&sort.expr).is_some_and(|column| {
+        matches!(schema.field(column).data_type(), DataType::Timestamp(TimeUnit::Microsecond, _))
+    }));
+    let method = method(call, &expression, filter, in_time);
     Ok(WindowCall { expression, method, result: result.data_type().clone(), text })
 }
 
-/// `filter`: where the column of the filter stands, if there is one and it is a column.
-fn method(call: &WindowFunction, expression: &Arc<dyn WindowExpr>, filter: Option<Option<usize>>) -> WindowMethod {
+/// `filter`: where the column of the filter stands, if there is one and it is a column; `in_time`: the order is a timestamp that goes up.
+fn method(call: &WindowFunction, expression: &Arc<dyn WindowExpr>, filter: Option<Option<usize>>, in_time: bool) -> WindowMethod {
     let params = &call.params;
     let (name, frame) = (call.fun.name(), &params.window_frame);
     let respects_nulls = params.null_treatment != Some(NullTreatment::IgnoreNulls);
@@ -189,7 +250,7 @@ fn method(call: &WindowFunction, expression: &Arc<dyn WindowExpr>, filter: Optio
         _ => None,
     };
     match frames::looks_at_frame(call) {
-        Some(true) => return framed(frame, None, expression, None),
+        Some(true) => return framed(frame, None, expression, None, in_time),
         Some(false) => return WindowMethod::WHOLE,
         None => {}
     }
@@ -201,7 +262,7 @@ fn method(call: &WindowFunction, expression: &Arc<dyn WindowExpr>, filter: Optio
     }
     match filter {
         Some(None) => WindowMethod::WHOLE,
-        filter => framed(frame, head, expression, filter.flatten()),
+        filter => framed(frame, head, expression, filter.flatten(), in_time),
     }
 }
 
@@ -213,24 +274,35 @@ fn shifted(name: &str, rows: i64) -> WindowMethod {
 
 /// For a function of the rows in the frame; `head`: it needs no more of a frame that starts with the partition than the first rows, and
 /// the last ones.
-fn framed(frame: &WindowFrame, head: Option<u64>, expression: &Arc<dyn WindowExpr>, filter: Option<usize>) -> WindowMethod {
-    let near = |head: u64, before: Option<Extent>, after: Option<Extent>| match (before, after) {
-        (Some(before), Some(after)) => WindowMethod::Near { head, before, after },
-        _ => WindowMethod::WHOLE,
-    };
-    let (start, end) = (extent(&frame.start_bound, frame.units), extent(&frame.end_bound, frame.units));
+fn framed(frame: &WindowFrame, head: Option<u64>, expression: &Arc<dyn WindowExpr>, filter: Option<usize>, in_time: bool) -> WindowMethod {
+    let of = |bound: &WindowFrameBound| extent(bound, frame.units, in_time).unwrap_or((Extent::All, Extent::All));
+    let ((start_before, _), (end_before, after)) = (of(&frame.start_bound), of(&frame.end_bound));
     match (frame.start_bound.is_unbounded(), head) {
-        (false, _) => near(0, start.map(|(before, _)| before), end.map(|(_, after)| after)),
-        (true, Some(head)) => near(head, end.map(|(before, _)| before), end.map(|(_, after)| after)),
+        (false, _) => WindowMethod::Near { head: 0, before: start_before, after },
+        (true, Some(_)) if after == Extent::All => WindowMethod::WHOLE,
+        (true, Some(head)) => {
+            // The last row of a frame that ends so long before the row may be any earlier one.
+            let before = if matches!(end_before, Extent::Within(_)) { Extent::All } else { end_before };
+            WindowMethod::Near { head, before, after }
+        }
         (true, None) if frame.end_bound == WindowFrameBound::CurrentRow && resumable(expression) => {
             WindowMethod::Running { peers: frame.units != WindowFrameUnits::Rows, filter }
         }
-        (true, None) => WindowMethod::WHOLE,
+        (true, None) => WindowMethod::Near { head: 0, before: Extent::All, after },
     }
 }
 
 /// How far a bound lies before and behind the row. None if that depends on values, or is the end of the partition.
-fn extent(bound: &WindowFrameBound, units: WindowFrameUnits) -> Option<(Extent, Extent)> {
+fn extent(bound: &WindowFrameBound, units: WindowFrameUnits, in_time: bool) -> Option<(Extent, Extent)> {
+    if units == WindowFrameUnits::Range {
+        // The peers are those at no distance.
+        let micros = |value: &ScalarValue| micros(value, true).filter(|micros| in_time && *micros >= 0);
+        return match bound {
+            WindowFrameBound::CurrentRow => Some((Extent::Peers(0), Extent::Peers(0))),
+            WindowFrameBound::Preceding(value) => Some((Extent::Within(micros(value)?), Extent::Peers(0))),
+            WindowFrameBound::Following(value) => Some((Extent::Peers(0), Extent::Within(micros(value)?))),
+        };
+    }
     let (before, after) = match bound {
         WindowFrameBound::CurrentRow => (0, 0),
         WindowFrameBound::Preceding(ScalarValue::UInt64(Some(count))) => (*count, 0),
@@ -240,7 +312,6 @@ fn extent(bound: &WindowFrameBound, units: WindowFrameUnits) -> Option<(Extent, 
     match units {
         WindowFrameUnits::Rows => Some((Extent::Rows(before), Extent::Rows(after))),
         WindowFrameUnits::Groups => Some((Extent::Peers(before), Extent::Peers(after))),
-        WindowFrameUnits::Range if before == 0 && after == 0 => Some((Extent::Peers(0), Extent::Peers(0))),
         WindowFrameUnits::Range => None,
     }
 }

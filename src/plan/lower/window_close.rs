@@ -1,7 +1,7 @@
 //! EMIT ON WINDOW CLOSE: the plan of a view whose rows come out once, when event time has passed them, and never change.
 //!
-//! An aggregate over windows holds its results back by itself. Above everything else a node does so that keeps rows until they are final: as
-//! near to the top as there is a column that tells it.
+//! An aggregate over windows holds its results back by itself, and so do window functions in the order of event time. Above everything else a
+//! node does so that keeps rows until they are final: as near to the top as there is a column that tells it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::moment::coarseness;
 use crate::catalog::{Object, ObjectKind};
 use crate::error::{Error, Kind, Result};
 use crate::plan::expressions::column_index;
-use crate::plan::node::{Closing, Crossing, Node, NodeKind, SessionClosing};
+use crate::plan::node::{Closing, Crossing, Extent, Node, NodeKind, Properties, SessionClosing, Settling, WindowCall, WindowMethod};
 use crate::plan::properties;
 use crate::types::Low;
 
@@ -29,8 +29,11 @@ impl Lowering<'_> {
         let Node { kind, schema, properties, id } = node;
         match kind {
             NodeKind::Map { input, predicate, projection } => {
+                // What holds its rows back by itself has the same ones in the end.
+                let key = closes_by_itself(&input).then_some(properties.key);
                 let input = self.final_rows(*input)?;
-                let properties = properties::map(&input.properties, &projection);
+                let known = properties::map(&input.properties, &projection);
+                let properties = Properties { key: key.unwrap_or(known.key), ..known };
                 Ok(self.node(NodeKind::Map { input: Box::new(input), predicate, projection }, schema, properties))
             }
             NodeKind::Exchange { input, keys } => {
@@ -42,6 +45,11 @@ impl Lowering<'_> {
                 let closing = Some(Closing { emits: true, ..closing });
                 let properties = properties::closed(&properties);
                 Ok(Node { id, kind: NodeKind::Aggregate { input, keys, aggregates, combined, closing }, schema, properties })
+            }
+            NodeKind::Window { input, keys, order, calls, closing, settling: Some(settling) } => {
+                let settling = Some(Settling { emits: true, ..settling });
+                let properties = properties::closed(&properties);
+                Ok(Node { id, kind: NodeKind::Window { input, keys, order, calls, closing, settling }, schema, properties })
             }
             // It was made so.
             kind @ NodeKind::Session { closing: Some(SessionClosing { emits: true, .. }), .. } => Ok(Node { id, kind, schema, properties }),
@@ -131,19 +139,32 @@ fn why_changing(node: &Node) -> Option<(String, String)> {
             format!("of each {}", names.join(", "))
         }
     };
-    let by_window = |form: &str| format!("Do it within windows: FROM TUMBLE(t, ts, INTERVAL '1 minute'), and {form}.");
     match &node.kind {
         NodeKind::AsOf { forward: true, .. } => Some((
             "those of an ASOF join that looks forward (<=, <) do not: a row without a partner waits for one for ever".to_owned(),
             "Look back, by >= or >; or leave EMIT ON WINDOW CLOSE out.".to_owned(),
         )),
-        NodeKind::Window { input, keys, closing: None, .. } => Some((
-            format!("what OVER says {} may change with every row that comes: no window is among what it is partitioned by", of(input, keys)),
-            by_window("OVER (PARTITION BY window_start, … ORDER BY ts)"),
-        )),
+        NodeKind::Window { input, keys, calls, closing: None, settling, .. } => {
+            let whole = |call: &&WindowCall| matches!(call.method, WindowMethod::Near { after: Extent::All, .. });
+            let waits = |call: &&WindowCall| settling.is_some() && call.method.waits_for_rows();
+            let (why, instead) = match (calls.iter().find(whole), calls.iter().find(waits)) {
+                (Some(call), _) => (format!("{} looks at all rows behind each one", call.text), "Let its frame end with the row or near it"),
+                (_, Some(call)) => (format!("{} waits for rows that may come at any time", call.text), "Let its frame end with the row"),
+                _ => ("its order does not begin with a time that event time passes, going up".to_owned(), "ORDER BY such a time"),
+            };
+            Some((
+                format!("what OVER says {} may change with every row that comes: {why}", of(input, keys)),
+                format!("{instead}, or do it within windows: FROM TUMBLE(t, ts, INTERVAL '1 minute'), and OVER (PARTITION BY window_start, …)."),
+            ))
+        }
         NodeKind::TopN { input, keys, closing: None, .. } => Some((
-            format!("the first rows {} may change with every row that comes, whatever they are ordered by", of(input, keys)),
-            by_window("row_number() OVER (PARTITION BY window_start, … ORDER BY ts) <= n"),
+            format!(
+                "the first rows {} may change with every row that comes: they are not those of the first times that event time passes",
+                of(input, keys)
+            ),
+            "ORDER BY such a time, or do it within windows: FROM TUMBLE(t, ts, INTERVAL '1 minute'), and row_number() OVER \
+             (PARTITION BY window_start, … ORDER BY ts) <= n."
+                .to_owned(),
         )),
         NodeKind::Temporal { crossing: Crossing::Leaves { .. }, .. } => Some((
             "rows that leave by the clock, as now() says, do not: they may go before event time has passed them, or after".to_owned(),
@@ -174,6 +195,7 @@ fn closes_by_itself(node: &Node) -> bool {
     match &node.kind {
         NodeKind::Aggregate { closing, .. } => closing.is_some(),
         NodeKind::Session { closing, .. } => closing.is_some(),
+        NodeKind::Window { settling, .. } => settling.is_some(),
         NodeKind::Map { input, .. } | NodeKind::Exchange { input, .. } => closes_by_itself(input),
         _ => false,
     }

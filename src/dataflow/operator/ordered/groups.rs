@@ -102,6 +102,12 @@ impl Batch {
         self.slots.len()
     }
 
+    /// A row that was copied, and its group's slot.
+    pub(in crate::dataflow::operator) fn row(&self, number: usize) -> (u32, RowRef<'_>) {
+        let (order, rest) = self.parts(number);
+        (self.slots[number], RowRef { order, rest })
+    }
+
     /// Whether a row that was copied is this one.
     pub(in crate::dataflow::operator) fn holds(&self, number: usize, slot: u32, row: RowRef<'_>) -> bool {
         self.slots[number] == slot && self.parts(number) == (row.order, row.rest)

@@ -2,10 +2,12 @@
 //!
 //! A row is bytes whose order is the wanted one ([`row`]); rows next to each other are one string of bytes ([`piece`]), a group is a sorted
 //! list of such pieces ([`sorted`], with a [`directory`] of many). Groups are found by their keys, filled from an epoch's changes
-//! ([`gather`]), and written to checkpoints in one place ([`groups`]).
+//! ([`gather`]), and written to checkpoints in one place ([`groups`]). Where the order is one of times, which groups have rows that event time
+//! has passed is noted beside them ([`due`]).
 
 mod counts;
 mod directory;
+mod due;
 pub(super) mod gather;
 pub(super) mod groups;
 pub(super) mod piece;
@@ -15,6 +17,7 @@ pub(super) mod sorted;
 mod tests;
 
 pub(super) use counts::{Count, not_there};
+pub(super) use due::Due;
 pub(super) use gather::GroupChanges;
 pub(super) use groups::{Batch, Groups, Kept};
 pub(super) use piece::{Column, Entry, Payload};

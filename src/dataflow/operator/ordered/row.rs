@@ -22,6 +22,30 @@ pub(in crate::dataflow::operator) struct RowRef<'a> {
 }
 
 impl RowRef<'_> {
+    /// The first column of the order, if it is a timestamp that goes up; `None` for NULL.
+    pub(in crate::dataflow::operator) fn time(self) -> Option<i64> {
+        // Arrow's row format: the sign is turned round, so that bytes compare as numbers do.
+        Some((self.first_bits()? ^ (1 << 63)).cast_signed())
+    }
+
+    /// The same of one that goes down: all bits are turned round.
+    pub(in crate::dataflow::operator) fn time_down(self) -> Option<i64> {
+        Some((!self.first_bits()? ^ (1 << 63)).cast_signed())
+    }
+
+    fn first_bits(self) -> Option<u64> {
+        let (valid, rest) = self.order.split_first()?;
+        rest.first_chunk().filter(|_| *valid == 1).map(|bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// Whether it stands before all rows of `time` and later, in such an order: a NULL does where NULLs come first.
+    pub(in crate::dataflow::operator) fn is_before(self, time: i64) -> bool {
+        match self.time() {
+            Some(own) => own < time,
+            None => self.order.first() == Some(&0),
+        }
+    }
+
     /// A copy of its own.
     pub(super) fn to_row(self) -> Row {
         Row { bytes: [self.order, self.rest].concat().into_boxed_slice(), order: self.order.len() as u32 }
@@ -143,4 +167,33 @@ impl Encoded {
 
 fn part(rows: Option<&Rows>, row: usize) -> &[u8] {
     rows.map_or(&[], |rows| rows.row(row).data())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, TimestampMicrosecondArray};
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
+    use super::RowFormat;
+    use crate::plan::OrderColumn;
+
+    #[test]
+    fn the_time_of_a_row_is_read_from_its_order() {
+        let times = [None, Some(i64::MIN), Some(-1), Some(0), Some(1_704_067_200_000_000), Some(i64::MAX)];
+        let schema = Arc::new(Schema::new(vec![Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, None), true)]));
+        let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times.to_vec()));
+        for descending in [false, true] {
+            for nulls_first in [false, true] {
+                let order = [OrderColumn { column: 0, descending, nulls_first }];
+                let encoded = RowFormat::new(&schema, &[], &order).unwrap().encode(std::slice::from_ref(&column)).unwrap();
+                for (number, time) in times.into_iter().enumerate() {
+                    let row = encoded.row(number);
+                    assert_eq!(if descending { row.time_down() } else { row.time() }, time);
+                    assert!(descending || row.is_before(0) == time.map_or(nulls_first, |time| time < 0));
+                }
+            }
+        }
+    }
 }

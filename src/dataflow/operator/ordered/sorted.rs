@@ -44,6 +44,11 @@ impl Place {
         self.base
     }
 
+    /// Whether it is its piece's first row.
+    pub(in crate::dataflow::operator) fn starts_piece(self) -> bool {
+        self.index == 0
+    }
+
     /// Whether its piece is the first of all.
     pub(in crate::dataflow::operator) fn in_first_piece(self) -> bool {
         self.block == 0 && self.piece == 0

@@ -2,7 +2,7 @@
 //!
 //! In: changes, partitioned by the groups' keys. Out: the difference between the old first rows and the new, and with `numbered` each
 //! row's place as a last column. Holds: every row of the group, since a retraction may promote row `n + 1`; of an append-only input only
-//! the first rows, as no other will ever come out.
+//! the first rows, as no other will ever come out. With a watermark, and the newest first, those that may still go and the first of the others.
 //! Always: what we have emitted equals the first rows of `groups`, at each closed epoch. Rows that the order leaves equal are told apart
 //! by their other columns, so the answer depends on the rows alone: not on their arrival, on workers or on restarts.
 //!
@@ -20,7 +20,7 @@ use arrow::array::{ArrayRef, Int64Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 
 use self::walk::{Emit, Walk};
-use super::ordered::{Batch, Count, GroupChanges, Groups, Kept, Place, RowRef, Sorted};
+use super::ordered::{Batch, Count, Due, GroupChanges, Groups, Kept, Place, RowRef, Sorted};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
 use crate::dataflow::event_time::LowAt;
@@ -68,6 +68,8 @@ pub struct TopN {
     numbered: bool,
     candidates: bool,
     output: OutputSchema,
+    /// The watermark of the order's time, and when it passes the rows of groups.
+    settling: Option<(LowAt, Due)>,
 }
 
 /// Which places are wanted.
@@ -105,6 +107,7 @@ impl TopN {
             numbered: spec.numbered,
             candidates: spec.candidates,
             output: OutputSchema::new(spec.output),
+            settling: None,
         })
     }
 
@@ -120,6 +123,28 @@ impl TopN {
     pub fn closing(mut self, place: usize, low: LowAt) -> Self {
         self.groups.closing(place, low);
         self
+    }
+
+    /// Says that the order begins with a time, the newest and rows without one first, and that nothing changes any more below `low`. Then of the
+    /// rows that it has passed only so many are kept as are wanted: none of them goes, so none behind them moves up.
+    #[must_use]
+    pub fn settling(mut self, low: LowAt) -> Self {
+        self.settling = Some((low, Due::new(|row| row.time_down())));
+        self
+    }
+
+    /// Takes out what has been passed and will never come out.
+    fn settle(&mut self, epoch: Epoch) {
+        let Some((low, due)) = &mut self.settling else { return };
+        let Some(low) = low.after(epoch) else { return };
+        for slot in due.passed(low, &self.groups) {
+            let rows = self.groups.rows(slot);
+            let first = rows.seek(Place::default(), |row| row.time_down().is_none_or(|time| time >= low));
+            let kept = self.window.behind(rows, first);
+            if rows.total() > kept {
+                truncate(&mut self.groups.open(slot), kept);
+            }
+        }
     }
 
     fn emit(&self, emitted: Emitted, output: &mut Vec<Changes>) -> Result<()> {
@@ -151,6 +176,9 @@ impl Operator for TopN {
             self.groups.touch(block.iter().map(|(slot, _)| *slot));
             for (slot, of_group) in block.iter().copied() {
                 emitted.slot = slot;
+                if let Some((_, due)) = &mut self.settling {
+                    of_group.iter().filter(|(_, weight)| *weight > 0).for_each(|(row, _)| due.note(slot, row));
+                }
                 Walk::new(window, self.groups.rows(slot), of_group).run(&mut emitted)?;
                 let mut group = self.groups.open(slot);
                 group.apply(of_group)?;
@@ -163,24 +191,36 @@ impl Operator for TopN {
             }
         }
         self.emit(emitted, output)?;
+        self.settle(epoch);
         emptied.into_iter().for_each(|slot| self.groups.close(slot));
         self.groups.expire(epoch)
     }
 
     /// Candidates are not kept: without them more rows come through, none too few, and which worker had them is nobody's business.
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        if self.candidates { Ok(()) } else { self.groups.checkpoint(changes) }
+        if self.candidates {
+            return Ok(());
+        }
+        self.groups.checkpoint(changes)?;
+        if let Some((_, due)) = &mut self.settling {
+            due.note_all(&self.groups, false);
+        }
+        Ok(())
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
         for entry in entries {
             self.groups.restore(&entry?)?;
         }
+        if let Some((_, due)) = &mut self.settling {
+            due.note_all(&self.groups, true);
+        }
         Ok(())
     }
 
     fn size(&self) -> StateSize {
-        self.groups.size()
+        let size = self.groups.size();
+        StateSize { bytes: size.bytes + self.settling.as_ref().map_or(0, |(_, due)| due.bytes()), ..size }
     }
 }
 
@@ -198,6 +238,25 @@ impl Window {
             Ranking::DenseRank => return true,
         };
         !behind || rows.total() < self.end
+    }
+
+    /// How many rows there are up to the last one wanted, if places are counted from `first`.
+    fn behind(self, rows: &Sorted<Count>, first: Place) -> u64 {
+        if self.end == 0 {
+            return rows.before(first);
+        }
+        let behind_peers = |place: Place| rows.get(place).map(|entry| rows.seek(place, |row| row.order <= entry.row.order));
+        match self.ranking {
+            Ranking::RowNumber => rows.before(first).saturating_add(self.end),
+            Ranking::Rank => {
+                let last = rows.at(rows.before(first).saturating_add(self.end - 1));
+                behind_peers(last).map_or_else(|| rows.total(), |end| rows.before(end))
+            }
+            Ranking::DenseRank => {
+                let groups = std::iter::successors(Some(first), |place| behind_peers(*place));
+                rows.before(groups.take(usize::try_from(self.end).unwrap_or(usize::MAX).saturating_add(1)).last().unwrap_or(first))
+            }
+        }
     }
 
     /// Takes out rows behind the last place: of an append-only input they will never come out.
@@ -234,6 +293,17 @@ impl Window {
                 }
             }
         }
+    }
+}
+
+/// Takes out what stands behind the first `kept` rows; of rows that are there several times all or none.
+fn truncate(group: &mut Kept<'_, Count>, kept: u64) {
+    let mut total = group.rows().total();
+    while let Some(less) =
+        group.rows().last().and_then(|last| total.checked_sub(last.payload.0)).filter(|less| total > kept && *less >= kept)
+    {
+        group.pop();
+        total = less;
     }
 }
 

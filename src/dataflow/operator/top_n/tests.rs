@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRe
 
 use super::walk::Walk;
 use super::{Emitted, TopN, TopNSpec};
+use crate::dataflow::event_time::tests::low_at;
 use crate::dataflow::operator::Operator;
 use crate::plan::{OrderColumn, Ranking};
 use crate::state::{StateChanges, StateEntry};
@@ -153,9 +154,12 @@ impl Disk {
     }
 
     fn restored(&self, case: Case, worker: usize, workers: usize) -> TopN {
+        self.given_back(case.operator(), worker, workers)
+    }
+
+    fn given_back(&self, mut operator: TopN, worker: usize, workers: usize) -> TopN {
         let mine = self.0.iter().filter(|((bucket, _), _)| usize::from(*bucket) % workers == worker);
         let entries = mine.map(|((bucket, key), value)| StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() });
-        let mut operator = case.operator();
         operator.restore(&mut entries.collect::<Vec<_>>().into_iter().map(Ok)).unwrap();
         operator
     }
@@ -359,6 +363,62 @@ fn candidates_are_enough_for_the_answer_and_never_retracted() {
     }
     assert!(through < 100, "{through} of 1,000 rows went through");
     assert!(first.size().rows <= 4);
+}
+
+#[test]
+fn the_newest_rows_are_known_though_old_ones_are_forgotten() {
+    let base = Case {
+        keyed: true,
+        append_only: false,
+        candidates: false,
+        ranking: Ranking::RowNumber,
+        offset: 0,
+        limit: Some(1),
+        numbered: false,
+        descending: true,
+        nulls_first: true,
+    };
+    let mut cases = Vec::new();
+    for ranking in [Ranking::RowNumber, Ranking::Rank, Ranking::DenseRank] {
+        cases.extend([Case { ranking, numbered: true, ..base }, Case { ranking, limit: Some(3), ..base }]);
+        cases.push(Case { ranking, offset: 1, limit: Some(2), keyed: false, ..base });
+    }
+    for (case, seed) in cases.iter().flat_map(|case| (0..6).map(move |seed| (*case, seed))) {
+        let (mut random, mut low) = (Random(seed), 0);
+        let mut lows: Vec<(u64, i64)> = Vec::new();
+        for epoch in 2..80 {
+            low += random.below(3);
+            lows.push((epoch, low));
+        }
+        let watermark = low_at(&lows);
+        let new = || case.operator().settling(watermark.clone());
+        let (mut operator, mut held, mut emitted, mut disk) = (new(), Bag::new(), Bag::new(), Disk::default());
+        for epoch in 2..80 {
+            let low = watermark.before(epoch).unwrap_or(0);
+            let mut drawn = Vec::new();
+            for _ in 0..random.below(8) {
+                let order = Some(low + random.below(6)).filter(|_| random.below(9) > 0);
+                let row = (random.below(3), order, random.below(3));
+                let weight = (random.below(5) - 2).max(-held.get(&row).copied().unwrap_or(0));
+                add(&mut held, row, weight);
+                drawn.push((row, weight));
+            }
+            drawn.retain(|(_, weight)| *weight != 0);
+            let mut output = Vec::new();
+            operator.step(epoch, vec![vec![changes(&drawn, &mut random)]], &mut output).unwrap();
+            collect(&output, case.numbered, &mut emitted);
+            assert_eq!(emitted, case.expected(&held), "{case:?} seed {seed} epoch {epoch}");
+            if random.below(4) == 0 {
+                disk.checkpoint(&mut operator);
+                operator = disk.given_back(new(), 0, 1);
+            }
+            // Of each other value the entry may count several rows.
+            let low = watermark.after(epoch).unwrap_or(0);
+            let open = held.keys().filter(|row| row.1.is_none_or(|order| order >= low)).count() as u64;
+            let most = open + 3 * 3 * (case.offset + case.limit.unwrap_or(0));
+            assert!(operator.size().rows as u64 <= most, "{case:?} seed {seed} epoch {epoch}: {} rows, not {most}", operator.size().rows);
+        }
+    }
 }
 
 #[test]

@@ -12,7 +12,8 @@ use arrow::datatypes::{SchemaRef, UInt64Type};
 use arrow::row::RowConverter;
 use datafusion::common::DataFusionError;
 
-use super::reach::{Rows, groups_start, needed};
+use super::base::{Base, BaseFormat};
+use super::reach::{Rows, groups_start, head, needed};
 use super::running::Running;
 use super::{CallState, Memo, Results};
 use crate::dataflow::operator::ordered::{Batch, Entry, Groups, Place};
@@ -27,6 +28,8 @@ pub(super) struct Computation<'a> {
     pub(super) calls: &'a [WindowCall],
     pub(super) input: &'a SchemaRef,
     pub(super) results: &'a RowConverter,
+    /// How what was forgotten is written; `None`: nothing ever is.
+    pub(super) bases: Option<&'a BaseFormat>,
 }
 
 /// What is to be remembered at the starts of pieces.
@@ -146,10 +149,46 @@ impl Computation<'_> {
         Ok(Some((batch, (front + range.start - wide.start) as usize)))
     }
 
+    /// What is known of the rows that were forgotten, and the position of the row that it stands with: the first behind those that every
+    /// result may need.
+    fn base(&self) -> Option<(u64, &Base)> {
+        let position = self.bases.map(|_| head(self.calls))?;
+        let entry = self.rows().get(self.rows().at(position))?;
+        Some((position, entry.payload.base.as_deref()?))
+    }
+
+    /// How many rows of the partition were forgotten.
+    fn forgotten(&self) -> u64 {
+        self.base().map_or(0, |(position, base)| base.rows - position - 1)
+    }
+
+    /// What is to be remembered with the row at `position`, when those before it are forgotten.
+    pub(super) fn base_at(&self, position: u64) -> Result<Option<Base>> {
+        let Some(format) = self.bases else { return Ok(None) };
+        let rows = self.forgotten() + position + 1;
+        Ok(Some(Base { rows, states: format.encode(&self.states_before(position + 1)?)? }))
+    }
+
+    /// The states of all running aggregates before the row at `position`.
+    fn states_before(&self, position: u64) -> Result<Vec<CallState>> {
+        let Some((mut running, mut place)) = self.resume(position)? else { return Ok(Vec::new()) };
+        let rows = self.rows();
+        while rows.get(place).is_some() && rows.before(place) < position {
+            let start = rows.before(place);
+            let entries = rows.piece_entries(place).skip((start - place.base()) as usize).take((position - start) as usize);
+            let orders: Vec<&[u8]> = entries.clone().map(|entry| entry.row.order).collect();
+            let batch = self.batch(entries)?;
+            running.iter_mut().for_each(|running| running.advance(&batch, &orders, None, orders.len()));
+            place = rows.next_piece(place);
+        }
+        Ok(running.iter_mut().map(Running::state).collect())
+    }
+
     /// The places of the rows in `range`; `number`: the call's.
     fn places(&self, ranking: Ranking, number: usize, range: &Range<u64>) -> Result<ArrayRef> {
+        let forgotten = self.forgotten();
         let numbers: Vec<u64> = match ranking {
-            Ranking::RowNumber => (range.start + 1..range.end + 1).collect(),
+            Ranking::RowNumber => (range.start + 1..range.end + 1).map(|place| forgotten + place).collect(),
             Ranking::Rank | Ranking::DenseRank => {
                 let start = groups_start(self.rows(), range.start, 0);
                 let (mut place, mut peers): (u64, Option<&[u8]>) = (0, None);
@@ -159,7 +198,7 @@ impl Computation<'_> {
                 let entries = self.rows().from(self.rows().at(start)).zip(start..range.end);
                 let places = entries.map(|(entry, position)| {
                     if peers != Some(entry.row.order) {
-                        place = if ranking == Ranking::Rank { position + 1 } else { place + 1 };
+                        place = if ranking == Ranking::Rank { forgotten + position + 1 } else { place + 1 };
                         peers = Some(entry.row.order);
                     }
                     place
@@ -175,7 +214,7 @@ impl Computation<'_> {
     fn place_before(&self, position: u64, number: usize) -> Result<u64> {
         let Some(before) = position.checked_sub(1) else { return Ok(0) };
         let entry = self.rows().get(self.rows().at(before));
-        let results = entry.and_then(|entry| entry.payload.0.as_deref());
+        let results = entry.and_then(|entry| entry.payload.emitted.as_deref());
         let results = results.ok_or_else(|| Error::internal("a row before a change has no results"))?;
         let columns = self.results.convert_rows([self.results.parser().parse(results)])?;
         Ok(columns[number].as_primitive_opt::<UInt64Type>().map_or(0, |places| places.value(0)))
@@ -183,21 +222,23 @@ impl Computation<'_> {
 
     /// The results of all running aggregates, in the order of their calls.
     fn running(&self, range: &Range<u64>) -> Result<(Vec<Outcome>, Memos)> {
-        let Some((mut running, mut place)) = self.resume(range)? else { return Ok((Vec::new(), Vec::new())) };
-        let mut memos = Memos::new();
         // With peers, results come at the end of their group: it may have begun before the range.
-        let first = if running.iter().any(Running::with_peers) { groups_start(self.rows(), range.start, 0) } else { range.start };
+        let begin = groups_start(self.rows(), range.start, 0);
+        let Some((mut running, mut place)) = self.resume(begin)? else { return Ok((Vec::new(), Vec::new())) };
+        let mut memos = Memos::new();
+        let first = if running.iter().any(Running::with_peers) { begin } else { range.start };
         while place.base() < range.end && self.rows().get(place).is_some() {
-            if !place.in_first_piece() {
+            if place.starts_piece() && !place.in_first_piece() {
                 memos.push((place, running.iter_mut().map(Running::state).collect()));
             }
-            let entries = self.rows().piece_entries(place);
+            let start = self.rows().before(place);
+            let entries = self.rows().piece_entries(place).skip((start - place.base()) as usize);
             let orders: Vec<&[u8]> = entries.clone().map(|entry| entry.row.order).collect();
             let batch = self.batch(entries)?;
             let next = self.rows().next_piece(place);
             let follows = self.rows().get(next).map(|entry| entry.row.order);
             for running in &mut running {
-                running.advance(&batch, &orders, follows, first.saturating_sub(place.base()) as usize);
+                running.advance(&batch, &orders, follows, first.saturating_sub(start) as usize);
             }
             place = next;
         }
@@ -207,22 +248,28 @@ impl Computation<'_> {
         Ok((outcomes, memos))
     }
 
-    /// The accumulators at the last place before `range` whose states are known.
-    fn resume(&self, range: &Range<u64>) -> Result<Option<(Vec<Running<'_>>, Place)>> {
+    /// The accumulators at the last place up to `position` where their states are known, and that place.
+    fn resume(&self, position: u64) -> Result<Option<(Vec<Running<'_>>, Place)>> {
         let calls = self.calls.iter().filter(|call| matches!(call.method, WindowMethod::Running { .. }));
         let mut running = calls.map(Running::new).collect::<Result<Vec<_>>>()?;
         if running.is_empty() {
             return Ok(None);
         }
         let rows = self.rows();
-        let mut place = rows.at(groups_start(rows, range.start, 0)).piece_start();
-        while !place.in_first_piece() {
+        let base = self.base();
+        // Of the piece that this is in, a part may have been forgotten: what is remembered of its start holds no more.
+        let front = base.map_or(0, |(position, _)| position + 1);
+        let mut place = rows.at(position).piece_start();
+        while place.base() > front {
             if let Some(Some(states)) = rows.memo(place) {
                 running.iter_mut().zip(states).for_each(|(running, state)| running.set(state));
-                break;
+                return Ok(Some((running, place)));
             }
             place = rows.previous_piece(place).unwrap_or_default();
         }
-        Ok(Some((running, place)))
+        if let Some(((_, base), format)) = base.zip(self.bases) {
+            running.iter_mut().zip(&format.decode(&base.states)?).for_each(|(running, state)| running.set(state));
+        }
+        Ok(Some((running, rows.at(front))))
     }
 }

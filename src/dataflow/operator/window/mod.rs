@@ -18,14 +18,21 @@
 //! anything else   a b c d x e f g h i j
 //! ```
 //!
+//! Where the order is one of event time ([`settle`]), rows that the watermark has passed and nobody looks at any more are forgotten; and if
+//! rows are to come out once, each does when no change will reach it, and is not computed before.
+//!
 //! What DataFusion computes over a part of the partition is what it computes over all of it: the part holds every row that the results
 //! depend on, and sums of floats are exact (`plan/aggregates/framed.rs`). Results are kept all the same: what is retracted is always what
 //! was emitted.
 
+mod base;
 mod compute;
 mod reach;
 mod results;
 mod running;
+mod settle;
+#[cfg(test)]
+mod settle_tests;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +47,7 @@ use datafusion::common::ScalarValue;
 use self::compute::{Computation, Failure};
 use self::reach::{Rows, Seam};
 use self::results::Results;
+use self::settle::Settling;
 use super::ordered::{Batch, GroupChanges, Groups, Kept, Place, RowRef};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
@@ -83,6 +91,8 @@ pub struct Window {
     results: RowConverter,
     output: OutputSchema,
     errors: RowErrorSink,
+    /// How event time passes rows, if the order is one of times.
+    settling: Option<Settling>,
 }
 
 /// Rows with their results on their way out.
@@ -106,6 +116,18 @@ impl Emitted {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
         &self.results[start..self.ends[row]]
     }
+
+    /// The same, the oldest first.
+    fn in_order_of_time(self) -> Self {
+        let mut order: Vec<usize> = (0..self.weights.len()).collect();
+        order.sort_by_key(|row| self.rows.row(*row).1.time());
+        let mut sorted = Emitted::default();
+        for number in order {
+            let (slot, row) = self.rows.row(number);
+            sorted.push(slot, row, self.results(number), self.weights[number]);
+        }
+        sorted
+    }
 }
 
 impl Window {
@@ -124,6 +146,7 @@ impl Window {
             results,
             output: OutputSchema::new(spec.output),
             errors,
+            settling: None,
         })
     }
 
@@ -141,28 +164,47 @@ impl Window {
         self
     }
 
-    /// Brings one partition up to date.
-    fn update(&mut self, slot: u32, changes: GroupChanges<'_>, emitted: &mut Emitted) -> Result<()> {
+    /// Brings one partition up to date: all of it, or the rows that changes may reach.
+    fn update(&mut self, epoch: Epoch, slot: u32, changes: GroupChanges<'_>, emitted: &mut Emitted) -> Result<()> {
+        let settled = self.settling.as_ref().and_then(|settling| settling.before(epoch));
+        let settled = settled.map_or(0, |low| reach::settled(self.groups.rows(slot), &self.calls, low));
         let seams = apply(&mut self.groups.open(slot), slot, changes, emitted)?;
         let mut group = self.groups.open(slot);
         if let Some(first) = seams.first() {
             group.rows().forget_memos(first.start);
         }
         drop(group);
-        let ranges = reach::affected(self.groups.rows(slot), &self.calls, &seams);
-        for range in ranges {
-            let mut columns = Vec::with_capacity(self.calls.len());
-            let computation = Computation { groups: &self.groups, slot, calls: &self.calls, input: &self.input, results: &self.results };
-            let (memos, failures) = computation.run(&range, &mut columns)?;
-            self.report(slot, range.start, failures)?;
-            let results = self.results.convert_columns(&columns)?;
-            let mut group = self.groups.open(slot);
-            memos.into_iter().for_each(|(place, memo)| group.rows().remember(place, Some(memo)));
-            let mut place = group.rows().at(range.start);
-            for result in &results {
-                settle(&mut group, slot, place, result.data(), emitted)?;
-                place = group.rows().next(place);
+        if self.waits() {
+            return Ok(());
+        }
+        // What looks further than needed may reach rows of which nothing is known any more.
+        for range in reach::affected(self.groups.rows(slot), &self.calls, &seams) {
+            let range = range.start.max(settled)..range.end;
+            if !range.is_empty() {
+                self.compute(slot, &range, emitted)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What is needed to compute results of a partition.
+    fn computation(&self, slot: u32) -> Computation<'_> {
+        let bases = self.settling.as_ref().and_then(|settling| settling.bases.as_ref());
+        Computation { groups: &self.groups, slot, calls: &self.calls, input: &self.input, results: &self.results, bases }
+    }
+
+    /// Computes some rows' results, and emits those rows that have not come out with the same.
+    fn compute(&mut self, slot: u32, range: &Range<u64>, emitted: &mut Emitted) -> Result<()> {
+        let mut columns = Vec::with_capacity(self.calls.len());
+        let (memos, failures) = self.computation(slot).run(range, &mut columns)?;
+        self.report(slot, range.start, failures)?;
+        let results = self.results.convert_columns(&columns)?;
+        let mut group = self.groups.open(slot);
+        memos.into_iter().for_each(|(place, memo)| group.rows().remember(place, Some(memo)));
+        let mut place = group.rows().at(range.start);
+        for result in &results {
+            replace(&mut group, slot, place, result.data(), emitted)?;
+            place = group.rows().next(place);
         }
         Ok(())
     }
@@ -174,7 +216,7 @@ impl Window {
             let mut count = 0;
             for row in failed {
                 let entry = rows.get(rows.at(start + row as u64));
-                let failed_before = match entry.and_then(|entry| entry.payload.0.as_deref()) {
+                let failed_before = match entry.and_then(|entry| entry.payload.emitted.as_deref()) {
                     Some(known) => decode_rows(&self.results, std::iter::once(known))?[call].is_null(0),
                     None => false,
                 };
@@ -207,12 +249,14 @@ fn apply(group: &mut Kept<'_, Results, Memo>, slot: u32, changes: GroupChanges<'
         from = group.rows().find(from, row);
         let start = group.rows().before(from);
         for _ in 0..weight {
-            from = group.rows().insert(from, row, Results(None));
+            from = group.rows().insert(from, row, Results::default());
         }
         for _ in weight..0 {
             let removed = if group.rows().get(from).is_some_and(|entry| entry.row == row) { group.remove(from) } else { None };
-            let Results(results) = removed.ok_or_else(|| Error::internal("a window's input retracted a row that was not there"))?;
-            emitted.push(slot, row, &results.unwrap_or_default(), -1);
+            let removed = removed.ok_or_else(|| Error::internal("a window's input retracted a row that was not there"))?;
+            if let Some(results) = removed.emitted {
+                emitted.push(slot, row, &results, -1);
+            }
             from = group.rows().find(Place::default(), row);
         }
         let end = start + u64::try_from(weight).unwrap_or(0);
@@ -225,18 +269,18 @@ fn apply(group: &mut Kept<'_, Results, Memo>, slot: u32, changes: GroupChanges<'
 }
 
 /// Takes a row's new results, and emits the row if they are not the old ones.
-fn settle(group: &mut Kept<'_, Results, Memo>, slot: u32, place: Place, results: &[u8], emitted: &mut Emitted) -> Result<()> {
+fn replace(group: &mut Kept<'_, Results, Memo>, slot: u32, place: Place, results: &[u8], emitted: &mut Emitted) -> Result<()> {
     let Some(entry) = group.rows().get(place) else {
         return Err(Error::internal("a window function has more results than rows"));
     };
-    if entry.payload.0.as_deref() == Some(results) {
+    if entry.payload.emitted.as_deref() == Some(results) {
         return Ok(());
     }
-    if let Some(old) = &entry.payload.0 {
+    if let Some(old) = &entry.payload.emitted {
         emitted.push(slot, entry.row, old, -1);
     }
     emitted.push(slot, entry.row, results, 1);
-    group.rows().update(place, |payload| payload.0 = Some(results.into()));
+    group.rows().update(place, |payload| payload.emitted = Some(results.into()));
     Ok(())
 }
 
@@ -246,25 +290,31 @@ impl Operator for Window {
         let changes = self.groups.gather(inputs.into_iter().flatten().collect(), None::<fn(&Rows, RowRef<'_>) -> bool>)?;
         let mut emitted = Emitted::default();
         for (slot, of_group) in changes.groups() {
-            self.update(slot, of_group, &mut emitted)?;
+            self.note(slot, of_group);
+            self.update(epoch, slot, of_group, &mut emitted)?;
         }
-        self.emit(&emitted, output)?;
-        changes.groups().for_each(|(slot, _)| self.groups.close(slot));
+        let passed = self.settle(epoch, &mut emitted)?;
+        self.emit(&if self.waits() { emitted.in_order_of_time() } else { emitted }, output)?;
+        changes.groups().map(|(slot, _)| slot).chain(passed).for_each(|slot| self.groups.close(slot));
         self.groups.expire(epoch)
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        self.groups.checkpoint(changes)
+        self.groups.checkpoint(changes)?;
+        self.note_all(false);
+        Ok(())
     }
 
     fn restore(&mut self, entries: &mut dyn Iterator<Item = Result<StateEntry>>) -> Result<()> {
         for entry in entries {
             self.groups.restore(&entry?)?;
         }
+        self.note_all(true);
         Ok(())
     }
 
     fn size(&self) -> StateSize {
-        self.groups.size()
+        let size = self.groups.size();
+        StateSize { bytes: size.bytes + self.settling.as_ref().map_or(0, Settling::bytes), ..size }
     }
 }

@@ -1,10 +1,24 @@
 //! The results that were emitted with rows.
+//!
+//! ```text
+//! checkpoint   length of the results (4 bytes; 0: none yet), results
+//!              with what was forgotten before: the length's first bit is set, and behind: rows (8), length of the states (4), states
+//! ```
 
+use super::base::Base;
 use crate::dataflow::operator::ordered::{Column, Payload};
 
-/// The results that were emitted with a row; `None`: it was not emitted yet.
-#[derive(Debug)]
-pub(super) struct Results(pub(super) Option<Box<[u8]>>);
+/// In the length of the results: what was forgotten before the row stands behind them.
+const WITH_BASE: u32 = 1 << 31;
+
+/// What is known of a row.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    /// The results that were emitted with it; `None`: it was not emitted yet.
+    pub(super) emitted: Option<Box<[u8]>>,
+    /// If the rows before it were forgotten: what they and it came to.
+    pub(super) base: Option<Box<Base>>,
+}
 
 /// Of rows next to each other.
 #[derive(Debug, Default)]
@@ -16,7 +30,8 @@ pub(super) struct ResultColumn {
 
 impl Results {
     fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |bytes| bytes.len())
+        let base = self.base.as_ref().map_or(0, |base| size_of::<Base>() + base.states.len());
+        self.emitted.as_ref().map_or(0, |bytes| bytes.len()) + base
     }
 }
 
@@ -28,16 +43,31 @@ impl Payload for Results {
     }
 
     fn write(&self, output: &mut Vec<u8>) {
-        let bytes = self.0.as_deref().unwrap_or_default();
-        output.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        let bytes = self.emitted.as_deref().unwrap_or_default();
+        let with_base = if self.base.is_some() { WITH_BASE } else { 0 };
+        output.extend_from_slice(&(bytes.len() as u32 | with_base).to_le_bytes());
         output.extend_from_slice(bytes);
+        if let Some(base) = &self.base {
+            output.extend_from_slice(&base.rows.to_le_bytes());
+            output.extend_from_slice(&(base.states.len() as u32).to_le_bytes());
+            output.extend_from_slice(&base.states);
+        }
     }
 
     fn read(input: &mut &[u8]) -> Option<Self> {
         let (length, rest) = input.split_first_chunk()?;
-        let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let length = u32::from_le_bytes(*length);
+        let (bytes, mut rest) = rest.split_at_checked((length & !WITH_BASE) as usize)?;
+        let mut base = None;
+        if length & WITH_BASE != 0 {
+            let (rows, behind) = rest.split_first_chunk()?;
+            let (length, behind) = behind.split_first_chunk()?;
+            let (states, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            base = Some(Box::new(Base { rows: u64::from_le_bytes(*rows), states: states.into() }));
+            rest = behind;
+        }
         *input = rest;
-        Some(Results(Some(bytes.into())))
+        Some(Results { emitted: (!bytes.is_empty()).then(|| bytes.into()), base })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
 
@@ -17,19 +17,19 @@ use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, OnConflict, SqlType};
 
 /// Partition, order, value.
-type Row = (Option<i64>, Option<i64>, Option<i64>);
-type Bag = BTreeMap<Vec<String>, i64>;
+pub(super) type Row = (Option<i64>, Option<i64>, Option<i64>);
+pub(super) type Bag = BTreeMap<Vec<String>, i64>;
 
 /// Numbers that look random, the same in every run (Knuth's MMIX generator).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> i64 {
+    pub(super) fn below(&mut self, limit: u64) -> i64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % limit) as i64
     }
 
-    fn maybe(&mut self, limit: u64) -> Option<i64> {
+    pub(super) fn maybe(&mut self, limit: u64) -> Option<i64> {
         Some(self.below(limit)).filter(|value| *value > 0)
     }
 }
@@ -40,9 +40,17 @@ fn spec(call: &str) -> WindowSpec {
 }
 
 fn spec_of(call: &str, x: SqlType) -> WindowSpec {
+    spec_in_order_of(call, SqlType::Int8, x)
+}
+
+pub(super) fn spec_in_order_of(call: &str, o: SqlType, x: SqlType) -> WindowSpec {
     let column = |name: &str| Column {
         name: name.to_owned(),
-        sql_type: if name == "x" { x.clone() } else { SqlType::Int8 },
+        sql_type: match name {
+            "o" => o.clone(),
+            "x" => x.clone(),
+            _ => SqlType::Int8,
+        },
         not_null: false,
         default: None,
         generated: None,
@@ -88,7 +96,7 @@ fn find(node: &Node) -> Option<WindowSpec> {
     })
 }
 
-fn batch(spec: &WindowSpec, rows: &[Row]) -> RecordBatch {
+pub(super) fn batch(spec: &WindowSpec, rows: &[Row]) -> RecordBatch {
     let column = |pick: fn(&Row) -> Option<i64>| -> ArrayRef { Arc::new(rows.iter().map(pick).collect::<Int64Array>()) };
     let columns = spec.input.fields().iter().map(|field| match field.name().as_str() {
         // Computed for the calls: the argument of avg, the filter.
@@ -100,6 +108,9 @@ fn batch(spec: &WindowSpec, rows: &[Row]) -> RecordBatch {
             let values = rows.iter().map(|row| row.2.map(i128::from)).collect::<arrow::array::Decimal128Array>();
             Arc::new(values.with_data_type(field.data_type().clone())) as ArrayRef
         }
+        _ if matches!(field.data_type(), DataType::Timestamp(..)) => {
+            Arc::new(rows.iter().map(|row| row.1).collect::<TimestampMicrosecondArray>())
+        }
         "k" => column(|row| row.0),
         "o" => column(|row| row.1),
         "x" => column(|row| row.2),
@@ -108,12 +119,12 @@ fn batch(spec: &WindowSpec, rows: &[Row]) -> RecordBatch {
     RecordBatch::try_new(Arc::clone(&spec.input), columns.collect()).unwrap()
 }
 
-fn texts(columns: &[ArrayRef], row: usize) -> Vec<String> {
+pub(super) fn texts(columns: &[ArrayRef], row: usize) -> Vec<String> {
     columns.iter().map(|column| array_value_to_string(column, row).unwrap()).collect()
 }
 
 /// Every partition, sorted and computed as a whole.
-fn expected(spec: &WindowSpec, held: &[Row]) -> Bag {
+pub(super) fn expected(spec: &WindowSpec, held: &[Row]) -> Bag {
     let mut partitions: BTreeMap<Option<i64>, Vec<Row>> = BTreeMap::new();
     for row in held {
         partitions.entry(if spec.keys.is_empty() { None } else { row.0 }).or_default().push(*row);
@@ -136,7 +147,7 @@ fn expected(spec: &WindowSpec, held: &[Row]) -> Bag {
     expected
 }
 
-fn collect(output: &[Changes], into: &mut Bag) {
+pub(super) fn collect(output: &[Changes], into: &mut Bag) {
     for changes in output {
         for row in 0..changes.len() {
             *into.entry(texts(changes.rows().columns(), row)).or_default() += changes.weight(row);
@@ -145,16 +156,16 @@ fn collect(output: &[Changes], into: &mut Bag) {
     into.retain(|_, weight| *weight != 0);
 }
 
-fn window(spec: &WindowSpec) -> Window {
+pub(super) fn window(spec: &WindowSpec) -> Window {
     Window::new(spec.clone(), Arc::new(RowErrorLog::default()).sink(1)).unwrap()
 }
 
 /// What a disk would hold.
 #[derive(Default)]
-struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
+pub(super) struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
 
 impl Disk {
-    fn checkpoint(&mut self, operator: &mut Window) {
+    pub(super) fn checkpoint(&mut self, operator: &mut Window) {
         let mut changes = StateChanges::default();
         operator.checkpoint(&mut changes).unwrap();
         for StateEntry { bucket, key, value } in changes.puts {
@@ -166,9 +177,12 @@ impl Disk {
     }
 
     fn restored(&self, spec: &WindowSpec, worker: usize, workers: usize) -> Window {
+        self.given_back(window(spec), worker, workers)
+    }
+
+    pub(super) fn given_back(&self, mut operator: Window, worker: usize, workers: usize) -> Window {
         let mine = self.0.iter().filter(|((bucket, _), _)| usize::from(*bucket) % workers == worker);
         let entries = mine.map(|((bucket, key), value)| StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() });
-        let mut operator = window(spec);
         operator.restore(&mut entries.collect::<Vec<_>>().into_iter().map(Ok)).unwrap();
         operator
     }
