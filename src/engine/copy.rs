@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::datatypes::Schema;
 
 use crate::catalog::Column;
 use crate::engine::dml::writable;
@@ -15,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::schema_of;
 use crate::sql::{CopySubject, Name, quote_ident};
 use crate::state::Draft;
-use crate::types::{CopyFormat, Running};
+use crate::types::{CopyFormat, Running, all_nullable};
 
 impl Session {
     /// COPY … FROM STDIN: says which columns the lines have.
@@ -70,15 +69,11 @@ impl Session {
                 None => self.filled(column, rows.num_rows())?,
             });
         }
-        let nullable = |columns: &[Column]| {
-            let fields = schema_of(columns).fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
-            Arc::new(Schema::new(fields))
-        };
-        let mut batch = RecordBatch::try_new(nullable(&plain), arrays)?;
+        let mut batch = RecordBatch::try_new(all_nullable(&schema_of(&plain)), arrays)?;
         if plain.len() < table.columns.len() {
             let projection = self.engine.generated_projection(&plain, &table.columns)?;
             let arrays = projection.iter().map(|scalar| scalar.array(&batch)).collect::<Result<Vec<_>>>()?;
-            batch = RecordBatch::try_new(nullable(&table.columns), arrays)?;
+            batch = RecordBatch::try_new(all_nullable(&schema_of(&table.columns)), arrays)?;
         }
         let (object, table, now) = (Arc::clone(&object), table.clone(), self.engine.wall.now_micros());
         let write = move |draft: &mut Draft, running: &Running| write_complete(draft, (&object, &table), &batch, now, running);

@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, TimestampMicrosecondArray, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::Schema;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +24,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{NoSystemRelations, Scalar, Scope, schema_of};
 use crate::sql::CreateTable;
-use crate::types::{Changes, NOW, ObjectId, SqlType, Value, Watermarks, value_from_text};
+use crate::types::{Changes, NOW, ObjectId, SqlType, Value, Watermarks, all_nullable, value_from_text};
 
 /// The option that says how long a partition may be idle.
 pub(crate) const IDLE_TIMEOUT: &str = "watermark_idle_timeout";
@@ -337,13 +336,12 @@ impl EventRule {
 
     /// Whether the watermark that a row brings is above its own time: rows that come in order may be late then. `columns`: the object's.
     pub(crate) fn runs_ahead(&self, columns: &[Column]) -> Result<bool> {
-        let schema = schema_of(columns);
-        let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-        let values = fields.iter().enumerate().map(|(at, field)| match at == self.column {
+        let schema = all_nullable(&schema_of(columns));
+        let values = schema.fields().iter().enumerate().map(|(at, field)| match at == self.column {
             true => cast(&TimestampMicrosecondArray::from(vec![SAMPLE_US]), field.data_type()),
             false => Ok(new_null_array(field.data_type(), 1)),
         });
-        let row = RecordBatch::try_new(Arc::new(Schema::new(fields.clone())), values.collect::<std::result::Result<_, _>>()?)?;
+        let row = RecordBatch::try_new(Arc::clone(&schema), values.collect::<std::result::Result<_, _>>()?)?;
         let watermark = self.watermark.array(&row)?;
         Ok(watermark.is_valid(0) && times_of(&watermark)?[0] > SAMPLE_US)
     }

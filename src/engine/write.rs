@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
@@ -14,8 +14,8 @@ use crate::engine::event_time::MAX_FUTURE;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{ConflictUpdate, schema_of};
 use crate::sql::{Insert, Parsed, Statement};
-use crate::state::{Draft, NEWEST, Relation};
-use crate::types::{Changes, OnConflict, Running, TextStyle, format_value, rows_equal};
+use crate::state::{Draft, NEWEST, Relation, chosen};
+use crate::types::{Changes, OnConflict, Running, TextStyle, all_nullable, format_value, rows_equal};
 
 /// Rows of an upsert between two looks at whether somebody still waits: each is looked up by itself.
 const UPSERTED_ROWS: usize = 256;
@@ -93,7 +93,7 @@ impl Writing {
     ) -> Result<(Changes, usize, RecordBatch)> {
         let Writing { object, table, .. } = self;
         let schema = rows.schema();
-        let key = |batch: &RecordBatch| table.key.iter().map(|position| Arc::clone(batch.column(*position))).collect::<Vec<ArrayRef>>();
+        let key = |batch: &RecordBatch| chosen(batch.columns(), &table.key);
         // The statement's own rows must not meet each other, as they come and as they become: PostgreSQL refuses that, too.
         let apart = |rows: &RecordBatch| {
             let alone = Relation::new(schema_of(&table.columns), Some(table.key.clone()), false, 1);
@@ -134,7 +134,7 @@ impl Writing {
     /// A row whose key an UPDATE changed must not meet another row of the new key.
     fn check_moved_keys(&self, draft: &mut Draft, old: &RecordBatch, new: &RecordBatch, running: &Running) -> Result<()> {
         let Writing { object, table, .. } = self;
-        let key = |batch: &RecordBatch| table.key.iter().map(|position| Arc::clone(batch.column(*position))).collect::<Vec<ArrayRef>>();
+        let key = |batch: &RecordBatch| chosen(batch.columns(), &table.key);
         let (old_keys, new_keys) = (key(old), key(new));
         let moved: Vec<u32> =
             (0..old.num_rows()).filter(|row| !rows_equal(&old_keys, *row, &new_keys, *row)).map(|row| row as u32).collect();
@@ -181,8 +181,7 @@ pub(super) fn all_gone(draft: &mut Draft, running: &Running) -> Result<()> {
 
 /// The table's columns as batches carry them until NOT NULL has been checked.
 pub(crate) fn schema_of_nullable(table: &Table) -> SchemaRef {
-    let fields = schema_of(&table.columns).fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
-    Arc::new(arrow::datatypes::Schema::new(fields))
+    all_nullable(&schema_of(&table.columns))
 }
 
 pub(crate) fn check_not_null(object: &Object, table: &Table, rows: &RecordBatch) -> Result<()> {

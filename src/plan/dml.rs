@@ -28,11 +28,11 @@ use super::zones::expression_in_utc;
 use crate::catalog::{Column, Object, ObjectKind, Table, nearest};
 use crate::error::{Error, Kind, Result};
 use crate::sql::{Insert, InsertConflict, Name, WithQueries, is_default};
-use crate::types::SqlType;
+use crate::types::{SqlType, all_nullable};
 
 /// The columns of a table before NOT NULL has been checked.
 fn unchecked(columns: &[Column]) -> SchemaRef {
-    Arc::new(Schema::new(schema_of(columns).fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()))
+    all_nullable(&schema_of(columns))
 }
 
 /// What a statement writes.

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, Schema};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Filter, LogicalPlan, Operator};
 
@@ -21,15 +21,14 @@ use crate::plan::lower::{clock, low_of};
 use crate::plan::node::{Crossing, Node, NodeKind, Plan};
 use crate::plan::properties;
 use crate::plan::resolve::schema_of;
-use crate::types::{Low, NOW};
+use crate::types::{Low, NOW, all_nullable};
 
 /// The rows of a table that are past their time, each from then on.
 pub fn expired_rows(object: &Object, retention: &Retention) -> Result<Plan> {
     let columns = object.columns().unwrap_or_default();
     let column = columns.iter().position(|column| column.name == retention.column);
     let column = column.ok_or_else(|| Error::internal("a table that is kept for a time has lost the column of the times"))?;
-    let fields = schema_of(columns).fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<Field>>();
-    let (schema, all) = (Arc::new(Schema::new(fields)), (0..columns.len()).collect::<Vec<usize>>());
+    let (schema, all) = (all_nullable(&schema_of(columns)), (0..columns.len()).collect::<Vec<usize>>());
     let read = properties::import(false, None, &all);
     let kind = NodeKind::Import { object: object.id, name: object.name.clone(), columns: all, lateness_us: 0 };
     let import = Node { id: 0, kind, schema: Arc::clone(&schema), properties: read };

@@ -43,6 +43,7 @@ pub use leases::{Lease, Leases};
 pub use log::LogEntry;
 pub use relation::Relation;
 pub use resolve::Resolved;
+pub use shard::chosen;
 pub use snapshot::Snapshot;
 pub use store::{Store, fatal};
 pub use sunk::Sunk;

@@ -19,7 +19,7 @@ use super::segment::Segment;
 use super::shard::{Shard, chosen};
 use super::snapshot::{Snapshot, batch_of};
 use crate::error::{Error, Result};
-use crate::types::{Changes, Epoch, hash_rows, worker_of};
+use crate::types::{Changes, Epoch, all_nullable, hash_rows, worker_of};
 
 /// Pages that one call of `compact` looks at in a shard. Each takes a few milliseconds under the shard's lock, and other work gets in between.
 const COMPACT_PAGES: usize = 16;
@@ -93,9 +93,7 @@ impl Relation {
     ) -> Result<Relation> {
         let index_columns: Arc<[usize]> = key.clone().unwrap_or_else(|| (0..schema.fields().len()).collect()).into();
         // Rows that have gone may lack what a column must have by now.
-        let lenient: SchemaRef = Arc::new(arrow::datatypes::Schema::new(
-            self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
-        ));
+        let lenient = all_nullable(&self.schema);
         let segment = |segment: &Segment| {
             let columns = change(&batch_of(&lenient, segment.columns().to_vec(), segment.rows()))?;
             let columns = columns.into_iter().zip(schema.fields());

@@ -467,7 +467,7 @@ impl Shard {
 }
 
 /// The columns at these positions.
-pub(super) fn chosen(columns: &[ArrayRef], positions: &[usize]) -> Vec<ArrayRef> {
+pub fn chosen(columns: &[ArrayRef], positions: &[usize]) -> Vec<ArrayRef> {
     positions.iter().map(|position| Arc::clone(&columns[*position])).collect()
 }
 

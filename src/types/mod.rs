@@ -51,7 +51,7 @@ pub use rate::Rate;
 pub use round_time::{round_column, round_interval, round_time_of_day, round_timestamp, round_value};
 pub use rows_equal::rows_equal;
 pub use running::{Running, Waiting};
-pub use sql_type::{NUMERIC_DEFAULT, SqlType, declared_type_of, sql_type_of};
+pub use sql_type::{NUMERIC_DEFAULT, SqlType, all_nullable, declared_type_of, sql_type_of};
 pub use stack::{COLUMNS_MAX, LEVELS_MAX, STACK_BYTES};
 pub use text_in::{
     decimal_from_text, integer_from_text, no_infinity, parse_column, parse_column_in, parse_value, usual_timestamp, value_from_text,

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 /// The metadata key under which a field keeps the name of a SQL type that its Arrow type does not tell.
@@ -202,6 +202,12 @@ fn write_field_name(f: &mut std::fmt::Formatter<'_>, name: &str) -> std::fmt::Re
     } else {
         write!(f, "\"{}\"", name.replace('"', "\"\""))
     }
+}
+
+/// The same columns, each of which may be NULL: rows before NOT NULL has been checked, or whose errors have become NULLs.
+pub fn all_nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// The SQL type that a field carries. Arrow types that no SQL type maps to (from a DataFusion function) give the nearest one.

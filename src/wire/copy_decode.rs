@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use chrono_tz::Tz;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{CopyFormat, CopyKind, SqlType, declared_type_of, parse_column_in};
+use crate::types::{CopyFormat, CopyKind, SqlType, all_nullable, declared_type_of, parse_column_in};
 use crate::wire::copy_encode::SIGNATURE;
 use crate::wire::decode::{binary_column, text};
 use crate::wire::message::Fields;
@@ -110,11 +110,12 @@ impl Scan {
 impl CopyDecoder {
     /// For lines with these columns.
     pub(super) fn new(columns: &SchemaRef, format: CopyFormat, zone: Tz) -> Self {
-        let fields = columns.fields().iter().map(|field| Field::clone(field).with_nullable(true)).collect::<Vec<_>>();
-        let cells = |field: &Field| Cells { sql_type: declared_type_of(field), bytes: Vec::new(), ends: Vec::new(), present: Vec::new() };
+        let schema = all_nullable(columns);
+        let cells =
+            |field: &FieldRef| Cells { sql_type: declared_type_of(field), bytes: Vec::new(), ends: Vec::new(), present: Vec::new() };
         CopyDecoder {
-            columns: fields.iter().map(cells).collect(),
-            schema: Arc::new(Schema::new(fields)),
+            columns: schema.fields().iter().map(cells).collect(),
+            schema,
             started: !format.header && format.kind != CopyKind::Binary,
             format,
             zone,

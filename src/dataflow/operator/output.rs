@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, Result};
-use crate::types::Changes;
+use crate::types::{Changes, all_nullable};
 
 /// The schema of an operator's output. A row error gives NULL even where the plan says NOT NULL, and must not stop the view:
 /// a batch with such a NULL goes out under the same schema with all columns nullable.
@@ -19,12 +19,7 @@ pub struct OutputSchema {
 impl OutputSchema {
     /// For the plan's `schema`.
     pub fn new(schema: SchemaRef) -> Self {
-        let nullable = if schema.fields().iter().all(|field| field.is_nullable()) {
-            Arc::clone(&schema)
-        } else {
-            let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-            Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-        };
+        let nullable = if schema.fields().iter().all(|field| field.is_nullable()) { Arc::clone(&schema) } else { all_nullable(&schema) };
         OutputSchema { promised: schema, nullable }
     }
 

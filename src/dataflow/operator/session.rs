@@ -30,10 +30,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::hop::timestamps;
 use super::late::LateCount;
@@ -45,7 +44,7 @@ use crate::dataflow::event_time::LowAt;
 use crate::error::{Error, Result};
 use crate::plan::OrderColumn;
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, Epoch};
+use crate::types::{Changes, Epoch, all_nullable};
 
 /// Sessions over one partitioning.
 pub struct Session {
@@ -118,7 +117,7 @@ impl Session {
             ends: output.fields().len() > input.fields().len() + 1,
             spans: Vec::new(),
             expiry: None,
-            input: Arc::new(Schema::new(input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>())),
+            input: all_nullable(input),
             time_type: input.field(time).data_type().clone(),
             output: OutputSchema::new(output),
         })

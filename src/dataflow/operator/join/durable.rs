@@ -15,7 +15,6 @@ use std::collections::HashSet;
 use std::mem::take;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
 use super::partners::Partners;
@@ -23,7 +22,7 @@ use super::side::{SAVED, Side};
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS};
 use crate::error::{Error, Result};
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, bucket, decode_rows};
+use crate::types::{Changes, all_nullable, bucket, decode_rows};
 
 /// Marks the keys of append-only sides.
 const NUMBERED: u8 = 2;
@@ -177,7 +176,7 @@ impl Restore {
         };
         let count = self.rows.len();
         let options = RecordBatchOptions::new().with_row_count(Some(count));
-        let rows = RecordBatch::try_new_with_options(nullable(side), columns, &options)?;
+        let rows = RecordBatch::try_new_with_options(all_nullable(&side.schema), columns, &options)?;
         let weights = side.ledger.is_some().then(|| Int64Array::from(take(&mut self.weights)));
         self.rows.clear();
         self.bytes = 0;
@@ -219,12 +218,6 @@ fn encode(side: &Side, rows: &[u32]) -> Result<Vec<Vec<u8>>> {
 fn converter(side: &Side) -> Result<Option<RowConverter>> {
     let fields: Vec<SortField> = side.schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
     if fields.is_empty() { Ok(None) } else { Ok(Some(RowConverter::new(fields)?)) }
-}
-
-/// The side's schema without promises about NULL, which row errors may break.
-fn nullable(side: &Side) -> SchemaRef {
-    let fields: Vec<_> = side.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-    SchemaRef::new(Schema::new(fields))
 }
 
 fn damaged() -> Error {

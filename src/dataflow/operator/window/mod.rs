@@ -40,7 +40,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, Int64Array};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
 
@@ -56,7 +56,7 @@ use crate::dataflow::row_errors::{RowError, RowErrorSink};
 use crate::error::{Error, Result};
 use crate::plan::{OrderColumn, WindowCall};
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, Epoch, decode_rows};
+use crate::types::{Changes, Epoch, all_nullable, decode_rows};
 
 /// Rows per output batch, as other operators have them.
 const ROWS_PER_BATCH: usize = 16_384;
@@ -138,11 +138,10 @@ impl Window {
             let types = spec.calls.iter().map(|call| call.result.to_string()).collect::<Vec<_>>().join(", ");
             Error::not_supported(format!("keeping window functions' results of these types in a materialized view's state: {types}"))
         })?;
-        let nullable: Vec<Field> = spec.input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
         Ok(Window {
             groups: Groups::new(&spec.input, &spec.keys, &spec.order)?,
             calls: spec.calls,
-            input: Arc::new(Schema::new(nullable)),
+            input: all_nullable(&spec.input),
             results,
             output: OutputSchema::new(spec.output),
             errors,
