@@ -226,10 +226,6 @@ fn own(name: &str, value: &str) -> Result<String> {
         "timezone" => zone::read(value),
         "datestyle" => date_style(value, &refuse),
         "bytea_output" => only(name, value, "hex", &["escape", "hex"], "encode(value, 'escape') gives that form."),
-        "intervalstyle" => {
-            let styles = ["postgres", "postgres_verbose", "sql_standard", "iso_8601"];
-            only(name, value, "postgres", &styles, "Only the postgres style is supported.")
-        }
         "transaction_isolation" | "default_transaction_isolation" => {
             let known = ["serializable", "repeatable read", "read committed", "read uncommitted"];
             // What a client asks for is accepted; what it is told is what it gets.
@@ -320,14 +316,13 @@ mod tests {
     fn what_has_no_effect_is_refused() {
         let mut settings = Settings::default();
         let mut set = |name: &str, value: &str| settings.set(name, Some(value)).map(drop).map_err(|error| error.kind().sqlstate());
-        for (name, value) in [("datestyle", "ISO, DMY"), ("datestyle", "German"), ("bytea_output", "escape"), ("intervalstyle", "iso_8601")]
-        {
+        for (name, value) in [("datestyle", "ISO, DMY"), ("datestyle", "German"), ("bytea_output", "escape")] {
             assert_eq!(set(name, value), Err("0A000"), "{name} = {value}");
         }
         for (name, value) in [("datestyle", "yes"), ("bytea_output", "base64"), ("intervalstyle", "x"), ("role", "somebody")] {
             assert_eq!(set(name, value), Err("22023"), "{name} = {value}");
         }
-        for (name, value) in [("datestyle", "iso"), ("datestyle", "ISO, MDY"), ("intervalstyle", "POSTGRES"), ("role", "none")] {
+        for (name, value) in [("datestyle", "iso"), ("datestyle", "ISO, MDY"), ("intervalstyle", "ISO_8601"), ("role", "none")] {
             assert_eq!(set(name, value), Ok(()), "{name} = {value}");
         }
     }

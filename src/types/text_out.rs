@@ -14,6 +14,7 @@ use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use std::fmt::Write;
 
+use super::interval_text::{IntervalStyle, push_interval};
 use crate::error::{Error, Result};
 use crate::types::{NUMERIC_DEFAULT, SqlType};
 
@@ -25,12 +26,14 @@ pub struct TextStyle {
     /// `extra_float_digits`: above 0, floats print as the shortest text that reads back as the same value; otherwise this many digits
     /// are left out of the 15 (`double precision`) or 6 (`real`) that are always exact.
     pub extra_float_digits: i32,
+    /// `IntervalStyle`.
+    pub interval_style: IntervalStyle,
 }
 
 impl Default for TextStyle {
-    /// UTC and shortest floats, as a fresh PostgreSQL session.
+    /// UTC, shortest floats and intervals in the style `postgres`, as a fresh PostgreSQL session.
     fn default() -> Self {
-        TextStyle { time_zone: Tz::UTC, extra_float_digits: 1 }
+        TextStyle { time_zone: Tz::UTC, extra_float_digits: 1, interval_style: IntervalStyle::Postgres }
     }
 }
 
@@ -147,7 +150,7 @@ impl<'a> TextColumn<'a> {
             Form::Timestamptz(values) => push_timestamp(out, values.value(row), Some(style.time_zone)),
             Form::Interval(values) => {
                 let value = values.value(row);
-                push_interval(out, value.months, value.days, value.nanoseconds);
+                push_interval(out, value.months, value.days, value.nanoseconds, style.interval_style);
             }
             Form::List(lists, element) => push_list(out, lists, element, row, style),
             Form::Struct(fields) => push_record(out, fields, row, style),
@@ -199,7 +202,7 @@ fn push_filled(out: &mut String, text: &str, length: usize) {
 }
 
 /// Appends an integer; without the formatting machinery, since most values of most results are integers.
-fn push_integer(out: &mut String, value: i64) {
+pub(super) fn push_integer(out: &mut String, value: i64) {
     let mut digits = [0u8; 20];
     let mut at = digits.len();
     let mut rest = value.unsigned_abs();
@@ -218,7 +221,7 @@ fn push_integer(out: &mut String, value: i64) {
 }
 
 /// Appends an integer that is not negative with zeros in front, at least `width` digits.
-fn push_padded(out: &mut String, value: i64, width: u32) {
+pub(super) fn push_padded(out: &mut String, value: i64, width: u32) {
     for digits in (1..width).rev() {
         if value >= 10_i64.pow(digits) {
             break;
@@ -366,7 +369,7 @@ fn push_date(out: &mut String, days: i32) {
 const DAY_US: i64 = 86_400_000_000;
 
 /// Appends `02:03:04.5` for microseconds since midnight; the fraction without zeros at its end.
-fn push_time(out: &mut String, micros: i64) {
+pub(super) fn push_time(out: &mut String, micros: i64) {
     let seconds = micros / 1_000_000;
     push_padded(out, seconds / 3_600, 2);
     out.push(':');
@@ -376,7 +379,7 @@ fn push_time(out: &mut String, micros: i64) {
     push_fraction(out, micros % 1_000_000);
 }
 
-fn push_fraction(out: &mut String, micros: i64) {
+pub(super) fn push_fraction(out: &mut String, micros: i64) {
     if micros == 0 {
         return;
     }
@@ -426,42 +429,6 @@ fn push_offset(out: &mut String, offset: i32) {
         out.push(':');
         push_padded(out, seconds % 60, 2);
     }
-}
-
-/// The `postgres` interval style: `1 year 2 mons -3 days +04:05:06`, where a sign is written once the one before it differs.
-fn push_interval(out: &mut String, months: i32, days: i32, nanos: i64) {
-    let (mut empty, mut after_negative) = (true, false);
-    for (value, unit) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
-        if value == 0 {
-            continue;
-        }
-        if !empty {
-            out.push(' ');
-        }
-        if after_negative && value > 0 {
-            out.push('+');
-        }
-        push_integer(out, i64::from(value));
-        out.push(' ');
-        out.push_str(unit);
-        if value != 1 {
-            out.push('s');
-        }
-        (empty, after_negative) = (false, value < 0);
-    }
-    let micros = nanos / 1_000;
-    if !empty && micros == 0 {
-        return;
-    }
-    if !empty {
-        out.push(' ');
-    }
-    if micros < 0 {
-        out.push('-');
-    } else if after_negative {
-        out.push('+');
-    }
-    push_time(out, micros.saturating_abs());
 }
 
 /// `{1,NULL,"a b"}`, nested lists within further braces.

@@ -282,5 +282,7 @@ fn apply_setting(style: &mut TextStyle, name: &str, value: &str) {
         style.time_zone = value.parse::<Tz>().unwrap_or(Tz::UTC);
     } else if name == "extra_float_digits" {
         style.extra_float_digits = value.parse().unwrap_or(style.extra_float_digits);
+    } else if name.eq_ignore_ascii_case("IntervalStyle") {
+        style.interval_style = value.parse().unwrap_or(style.interval_style);
     }
 }

@@ -125,7 +125,12 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     ignored("idle_session_timeout", DURATION, "0"),
     fixed("in_hot_standby", "off", true, "Always off."),
     fixed("integer_datetimes", "on", true, "Times are integers."),
-    told("intervalstyle", Values::Own, "postgres", "How intervals are printed; only postgres."),
+    told(
+        "intervalstyle",
+        Values::One { listed: &["postgres", "postgres_verbose", "sql_standard", "iso_8601"], also: &[] },
+        "postgres",
+        "How intervals are printed to the client.",
+    ),
     fixed("is_superuser", "on", true, "Whether the user may do everything."),
     ignored("jit", Values::Switch, "off"),
     ignored("join_collapse_limit", COUNT, "8"),
