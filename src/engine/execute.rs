@@ -9,7 +9,7 @@ use crate::engine::session::Session;
 use crate::engine::transaction::Transaction;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Planner, Scope};
-use crate::sql::{CopySubject, Parsed, Statement};
+use crate::sql::{CopySubject, Discard, Parsed, Statement};
 use crate::types::SqlType;
 
 impl Session {
@@ -149,15 +149,15 @@ impl Session {
             Statement::Declare { name, hold, query, .. } => self.declare(name, *hold, query, parameters).await,
             Statement::Fetch { name, count, skip } => self.fetch(name, *count, *skip).await,
             Statement::Close { name } => self.close_cursor(name.as_deref()),
-            Statement::Discard { all } => {
-                if *all {
+            Statement::Discard(what) => {
+                if *what == Discard::All {
                     self.cursors.clear();
                     self.prepared.clear();
                     self.set("session_authorization", None, false)?;
                     self.set("role", None, false)?;
                     self.reset(None)?;
                 }
-                done(if *all { "DISCARD ALL" } else { "DISCARD" })
+                done(what.tag())
             }
             Statement::NoOperation(tag @ "CHECKPOINT") => {
                 self.engine.checkpoint().await?;

@@ -93,13 +93,19 @@ fn conditions_into_on(tokens: &mut Vec<TokenWithSpan>) {
 
 /// Marks the conditions of ASOF joins; `text` is what they were parsed from.
 pub(super) fn mark_joins(joins: &mut [Join], text: &str) -> Result<()> {
-    for join in joins.iter_mut().filter(|join| join.global) {
-        join.global = false;
+    for join in joins.iter_mut() {
         let span = join.relation.span();
         let refused = |what: &str| {
             let error = Error::not_supported(format!("{what} is not supported")).hint(HINT);
             if span.start.line == 0 { error } else { error.at(position_of(text, span.start)) }
         };
+        if !join.global {
+            match condition_of(&join.join_operator) {
+                Some(condition) if has_matched(condition) => return Err(refused("MATCH_CONDITION in a join that is not an ASOF join")),
+                _ => continue,
+            }
+        }
+        join.global = false;
         if matches!(&join.relation, TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. }) {
             return Err(refused("ASOF JOIN LATERAL"));
         }
@@ -118,6 +124,20 @@ pub(super) fn mark_joins(joins: &mut [Join], text: &str) -> Result<()> {
         *condition = marked(all.ok_or_else(|| refused("an ASOF join without ON"))?)?;
     }
     Ok(())
+}
+
+/// What stands behind the ON of a join of any kind.
+fn condition_of(operator: &JoinOperator) -> Option<&Expr> {
+    match operator {
+        JoinOperator::Join(JoinConstraint::On(condition))
+        | JoinOperator::Inner(JoinConstraint::On(condition))
+        | JoinOperator::Left(JoinConstraint::On(condition))
+        | JoinOperator::LeftOuter(JoinConstraint::On(condition))
+        | JoinOperator::Right(JoinConstraint::On(condition))
+        | JoinOperator::RightOuter(JoinConstraint::On(condition))
+        | JoinOperator::FullOuter(JoinConstraint::On(condition)) => Some(condition),
+        _ => None,
+    }
 }
 
 /// What stands in MATCH_CONDITION, if that was there, and the rest of the condition.
@@ -139,6 +159,11 @@ fn matched(expr: &Expr) -> Option<Expr> {
         },
         _ => None,
     }
+}
+
+/// Whether the mark stands at the left end of a condition.
+fn has_matched(expr: &Expr) -> bool {
+    matched(expr).is_some() || matches!(expr, Expr::BinaryOp { left, .. } if has_matched(left))
 }
 
 /// Takes the mark, and the AND behind it, off the left end of a condition.

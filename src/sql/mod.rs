@@ -52,8 +52,8 @@ pub use quote::{quote_ident, quote_literal};
 pub use recursion::prepare_recursion;
 pub use respell::{Respelling, may_see_column, rename_column, respell};
 pub use statement::{
-    Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateFunction, CreateIndex, CreateSink, CreateTable, CreateView, DropKind,
-    ExplainKind, FunctionArgument, Insert, InsertConflict, Name, Parsed, Show, SinkSource, Statement, Volatility, WithQueries,
+    Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateFunction, CreateIndex, CreateSink, CreateTable, CreateView, Discard,
+    DropKind, ExplainKind, FunctionArgument, Insert, InsertConflict, Name, Parsed, Show, SinkSource, Statement, Volatility, WithQueries,
 };
 pub use temporal_join::TEMPORAL_JOIN;
 pub use tokens::{NAME_BYTES_MAX, ROWS_FROM, cut_name, long_names};

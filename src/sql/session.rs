@@ -4,7 +4,7 @@ use sqlparser::tokenizer::Token;
 
 use super::parse::rest;
 use super::reader::Reader;
-use super::statement::Statement;
+use super::statement::{Discard, Statement};
 use super::{cursor, settings};
 use crate::error::Result;
 
@@ -141,10 +141,13 @@ fn execute(reader: &mut Reader<'_>) -> Result<Statement> {
 /// DISCARD ALL | PLANS | SEQUENCES | TEMP | TEMPORARY
 fn discard(reader: &mut Reader<'_>) -> Result<Statement> {
     reader.expect(&["discard"])?;
-    match reader.accept_one(&["all", "plans", "sequences", "temp", "temporary"]) {
-        Some(what) => Ok(Statement::Discard { all: what == "all" }),
-        None => Err(reader.unexpected().detail("Expected ALL, PLANS, SEQUENCES or TEMP.")),
-    }
+    Ok(Statement::Discard(match reader.accept_one(&["all", "plans", "sequences", "temp", "temporary"]) {
+        Some("all") => Discard::All,
+        Some("plans") => Discard::Plans,
+        Some("sequences") => Discard::Sequences,
+        Some(_) => Discard::Temp,
+        None => return Err(reader.unexpected().detail("Expected ALL, PLANS, SEQUENCES or TEMP.")),
+    }))
 }
 
 /// Statements that tools send and that have nothing to do here.

@@ -177,13 +177,35 @@ pub enum Statement {
     },
     /// FLUSH: wait until every view reflects what was written.
     Flush,
-    /// DISCARD ALL (PLANS, SEQUENCES, TEMP do less).
-    Discard {
-        /// Whether ALL.
-        all: bool,
-    },
+    /// DISCARD.
+    Discard(Discard),
     /// LISTEN, UNLISTEN, NOTIFY and their kin: accepted, without effect. The tag to answer with.
     NoOperation(&'static str),
+}
+
+/// What DISCARD throws away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// Cursors, prepared statements and settings.
+    All,
+    /// Plans: none is kept that would not be made anew when it has to be.
+    Plans,
+    /// Of sequences there are none.
+    Sequences,
+    /// Nor of temporary tables.
+    Temp,
+}
+
+impl Discard {
+    /// What the client is told when it is done.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Discard::All => "DISCARD ALL",
+            Discard::Plans => "DISCARD PLANS",
+            Discard::Sequences => "DISCARD SEQUENCES",
+            Discard::Temp => "DISCARD TEMP",
+        }
+    }
 }
 
 /// ALTER.

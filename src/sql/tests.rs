@@ -1,7 +1,8 @@
 //! Texts and what they parse to; mistakes and where they are.
 
 use super::{
-    Copy, CopySubject, CreateTable, CreateView, DropKind, ExplainKind, Insert, InsertConflict, Parsed, Show, Statement, is_default, parse,
+    Copy, CopySubject, CreateTable, CreateView, Discard, DropKind, ExplainKind, Insert, InsertConflict, Parsed, Show, Statement,
+    is_default, parse,
 };
 use crate::error::{Error, Kind};
 use crate::types::{CopyKind, Include, OnConflict};
@@ -355,7 +356,7 @@ fn prepared_statements_and_the_rest() {
     assert_eq!((types.len(), statement.text.as_str(), statement.offset), (2, "INSERT INTO t VALUES ($1, $2)", 32));
     assert!(matches!(one("EXECUTE p (1, 'x')"), Statement::Execute { arguments, .. } if arguments.len() == 2));
     assert!(matches!(one("DEALLOCATE PREPARE ALL"), Statement::Deallocate { name: None }));
-    assert!(matches!(one("DISCARD PLANS"), Statement::Discard { all: false }));
+    assert!(matches!(one("DISCARD PLANS"), Statement::Discard(Discard::Plans)));
     for (text, tag) in [("LISTEN c", "LISTEN"), ("UNLISTEN *", "UNLISTEN"), ("NOTIFY c, 'x'", "NOTIFY"), ("VACUUM (FULL) t", "VACUUM")] {
         assert!(matches!(one(text), Statement::NoOperation(found) if found == tag), "{text}");
     }

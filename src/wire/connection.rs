@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Description, Outcome, Parameter, Session, TransactionStatus};
 use crate::error::{Error, Kind, Result};
-use crate::sql::{Parsed, Statement, located};
+use crate::sql::{Discard, Parsed, Statement, located};
 use crate::types::TextStyle;
 use crate::wire::error_response::{error_response, notice_response};
 use crate::wire::extended::{Portal, Prepared};
@@ -196,7 +196,7 @@ impl Connection {
     /// DEALLOCATE of a statement that was prepared by a message: drivers mix the two ways (psycopg does).
     fn deallocate(&mut self, parsed: &Parsed) -> Option<Outcome> {
         match &parsed.statement {
-            Statement::Deallocate { name: None } | Statement::Discard { all: true } => {
+            Statement::Deallocate { name: None } | Statement::Discard(Discard::All) => {
                 // The engine forgets its own as well.
                 self.statements.clear();
                 None
