@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use parking_lot::Mutex;
 
-use crate::plan::LetterColumn;
+use crate::plan::{LetterColumn, Plan};
 use crate::types::{ObjectId, OperatorId, json_lines};
 
 /// Rows kept for each operator, as many as of a source.
@@ -42,6 +42,8 @@ pub struct LateRow {
 #[derive(Debug, Default)]
 pub struct LateLog {
     operators: Mutex<BTreeMap<OperatorId, LateRows>>,
+    /// The columns of the rows that operators keep, by the names that they have now.
+    letters: Mutex<BTreeMap<OperatorId, Arc<[LetterColumn]>>>,
 }
 
 impl LateLog {
@@ -53,6 +55,19 @@ impl LateLog {
     /// Drops what is known of a view: it is gone.
     pub fn forget(&self, view: ObjectId) {
         self.operators.lock().retain(|operator, _| operator.object != view);
+        self.letters.lock().retain(|operator, _| operator.object != view);
+    }
+
+    /// Calls the columns of rows that a view keeps from now on what its plan, of the same nodes, calls them.
+    pub fn rename(&self, view: ObjectId, plan: &Plan) {
+        let mut letters = self.letters.lock();
+        let mut nodes = vec![&plan.root];
+        while let Some(node) = nodes.pop() {
+            if let Some(letter) = node.letter() {
+                letters.insert(OperatorId { object: view, node: node.id }, Arc::from(letter));
+            }
+            nodes.extend(node.inputs());
+        }
     }
 }
 
@@ -62,19 +77,21 @@ pub struct LateSink {
     log: Arc<LateLog>,
     operator: OperatorId,
     sources: BTreeSet<ObjectId>,
-    /// The columns of the rows that are of interest, if they are.
-    letter: Option<Arc<[LetterColumn]>>,
+    keeps: bool,
 }
 
 impl LateSink {
     /// For an operator that goes by the watermarks of `sources`. `letter`: the columns to be kept of the rows, if they are of interest.
     pub fn new(log: &Arc<LateLog>, operator: OperatorId, sources: BTreeSet<ObjectId>, letter: Option<&[LetterColumn]>) -> Self {
-        LateSink { log: Arc::clone(log), operator, sources, letter: letter.map(Arc::from) }
+        if let Some(letter) = letter {
+            log.letters.lock().insert(operator, Arc::from(letter));
+        }
+        LateSink { log: Arc::clone(log), operator, sources, keeps: letter.is_some() }
     }
 
     /// Whether the rows themselves are of interest.
     pub fn keeps(&self) -> bool {
-        self.letter.is_some()
+        self.keeps
     }
 
     /// Adds a number of rows that were left out.
@@ -86,7 +103,8 @@ impl LateSink {
 
     /// Keeps rows that were left out, and counted, as they came to the operator.
     pub fn keep(&self, rows: &RecordBatch) {
-        let Some(rows) = self.letter.as_deref().and_then(|letter| as_they_came(rows, letter)) else { return };
+        let letter = self.log.letters.lock().get(&self.operator).cloned();
+        let Some(rows) = letter.and_then(|letter| as_they_came(rows, &letter)) else { return };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
         let newest = rows.slice(rows.num_rows().saturating_sub(KEPT_MAX), rows.num_rows().min(KEPT_MAX));
         // Before the lock, which all workers share.

@@ -14,6 +14,7 @@ use crate::engine::definition::statement_of;
 use crate::engine::dependants::{Changed, Spelled, described};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
+use crate::plan::Plan;
 use crate::sql::{Alter, AlterAction, DropKind, Name, rename_column};
 use crate::types::ObjectId;
 
@@ -219,6 +220,7 @@ impl Engine {
         let renamed: BTreeSet<ObjectId> = new.iter().map(|object| object.id).collect();
         let below: BTreeSet<ObjectId> = renamed.iter().flat_map(|id| before.dependants_deep(*id)).map(|object| object.id).collect();
         let mut puts: Vec<Object> = new;
+        let mut plans: Vec<(ObjectId, Plan)> = Vec::new();
         for dependant in before.ordered(&below) {
             // A view may be renamed and read what is renamed with it.
             let dependant = after.get(dependant.id).cloned().unwrap_or(dependant);
@@ -230,10 +232,12 @@ impl Engine {
                 return Err(cannot_follow(&dependant, &Error::internal("its plan would change")));
             }
             after.insert(anew.object.clone());
+            plans.extend(anew.plan.map(|plan| (anew.object.id, plan)));
             puts.retain(|object| object.id != anew.object.id);
             puts.push(anew.object);
         }
         self.change_definitions(&puts, &[])?;
+        plans.iter().for_each(|(id, plan)| self.late_rows.rename(*id, plan));
         for object in puts.iter().filter(|object| renamed.contains(&object.id)) {
             if let Some(view) = self.views.read().get(&object.id) {
                 view.rename(&object.name);

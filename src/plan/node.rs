@@ -794,6 +794,14 @@ impl fmt::Debug for Scalar {
 }
 
 impl Node {
+    /// The columns of the rows that are kept when they come too late for it, if they are kept.
+    pub fn letter(&self) -> Option<&[LetterColumn]> {
+        match &self.kind {
+            NodeKind::Late { letter, .. } | NodeKind::Session { closing: Some(SessionClosing { letter, .. }), .. } => letter.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The nodes whose output this one reads.
     pub fn inputs(&self) -> Vec<&Node> {
         match &self.kind {
