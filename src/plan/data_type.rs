@@ -136,7 +136,9 @@ pub(super) struct SqlTypes;
 impl TypePlanner for SqlTypes {
     fn plan_type_field(&self, data_type: &DataType) -> datafusion::error::Result<Option<FieldRef>> {
         let sql_type = sql_type(data_type).map_err(external)?;
-        Ok(Some(Arc::new(sql_type.field("", true))))
+        // Of a field that says no more than its Arrow type DataFusion takes no more, and leaves a jsonb that is cast to text its mark.
+        let name = if sql_type == SqlType::Text { "text" } else { "" };
+        Ok(Some(Arc::new(sql_type.field(name, true))))
     }
 }
 

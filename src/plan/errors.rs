@@ -190,7 +190,8 @@ fn undefined_column(field: &Column, valid: &[Column], text: &str) -> Error {
     at_column(error, field, text)
 }
 
-fn at_column(error: Error, field: &Column, text: &str) -> Error {
+/// The error with the place of a column, as the parser or else the text tells it.
+pub(super) fn at_column(error: Error, field: &Column, text: &str) -> Error {
     let known = field.spans.first().and_then(|span| position_of(span, text));
     // A name that does not fold was quoted: one without quotes is another.
     let quoted = || {

@@ -52,6 +52,11 @@ pub(super) fn sign(message: &str) -> Option<Error> {
     ["-", "+"].contains(&sign).then_some(error)
 }
 
+/// `42P10` for DISTINCT rows that are sorted by what is not selected.
+pub(super) fn not_selected() -> Error {
+    Error::new(Kind::InvalidColumnReference, "for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+}
+
 /// The same error of HAVING, if it is one of WHERE.
 pub(super) fn in_having(error: &Error) -> Option<Error> {
     error.message().strip_prefix("argument of WHERE must be type boolean, not type ").map(|found| not_boolean("HAVING", found))
@@ -95,17 +100,11 @@ fn place_or_name(message: &str) -> Option<Error> {
         return Some(error.hint("A table with an alias is known by its alias only."));
     }
     if let Some((available, named)) = after("Source table contains ").and_then(|rest| rest.split_once(" columns but only ")) {
-        let (available, named) = (available.parse::<usize>().unwrap_or(0), word(named).parse::<usize>().unwrap_or(0));
-        if named < available {
-            let message = format!("names for {named} of {available} columns of a query in WITH are not supported");
-            return Some(Error::not_supported(message).hint("Name all of them."));
-        }
-        let message = format!("a query in WITH has {available} columns available but {named} columns specified");
+        let message = format!("a relation has {available} columns available but {} columns specified", word(named));
         return Some(Error::new(Kind::InvalidColumnReference, message));
     }
     if message.contains("For SELECT DISTINCT, ORDER BY expressions ") {
-        let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
-        return Some(Error::new(Kind::InvalidColumnReference, message));
+        return Some(not_selected());
     }
     if message.contains(" to grouping function is not in grouping columns") {
         let message = "arguments to GROUPING must be grouping expressions of the associated query level";

@@ -1,6 +1,7 @@
 //! Statement + catalog → `Node`; pure: reads no clock, file or socket.
 
 mod aggregates;
+mod ambiguous;
 mod arrays;
 mod arrow_kinds;
 mod as_of;
@@ -84,6 +85,7 @@ mod values;
 mod whole_rows;
 mod window_columns;
 mod window_operands;
+mod with_names;
 mod with_ties;
 mod written_call;
 mod zeros;

@@ -28,6 +28,7 @@ use sqlparser::ast;
 
 use super::aggregates;
 use super::aggregates::framed::exact_frames;
+use super::ambiguous;
 use super::arrays;
 use super::as_of::without_as_of;
 use super::call_clauses;
@@ -75,6 +76,7 @@ use super::using;
 use super::values;
 use super::whole_rows;
 use super::window_operands::computed_below;
+use super::with_names;
 use super::with_ties::without_ties;
 use super::zeros::order_with_one_zero;
 use super::zones::{in_utc, in_zone};
@@ -247,6 +249,7 @@ impl Planner {
         grouping_clauses::expand(&mut expanded)?;
         call_clauses::check(&expanded, self, scope.text)?;
         crate::sql::prepare_recursion(&mut expanded)?;
+        with_names::expand(&mut expanded)?;
         arrays::rectangular(&expanded)?;
         row_comparisons::rewrite_query(&mut expanded)?;
         spelling::rewrite_query(&mut expanded)?;
@@ -283,6 +286,7 @@ impl Planner {
             let statement = ast::Statement::Query(Box::new(named));
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
             super::size::check(&plan).map_err(external)?;
+            ambiguous::check(&plan, scope.text)?;
             let plan = if all { names_apart::unmark(plan)? } else { plan };
             integers::unmark(plan)
                 .and_then(open_literals::settle)
@@ -309,10 +313,12 @@ impl Planner {
                     return Ok(planned);
                 }
                 // `SELECT *, id` has a column twice, and `sum(x), sum(x::bigint)` two of one name: legal SQL, if each has a name of its own.
-                if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn)
-                    && let Ok(planned) = attempt(&expanded, true)
-                {
-                    return Ok(planned);
+                if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn) {
+                    match attempt(&expanded, true).map_err(|error| from_datafusion(error, scope.text)) {
+                        Ok(planned) => return Ok(planned),
+                        Err(error) if error.kind() == Kind::AmbiguousColumn => return Err(error),
+                        Err(_) => {}
+                    }
                 }
                 // DataFusion knows conditions by what they are, not by where they stand.
                 if let Some(in_having) = mistakes::in_having(&error)

@@ -49,7 +49,7 @@ pub use located::located;
 pub use parse::parse;
 pub use query::{WITH_TIES, is_default};
 pub use quote::{quote_ident, quote_literal};
-pub use recursion::prepare_recursion;
+pub use recursion::{prepare_recursion, reads_itself};
 pub use respell::{Respelling, may_see_column, rename_column, respell};
 pub use statement::{
     Alter, AlterAction, ColumnDefinition, Copy, CopySubject, CreateFunction, CreateIndex, CreateSink, CreateTable, CreateView, Discard,

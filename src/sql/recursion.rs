@@ -27,6 +27,11 @@ pub fn prepare_recursion(query: &mut Query) -> Result<()> {
     }
 }
 
+/// Whether a query of WITH RECURSIVE reads itself; its name in lower case unless it was quoted.
+pub fn reads_itself(query: &Query, name: &str) -> bool {
+    uses(query, name).all > 0
+}
+
 struct Prepare;
 
 impl VisitorMut for Prepare {
@@ -47,7 +52,7 @@ fn prepare(with: &mut With) -> Result<()> {
     behind_what_they_read(&mut with.cte_tables)?;
     for cte in &mut with.cte_tables {
         let name = folded(&cte.alias.name);
-        if uses(cte.query.as_ref(), &name).all > 0 {
+        if reads_itself(&cte.query, &name) {
             recursive(&mut cte.query, &name)?;
         } else if matches!(cte.query.body.as_ref(), SetExpr::SetOperation { .. }) {
             enclose(&mut cte.query);
