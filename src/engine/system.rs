@@ -120,7 +120,7 @@ impl RelationSource for SystemRelations {
                 engine: Arc::clone(&self.engine),
                 settings: self.settings.clone(),
                 configured: Arc::clone(&self.configured),
-                signature: signature(Volatility::Volatile),
+                signature: effect.signature(),
             })));
         }
         let function = system::function(name).filter(|function| !function.pure)?;
@@ -369,6 +369,18 @@ enum Effect {
     Cancel,
     /// Ends another session.
     Terminate,
+}
+
+impl Effect {
+    /// Any arguments; those that PostgreSQL's function has come first, and say what parameters are.
+    fn signature(self) -> Signature {
+        let exact = match self {
+            Effect::SetConfig => vec![DataType::Utf8, DataType::Utf8, DataType::Boolean],
+            Effect::Cancel | Effect::Terminate => vec![DataType::Int32],
+        };
+        let any = [TypeSignature::VariadicAny, TypeSignature::Nullary];
+        Signature::one_of(std::iter::once(TypeSignature::Exact(exact)).chain(any).collect(), Volatility::Volatile)
+    }
 }
 
 /// A function that does something.

@@ -143,7 +143,6 @@ impl Planner {
         integers::mark_expression(&mut marked);
         let logical = SqlToRel::new(&names).sql_to_expr(marked, schema, &mut planner_context(types));
         let logical = logical.and_then(integers::unmark_expression).and_then(|expr| open_literals::settle_expression(expr, schema));
-        let logical = logical.and_then(|expr| arrays::infer_expression(expr, schema));
         let logical = logical.map_err(|error| from_datafusion(error, scope.text))?;
         let mut refused = None;
         let _ = logical.apply(|inner| {

@@ -50,6 +50,8 @@ pub(super) struct Parameters {
 pub(super) struct Use {
     /// What it is to be, by the first place that says so.
     wanted: Option<SqlType>,
+    /// What it is cast to, if nothing else says what it is: PostgreSQL would have looked at another place first.
+    cast: Option<SqlType>,
     /// What it is where it stands, once for each place.
     planned: Vec<Option<SqlType>>,
 }
@@ -122,7 +124,7 @@ impl Parameters {
         loop {
             let uses = uses(&planned, &self.types);
             numbers.retain(|number| self.types[number - 1].is_none());
-            let is_told = |number: &usize| uses.get(number).is_some_and(|uses| uses.wanted.is_some());
+            let is_told = |number: &usize| uses.get(number).is_some_and(|uses| uses.wanted().is_some());
             let (told, untold): (Vec<usize>, Vec<usize>) = numbers.iter().copied().partition(is_told);
             let last = told.is_empty() || untold.is_empty();
             let mut agreed = true;
@@ -157,7 +159,7 @@ impl Parameters {
     /// Makes a type known by its use in a plan. Returns whether the plan has taken it for that: what it knows nothing of is what was declared,
     /// or text, as PostgreSQL decides too; what stands beside a numeric may have more digits than that, and beside a text any length.
     fn fill(&mut self, number: usize, uses: Option<&Use>) -> bool {
-        let wanted = uses.and_then(|uses| uses.wanted.as_ref());
+        let wanted = uses.and_then(Use::wanted);
         let declared = self.declared.get(number - 1).and_then(Option::as_ref);
         let taken = match (wanted, declared) {
             (Some(SqlType::Numeric(precision, scale)), _) => beside(*precision, *scale),
@@ -172,6 +174,10 @@ impl Parameters {
 }
 
 impl Use {
+    fn wanted(&self) -> Option<&SqlType> {
+        self.wanted.as_ref().or(self.cast.as_ref())
+    }
+
     fn want(&mut self, sql_type: SqlType) {
         self.wanted.get_or_insert(sql_type);
     }

@@ -290,7 +290,6 @@ impl Planner {
             let plan = if all { names_apart::unmark(plan)? } else { plan };
             integers::unmark(plan)
                 .and_then(open_literals::settle)
-                .and_then(arrays::infer)
                 .and_then(table_functions::without_lateral)
                 .and_then(table_functions::with_keys)
                 .map(|plan| {

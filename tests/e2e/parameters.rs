@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("wire/parameters-of-on-conflict-and-returning-had-no-value", conflict_and_returning),
         Test::new("wire/typed-parameters-were-other-operands-than-literals", operands),
         Test::new("wire/untyped-parameters-are-what-stands-beside-them", inferred),
+        Test::new("wire/untyped-parameters-are-what-functions-take", of_functions),
     ]
 }
 
@@ -283,6 +284,44 @@ async fn inferred() -> Outcome {
         ("SELECT (percentile_cont($1) WITHIN GROUP (ORDER BY n))::text FROM t", &[], &[Type::FLOAT8], &["0.5"], "7"),
         ("SELECT name FROM t WHERE v = ANY ($1)", &[], &[Type::TEXT_ARRAY], &["{longer,abc}"], "abc"),
         ("SELECT $1::varchar(2)", &[], &[Type::VARCHAR], &["abc"], "ab"),
+    ];
+    answers(&client, cases).await
+}
+
+/// The same beside arrays, of functions that give rows, and of those that DataFusion or the session has.
+async fn of_functions() -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE t (n INT, ts TIMESTAMPTZ, name TEXT, tags TEXT[])").await?;
+    run(&client, "INSERT INTO t VALUES (7, '2020-01-01 00:00+00', 'abc', '{x,y}')").await?;
+    let (int4, text) = (&[Type::INT4][..], &[Type::TEXT][..]);
+    let texts = [Type::TEXT, Type::TEXT];
+    let (instants, stepped) = ([Type::TIMESTAMPTZ, Type::TIMESTAMPTZ], [Type::TIMESTAMPTZ, Type::INTERVAL]);
+    let cases: &[Case<'_>] = &[
+        ("SELECT name FROM t WHERE $1 = ANY (tags)", &[], text, &["x"], "abc"),
+        ("SELECT name FROM t WHERE tags && $1", &[], &[Type::TEXT_ARRAY], &["{x}"], "abc"),
+        ("SELECT max(g)::text FROM generate_series(1, $1) AS g", &[], int4, &["3"], "3"),
+        (
+            "SELECT max(g)::text FROM t, generate_series(ts, $1, $2) AS g",
+            &[],
+            &stepped,
+            &["2020-01-04 00:00+00", "2 days"],
+            "2020-01-03 00:00:00+00",
+        ),
+        (
+            "SELECT count(*)::text FROM generate_series($1, $2, INTERVAL '1 day')",
+            &[],
+            &instants,
+            &["2020-01-01 00:00+00", "2020-01-03 00:00+00"],
+            "3",
+        ),
+        ("SELECT string_agg(e::text, ',') FROM jsonb_array_elements($1) AS e", &[], &[Type::JSONB], &["[1, 2]"], "1,2"),
+        ("SELECT sum(a)::text FROM jsonb_to_recordset($1) AS r (a int)", &[], &[Type::JSONB], &["[{\"a\": 4}]"], "4"),
+        ("SELECT string_agg(p, '+') FROM string_to_table($1, $2) AS p", &[], &texts, &["a,b", ","], "a+b"),
+        ("SELECT max(g)::text FROM t, generate_subscripts(tags, $1) AS g", &[], int4, &["1"], "2"),
+        ("SELECT set_config($1, $2, $3)", &[], &[Type::TEXT, Type::TEXT, Type::BOOL], &["lock_timeout", "5s", "f"], "5s"),
+        // FROM comes before the list.
+        ("SELECT $1::text FROM t JOIN t AS u ON u.n = $1", &[], int4, &["7"], "7"),
     ];
     answers(&client, cases).await
 }

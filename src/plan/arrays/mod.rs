@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
-pub(super) use parameters::{infer, infer_expression};
+pub(super) use parameters::open_type;
 pub(super) use planner::ArrayPlanner;
 pub(super) use rewrite::{rewrite, rewrite_expression};
 pub(super) use shape::rectangular;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! coalesce($1, n), CASE … THEN n ELSE $1 END, n IN ($1), n BETWEEN $1 AND $2, a UNION     the type that all of them have together
-//! left(name, $1), tags[$1], jsonb -> $1                                                   what the function takes there
+//! left(name, $1), tags[$1], jsonb -> $1, n = ANY ($1), generate_series(1, $1)             what the function takes there
 //! name LIKE $1                                                                            text
 //! ```
 //!
@@ -10,22 +10,19 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::logical_expr::expr::{InList, Placeholder, ScalarFunction};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Distinct, Expr, ExprSchemable, Like, LogicalPlan, Operator};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Distinct, Expr, ExprSchemable, Like, LogicalPlan, Operator, TypeSignature};
 
 use super::{Uses, is_open, number_of, placeholder_number, type_of};
+use crate::plan::arrays;
 use crate::plan::open_literals::{CHOOSING, common, type_beside};
 use crate::plan::scalar;
-use crate::plan::table_functions::element_of;
+use crate::plan::table_functions;
 use crate::types::{SqlType, sql_type_of};
-
-/// Functions that take elements of the array beside them.
-const BESIDE_ARRAY: [&str; 8] =
-    ["array_append", "array_contains", "array_has", "array_position", "array_positions", "array_prepend", "array_remove", "array_replace"];
 
 /// What a plan says of the parameters that are not among the `known`, in subqueries too.
 pub(in crate::plan) fn in_plan(plan: &LogicalPlan, known: &[Option<SqlType>]) -> Uses {
@@ -82,7 +79,11 @@ impl Inference<'_> {
                     self.together(call.params.args.iter().step_by(2), schema);
                 }
                 // Rows of VALUES are cast to the type that they have together.
-                Expr::Cast(cast) => self.want(&cast.expr, &sql_type_of(&cast.field)),
+                Expr::Cast(cast) => {
+                    if let Some(number) = self.unknown(&cast.expr) {
+                        self.uses.entry(number).or_default().cast.get_or_insert_with(|| sql_type_of(&cast.field));
+                    }
+                }
                 _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
@@ -127,14 +128,16 @@ impl Inference<'_> {
             return;
         }
         let name = call.func.name();
-        let type_of = |argument: &Expr| argument.to_field(schema).map_or(DataType::Null, |(_, field)| field.data_type().clone());
-        let types: Vec<DataType> = call.args.iter().map(type_of).collect();
+        let field_of =
+            |argument: &Expr| argument.to_field(schema).ok().map(|(_, field)| field).filter(|field| !field.data_type().is_null());
+        let fields: Vec<Option<FieldRef>> = call.args.iter().map(field_of).collect();
+        let type_of = |field: &Option<FieldRef>| field.as_ref().map_or(DataType::Null, |field| field.data_type().clone());
+        let types: Vec<DataType> = fields.iter().map(type_of).collect();
         for (place, argument) in call.args.iter().enumerate().filter(|(_, argument)| is_open(argument)) {
-            let wanted = match name {
-                "subscript" | "slice" if place > 0 => Some(SqlType::Int4),
-                _ if BESIDE_ARRAY.contains(&name) => types.iter().find_map(element_of).map(|element| sql_type_of(element)),
-                _ => scalar::open_type(name, &types, place),
-            };
+            let wanted = arrays::open_type(name, &fields, place)
+                .or_else(|| scalar::open_type(name, &types, place))
+                .or_else(|| table_functions::open_type(name, &types, place))
+                .or_else(|| signed(&call.func.signature().type_signature, types.len(), place));
             if let Some(wanted) = wanted {
                 self.want(argument, &wanted);
             }
@@ -163,6 +166,15 @@ impl Inference<'_> {
                 open.into_iter().for_each(|parameter| self.want(parameter, &wanted));
             }
         }
+    }
+}
+
+/// The type that a signature names at a place of so many arguments.
+fn signed(signature: &TypeSignature, arguments: usize, place: usize) -> Option<SqlType> {
+    match signature {
+        TypeSignature::Exact(types) if types.len() == arguments => Some(sql_type_of(&Field::new("", types[place].clone(), true))),
+        TypeSignature::OneOf(several) => several.iter().find_map(|one| signed(one, arguments, place)),
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the text of a statement says of its parameters before any name is looked up: a cast around one, LIMIT, a condition, a count of rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -21,7 +21,7 @@ const FRACTIONS: [&str; 2] = ["percentile_cont", "percentile_disc"];
 
 /// The parameters that a query or an expression names, with what its text says of their types.
 pub(super) fn types(text: &impl Visit) -> Result<BTreeMap<usize, Option<SqlType>>> {
-    let mut finder = Finder { found: BTreeMap::new(), error: None };
+    let mut finder = Finder { found: BTreeMap::new(), error: None, begun: HashSet::new() };
     let _ = text.visit(&mut finder);
     match finder.error {
         Some(error) => Err(error),
@@ -42,6 +42,8 @@ pub(in crate::plan) fn number(expr: &Expr) -> Option<usize> {
 struct Finder {
     found: BTreeMap<usize, Option<SqlType>>,
     error: Option<Error>,
+    /// The SELECTs, by their addresses, whose FROM has been looked at.
+    begun: HashSet<*const Select>,
 }
 
 impl Finder {
@@ -107,6 +109,10 @@ impl Visitor for Finder {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        // PostgreSQL looks at FROM before the list, in which the text has them the other way round.
+        if self.begun.insert(std::ptr::from_ref(select)) {
+            let _ = select.from.visit(self);
+        }
         for condition in select.selection.iter().chain(&select.having).chain(&select.qualify) {
             self.note_as(condition, SqlType::Bool);
         }

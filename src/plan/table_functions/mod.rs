@@ -29,6 +29,7 @@ mod text;
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::logical_expr::{Expr, ScalarUDF};
 
 pub(super) use correlated::with_keys;
@@ -38,6 +39,8 @@ pub(super) use lateral::without_lateral;
 pub(super) use lists::{element_of, flat_list, list_array, no_such};
 pub(super) use relation::planners;
 pub(super) use stream::StreamSeries;
+
+use crate::types::SqlType;
 
 /// What the columns of a function in FROM are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +135,18 @@ fn is_call(expr: &Expr, name: &str) -> bool {
         Expr::Alias(alias) => is_call(&alias.expr, name),
         Expr::ScalarFunction(call) => call.func.name() == name,
         _ => false,
+    }
+}
+
+/// The type of an argument that has none yet, in a call of a function that makes a list. `types`: those of all arguments, Null where there is none.
+pub(super) fn open_type(name: &str, types: &[DataType], place: usize) -> Option<SqlType> {
+    match (name, place) {
+        (series::SERIES, _) => series::open_type(types, place),
+        (lists::SUBSCRIPTS, 1) => Some(SqlType::Int4),
+        (lists::SUBSCRIPTS, 2) => Some(SqlType::Bool),
+        (_, 0) if makes_rows(name) && name.starts_with("jsonb_") => Some(SqlType::Jsonb),
+        (_, 0) if makes_rows(name) && name.starts_with("json_") => Some(SqlType::Json),
+        _ => None,
     }
 }
 

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 
 use super::lists::{list_column, no_such, too_many};
 use super::steps::{Steps, Values};
+use crate::types::{SqlType, sql_type_of};
 
 /// The name of the function.
 pub(super) const SERIES: &str = "generate_series";
@@ -77,12 +78,25 @@ impl ScalarUDFImpl for Series {
     }
 }
 
+/// The type of an argument that has none yet.
+pub(super) fn open_type(types: &[DataType], place: usize) -> Option<SqlType> {
+    let element = element_type(types.get(..2).map(|_| types)?)?;
+    Some(match element {
+        DataType::Timestamp(..) if place == 2 => SqlType::Interval,
+        element => sql_type_of(&Field::new("", element, true)),
+    })
+}
+
 /// The type of the series between values of these types.
 fn element_type(arguments: &[DataType]) -> Option<DataType> {
     let is_text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null);
     let ends = &arguments[..2];
     if ends.iter().all(is_text) && ends.iter().any(|end| !end.is_null()) {
         return None;
+    }
+    // By intervals one goes from instant to instant, unless it is said to be another time.
+    if ends.iter().all(DataType::is_null) && matches!(arguments.get(2), Some(DataType::Interval(_))) {
+        return Some(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())));
     }
     let has = |wanted: fn(&DataType) -> bool| ends.iter().any(wanted);
     if has(|end| matches!(end, DataType::Timestamp(..) | DataType::Date32)) {
