@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchemaRef, JoinType, Result as DataFusionResult};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, build_join_schema,
@@ -52,6 +53,12 @@ pub(super) fn marked<'a>(expr: &'a Expr, name: &str) -> Option<&'a Expr> {
         Expr::ScalarFunction(call) if call.name() == name => call.args.first(),
         _ => None,
     }
+}
+
+/// Whether an expression has a mark in it.
+pub(super) fn is_marked(expr: &Expr) -> bool {
+    let mark = |inner: &Expr| [ASOF_JOIN, TEMPORAL_JOIN].iter().any(|name| marked(inner, name).is_some());
+    expr.exists(|inner| Ok(mark(inner))).unwrap_or(true)
 }
 
 /// The columns of an inner or a left join.

@@ -33,6 +33,7 @@ use self::left::{Use, is_left, is_left_with};
 use self::push::{Domain, join};
 use self::references::{free, free_in, lateral, refers, subquery_of};
 use super::errors::external;
+use super::join_mark::is_marked;
 use super::names::hidden;
 use super::subqueries::{in_as_exists, one_value_of, three_valued};
 use crate::error::Error;
@@ -138,7 +139,7 @@ impl Unnesting {
         rebuilt(node, exprs, input).map(Some)
     }
 
-    /// An outer join with a subquery in its condition: a column of the side of which it reads columns, if it does not read both.
+    /// An outer join with a subquery in its condition: a column of the side of which it reads columns; see `fitting` for one that reads both.
     fn outer_condition(&mut self, old: &Join) -> DataFusionResult<Option<LogicalPlan>> {
         let Some(found) = old.filter.clone().and_then(|filter| first_subquery(vec![filter], false)) else { return Ok(None) };
         if matches!(found, Expr::SetComparison(_)) {
@@ -150,7 +151,7 @@ impl Unnesting {
         let (mut left, mut right) = (Arc::clone(&old.left), Arc::clone(&old.right));
         let side = if of(&left) { &mut left } else { &mut right };
         if !of(side) {
-            return Ok(None);
+            return self.fitting(old);
         }
         let Some((input, value)) = self.computed(side, &found)? else { return Ok(None) };
         *side = Arc::new(input);
@@ -159,6 +160,30 @@ impl Unnesting {
         let joined = Join::try_new(left, right, on, filter, old.join_type, old.join_constraint, old.null_equality, old.null_aware)?;
         let columns = old.schema.columns().into_iter().map(Expr::Column);
         LogicalPlanBuilder::from(LogicalPlan::Join(joined)).project(columns)?.build().map(Some)
+    }
+
+    /// A left or right join on what reads both sides: the side that may be missing is a LATERAL subquery, of the rows that fit a row of the other.
+    fn fitting(&mut self, old: &Join) -> DataFusionResult<Option<LogicalPlan>> {
+        let (kept, other) = match old.join_type {
+            JoinType::Left => (&old.left, &old.right),
+            JoinType::Right => (&old.right, &old.left),
+            _ => return Ok(None),
+        };
+        let equal = old.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+        let condition = conjunction(equal.chain(old.filter.clone())).unwrap_or_else(|| lit(true));
+        if is_marked(&condition) {
+            return Ok(None);
+        }
+        let fitting = Filter::try_new(from_outside(condition, kept.schema())?, Arc::clone(other)).map(LogicalPlan::Filter)?;
+        let Some((domain, fitting)) = self.pushed(&fitting, kept)? else { return Ok(None) };
+        let on = domain.keys(kept, &fitting)?;
+        let joined = join(kept.as_ref().clone(), fitting, on, None, JoinType::Left)?;
+        let columns = joined.schema().columns();
+        let (first, rest) = columns.split_at(kept.schema().fields().len());
+        let rest = &rest[..other.schema().fields().len()];
+        let (left, right) = if old.join_type == JoinType::Left { (first, rest) } else { (rest, first) };
+        let ordered = left.iter().chain(right).cloned().map(Expr::Column);
+        first_columns(LogicalPlanBuilder::from(joined).project(ordered)?.build()?, &old.schema).map(Some)
     }
 
     /// `input` with what it takes to know a subquery expression, and what stands for that then.
@@ -257,6 +282,18 @@ fn wide_enough(node: &LogicalPlan, input: &LogicalPlan) -> DataFusionResult<Opti
     }
     let all = selected.expr.iter().cloned().chain(missing);
     LogicalPlanBuilder::from(selected.input.as_ref().clone()).project(all)?.build().map(Some)
+}
+
+/// An expression whose columns of `outside` come from there.
+fn from_outside(expr: Expr, outside: &DFSchema) -> DataFusionResult<Expr> {
+    let seen = expr.transform_up(|inner| match inner {
+        Expr::Column(column) if outside.has_column(&column) => {
+            let (_, field) = outside.qualified_field_from_column(&column)?;
+            Ok(Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), column)))
+        }
+        other => Ok(Transformed::no(other)),
+    });
+    seen.data()
 }
 
 /// ANY and ALL are questions of existence.
