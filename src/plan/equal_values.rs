@@ -32,7 +32,7 @@ use datafusion::logical_expr::{
     Window, WindowFunctionDefinition, when,
 };
 
-use super::aggregates::distinct_array;
+use super::aggregates::{distinct_array, ordered_text};
 use super::casts::marked;
 use super::errors::external;
 use super::functions::undefined_function_of;
@@ -220,6 +220,13 @@ fn in_aggregate(call: &mut AggregateFunction, schema: &DFSchema) -> DataFusionRe
     }
     if params.distinct && call.func.name() == "array_agg" {
         call.func = distinct_array();
+        return Ok(true);
+    }
+    if call.func.name() == "string_agg" && (params.distinct || !params.order_by.is_empty()) {
+        call.func = ordered_text();
+        if !params.distinct {
+            ordered(&mut params.order_by, schema)?;
+        }
         return Ok(true);
     }
     if let ("arg_min" | "arg_max", [_, by]) = (call.func.name(), params.args.as_mut_slice()) {

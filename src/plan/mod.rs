@@ -50,6 +50,7 @@ mod outer_names;
 mod pack;
 mod parameters;
 mod peer_frames;
+mod percentile_arrays;
 mod pg_catalog;
 mod plain_type;
 mod planner;

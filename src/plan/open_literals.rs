@@ -142,7 +142,8 @@ pub(super) fn settle_expression(expr: Expr, schema: &DFSchema) -> DataFusionResu
     expr.transform_up(|inner| settled(inner, schema)).map(|done| done.data)
 }
 
-fn recomputed(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+/// The node with the columns that its inputs have now.
+pub(super) fn recomputed(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     match node {
         LogicalPlan::Union(union) => Ok(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)),
         other => other.recompute_schema(),

@@ -28,6 +28,7 @@ use sqlparser::ast;
 
 use super::aggregates;
 use super::aggregates::framed::exact_frames;
+use super::aggregates::reals::real_sums;
 use super::ambiguous;
 use super::arrays;
 use super::as_of::without_as_of;
@@ -56,6 +57,7 @@ use super::operators::Operators;
 use super::outer_names;
 use super::parameters::{Filling, Parameters, in_plan};
 use super::peer_frames::peer_frames;
+use super::percentile_arrays;
 use super::recursion::check_recursions;
 use super::refused;
 use super::resolve::{Names, ObjectSource, Scope};
@@ -224,7 +226,7 @@ impl Planner {
             .and_then(unnested)
             .map_err(|error| from_datafusion(error, text))?;
         refuse_elsewhere(&plan, text)?;
-        let plan = numeric_to_float(plan).and_then(peer_frames);
+        let plan = real_sums(plan).and_then(numeric_to_float).and_then(peer_frames);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
         let plan = plan.and_then(strict_plan).and_then(compare_by_keys).and_then(exact_frames);
         let plan = plan.map_err(|error| from_datafusion(error, text))?;
@@ -270,6 +272,7 @@ impl Planner {
             let mut named = query.clone();
             name_outputs(&mut named, all);
             hypothetical::expand(&mut named).map_err(external)?;
+            percentile_arrays::expand(&mut named).map_err(external)?;
             time_precision::rewrite_query(&mut named);
             let called = inline_query(&mut named, scope).map_err(external)?;
             arrays::rewrite(&mut named);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, ListArray, UInt32Array};
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::{SortOptions, take};
+use arrow::compute::{SortOptions, cast, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
@@ -21,6 +21,8 @@ use crate::types::{PackedRows, SqlType, order_key, sql_type_of};
 pub(super) enum Compute {
     /// All values as an array.
     Array,
+    /// All values that are not NULL as one text, with the second argument of each but the first before it.
+    Text,
     /// All values as a JSON array.
     JsonArray { binary: bool },
     /// Keys and values as a JSON object.
@@ -40,7 +42,7 @@ impl Compute {
     pub(super) fn argument_types(self, types: &[DataType]) -> Option<Vec<DataType>> {
         match (self, types) {
             (Compute::Array | Compute::JsonArray { .. } | Compute::Mode, [_])
-            | (Compute::JsonObject { .. } | Compute::ArgMin | Compute::ArgMax, [_, _]) => Some(types.to_vec()),
+            | (Compute::JsonObject { .. } | Compute::Text | Compute::ArgMin | Compute::ArgMax, [_, _]) => Some(types.to_vec()),
             (Compute::PercentileDiscrete, [value, fraction]) if fraction.is_numeric() || fraction.is_null() => {
                 Some(vec![value.clone(), DataType::Float64])
             }
@@ -60,13 +62,15 @@ impl Compute {
                     list.unwrap_or_else(|_| Field::new_list("", Field::new_list_field(arguments[0].data_type().clone(), true), true));
                 Arc::new(list.with_name(name).with_nullable(true))
             }
+            // As DataFusion's.
+            Compute::Text => Arc::new(Field::new(name, DataType::LargeUtf8, true)),
             _ => Arc::new(arguments[0].as_ref().clone().with_name(name).with_nullable(true)),
         }
     }
 
     /// Whether the order of rows means nothing to it.
     pub(super) fn sorts_itself(self) -> bool {
-        !matches!(self, Compute::Array | Compute::JsonArray { .. } | Compute::JsonObject { .. })
+        !matches!(self, Compute::Array | Compute::Text | Compute::JsonArray { .. } | Compute::JsonObject { .. })
     }
 
     /// Whether it is written with WITHIN GROUP.
@@ -83,6 +87,7 @@ impl Compute {
         };
         match self {
             Compute::Array => array(self.result("", fields).data_type(), &rows[0]),
+            Compute::Text => text(rows),
             Compute::JsonArray { binary } => json_array(rows, fields, binary),
             Compute::JsonObject { binary } => json_object(rows, fields, binary),
             Compute::Mode => at(mode(&rows[0], &fields[0], descending)?),
@@ -161,6 +166,24 @@ fn array(list: &DataType, values: &ArrayRef) -> DataFusionResult<ScalarValue> {
     }
     let array = ListArray::try_new(Arc::clone(item), OffsetBuffer::from_lengths([values.len()]), Arc::clone(values), None)?;
     Ok(ScalarValue::List(Arc::new(array)))
+}
+
+/// NULL where there are no values; a delimiter that is NULL is none.
+fn text(rows: &[ArrayRef]) -> DataFusionResult<ScalarValue> {
+    let [values, delimiters] = [cast(&rows[0], &DataType::Utf8)?, cast(&rows[1], &DataType::Utf8)?];
+    let (values, delimiters) = (values.as_string::<i32>(), delimiters.as_string::<i32>());
+    let mut joined: Option<String> = None;
+    for (value, delimiter) in values.iter().zip(delimiters) {
+        let Some(value) = value else { continue };
+        match &mut joined {
+            Some(text) => {
+                text.push_str(delimiter.unwrap_or_default());
+                text.push_str(value);
+            }
+            None => joined = Some(value.to_owned()),
+        }
+    }
+    Ok(ScalarValue::LargeUtf8(joined))
 }
 
 fn json_array(rows: &[ArrayRef], fields: &[FieldRef], binary: bool) -> DataFusionResult<ScalarValue> {

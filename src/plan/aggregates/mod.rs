@@ -13,6 +13,7 @@ mod gather;
 mod intervals;
 mod json;
 pub(super) mod moments;
+pub(super) mod reals;
 mod replayed;
 mod sum;
 
@@ -34,6 +35,13 @@ use self::sum::Sum;
 pub(super) fn distinct_array() -> Arc<AggregateUDF> {
     static FUNCTION: LazyLock<Arc<AggregateUDF>> =
         LazyLock::new(|| Arc::new(AggregateUDF::from(Gather::new("array_agg", &[], Compute::Array))));
+    Arc::clone(&FUNCTION)
+}
+
+/// `string_agg` with ORDER BY or DISTINCT: each call sorts for itself, so that several of one query may want several orders.
+pub(super) fn ordered_text() -> Arc<AggregateUDF> {
+    static FUNCTION: LazyLock<Arc<AggregateUDF>> =
+        LazyLock::new(|| Arc::new(AggregateUDF::from(Gather::new("string_agg", &[], Compute::Text))));
     Arc::clone(&FUNCTION)
 }
 
