@@ -20,6 +20,7 @@ use super::expressions::{Assignment, assignment_cast, is_literal, not_arrived, n
 use super::names::{hidden, normal};
 use super::parameters::{Parameters, number};
 use super::planner::{Bound, Planned, Planner};
+use super::refused::no_aggregates;
 use super::resolve::{Scope, schema_of};
 use super::returning::Beside;
 use super::text;
@@ -140,6 +141,7 @@ impl Planner {
         let mut items = old_columns(table, &qualifier);
         let mut assigned: Vec<Option<Given>> = vec![None; table.columns.len()];
         for assignment in &update.assignments {
+            no_aggregates(&assignment.value, "UPDATE", self, scope.text)?;
             let Some((position, value)) = assignment_of(assignment, &object, table, scope)? else { continue };
             if assigned[position].is_some() {
                 let message = format!("multiple assignments to same column \"{}\"", table.columns[position].name);

@@ -158,8 +158,20 @@ fn in_place(expr: &mut Expr) -> Result<bool> {
                 value.value = Value::SingleQuotedString(text.clone());
             }
         }
-        Expr::IsNormalized { .. } => {
-            return Err(Error::not_supported("IS NORMALIZED is not supported"));
+        Expr::IsNormalized { expr: text, form, negated } => {
+            let form = form.as_ref().map_or_else(|| "NFC".to_owned(), ToString::to_string);
+            let call = written_call("is_normalized", vec![text.as_ref().clone(), Expr::value(Value::SingleQuotedString(form))]);
+            *expr = if *negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(call) } } else { call };
+        }
+        // A form is a keyword.
+        Expr::Function(function) if is_named(function, "normalize") => {
+            if let FunctionArguments::List(list) = &mut function.args
+                && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(form))] = list.args.as_mut_slice()
+                && let Expr::Identifier(name) = form
+                && name.quote_style.is_none()
+            {
+                *form = Expr::value(Value::SingleQuotedString(name.value.clone()));
+            }
         }
         // Counted from the beginning of this day.
         Expr::Function(function) if is_named(function, "age") => {

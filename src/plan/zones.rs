@@ -121,6 +121,13 @@ fn call_in_zone(call: &ScalarFunction, schema: &DFSchema, zone: Tz) -> DataFusio
         ("to_char" | "timestamp_add" | "timestamp_minus", 2) if is_instant(0)? => with_zone(name),
         ("text_output", 1) if is_instant(0)? => with_zone(name),
         ("to_timestamp", 2) | ("make_timestamptz", 6) => with_zone(name),
+        ("overlaps", 4) if is_instant(0)? => {
+            let mut ends = call.args.clone();
+            for place in [1, 3].into_iter().filter(|place| !is_instant(*place).unwrap_or(true)) {
+                ends[place] = scalar::call("timestamp_add", vec![ends[place - 1].clone(), ends[place].clone(), name_of(zone)]);
+            }
+            Some(scalar::call(name, ends))
+        }
         ("age", 2) if is_instant(0)? => {
             let local = call.args.iter().map(|moment| scalar::call("timezone", vec![name_of(zone), moment.clone()]));
             Some(scalar::call("age", local.collect()))

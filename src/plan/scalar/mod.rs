@@ -20,6 +20,7 @@ mod json;
 mod json_lax;
 mod math;
 mod misc;
+mod normal_form;
 mod number_format;
 mod numeric;
 mod order;
@@ -158,6 +159,7 @@ static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
     [
         (Family::Text, text::functions()),
         (Family::Text, text_format::functions()),
+        (Family::Text, normal_form::functions()),
         (Family::Regex, regex::functions()),
         (Family::Math, math::functions()),
         (Family::Math, numeric::functions()),
