@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Schema};
 
 use crate::catalog::{Catalog, Object, ObjectKind};
 use crate::plan::explain::{describe, names};
-use crate::plan::node::{AggregateCall, AggregateFunction, Closing, Crossing, JoinKind, Node, NodeKind, Plan};
+use crate::plan::node::{AggregateCall, AggregateFunction, Closing, Crossing, JoinKind, Node, NodeKind, OrderColumn, Plan, first_within};
 use crate::types::{Growth, ObjectId, SqlType};
 
 /// What bounds the state of an operator.
@@ -135,6 +135,9 @@ impl<'a> Bounds<'a> {
 
     fn state(&self, node: &Node) -> StateBound {
         let time = |schema: &Schema, column: usize| StateBound::Time(vec![names(schema, [column])]);
+        let within = |schema: &Schema, order: &[OrderColumn], keys: &[usize]| {
+            StateBound::Time(first_within(order, keys).map(|first| names(schema, [first.column])).into_iter().collect())
+        };
         match &node.kind {
             NodeKind::Temporal { input, column, .. } => time(&input.schema, *column),
             NodeKind::Close { input, columns } => {
@@ -147,14 +150,14 @@ impl<'a> Bounds<'a> {
                 time(&input.schema, keys[closing.place])
             }
             NodeKind::Window { input, keys, order, calls, settling: Some(_), .. } if calls.iter().all(|call| call.method.forgets()) => {
-                let open = time(&input.schema, order[0].column);
+                let open = within(&input.schema, order, keys);
                 match calls.iter().any(|call| call.method.goes_on()) {
                     true => wider(open, self.groups_kept(input, keys)),
                     false => open,
                 }
             }
             NodeKind::TopN { input, keys, order, settled: Some(_), .. } => {
-                wider(time(&input.schema, order[0].column), self.groups_kept(input, keys))
+                wider(within(&input.schema, order, keys), self.groups_kept(input, keys))
             }
             NodeKind::Aggregate { input, keys, aggregates, .. } => {
                 let calls = aggregates.iter().map(|call| self.call(input, keys, call));

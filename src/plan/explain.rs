@@ -13,7 +13,7 @@ use super::expressions::moved;
 use super::names::visible_throughout;
 use super::node::{
     AggregateCall, AggregateFunction, Closing, Crossing, Extent, GroupingSet, JoinKind, Lookup, Node, NodeKind, OrderColumn, Plan,
-    Properties, Scalar, Settling, WindowCall, WindowMethod,
+    Properties, Scalar, Settling, WindowCall, WindowMethod, first_within,
 };
 use super::sql_text::without_types;
 use crate::catalog::Catalog;
@@ -255,7 +255,7 @@ pub(super) fn describe(node: &Node) -> String {
             let emits = match settling {
                 Some(Settling { emits: true, .. }) => {
                     let looked_at = if calls.iter().any(|call| call.method.looks_ahead()) { ", and what is looked at behind" } else { "" };
-                    format!("; emitted when event time has passed {}{looked_at}", names(&input.schema, [order[0].column]))
+                    format!("; emitted when event time has passed {}{looked_at}", time_within(&input.schema, order, keys))
                 }
                 _ => String::new(),
             };
@@ -442,9 +442,9 @@ fn state(node: &Node) -> String {
             format!("state: {kept}; {side}bounded by {}", bounds.join(", "))
         }
         NodeKind::Recursion { distinct: true, .. } => "state: different rows, and how often each is derived at which iteration".to_owned(),
-        NodeKind::Window { input, order, calls, settling: Some(settling), .. } => {
+        NodeKind::Window { input, keys, order, calls, settling: Some(settling), .. } => {
             let open = if settling.emits { "rows that are not final" } else { "rows that are not final and their results" };
-            let time = names(&input.schema, [order[0].column]);
+            let time = time_within(&input.schema, order, keys);
             match (calls.iter().all(|call| call.method.forgets()), calls.iter().any(|call| call.method.goes_on())) {
                 (false, _) => format!("state: every row, as {} needs", needs_all(calls)),
                 (true, true) => format!("state: {open}, and what the next row of each partition needs; bounded by {time}"),
@@ -455,8 +455,8 @@ fn state(node: &Node) -> String {
             format!("state: every row and its results{}", bounded(input, keys, closing.as_ref()))
         }
         NodeKind::TopN { candidates: true, .. } => "state: this worker's first rows".to_owned(),
-        NodeKind::TopN { input, order, settled: Some(_), .. } => {
-            let time = names(&input.schema, [order[0].column]);
+        NodeKind::TopN { input, keys, order, settled: Some(_), .. } => {
+            let time = time_within(&input.schema, order, keys);
             format!("state: rows that may still go, and the first of the others of each group; bounded by {time}")
         }
         NodeKind::TopN { input, keys, limit, closing, .. } => {
@@ -478,6 +478,11 @@ fn state(node: &Node) -> String {
         NodeKind::DeltaJoin { .. } => "stateless: rows are found where their tables and views keep them".to_owned(),
         _ => "stateless".to_owned(),
     }
+}
+
+/// The time by which rows of a group are in order.
+fn time_within(schema: &Schema, order: &[OrderColumn], keys: &[usize]) -> String {
+    first_within(order, keys).map_or_else(String::new, |first| names(schema, [first.column]))
 }
 
 /// The first call that needs all rows of a partition.

@@ -512,6 +512,11 @@ pub struct WindowCall {
     pub text: String,
 }
 
+/// The first column of an order that tells rows of a group apart: in those of its key they are the same.
+pub fn first_within(order: &[OrderColumn], keys: &[usize]) -> Option<OrderColumn> {
+    order.iter().find(|column| !keys.contains(&column.column)).copied()
+}
+
 /// How a window function is recomputed after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowMethod {

@@ -14,7 +14,7 @@ use super::moment::passed_no_earlier;
 use crate::catalog::Catalog;
 use crate::plan::expressions::column_index;
 use crate::plan::functions::fixed_micros;
-use crate::plan::node::{Closing, Node, NodeKind, Settling, UnnestColumn};
+use crate::plan::node::{Closing, Node, NodeKind, Settling, UnnestColumn, first_within};
 use crate::plan::scalar::{BUCKET_ORIGIN_US, Zone};
 use crate::plan::time_windows::{LAST_MOMENT_US, TUMBLE_START, WINDOW_END, WINDOW_TIME, windows_of};
 use crate::types::{Low, NOW, TimeUnit};
@@ -70,8 +70,8 @@ pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> 
         }
         NodeKind::Combine { input, keys, .. } | NodeKind::Aggregate { input, keys, .. } => of(input, *keys.get(column)?),
         // Unless it looks at rows behind, a row whose time has been passed stays as it is.
-        NodeKind::Window { input, order, calls, settling: Some(Settling { low, .. }), .. } => {
-            let time = order.first()?.column;
+        NodeKind::Window { input, keys, order, calls, settling: Some(Settling { low, .. }), .. } => {
+            let time = first_within(order, keys)?.column;
             if calls.iter().any(|call| call.method.waits_for_rows()) {
                 return None;
             }

@@ -29,7 +29,7 @@ use crate::error::Result;
 use crate::plan::bounds::growth_of;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::column_scalar;
-use crate::plan::node::{Node, NodeKind, OrderColumn, Ranking, Scalar, WindowCall};
+use crate::plan::node::{Node, NodeKind, OrderColumn, Ranking, Scalar, WindowCall, first_within};
 use crate::plan::properties;
 use crate::types::{Growth, Low};
 
@@ -162,13 +162,13 @@ impl Lowering<'_> {
         // Rows that only come leave no more than the first ones, whatever event time says.
         if closing.is_none() && (self.emit_on_window_close || !input.properties.append_only) {
             let call = ranking_call(first.ranking, &input, below, &place_of(first.ranking))?;
-            if self.settling(&input, &order, std::slice::from_ref(&call)).is_some() {
+            if self.settling(&input, &keys, &order, std::slice::from_ref(&call)).is_some() {
                 return self.first_in_time(input, width, (keys, order), call, first);
             }
         }
         let input = self.in_time(input, &keys, closing.as_ref(), None);
-        let settled = self.newest(&input, &order, first).filter(|_| closing.is_none());
-        let input = self.unless_late(input, settled.clone().map(|low| (order[0].column, low)));
+        let (settled, late) = self.newest(&input, &keys, &order, first).filter(|_| closing.is_none()).unzip();
+        let input = self.unless_late(input, late);
         let input = self.candidates(input, &keys, &order, first);
         let input = self.exchange(input, keys.clone());
         // Peers share a rank: only a row's number tells it apart.
@@ -193,13 +193,14 @@ impl Lowering<'_> {
         Ok(self.map(node, None, projection, Arc::new(schema)))
     }
 
-    /// Below what nothing changes any more, where the newest rows come first, if that bounds what is kept: rows that only come need no more
-    /// than the first ones.
-    fn newest(&self, input: &Node, order: &[OrderColumn], first: First) -> Option<Low> {
-        let OrderColumn { column, descending: true, nulls_first: true } = *order.first()? else { return None };
+    /// Below what nothing changes any more, and in which column, where the newest rows come first, if that bounds what is kept: rows that only
+    /// come need no more than the first ones.
+    fn newest(&self, input: &Node, keys: &[usize], order: &[OrderColumn], first: First) -> Option<(Low, (usize, Low))> {
+        let OrderColumn { column, descending: true, nulls_first: true } = first_within(order, keys)? else { return None };
         let is_time = matches!(input.schema.field(column).data_type(), DataType::Timestamp(TimeUnit::Microsecond, _));
         let low = low_of(self.catalog, input, column).filter(|_| is_time && first.limit.is_some() && !input.properties.append_only)?;
-        (growth_of(input, self.catalog) == Growth::Endless && covers(self.catalog, input, &BTreeSet::from([column]))).then_some(low)
+        (growth_of(input, self.catalog) == Growth::Endless && covers(self.catalog, input, &BTreeSet::from([column])))
+            .then(|| (low.clone(), (column, low)))
     }
 
     /// The first rows in the order of event time: every row has its place, by which what has been passed is counted and not kept, and those

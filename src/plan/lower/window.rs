@@ -28,7 +28,7 @@ use crate::plan::bounds::growth_of;
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{column_scalar, expression_text};
 use crate::plan::frames;
-use crate::plan::node::{Extent, Node, NodeKind, OrderColumn, Ranking, Scalar, Settling, WindowCall, WindowMethod};
+use crate::plan::node::{Extent, Node, NodeKind, OrderColumn, Ranking, Scalar, Settling, WindowCall, WindowMethod, first_within};
 use crate::plan::properties;
 use crate::types::{Growth, Low};
 
@@ -120,7 +120,7 @@ impl Lowering<'_> {
     ) -> Node {
         let closing = self.closing(&input, &keys);
         let input = self.in_time(input, &keys, closing.as_ref(), None);
-        let (settling, late) = self.settling(&input, &order, &calls).filter(|_| closing.is_none()).unzip();
+        let (settling, late) = self.settling(&input, &keys, &order, &calls).filter(|_| closing.is_none()).unzip();
         let input = self.unless_late(input, late);
         let input = self.exchange(input, keys.clone());
         let width = input.schema.fields().len();
@@ -134,8 +134,14 @@ impl Lowering<'_> {
     /// When rows are final that are ordered by a time which event time passes, if no call looks to the end of its partition; and below what in
     /// which column they are late. Where rows are shown as they change, that is so if it bounds the state: a table that deletes its old rows,
     /// as its retention says, has them leave the views on it, too.
-    pub(super) fn settling(&self, input: &Node, order: &[OrderColumn], calls: &[WindowCall]) -> Option<(Settling, (usize, Low))> {
-        let OrderColumn { column, descending: false, nulls_first: false } = *order.first()? else { return None };
+    pub(super) fn settling(
+        &self,
+        input: &Node,
+        keys: &[usize],
+        order: &[OrderColumn],
+        calls: &[WindowCall],
+    ) -> Option<(Settling, (usize, Low))> {
+        let OrderColumn { column, descending: false, nulls_first: false } = first_within(order, keys)? else { return None };
         if !matches!(input.schema.field(column).data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) {
             return None;
         }
