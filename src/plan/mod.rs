@@ -16,6 +16,7 @@ mod constant_filter;
 mod copies;
 mod data_type;
 mod distinct_on;
+mod distinct_order;
 mod dml;
 mod equal_values;
 mod errors;

@@ -35,6 +35,7 @@ use super::as_of::without_as_of;
 use super::call_clauses;
 use super::copies::with_copies;
 use super::distinct_on::without_distinct_on;
+use super::distinct_order;
 use super::equal_values::compare_by_keys;
 use super::errors::{external, from_datafusion, located};
 use super::floats::numeric_to_float;
@@ -290,6 +291,7 @@ impl Planner {
             let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
             super::size::check(&plan).map_err(external)?;
             ambiguous::check(&plan, scope.text)?;
+            distinct_order::check(&plan)?;
             let plan = if all { names_apart::unmark(plan)? } else { plan };
             integers::unmark(plan)
                 .and_then(open_literals::settle)
@@ -315,12 +317,10 @@ impl Planner {
                     return Ok(planned);
                 }
                 // `SELECT *, id` has a column twice, and `sum(x), sum(x::bigint)` two of one name: legal SQL, if each has a name of its own.
-                if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn) {
-                    match attempt(&expanded, true).map_err(|error| from_datafusion(error, scope.text)) {
-                        Ok(planned) => return Ok(planned),
-                        Err(error) if error.kind() == Kind::AmbiguousColumn => return Err(error),
-                        Err(_) => {}
-                    }
+                if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn)
+                    && let Ok(planned) = attempt(&expanded, true)
+                {
+                    return Ok(planned);
                 }
                 // DataFusion knows conditions by what they are, not by where they stand.
                 if let Some(in_having) = mistakes::in_having(&error)
