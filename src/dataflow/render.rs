@@ -178,6 +178,17 @@ impl<'scope, T: Place> Renderer<'scope, T> {
             }
             NodeKind::DeltaJoin { inputs, .. } => self.delta_join(node, &inputs.iter().collect::<Vec<_>>()),
             NodeKind::TopN { input, candidates: true, .. } if self.workers == 1 => self.node(input),
+            NodeKind::TopN { .. } | NodeKind::Window { .. } => self.in_order(node),
+            NodeKind::Union { inputs } => {
+                let flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
+                self.scope.concatenate(flows)
+            }
+        }
+    }
+
+    /// What goes by the order of rows: their groups are forgotten as event time passes them, or the rows that it has passed are.
+    fn in_order(&mut self, node: &Node) -> Flow<'scope, T> {
+        match &node.kind {
             NodeKind::TopN { input, settled: Some(low), .. } => {
                 let top_n = top_n(node).map(|top_n| top_n.settling(self.low_at(low)));
                 self.in_event_time(&[input], node.id, "top_n", top_n)
@@ -192,10 +203,7 @@ impl<'scope, T: Place> Renderer<'scope, T> {
                 let window = window(node, &self.dataflow.errors);
                 self.closing((input, node.id), "window", window, closing.as_ref(), Window::closing)
             }
-            NodeKind::Union { inputs } => {
-                let flows: Vec<Flow<'scope, T>> = inputs.iter().map(|input| self.node(input)).collect();
-                self.scope.concatenate(flows)
-            }
+            _ => unreachable!("asked for first rows or window functions"),
         }
     }
 

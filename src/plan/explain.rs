@@ -251,18 +251,7 @@ pub(super) fn describe(node: &Node) -> String {
         NodeKind::LookupJoin { .. } | NodeKind::Versions { .. } => describe_temporal_join(node),
         NodeKind::DeltaJoin { .. } => describe_delta_join(node),
         NodeKind::TopN { .. } => first_rows(node),
-        NodeKind::Window { input, keys, order, calls, settling, .. } => {
-            let emits = match settling {
-                Some(Settling { emits: true, .. }) => {
-                    let looked_at = if calls.iter().any(|call| call.method.looks_ahead()) { ", and what is looked at behind" } else { "" };
-                    format!("; emitted when event time has passed {}{looked_at}", time_within(&input.schema, order, keys))
-                }
-                _ => String::new(),
-            };
-            let group = if keys.is_empty() { String::new() } else { format!(" by ({})", names(&input.schema, keys.iter().copied())) };
-            let calls: Vec<String> = calls.iter().map(|call| format!("{}, {}", call.text, reach(call.method))).collect();
-            format!("Window{group}{}: {}{emits}", ordered(order, &input.schema), calls.join("; "))
-        }
+        NodeKind::Window { .. } => describe_window(node),
         NodeKind::Union { inputs } => format!("Union of {}", inputs.len()),
         NodeKind::Recursion { name, distinct, iterations_max, .. } => {
             let rows = if *distinct { "different rows" } else { "all rows" };
@@ -272,6 +261,20 @@ pub(super) fn describe(node: &Node) -> String {
             format!("Rows of the iteration before of {name} ({})", names(&node.schema, 0..node.schema.fields().len()))
         }
     }
+}
+
+fn describe_window(node: &Node) -> String {
+    let NodeKind::Window { input, keys, order, calls, settling, .. } = &node.kind else { return String::new() };
+    let emits = match settling {
+        Some(Settling { emits: true, .. }) => {
+            let looked_at = if calls.iter().any(|call| call.method.looks_ahead()) { ", and what is looked at behind" } else { "" };
+            format!("; emitted when event time has passed {}{looked_at}", time_within(&input.schema, order, keys))
+        }
+        _ => String::new(),
+    };
+    let group = if keys.is_empty() { String::new() } else { format!(" by ({})", names(&input.schema, keys.iter().copied())) };
+    let calls: Vec<String> = calls.iter().map(|call| format!("{}, {}", call.text, reach(call.method))).collect();
+    format!("Window{group}{}: {}{emits}", ordered(order, &input.schema), calls.join("; "))
 }
 
 fn sessions_of(node: &Node) -> String {
@@ -442,6 +445,24 @@ fn state(node: &Node) -> String {
             format!("state: {kept}; {side}bounded by {}", bounds.join(", "))
         }
         NodeKind::Recursion { distinct: true, .. } => "state: different rows, and how often each is derived at which iteration".to_owned(),
+        NodeKind::Window { .. } | NodeKind::TopN { .. } => state_in_order(node),
+        NodeKind::LookupJoin { left, .. } if !left.properties.append_only => "state: what came out for each left row".to_owned(),
+        NodeKind::Versions { input, time, low, .. } => {
+            let bound = low.as_ref().map_or_else(String::new, |_| format!("; bounded by {}", names(&input.schema, [*time])));
+            format!("state: every version{bound}")
+        }
+        NodeKind::AsOf { input, keys, low, .. } => {
+            let bounded = low.iter().map(|_| format!("; bounded by {}", names(&input.schema, [*keys + 1])));
+            format!("state: both inputs in the order of time{}", bounded.collect::<String>())
+        }
+        NodeKind::DeltaJoin { .. } => "stateless: rows are found where their tables and views keep them".to_owned(),
+        _ => "stateless".to_owned(),
+    }
+}
+
+/// The same of what goes by the order of rows.
+fn state_in_order(node: &Node) -> String {
+    match &node.kind {
         NodeKind::Window { input, keys, order, calls, settling: Some(settling), .. } => {
             let open = if settling.emits { "rows that are not final" } else { "rows that are not final and their results" };
             let time = time_within(&input.schema, order, keys);
@@ -466,17 +487,7 @@ fn state(node: &Node) -> String {
             };
             format!("state: {kept}{}", bounded(input, keys, closing.as_ref()))
         }
-        NodeKind::LookupJoin { left, .. } if !left.properties.append_only => "state: what came out for each left row".to_owned(),
-        NodeKind::Versions { input, time, low, .. } => {
-            let bound = low.as_ref().map_or_else(String::new, |_| format!("; bounded by {}", names(&input.schema, [*time])));
-            format!("state: every version{bound}")
-        }
-        NodeKind::AsOf { input, keys, low, .. } => {
-            let bounded = low.iter().map(|_| format!("; bounded by {}", names(&input.schema, [*keys + 1])));
-            format!("state: both inputs in the order of time{}", bounded.collect::<String>())
-        }
-        NodeKind::DeltaJoin { .. } => "stateless: rows are found where their tables and views keep them".to_owned(),
-        _ => "stateless".to_owned(),
+        _ => String::new(),
     }
 }
 

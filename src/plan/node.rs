@@ -513,7 +513,7 @@ pub struct WindowCall {
 }
 
 /// The first column of an order that tells rows of a group apart: in those of its key they are the same.
-pub fn first_within(order: &[OrderColumn], keys: &[usize]) -> Option<OrderColumn> {
+pub(super) fn first_within(order: &[OrderColumn], keys: &[usize]) -> Option<OrderColumn> {
     order.iter().find(|column| !keys.contains(&column.column)).copied()
 }
 

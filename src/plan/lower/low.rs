@@ -69,18 +69,7 @@ pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> 
             in_time.then(|| of(input, keys[column])).flatten()
         }
         NodeKind::Combine { input, keys, .. } | NodeKind::Aggregate { input, keys, .. } => of(input, *keys.get(column)?),
-        // Unless it looks at rows behind, a row whose time has been passed stays as it is.
-        NodeKind::Window { input, keys, order, calls, settling: Some(Settling { low, .. }), .. } => {
-            let time = first_within(order, keys)?.column;
-            if calls.iter().any(|call| call.method.waits_for_rows()) {
-                return None;
-            }
-            if column == time {
-                return Some(low.clone());
-            }
-            let in_time = column < input.schema.fields().len() && *low == of(input, time)? && passed_no_earlier(input, column, time);
-            in_time.then(|| of(input, column)).flatten()
-        }
+        NodeKind::Window { settling: Some(settling), .. } => low_of_settled(catalog, node, settling, column),
         // A change of one row may bring back any other of its group, or of its key: only what they all have in common stays bounded.
         NodeKind::TopN { input, keys, .. } | NodeKind::Window { input, keys, .. } => {
             keys.contains(&column).then(|| of(input, column)).flatten()
@@ -101,6 +90,22 @@ pub(in crate::plan) fn low_of(catalog: &Catalog, node: &Node, column: usize) -> 
         }
         NodeKind::Union { inputs } => inputs.iter().map(|input| of(input, column)).collect::<Option<_>>().map(Low::Least),
     }
+}
+
+/// What is known of one column of window functions in the order of event time: unless one looks at rows behind, a row whose time has been passed stays
+/// as it is.
+fn low_of_settled(catalog: &Catalog, node: &Node, settling: &Settling, column: usize) -> Option<Low> {
+    let NodeKind::Window { input, keys, order, calls, .. } = &node.kind else { return None };
+    let time = first_within(order, keys)?.column;
+    if calls.iter().any(|call| call.method.waits_for_rows()) {
+        return None;
+    }
+    if column == time {
+        return Some(settling.low.clone());
+    }
+    let of = |column: usize| low_of(catalog, input, column);
+    let in_time = column < input.schema.fields().len() && settling.low == of(time)? && passed_no_earlier(input, column, time);
+    in_time.then(|| of(column)).flatten()
 }
 
 /// What is known of one column of a join.
