@@ -167,8 +167,8 @@ impl SourceBatch {
         Ok(())
     }
 
-    /// The records before an offset, and those from it on. What the batch says as a whole, its fingerprint and how far event time is, is not
-    /// known of the first part.
+    /// The records before an offset, and those from it on. How far event time is is not known of either, the
+    /// fingerprint not of the first.
     pub(crate) fn split_at(self, offset: i64) -> (Self, Self) {
         let SourceBatch { partition, mut offsets, changes, dead_letters, .. } = self;
         let before = offsets.partition_point(|at| *at < offset);
@@ -185,7 +185,7 @@ impl SourceBatch {
             fingerprint: None,
             watermark: None,
         };
-        (first, SourceBatch { changes: later_changes, offsets: later_offsets, dead_letters: later_letters, ..self })
+        (first, SourceBatch { changes: later_changes, offsets: later_offsets, dead_letters: later_letters, watermark: None, ..self })
     }
 }
 

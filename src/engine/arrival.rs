@@ -42,7 +42,6 @@ impl Arrival {
         if sane.true_count() < sane.len() {
             let from = changes.rows().clone();
             batch.set_aside(&sane, &from, |_| format!("column \"{}\": further ahead of the clock than watermark_max_future", rule.name))?;
-            batch.watermark = rule.watermark(&batch.changes)?;
         }
         Ok(batch)
     }

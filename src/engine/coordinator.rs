@@ -632,7 +632,7 @@ impl Coordinator {
         for (id, source) in &mut self.sources {
             let mut rows = 0;
             while let Some(mut batch) = next_batch(source, rows, now, portion, &mut self.patience, &mut self.writer) {
-                rows += batch.changes.len();
+                rows += batch.changes.len() + batch.dead_letters.len();
                 source.note(&mut batch, now);
                 note_read(&mut self.event_times, &mut self.read, *id, source, &batch, now);
                 drained.push((*id, batch.changes));
@@ -653,7 +653,7 @@ impl Coordinator {
             }
             let mut rows = 0;
             while let Some(mut batch) = next_batch(&mut table.source, rows, now, portion, &mut self.patience, &mut self.writer) {
-                rows += batch.changes.len();
+                rows += batch.changes.len() + batch.dead_letters.len();
                 match table.enter(epoch, &batch.changes) {
                     Ok(changes) => {
                         table.source.note(&mut batch, now);
@@ -921,7 +921,9 @@ impl Coordinator {
         }
         if let Some(recipe) = recipe {
             let recipe = if self.sources.contains_key(&object) { recipe.only(&self.columns_read(object)) } else { recipe };
-            self.read_anew(&recipe, rewritten);
+            if let Err(error) = self.read_anew(&recipe, rewritten) {
+                tracing::error!(object, %error, "what was altered cannot be read on");
+            }
         }
         show();
         if self.setting.store.is_durable() {

@@ -40,7 +40,7 @@ impl Coordinator {
         };
         let report = Arc::clone(&running.report);
         if !running.gives(&columns) {
-            self.read_anew(&recipe.only(&columns), None);
+            self.read_anew(&recipe.only(&columns), None)?;
         }
         let read = report.lock().position.clone();
         Ok(read)
@@ -52,9 +52,12 @@ impl Coordinator {
     }
 
     /// Goes on reading from outside by another recipe, from where it is: what waits in the queue was decoded by the old one and is read again.
-    pub(super) fn read_anew(&mut self, recipe: &SourceRecipe, relation: Option<Arc<Relation>>) {
+    pub(super) fn read_anew(&mut self, recipe: &SourceRecipe, relation: Option<Arc<Relation>>) -> Result<()> {
+        if let (Some(table), Some(relation)) = (self.tables.get_mut(&recipe.id), relation) {
+            table.relation = relation;
+        }
         let Some(running) = self.sources.get_mut(&recipe.id).or(self.tables.get_mut(&recipe.id).map(|table| &mut table.source)) else {
-            return;
+            return Ok(());
         };
         let (report, strayed) = (Arc::clone(&running.report), running.strayed);
         running.stop("idle".to_owned());
@@ -65,15 +68,11 @@ impl Coordinator {
             }
         }
         let from = report.lock().position.clone();
-        match RunningSource::start(recipe.clone(), from, Arc::clone(&report), Arc::clone(&self.wake)) {
-            Ok(mut source) => {
-                source.strayed = strayed;
-                *running = source;
-            }
-            Err(error) => report.lock().status = format!("failed: {error}"),
-        }
-        if let (Some(table), Some(relation)) = (self.tables.get_mut(&recipe.id), relation) {
-            table.relation = relation;
-        }
+        let started = RunningSource::start(recipe.clone(), from, report, Arc::clone(&self.wake));
+        // What the old thread still has must not come: the queue before it has been emptied.
+        let mut source = started.inspect_err(|error| running.fail(error))?;
+        source.strayed = strayed;
+        *running = source;
+        Ok(())
     }
 }
