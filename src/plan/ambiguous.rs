@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::{Expr, LogicalPlan, SubqueryAlias};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, SubqueryAlias};
 
 use super::errors::{at_column, external};
 use super::names::visible;
@@ -37,11 +37,14 @@ fn ambiguous(node: &LogicalPlan) -> DataFusionResult<Option<Column>> {
     if namesakes.is_empty() {
         return Ok(None);
     }
+    // `ORDER BY 2` names nobody, and is the name of the second column by now: what is written has its place in the text.
+    let sorts = matches!(node, LogicalPlan::Sort(_) | LogicalPlan::Distinct(Distinct::On(_)));
     let mut read: HashMap<Column, usize> = HashMap::new();
     node.apply_expressions(|expr| {
         expr.apply(|inner| {
             let mut note = |column: &Column| *read.entry(column.clone()).or_default() += 1;
             match inner {
+                Expr::Column(column) if sorts && column.spans.first().is_none() => {}
                 Expr::Column(column) => note(column),
                 Expr::Exists(exists) => outer_columns(&exists.subquery.outer_ref_columns).for_each(&mut note),
                 Expr::ScalarSubquery(subquery) => outer_columns(&subquery.outer_ref_columns).for_each(&mut note),

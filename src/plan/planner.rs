@@ -272,6 +272,7 @@ impl Planner {
         let attempt = |query: &ast::Query, all: bool| {
             let mut named = query.clone();
             name_outputs(&mut named, all);
+            distinct_order::by_names(&mut named);
             hypothetical::expand(&mut named).map_err(external)?;
             percentile_arrays::expand(&mut named).map_err(external)?;
             time_precision::rewrite_query(&mut named);
@@ -317,10 +318,12 @@ impl Planner {
                     return Ok(planned);
                 }
                 // `SELECT *, id` has a column twice, and `sum(x), sum(x::bigint)` two of one name: legal SQL, if each has a name of its own.
-                if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn)
-                    && let Ok(planned) = attempt(&expanded, true)
-                {
-                    return Ok(planned);
+                if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn) {
+                    match attempt(&expanded, true).map_err(|error| from_datafusion(error, scope.text)) {
+                        Ok(planned) => return Ok(planned),
+                        Err(error) if error.kind() == Kind::AmbiguousColumn => return Err(error),
+                        Err(_) => {}
+                    }
                 }
                 // DataFusion knows conditions by what they are, not by where they stand.
                 if let Some(in_having) = mistakes::in_having(&error)

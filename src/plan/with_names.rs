@@ -40,7 +40,6 @@ fn move_names(cte: &mut Cte, recursive: bool) -> Result<()> {
     let SetExpr::Select(select) = around.body.as_mut() else { return Ok(()) };
     let Some(TableFactor::Derived { subquery, alias, .. }) = select.from.first_mut().map(|from| &mut from.relation) else { return Ok(()) };
     *alias = Some(cte.alias.clone());
-    cte.alias.columns.clear();
     if recursive && reads_itself(&cte.query, &normal(&cte.alias.name)) {
         let SetExpr::SetOperation { left, .. } = cte.query.body.as_mut() else { return Ok(()) };
         std::mem::swap(&mut subquery.body, left);
@@ -49,5 +48,6 @@ fn move_names(cte: &mut Cte, recursive: bool) -> Result<()> {
         std::mem::swap(subquery, &mut cte.query);
         *cte.query = around;
     }
+    cte.alias.columns.clear();
     Ok(())
 }

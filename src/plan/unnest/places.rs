@@ -36,7 +36,7 @@ fn place(node: &LogicalPlan) -> Option<&'static str> {
         LogicalPlan::Filter(_) | LogicalPlan::Projection(_) => None,
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => None,
         LogicalPlan::Join(join) if join.join_type == JoinType::Full => Some("ON of a full join, if it reads columns of both sides"),
-        LogicalPlan::Join(_) => Some("ON of an ASOF or temporal join, if it reads columns of both sides"),
+        LogicalPlan::Join(_) => Some("ON of such a join, if it reads columns of both sides"),
         LogicalPlan::Aggregate(_) => Some("GROUP BY or an aggregate"),
         LogicalPlan::Window(_) => Some("a window function"),
         LogicalPlan::Sort(_) => Some("ORDER BY"),

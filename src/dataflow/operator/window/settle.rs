@@ -128,9 +128,11 @@ impl Window {
         let Some(settling) = &mut self.settling else { return };
         let Some(back_us) = settling.back_us else { return };
         let rows = self.groups.rows(slot);
-        let first = rows.get(rows.at(reach::head(&self.calls))).and_then(|entry| entry.row.time());
-        if let Some(time) = first.map(|time| time.saturating_add(back_us)).filter(|time| *time >= low) {
-            settling.due.note_at(slot, time);
+        // Those before it are there for other functions.
+        let head = rows.at(reach::head(&self.calls));
+        let first = rows.seek(head, |row| row.time().is_some_and(|time| time.saturating_add(back_us) < low));
+        if let Some(time) = rows.get(first).and_then(|entry| entry.row.time()) {
+            settling.due.note_at(slot, time.saturating_add(back_us));
         }
     }
 }
