@@ -43,8 +43,9 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, workers: usize) -> Result<Report> {
     let path = std::env::temp_dir().join(format!("tidemill-bench-{}.jsonl", std::process::id()));
     let measured = write(&path, options.events).and_then(|bytes| measure(&path, bytes, options.runs, workers));
-    std::fs::remove_file(&path).map_err(|cause| failed(&path, cause))?;
-    measured
+    let removed = std::fs::remove_file(&path).map_err(|cause| failed(&path, cause));
+    // Why it could not be written says more than that it is not there.
+    measured.and_then(|report| removed.map(|()| report))
 }
 
 /// Writes the bids among so many events. How many bytes they are.

@@ -68,7 +68,7 @@ impl Form {
         (self.too_long, self.complete) = (false, false);
     }
 
-    /// The record goes on with a value, behind the bytes `before`. Returns its number.
+    /// The record goes on with a value, behind the bytes `before`. Returns its number; of a record that is too long any, as nobody reads by its form.
     pub(super) fn add(&mut self, before: &str, column: Option<usize>) -> usize {
         if self.fields.len() == FIELDS_MAX || self.between.len() + before.len() > BETWEEN_MAX {
             self.too_long = true;

@@ -7,7 +7,8 @@
 //!                          replay of a, c  ├──────────────▶│ view 2 has what view 1 had
 //! ```
 //!
-//! Always: a reader goes on at the position up to which rows have entered epochs, so it does not matter to anyone when it was exchanged.
+//! Always: a reader goes on at the position up to which rows have entered epochs, so rows and dead letters are the same whenever it was exchanged.
+//! Row errors of generated columns in what waited are counted once more.
 //! It is exchanged when a view comes that reads more, never when one goes.
 
 use std::collections::BTreeSet;
