@@ -30,6 +30,12 @@ fn slot_of(entry: u64) -> u32 {
     (entry >> 32) as u32
 }
 
+/// A table takes the lower half of a hash: of one to which all bits of `hash` have come (Knuth, TAOCP 3, 6.4: multiplicative hashing). Hashes of the
+/// rows of one worker have some bits in common.
+pub(super) fn spread(hash: u64) -> u64 {
+    hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+}
+
 impl SlotTable {
     /// Where the search for a hash begins.
     #[inline]

@@ -17,8 +17,9 @@ use std::mem::take;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::row::{RowConverter, SortField};
 
+use super::ledger::Ledger;
 use super::partners::Partners;
-use super::side::{SAVED, Side};
+use super::side::Side;
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS};
 use crate::error::{Error, Result};
 use crate::state::{StateChanges, StateEntry};
@@ -91,23 +92,16 @@ fn numbered(place: Place, number: u64) -> Vec<u8> {
 
 fn checkpoint_weighted(side: &mut Side, partners: Option<&Partners>, place: Place, changes: &mut StateChanges) -> Result<()> {
     let Some(ledger) = &mut side.ledger else { return Ok(()) };
-    let mut dirty = ledger.settle();
-    // A row that came and went between two checkpoints was never written, so there is nothing to delete.
-    dirty.retain(|row| {
-        let (flags, alive) = (&mut ledger.flags[*row as usize], ledger.weights[*row as usize] != 0);
-        let concerns = alive || *flags & SAVED != 0;
-        *flags = if alive { SAVED } else { 0 };
-        concerns
-    });
+    let concerned = ledger.settle();
     let (mut puts, mut deletes) = (Vec::new(), Vec::new());
-    for part in side.rows.parts(&dirty, |row| *row) {
+    for part in side.rows.parts(&concerned, |row| *row) {
         let encoded = encode(side, part)?;
         let Some(ledger) = &side.ledger else { return Ok(()) };
         for (row, bytes) in part.iter().zip(encoded) {
             let mut key = vec![place.tag];
             key.extend_from_slice(&bytes);
             let bucket = place.bucket(side.links[*row as usize].hash());
-            match ledger.weights[*row as usize] {
+            match ledger.weight(*row) {
                 0 => deletes.push((bucket, key)),
                 weight => {
                     let mut value = varint(weight);
@@ -196,11 +190,8 @@ impl Restore {
         }
         self.numbers.clear();
         side.unsaved = side.rows.len();
-        if let Some(ledger) = &mut side.ledger {
-            for row in ledger.dirty.drain(..) {
-                ledger.flags[row as usize] = SAVED;
-            }
-        }
+        // The checkpoint that they come from knows all of them.
+        side.ledger.as_mut().map(Ledger::settle);
         Ok(())
     }
 }

@@ -18,6 +18,7 @@
 mod alone;
 mod durable;
 mod expiry;
+mod ledger;
 mod pairing;
 mod partners;
 mod side;

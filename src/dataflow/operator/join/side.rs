@@ -10,8 +10,7 @@
 //! A chain holds all rows of one *hash*: the index never compares keys. Where different keys may share a hash, `Join` compares the
 //! keys of the pairs, a batch at a time.
 //!
-//! A side that can lose rows also has a ledger: the weight of every distinct row, and an index from the whole row to its number, so
-//! that a retraction takes the same time however long the chain of its key is. A row of weight 0 is dead: the next probe that meets it
+//! A side that can lose rows also has a [ledger](Ledger) of their weights. A row of weight 0 is dead: the next probe that meets it
 //! takes it out of its chain, and compaction frees it when more than half of all rows are dead.
 
 use std::collections::HashSet;
@@ -22,9 +21,10 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::expiry::Expiry;
+use super::ledger::Ledger;
 use crate::dataflow::operator::StateSize;
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS, RowStore};
-use crate::dataflow::operator::slot_table::SlotTable;
+use crate::dataflow::operator::slot_table::{SlotTable, spread};
 use crate::error::{Error, Result};
 use crate::types::{Changes, hash_rows, rows_equal};
 
@@ -36,18 +36,13 @@ pub(super) const PAIRS_MAX: usize = PART_ROWS;
 const PAIR_BYTES_MAX: usize = PART_BYTES;
 
 /// Rows whose cache misses overlap: as many as a core has loads in flight, a few times over.
-const BLOCK_ROWS: usize = 32;
+pub(super) const BLOCK_ROWS: usize = 32;
 
 /// Rows of a chain that are looked at ahead. Longer chains are rare, or so long that what they give is more work than finding it.
 const LINKS_AHEAD: usize = 4;
 
 /// Dead rows below this number are not worth a compaction. (In tests they are, so that those see many.)
 const DEAD_MIN: usize = if cfg!(test) { 16 } else { 4_096 };
-
-/// The row differs from what the last checkpoint knows of it.
-pub(super) const DIRTY: u8 = 1;
-/// The last checkpoint has the row.
-pub(super) const SAVED: u8 = 2;
 
 /// Rows of one input, indexed by key.
 pub(super) struct Side {
@@ -77,21 +72,6 @@ pub(super) struct Link {
     hash_low: u32,
     hash_high: u32,
     next: u32,
-}
-
-/// What a side knows of rows that may go away again. Vectors have one entry per row of the store.
-#[derive(Default)]
-pub(super) struct Ledger {
-    pub(super) weights: Vec<i64>,
-    pub(super) flags: Vec<u8>,
-    /// From a whole row, by its hash, to its number; only rows whose weight is not 0.
-    by_row: SlotTable,
-    /// Rows with the flag `DIRTY`.
-    pub(super) dirty: Vec<u32>,
-    /// Rows of weight 0.
-    dead: usize,
-    /// Those of them that the next checkpoint must delete, which takes their columns.
-    undeleted: usize,
 }
 
 /// Rows that arrived: none with a NULL key that matches nothing, none of weight 0; without weights if the side has no ledger.
@@ -235,7 +215,7 @@ impl Side {
     /// The weight of a row; 0 if it is dead.
     pub(super) fn weight(&self, row: u32) -> i64 {
         match (&self.ledger, &self.expiry) {
-            (Some(ledger), _) => ledger.weights[row as usize],
+            (Some(ledger), _) => ledger.weight(row),
             (None, Some(expiry)) => i64::from(!expiry.is_gone(row)),
             (None, None) => 1,
         }
@@ -421,7 +401,7 @@ impl Side {
     /// What a checkpoint stores of a row has changed, beside its weight.
     pub(super) fn touch(&mut self, row: u32) {
         match &mut self.ledger {
-            Some(ledger) => ledger.dirty(row),
+            Some(ledger) => ledger.touch(row),
             None if (row as usize) < self.unsaved => drop(self.recounted.insert(row)),
             None => {}
         }
@@ -431,7 +411,7 @@ impl Side {
     /// If rows got other numbers: their old ones, in the new order.
     pub(super) fn compact(&mut self) -> Result<Option<Vec<u32>>> {
         let free = match (&self.ledger, &self.expiry) {
-            (Some(ledger), _) => ledger.dead - ledger.undeleted,
+            (Some(ledger), _) => ledger.free(),
             (None, Some(expiry)) => expiry.gone(),
             (None, None) => 0,
         };
@@ -479,96 +459,12 @@ impl Side {
 
     pub(super) fn size(&self) -> StateSize {
         let gone = self.expiry.as_ref().map_or(0, Expiry::gone);
-        let dead = self.ledger.as_ref().map_or(gone, |ledger| ledger.dead);
+        let dead = self.ledger.as_ref().map_or(gone, Ledger::dead);
         let index = self.links.capacity() * size_of::<Link>() + self.heads.bytes();
         let ledger = self.ledger.as_ref().map_or(0, Ledger::bytes);
         let expiry = self.expiry.as_ref().map_or(0, Expiry::bytes);
         let numbers = self.numbers.capacity() * size_of::<u64>();
         StateSize { rows: self.rows.len() - dead, bytes: self.rows.bytes() + index + ledger + expiry + numbers }
-    }
-}
-
-impl Ledger {
-    /// Adds to the weight of the row for which `same` holds, and gives its number; `None` if there is none.
-    fn add(&mut self, row_hash: u64, weight: i64, same: impl Fn(u32) -> bool) -> Option<u32> {
-        let row = self.by_row.find(spread(row_hash), same)?;
-        let sum = &mut self.weights[row as usize];
-        *sum += weight;
-        if *sum == 0 {
-            self.buried(row_hash, row);
-        }
-        self.dirty(row);
-        Some(row)
-    }
-
-    /// A row has died.
-    fn buried(&mut self, row_hash: u64, row: u32) {
-        self.by_row.remove(spread(row_hash), row);
-        self.dead += 1;
-        self.undeleted += usize::from(self.flags[row as usize] & SAVED != 0);
-    }
-
-    /// Lets a row die, unless it is dead.
-    pub(super) fn bury(&mut self, row_hash: u64, row: u32) {
-        if std::mem::take(&mut self.weights[row as usize]) != 0 {
-            self.buried(row_hash, row);
-            self.dirty(row);
-        }
-    }
-
-    /// Looks where rows with these hashes are, so that they are near when they are needed.
-    fn bring_near(&self, row_hashes: &[u64]) {
-        let mut spread_hashes = [0; BLOCK_ROWS];
-        let spread_hashes = &mut spread_hashes[..row_hashes.len()];
-        spread_hashes.iter_mut().zip(row_hashes).for_each(|(to, hash)| *to = spread(*hash));
-        self.by_row.touch(spread_hashes, u64::from);
-    }
-
-    /// Enters a row that was not there.
-    fn push(&mut self, row_hash: u64, weight: i64, row: u32) {
-        self.weights.push(weight);
-        self.flags.push(0);
-        self.by_row.insert(spread(row_hash), row);
-        self.dirty(row);
-    }
-
-    fn dirty(&mut self, row: u32) {
-        let flags = &mut self.flags[row as usize];
-        if *flags & DIRTY == 0 {
-            *flags |= DIRTY;
-            self.dirty.push(row);
-        }
-    }
-
-    /// Alive, or in the last checkpoint and not yet deleted from it.
-    fn is_needed(&self, row: u32) -> bool {
-        self.weights[row as usize] != 0 || self.flags[row as usize] & SAVED != 0
-    }
-
-    /// Enters a row of another ledger under a new number.
-    fn copy(&mut self, from: &Ledger, row: u32, row_hash: u64, number: u32) {
-        let old = row as usize;
-        self.weights.push(from.weights[old]);
-        self.flags.push(from.flags[old]);
-        if from.flags[old] & DIRTY != 0 {
-            self.dirty.push(number);
-        }
-        if from.weights[old] == 0 {
-            self.dead += 1;
-            self.undeleted += 1;
-        } else {
-            self.by_row.insert(spread(row_hash), number);
-        }
-    }
-
-    /// The rows that changed, for a checkpoint that writes or deletes all of them.
-    pub(super) fn settle(&mut self) -> Vec<u32> {
-        self.undeleted = 0;
-        std::mem::take(&mut self.dirty)
-    }
-
-    fn bytes(&self) -> usize {
-        self.weights.capacity() * size_of::<i64>() + self.dirty.capacity() * size_of::<u32>() + self.flags.capacity() + self.by_row.bytes()
     }
 }
 
@@ -593,12 +489,6 @@ impl Pairs {
     fn are_enough(&self) -> bool {
         self.held.len() == PAIRS_MAX || self.bytes >= PAIR_BYTES_MAX
     }
-}
-
-/// A table takes the lower half of a hash: of one to which all bits of `hash` have come (Knuth, TAOCP 3, 6.4: multiplicative hashing). Hashes of the
-/// rows of one worker have some bits in common.
-fn spread(hash: u64) -> u64 {
-    hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
 }
 
 /// Types whose values are at most one word, each with bits of its own.
