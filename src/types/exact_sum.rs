@@ -120,7 +120,7 @@ impl ExactSum {
 
 /// The sum and what rounding took from it (Knuth, TAOCP vol. 2, 4.2.2).
 #[inline]
-fn two_sum(left: f64, right: f64) -> (f64, f64) {
+pub fn two_sum(left: f64, right: f64) -> (f64, f64) {
     let sum = left + right;
     let from_right = sum - left;
     (sum, (left - (sum - from_right)) + (right - from_right))

@@ -37,14 +37,22 @@ impl JsonTree {
         JsonTree::of(json)
     }
 
-    /// Of a value that has been scanned.
+    /// Of a value that has been scanned; `54000` if its numbers have exponents that make it many times as long.
     pub fn of(json: Json<'_>) -> Result<JsonTree> {
+        let length = match json {
+            Json::Number(text) | Json::Array(text) | Json::Object(text) => text.len(),
+            _ => 0,
+        };
+        JsonTree::grown(json, &mut Growth::of(length))
+    }
+
+    fn grown(json: Json<'_>, growth: &mut Growth) -> Result<JsonTree> {
         let scanned = |error| Error::internal(format!("JSON that was checked is none: {error}"));
         Ok(match json {
             Json::Null => JsonTree::Null,
             Json::Bool(value) => JsonTree::Bool(value),
-            Json::Number(text) => JsonTree::Number(number(text)?),
-            Json::String(text) => JsonTree::String(string(text.decode().map_err(scanned)?.into_owned())?),
+            Json::Number(text) => JsonTree::Number(number(text, growth)?),
+            Json::String(text) => JsonTree::String(storable_text(text.decode().map_err(scanned)?.into_owned())?),
             Json::Array(text) => {
                 let mut elements = Vec::new();
                 let mut parts = Vec::new();
@@ -54,7 +62,7 @@ impl JsonTree {
                 });
                 read.map_err(scanned)?;
                 for part in parts {
-                    elements.push(JsonTree::of(part)?);
+                    elements.push(JsonTree::grown(part, growth)?);
                 }
                 JsonTree::Array(elements)
             }
@@ -67,7 +75,8 @@ impl JsonTree {
                 read.map_err(scanned)?;
                 let mut fields = Vec::with_capacity(parts.len());
                 for (name, value) in parts {
-                    fields.push((string(name.decode().map_err(scanned)?.into_owned())?, JsonTree::of(value)?));
+                    let name = storable_text(name.decode().map_err(scanned)?.into_owned())?;
+                    fields.push((name, JsonTree::grown(value, growth)?));
                 }
                 JsonTree::object(fields)
             }
@@ -230,8 +239,33 @@ fn quote(text: &str, out: &mut String) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 
-/// Characters that a text may hold.
-fn string(text: String) -> Result<String> {
+/// How many zeros the numbers of a value may get for their exponents: eight bytes are a number of 131,072 digits, and a record of such numbers would
+/// take more memory than there is.
+struct Growth {
+    left: usize,
+}
+
+impl Growth {
+    /// Of any value so much, …
+    const ANY: usize = 16 << 10;
+    /// … and so many times its length, which lets any list of floats pass, …
+    const TIMES: usize = 64;
+    /// … but of one that is longer than this no more.
+    const LENGTH_MAX: usize = 1 << 20;
+
+    fn of(length: usize) -> Self {
+        Growth { left: Growth::ANY + length.min(Growth::LENGTH_MAX) * Growth::TIMES }
+    }
+
+    fn take(&mut self, zeros: usize) -> Result<()> {
+        let too_long = || Error::new(Kind::LimitExceeded, "a jsonb value is too long: its numbers are kept without exponents");
+        self.left = self.left.checked_sub(zeros).ok_or_else(too_long)?;
+        Ok(())
+    }
+}
+
+/// A text as it is, unless it holds the character that none may hold, as in PostgreSQL: `22P05`.
+pub fn storable_text(text: String) -> Result<String> {
     if text.contains('\0') {
         return Err(
             Error::new(Kind::UntranslatableCharacter, "unsupported Unicode escape sequence").detail("\\u0000 cannot be converted to text.")
@@ -241,7 +275,7 @@ fn string(text: String) -> Result<String> {
 }
 
 /// A number as PostgreSQL's numeric prints it: no exponent, digits behind the point as written.
-fn number(text: &str) -> Result<String> {
+fn number(text: &str, growth: &mut Growth) -> Result<String> {
     let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let overflow = || Error::new(Kind::NumericOutOfRange, "value overflows numeric format");
     let digits = if unsigned.contains(['e', 'E']) {
@@ -257,6 +291,7 @@ fn number(text: &str) -> Result<String> {
         }
         let place = usize::try_from(point.clamp(0, WHOLE_DIGITS_MAX)).unwrap_or(0);
         let behind = usize::try_from(behind.max(0)).unwrap_or(0);
+        growth.take((place + behind).saturating_sub(digits.len()))?;
         let mut all = "0".repeat(usize::try_from((-point).max(0)).unwrap_or(0)) + &digits;
         if all.len() < place {
             all.push_str(&"0".repeat(place - all.len()));
@@ -290,6 +325,11 @@ mod tests {
         ] {
             assert_eq!(canonical_jsonb(text).unwrap(), canonical);
             assert_eq!(canonical_jsonb(canonical).unwrap(), canonical, "it is its own text");
+        }
+        assert_eq!(canonical_jsonb("1e16000").unwrap().len(), 16_001);
+        assert_eq!(canonical_jsonb(&format!("[{}1e308]", "1e308,".repeat(10_000))).unwrap().len(), 311 * 10_001);
+        for too_long in ["1e131071", "1e-16383, 1e-16383"] {
+            assert_eq!(canonical_jsonb(&format!("[{too_long}]")).unwrap_err().kind().sqlstate(), "54000");
         }
         assert_eq!(canonical_jsonb("1e999999").unwrap_err().kind().sqlstate(), "22003");
         assert_eq!(canonical_jsonb("\"\\u0000\"").unwrap_err().kind().sqlstate(), "22P05");

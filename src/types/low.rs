@@ -240,6 +240,21 @@ impl Low {
         }
     }
 
+    /// Whether `now` may fall while watermarks rise.
+    pub fn may_fall(&self) -> bool {
+        match self {
+            Low::Of(_) => false,
+            Low::Plus { low, months, .. } => *months != 0 || low.may_fall(),
+            Low::Local { .. } | Low::TruncatedIn { .. } => true,
+            Low::Truncated { low, .. }
+            | Low::Rounded { low, .. }
+            | Low::Binned { low, .. }
+            | Low::BinnedMonths { low, .. }
+            | Low::WindowStart { low, .. } => low.may_fall(),
+            Low::Least(lows) => lows.iter().any(Low::may_fall),
+        }
+    }
+
     /// The tables and sources whose watermarks it depends on.
     pub fn objects(&self) -> BTreeSet<ObjectId> {
         match self {

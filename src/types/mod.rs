@@ -35,14 +35,14 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use copy::{CopyFormat, CopyKind};
 pub use decode::decode_rows;
 pub use definition::{Include, OnConflict};
-pub use exact_sum::ExactSum;
+pub use exact_sum::{ExactSum, two_sum};
 pub use growth::Growth;
 pub use hash::{BUCKETS, bucket, hash_bytes, hash_rows, worker_of};
 pub use ids::{Epoch, ObjectId, OperatorId};
 pub use interval_text::IntervalStyle;
 pub use json_lines::json_lines;
 pub use json_scan::{Json, JsonError, JsonScanner, JsonString, ascii_length, number_length};
-pub use jsonb::{JsonTree, canonical_jsonb, jsonb_key};
+pub use jsonb::{JsonTree, canonical_jsonb, jsonb_key, storable_text};
 pub use local_time::{instant_of, offset_us};
 pub use low::{Low, NOW, PROCTIME, TimeUnit, Watermarks, month_bin};
 pub use oid::{type_modifier, type_oids};
@@ -56,7 +56,8 @@ pub use running::{Running, Waiting};
 pub use sql_type::{NUMERIC_DEFAULT, SqlType, all_nullable, declared_type_of, sql_type_of};
 pub use stack::{COLUMNS_MAX, LEVELS_MAX, STACK_BYTES};
 pub use text_in::{
-    decimal_from_text, integer_from_text, no_infinity, parse_column, parse_column_in, parse_value, usual_timestamp, value_from_text,
+    day_in_range, decimal_from_text, integer_from_text, moment_in_range, no_infinity, parse_column, parse_column_in, parse_value,
+    usual_timestamp, value_from_text, whole_from_text,
 };
 pub use text_out::{TextColumn, TextStyle, canonical, civil, format_value};
 pub use time_windows::{TimeWindows, WindowsOf};

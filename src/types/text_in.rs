@@ -20,8 +20,8 @@ use super::round_time::round_value;
 use super::value::{ColumnBuilder, Value};
 use crate::error::{Error, Kind, Result};
 
-pub use datetime::{no_infinity, usual_timestamp};
-pub use number::{decimal_from_text, integer_from_text};
+pub use datetime::{day_in_range, moment_in_range, no_infinity, usual_timestamp};
+pub use number::{decimal_from_text, integer_from_text, whole_from_text};
 
 /// A column of `sql_type` from the text forms of its values; `None` is NULL. The first value that is none of the type is an error:
 /// `22P02`, `22003`, `22001`, `22007` or `22008`, worded as PostgreSQL does.

@@ -6,7 +6,7 @@ use arrow::array::types::{
     Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType,
     TimestampMicrosecondType,
 };
-use arrow::array::{ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StringArray, StructArray};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StringArray, StructArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Fields, IntervalMonthDayNano};
@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{SqlType, no_infinity, parse_column, parse_column_in, round_column};
+use crate::types::{SqlType, day_in_range, moment_in_range, no_infinity, parse_column, parse_column_in, round_column};
 use crate::wire::encode::Format;
 use crate::wire::encode_binary::{EPOCH_DAYS, EPOCH_US, JSONB_VERSION};
 use crate::wire::message::Fields as Bytes;
@@ -72,10 +72,12 @@ pub(super) fn binary_column(sql_type: &SqlType, values: &[Option<&[u8]>]) -> Res
         SqlType::Float8 => primitive::<Float64Type, 8>(sql_type, values, |bytes| Some(f64::from_be_bytes(bytes)))?,
         SqlType::Date => {
             finite(sql_type, values, [i32::MIN.to_be_bytes(), i32::MAX.to_be_bytes()])?;
-            primitive::<Date32Type, 4>(sql_type, values, |bytes| i32::from_be_bytes(bytes).checked_add(EPOCH_DAYS))?
+            let days = primitive::<Date32Type, 4>(sql_type, values, |bytes| i32::from_be_bytes(bytes).checked_add(EPOCH_DAYS))?;
+            days.as_primitive::<Date32Type>().iter().flatten().try_for_each(|days| day_in_range(days.into()).map(drop))?;
+            days
         }
         SqlType::Time => primitive::<Time64MicrosecondType, 8>(sql_type, values, |bytes| {
-            Some(i64::from_be_bytes(bytes)).filter(|micros| (0..=86_400_000_000).contains(micros))
+            Some(i64::from_be_bytes(bytes)).filter(|micros| (0..86_400_000_000).contains(micros))
         })?,
         SqlType::Timestamp => timestamps(sql_type, values)?,
         SqlType::Timestamptz => arrow::compute::cast(&timestamps(sql_type, values)?, &SqlType::Timestamptz.arrow())?,
@@ -136,7 +138,9 @@ fn primitive<T: ArrowPrimitiveType, const N: usize>(
 
 fn timestamps(sql_type: &SqlType, values: &[Option<&[u8]>]) -> Result<ArrayRef> {
     finite(sql_type, values, [i64::MIN.to_be_bytes(), i64::MAX.to_be_bytes()])?;
-    primitive::<TimestampMicrosecondType, 8>(sql_type, values, |bytes| i64::from_be_bytes(bytes).checked_add(EPOCH_US))
+    let moments = primitive::<TimestampMicrosecondType, 8>(sql_type, values, |bytes| i64::from_be_bytes(bytes).checked_add(EPOCH_US))?;
+    moments.as_primitive::<TimestampMicrosecondType>().iter().flatten().try_for_each(|moment| moment_in_range(moment).map(drop))?;
+    Ok(moments)
 }
 
 /// Refuses the infinite moments, which are the least and the greatest number, as their text forms are.

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("files/another-file-was-read-from-its-middle", another_file),
+        Test::new("files/a-line-without-its-end", half_a_line),
         Test::new("files/views-that-read-other-columns", other_columns),
     ]
 }
@@ -150,6 +151,40 @@ async fn play(path: &Path) -> Outcome {
     std::fs::write(path, lines(1..=1_600))?;
     server.restart(2).await?;
     wait_for(&server.connect().await?, counts, "1600 1600").await
+}
+
+/// A file whose last line was not complete was exchanged, and nobody noticed: the start of the line was joined to the middle of the new file.
+async fn half_a_line() -> Outcome {
+    let directory = new_directory()?;
+    let played = play_half_a_line(&directory).await;
+    std::fs::remove_dir_all(&directory)?;
+    played
+}
+
+async fn play_half_a_line(directory: &Path) -> Outcome {
+    let server = Server::start(1).await?;
+    let client = server.connect().await?;
+    let path = |name: &str| directory.join(name);
+    for name in ["grows", "rewritten", "rotated"] {
+        std::fs::write(path(name), "{\"n\":1}\n{\"n\":")?;
+        let options = format!("WITH (connector = 'file', path = '{}') FORMAT PLAIN ENCODE JSON", path(name).display());
+        run(&client, &format!("CREATE TABLE {name} (n INT) {options}")).await?;
+    }
+    let read = "SELECT (SELECT sum(n) FROM grows) || ' ' || (SELECT sum(n) FROM rewritten) || ' ' || (SELECT sum(n) FROM rotated)";
+    wait_for(&client, read, "1 1 1").await?;
+    let lag = "SELECT sum(lag) FROM tidemill.sources";
+    wait_for(&client, lag, "0").await?;
+
+    std::fs::OpenOptions::new().append(true).open(path("grows"))?.write_all(b"2}\n")?;
+    std::fs::write(path("rewritten"), "{\"n\":7}\n{\"n\":8}\n{\"n\":9}\n")?;
+    std::fs::rename(path("rotated"), path("rotated.1"))?;
+    std::fs::write(path("rotated"), "{\"n\":5}\n")?;
+    wait_for(&client, read, "3 1 1").await?;
+    let failed =
+        "SELECT string_agg(name || split_part(status, '\"', 3), ' ' ORDER BY name) FROM tidemill.sources WHERE status LIKE 'failed%'";
+    let told =
+        "rewritten is not the one that was read before: what stands before byte 8 of it is something else rotated was replaced by another";
+    wait_for(&client, failed, told).await
 }
 
 fn lines(numbers: impl Iterator<Item = u32>) -> String {

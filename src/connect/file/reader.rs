@@ -27,6 +27,8 @@ const DECODERS: usize = 2;
 const SHARED_BYTES_MIN: usize = 256 << 10;
 /// Longer lines stop the reader: they are no lines.
 const LINE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a line without its end that are compared with the file before more of it is read.
+const COMPARED_BYTES: usize = 4 << 10;
 /// Longer lines name no columns.
 const HEADER_BYTES_MAX: usize = 1 << 16;
 /// How often new files are looked for.
@@ -272,8 +274,13 @@ impl OpenFile {
             self.decode_last_line(id)?;
             self.ended = true;
         }
-        self.at_end = length <= self.next_offset;
+        self.at_end = length <= self.read_to();
         Ok(())
+    }
+
+    /// How far the file was read: what waits for the end of its line included.
+    fn read_to(&self) -> i64 {
+        self.next_offset + length_of(self.unread.len())
     }
 
     /// The file's length, if it is still the file that we read, and no shorter.
@@ -281,12 +288,12 @@ impl OpenFile {
         let path = self.path.display();
         let metadata = self.file.metadata().map_err(|cause| format!("cannot read \"{path}\": {cause}"))?;
         let length = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
-        let read = self.next_offset.max(self.until.unwrap_or(0));
+        let read = self.read_to().max(self.until.unwrap_or(0));
         if length < read {
             return Err(format!("file \"{path}\" was truncated: it has {length} bytes, {read} were read"));
         }
         // Asked only once everything was read: a file may well be replaced while its old content is still being read.
-        if follow && self.unread.is_empty() && length == self.next_offset {
+        if follow && length == self.read_to() {
             match std::fs::metadata(&self.path) {
                 Ok(metadata) if identity(&metadata) != self.identity => return Err(format!("file \"{path}\" was replaced by another")),
                 _ => {}
@@ -297,13 +304,24 @@ impl OpenFile {
 
     /// Refuses a file in which something else stands now where we were.
     fn recognise(&self) -> Result<(), String> {
-        match self.seen {
-            Some((offset, seen)) if self.fingerprint_at(offset)? != seen => Err(format!(
+        let another = |offset: i64| {
+            format!(
                 "file \"{}\" is not the one that was read before: what stands before byte {offset} of it is something else",
                 self.path.display()
-            )),
-            _ => Ok(()),
+            )
+        };
+        if let Some((offset, seen)) = self.seen
+            && self.fingerprint_at(offset)? != seen
+        {
+            return Err(another(offset));
         }
+        // So would be the start of a line whose end was yet to come.
+        let rest = &self.buffer[self.unread.clone()];
+        let rest = &rest[..rest.len().min(COMPARED_BYTES)];
+        let mut now = [0; COMPARED_BYTES];
+        let length = read_at(&self.file, &mut now[..rest.len()], u64::try_from(self.next_offset).unwrap_or(0))
+            .map_err(|cause| format!("cannot read \"{}\": {cause}", self.path.display()))?;
+        if now[..length] == *rest { Ok(()) } else { Err(another(self.next_offset + length_of(rest.len()))) }
     }
 
     fn fingerprint_at(&self, offset: i64) -> Result<NonZero<u64>, String> {
@@ -340,9 +358,7 @@ impl OpenFile {
         if left == 0 {
             return Ok(false);
         }
-        if old == 0 {
-            self.recognise()?;
-        }
+        self.recognise()?;
         if old >= LINE_BYTES_MAX {
             return Err(format!(
                 "file \"{}\": the line at byte {} is longer than {LINE_BYTES_MAX} bytes",

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{PayloadColumn, column_error};
+use super::{PayloadColumn, column_error, text_of};
 use crate::connect::options::Options;
 use crate::error::{Error, Kind, Result};
 use crate::types::{Value, value_from_text};
@@ -79,7 +79,7 @@ impl CsvLayout {
 
     /// The values of the columns, or what is wrong with the line.
     pub(super) fn decode<'a>(&self, columns: &[PayloadColumn], options: &CsvOptions, record: &'a [u8]) -> Result<Vec<Value<'a>>, String> {
-        let line = std::str::from_utf8(record).map_err(|_| "the record is not valid UTF-8".to_owned())?;
+        let line = text_of(record)?;
         let mut fields = split(line.trim_end_matches(['\r', '\n']), options.delimiter)?;
         if fields.len() != self.fields {
             return Err(format!("expected {} fields, found {}", self.fields, fields.len()));

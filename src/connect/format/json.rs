@@ -48,7 +48,7 @@ impl JsonShape {
         JsonShape { exact, any_case, learned: Vec::new(), form: Form::default(), next_form: Form::default() }
     }
 
-    /// Finds the fields that fill the columns; an error says what is wrong with the record. Columns that take anything unseen are left out.
+    /// Finds the fields that fill the columns; an error says what is wrong with the record.
     pub(super) fn find<'a>(&mut self, columns: &[PayloadColumn], record: &'a [u8], found: &mut [Option<Found<'a>>]) -> Result<(), String> {
         if self.form.read(record, || std::str::from_utf8(record).ok(), found) == Some(record.len()) {
             return Ok(());
@@ -89,14 +89,11 @@ impl JsonShape {
             behind = at.end;
             match target {
                 Some(Target { column, exact }) if exact || !matches!(counts[column], Some((_, true))) => {
-                    let seen = (!columns[column].takes_anything_unseen()).then_some(column);
-                    let field = form.add(before, seen);
+                    let field = form.add(before, Some(column));
                     if let Some((earlier, _)) = counts[column].replace((field, exact)) {
                         form.drop_column(earlier);
                     }
-                    if seen.is_some() {
-                        found[column] = Some(Found::Json(value));
-                    }
+                    found[column] = Some(Found::Json(value));
                 }
                 _ => {
                     form.add(before, None);
@@ -137,9 +134,10 @@ impl JsonShape {
     }
 }
 
-/// Whether every JSON value is one of this type: then nothing of it has to be looked at to know that the record is good.
-pub(super) fn takes_anything(sql_type: &SqlType) -> bool {
-    matches!(sql_type, SqlType::Text | SqlType::Varchar(None))
+/// Whether it can be told without reading it that `found` is a value of this type: every text is, but for the character that none may hold.
+pub(super) fn surely_fits(sql_type: &SqlType, found: Option<Found<'_>>) -> bool {
+    let may_hold_zero = matches!(found, Some(Found::Json(Json::String(text))) if text.raw.contains("\\u0000"));
+    matches!(sql_type, SqlType::Text | SqlType::Varchar(None)) && !may_hold_zero
 }
 
 /// The value of a column, from the field that was found for it.
@@ -214,6 +212,14 @@ mod tests {
             one(SqlType::Int4, r#"{"v":3000000000}"#),
             Err("column \"v\": value \"3000000000\" is out of range for type integer".into())
         );
+        assert_eq!(one(SqlType::Int8, r#"{"v":9007199254740993.0}"#), Ok(Value::Int(9_007_199_254_740_993)));
+        assert_eq!(
+            one(SqlType::Int8, r#"{"v":0.99999999999999999}"#),
+            Err("column \"v\": expected bigint, found 0.99999999999999999".into())
+        );
+        assert_eq!(one(SqlType::Date, r#"{"v":19000}"#), Ok(Value::Int(19_000)));
+        assert_eq!(one(SqlType::Date, r#"{"v":2147483647}"#), Err("column \"v\": date out of range".into()));
+        assert_eq!(one(SqlType::Timestamp, r#"{"v":9223372036854775}"#), Ok(Value::Int(9_223_372_036_854_775)));
         assert_eq!(one(SqlType::Int4, r#"{"v":true}"#), Err("column \"v\": expected integer, found true".into()));
         assert_eq!(one(SqlType::Float8, r#"{"v":"Infinity"}"#), Ok(Value::Float(f64::INFINITY)));
         assert_eq!(one(SqlType::Numeric(10, 2), r#"{"v":12.345}"#), Ok(Value::Decimal(1235)));
@@ -227,6 +233,11 @@ mod tests {
         assert_eq!(one(SqlType::Text, r#"{"v":1.50}"#), text("1.50"));
         assert_eq!(one(SqlType::Jsonb, r#"{"v":{"a": [1, 2]}}"#), text("{\"a\": [1, 2]}"));
         assert_eq!(one(SqlType::Jsonb, r#"{"v":"a"}"#), text("\"a\""));
+        let zero = || Err("column \"v\": unsupported Unicode escape sequence".into());
+        for sql_type in [SqlType::Text, SqlType::Varchar(Some(9)), SqlType::Jsonb, SqlType::Name] {
+            assert_eq!(one(sql_type, r#"{"v":"a\u0000b"}"#), zero());
+        }
+        assert_eq!(one(SqlType::Text, r#"{"v":"a\\u0000b"}"#), text("a\\u0000b"));
         assert!(one(SqlType::Varchar(Some(1)), r#"{"v":"\u00e4b"}"#).unwrap_err().contains("too long"));
     }
 

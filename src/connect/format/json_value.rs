@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use crate::error::{Error, Kind, Result};
 use crate::types::{
-    Json, JsonScanner, SqlType, Value, canonical_jsonb, decimal_from_text, integer_from_text, round_value, value_from_text,
+    Json, JsonScanner, JsonString, SqlType, Value, canonical_jsonb, day_in_range, decimal_from_text, moment_in_range, round_value,
+    storable_text, value_from_text, whole_from_text,
 };
 
 /// Below this a number is seconds, …
@@ -22,10 +23,12 @@ pub(super) fn value_from_json<'a>(sql_type: &SqlType, json: Json<'a>) -> Result<
     match (sql_type, json) {
         (_, Json::Null) => Ok(Value::Null),
         (SqlType::Rounded(whole, digits), json) => round_value(whole, value_from_json(whole, json)?, *digits),
-        (SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Oid, Json::Number(text)) => integer(sql_type, text).map(Value::Int),
-        (SqlType::Text | SqlType::Varchar(None), Json::String(text)) => Ok(Value::Text(text.decode().map_err(|_| mismatch(sql_type))?)),
+        (SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Oid, Json::Number(text)) => {
+            whole_from_text(sql_type, text).map(Value::Int)
+        }
+        (SqlType::Text | SqlType::Varchar(None), Json::String(text)) => Ok(Value::Text(characters(sql_type, text)?)),
         (SqlType::Timestamp | SqlType::Timestamptz, Json::Number(text)) => timestamp(text).map(Value::Int),
-        (SqlType::Date, Json::Number(text)) => integer(&SqlType::Int4, text).map(Value::Int),
+        (SqlType::Date, Json::Number(text)) => whole_from_text(&SqlType::Int8, text).and_then(day_in_range).map(Value::Int),
         (SqlType::Numeric(precision, scale), Json::Number(text)) => decimal_from_text(*precision, *scale, text),
         (SqlType::Bool, Json::Bool(value)) => Ok(Value::Bool(value)),
         (SqlType::Jsonb, json) => Ok(Value::Text(canonical_jsonb(&own_text(json))?.into())),
@@ -35,7 +38,7 @@ pub(super) fn value_from_json<'a>(sql_type: &SqlType, json: Json<'a>) -> Result<
         }
         (SqlType::Array(element), Json::Array(text)) => array(element, text),
         (SqlType::Struct(fields), Json::Object(text)) => object(fields, text),
-        (_, Json::String(text)) => from_text(sql_type, text.decode().map_err(|_| mismatch(sql_type))?),
+        (_, Json::String(text)) => from_text(sql_type, characters(sql_type, text)?),
         (SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name, json @ (Json::Number(_) | Json::Bool(_)))
         | (SqlType::Float4 | SqlType::Float8 | SqlType::Bool, json @ Json::Number(_)) => from_text(sql_type, own_text(json)),
         _ => Err(mismatch(sql_type)),
@@ -53,6 +56,15 @@ fn from_text<'a>(sql_type: &SqlType, text: Cow<'a, str>) -> Result<Value<'a>> {
     }
 }
 
+/// What a string stands for, if a text may hold it.
+fn characters<'a>(sql_type: &SqlType, text: JsonString<'a>) -> Result<Cow<'a, str>> {
+    let characters = text.decode().map_err(|_| mismatch(sql_type))?;
+    match characters {
+        Cow::Owned(text) => storable_text(text).map(Cow::Owned),
+        written => Ok(written),
+    }
+}
+
 /// The value's text in the record. Strings are not asked for here.
 fn own_text(json: Json<'_>) -> Cow<'_, str> {
     match json {
@@ -61,29 +73,16 @@ fn own_text(json: Json<'_>) -> Cow<'_, str> {
     }
 }
 
-/// Whole numbers, also if written `5.0` or `5e3`: some writers know only floats.
-fn integer(sql_type: &SqlType, text: &str) -> Result<i64> {
-    /// The largest float below which every whole number is one: 2^53.
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    match integer_from_text(sql_type, text) {
-        Err(error) if error.kind() == Kind::InvalidText => {
-            let float = text.parse::<f64>().ok().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT_MAX).ok_or(error)?;
-            integer_from_text(sql_type, &(float as i64).to_string())
-        }
-        result => result,
-    }
-}
-
 /// Microseconds since 1970 from a number of seconds, milliseconds, microseconds or nanoseconds.
 fn timestamp(text: &str) -> Result<i64> {
-    let number = integer(&SqlType::Int8, text)?;
+    let number = whole_from_text(&SqlType::Int8, text)?;
     let micros = match number.unsigned_abs() {
         0..SECONDS_BELOW => number.checked_mul(1_000_000),
         SECONDS_BELOW..MILLIS_BELOW => number.checked_mul(1_000),
         MILLIS_BELOW..MICROS_BELOW => Some(number),
         _ => Some(number.div_euclid(1_000)),
     };
-    micros.ok_or_else(|| Error::new(Kind::DatetimeOutOfRange, "timestamp out of range"))
+    micros.ok_or_else(|| Error::new(Kind::DatetimeOutOfRange, "timestamp out of range")).and_then(moment_in_range)
 }
 
 fn array<'a>(element: &SqlType, text: &'a str) -> Result<Value<'a>> {

@@ -206,9 +206,9 @@ impl PayloadColumn {
         if self.not_null { Err(no_value(&self.name)) } else { Ok(Value::Null) }
     }
 
-    /// Whether a record is good whatever it has for the column.
-    fn takes_anything_unseen(&self) -> bool {
-        !self.wanted && !self.not_null && json::takes_anything(&self.sql_type)
+    /// Whether what a record has for the column need not be read: nobody wants it, and it is good.
+    fn may_skip(&self, found: Option<Found<'_>>) -> bool {
+        !self.wanted && !self.not_null && json::surely_fits(&self.sql_type, found)
     }
 }
 
@@ -368,7 +368,7 @@ impl Decoder {
     fn fill(&mut self, found: &[Option<Found<'_>>], envelope: &Envelope<'_>) -> Result<(), String> {
         for (at, (column, found)) in self.payload.iter().zip(found).enumerate() {
             let filling = &mut self.filling[column.place];
-            if found.is_some_and(|found| filling.append_usual(column.usual, found)) || column.takes_anything_unseen() {
+            if found.is_some_and(|found| filling.append_usual(column.usual, found)) || column.may_skip(*found) {
                 continue;
             }
             match json::value(column, *found) {
@@ -480,8 +480,16 @@ fn bytes_value<'a>(column: &PayloadColumn, record: &'a [u8]) -> Result<Vec<Value
     if column.sql_type == SqlType::Bytea {
         return Ok(vec![Value::Bytes(record.into())]);
     }
-    let text = std::str::from_utf8(record).map_err(|_| "the record is not valid UTF-8".to_owned())?;
-    Ok(vec![Value::Text(text.into())])
+    Ok(vec![Value::Text(text_of(record)?.into())])
+}
+
+/// A record as text: UTF-8 without the zero byte, as PostgreSQL has it.
+fn text_of(record: &[u8]) -> Result<&str, String> {
+    match std::str::from_utf8(record) {
+        Ok(text) if memchr(0, record).is_none() => Ok(text),
+        Ok(_) => Err("the record holds a zero byte, which no text may".to_owned()),
+        Err(_) => Err("the record is not valid UTF-8".to_owned()),
+    }
 }
 
 /// A text made short enough for a message.
@@ -571,15 +579,19 @@ pub(super) mod tests {
         let mut offset = column("place", SqlType::Int8);
         offset.include = Some(Include::Offset);
         columns.push(offset);
-        let records: [&[u8]; 6] = [
+        let records: [&[u8]; 9] = [
             br#"{"n":1,"name":"a","at":"2024-02-29"}"#,
             br#"{"n":"x","name":"b","at":"2024-02-29"}"#,
             br#"{"n":3,"name":"c","at":"soon"}"#,
             br#"{"name":"d","at":"2024-02-29"}"#,
             br#"{"n":5,"name":["e"]}"#,
             b"x,y,z",
+            br#"{"n":6,"name":"a\u0000"}"#,
+            br#"{"n":7,"name":"a\\u0000"}"#,
+            br#"{"n":8,"name":null}"#,
         ];
-        let csv: [&[u8]; 4] = [b"1,a,2024-02-29", b"x,b,2024-02-29", b"3,c,soon", b"5,e,"];
+        let csv: [&[u8]; 7] =
+            [b"1,a,2024-02-29", b"x,b,2024-02-29", b"3,c,soon", b"5,e,", b"6,a\0,2024-02-29", b"7,f,2024-02-29", b"8,,2024-02-29"];
         for (encode, records) in [("JSON", &records[..]), ("CSV", &csv)] {
             let format = Format::new(&spec(encode, columns.clone(), &[])).unwrap();
             let decoded = |wanted: [bool; 4]| {
@@ -590,7 +602,7 @@ pub(super) mod tests {
                 decoder.finish(0, 9)
             };
             let all = decoded([true; 4]);
-            assert!(all.offsets.len() == 2 && !all.dead_letters.is_empty());
+            assert!(all.offsets.len() == 4 && !all.dead_letters.is_empty());
             for wanted in (0..16).map(|bits| [1, 2, 4, 8].map(|bit| bits & bit != 0)) {
                 let some = decoded(wanted);
                 assert_eq!(some.offsets, all.offsets, "{wanted:?}");

@@ -78,8 +78,8 @@ impl Partition {
 enum Failure {
     /// Will be tried again.
     World(String),
-    /// A position is not in the log any more: which one has to be found out.
-    OutOfLog,
+    /// The client says that a position is not in the log any more: which one, and why, has to be found out.
+    OutOfLog(String),
     /// The client is of no use any more: a new one will be made.
     Client(String),
     /// Records that should be read next are not there.
@@ -134,14 +134,14 @@ impl KafkaReader {
                 self.consumer = None;
                 self.trouble = Some(text);
             }
-            Failure::OutOfLog => {
-                if let Err(failure) = self.recover_positions() {
+            Failure::OutOfLog(cause) => {
+                if let Err(failure) = self.recover_positions(&cause) {
                     // Finding out failed too: the client repeats its error once it fetches again.
                     self.must_assign = true;
                     match failure {
                         Failure::Lost(text) => self.lost = Some(text),
                         Failure::World(text) | Failure::Client(text) => self.trouble = Some(text),
-                        Failure::OutOfLog => {}
+                        Failure::OutOfLog(_) => {}
                     }
                 }
             }
@@ -249,12 +249,19 @@ impl KafkaReader {
         outcome.and_then(|()| self.assign_if_needed())
     }
 
-    /// Some position is not in the log: finds out which, and moves or stops.
-    fn recover_positions(&mut self) -> Result<(), Failure> {
+    /// Some position is not in the log, as the client says for a `cause`: finds out which, and moves or stops.
+    fn recover_positions(&mut self, cause: &str) -> Result<(), Failure> {
         let Some(consumer) = &self.consumer else { return Ok(()) };
+        let mut moved = false;
         for (id, partition) in self.partitions.iter_mut().filter(|(_, partition)| !partition.done()) {
             let log = watermarks(consumer, &self.settings.topic, *id)?;
-            partition.next_offset = within_log(&self.settings, *id, partition.next_offset, log)?;
+            // Never back: what the log has before the position was read, or so were other records in its place.
+            let position = within_log(&self.settings, *id, partition.next_offset, log)?.max(partition.next_offset.min(log.1));
+            moved |= position != partition.next_offset;
+            partition.next_offset = position;
+        }
+        if !moved {
+            refilled(&self.settings, cause)?;
         }
         self.must_assign = true;
         self.assign_if_needed()
@@ -357,7 +364,7 @@ fn headers_json(message: &BorrowedMessage<'_>) -> Option<String> {
 fn heed(cause: &KafkaError) -> Result<(), Failure> {
     match (cause, cause.rdkafka_error_code()) {
         (KafkaError::MessageConsumptionFatal(_), _) => Err(Failure::Client(format!("the kafka client failed: {cause}"))),
-        (_, Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => Err(Failure::OutOfLog),
+        (_, Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => Err(Failure::OutOfLog(cause.to_string())),
         (_, Some(code)) if is_connection(code) => Ok(()),
         _ => Err(Failure::World(cause.to_string())),
     }
@@ -400,8 +407,19 @@ fn within_log(settings: &Settings, id: i32, position: i64, (low, high): (i64, i6
     if !settings.skip_lost {
         return Err(Failure::Lost(format!("{text}; on_data_loss = 'skip' would go on without them")));
     }
-    tracing::warn!("{text}; going on at {low}");
+    tracing::warn!("{text}; going on without them");
     Ok(low)
+}
+
+/// Every position is in the log, though the client found one that was not, and said why: since then the log was cut, and has been written on.
+/// Records were lost that had been read, and others stand in their place.
+fn refilled(settings: &Settings, cause: &str) -> Result<(), Failure> {
+    let text = format!("topic \"{}\" lost records that had been read, and has others in their place ({cause})", settings.topic);
+    if !settings.skip_lost {
+        return Err(Failure::Lost(format!("{text}; on_data_loss = 'skip' would go on without them")));
+    }
+    tracing::warn!("{text}; going on behind them");
+    Ok(())
 }
 
 fn beyond(topic: &str, id: i32, position: i64, high: i64) -> String {
@@ -421,7 +439,12 @@ fn world(what: &str, cause: &dyn std::fmt::Display) -> Failure {
 mod tests {
     use std::time::Duration;
 
-    use super::{Failure, Settings, whole_milliseconds, within_log};
+    use super::{Failure, Settings, refilled, whole_milliseconds, within_log};
+
+    fn settings(on_data_loss: &str) -> Settings {
+        let options = [("topic", "t"), ("properties.bootstrap.server", "127.0.0.1:1"), ("on_data_loss", on_data_loss)];
+        Settings::new(&options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()).unwrap()
+    }
 
     #[test]
     fn an_idle_reader_asked_again_and_again_for_what_was_left_of_a_millisecond() {
@@ -431,13 +454,16 @@ mod tests {
 
     #[test]
     fn a_replay_after_retention_began_at_what_was_left() {
-        let settings = |mode: &str| {
-            let options = [("topic", "t"), ("properties.bootstrap.server", "127.0.0.1:1"), ("on_data_loss", mode)];
-            Settings::new(&options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()).unwrap()
-        };
         let Err(Failure::Lost(text)) = within_log(&settings("fail"), 0, 0, (70, 100)) else { panic!("records 0 to 70 are gone") };
         assert!(text.contains("records 0 to 70 were deleted before they were read"), "{text}");
         assert!(matches!(within_log(&settings("skip"), 0, 0, (70, 100)), Ok(70)));
         assert!(matches!(within_log(&settings("fail"), 0, 70, (70, 100)), Ok(70)));
+    }
+
+    #[test]
+    fn a_log_that_was_cut_and_written_on_was_read_on() {
+        let Err(Failure::Lost(text)) = refilled(&settings("fail"), "truncated") else { panic!("records were lost") };
+        assert!(text.contains("has others in their place (truncated)"), "{text}");
+        assert!(refilled(&settings("skip"), "truncated").is_ok());
     }
 }

@@ -3,8 +3,10 @@
 //! `2024-02-29`, `20240229`, `2/29/2024`, `Feb 29, 2024`, `29 February 2024`; `T` or a blank; `10:05`, `10:05:06.789`, `100506`,
 //! `10:05 PM`; `Z`, `UTC`, `+02`, `+0230`, `+02:30`, `Europe/Vienna`; `BC`.
 
+use std::ops::RangeInclusive;
+
 use arrow::array::timezone::Tz;
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
 
 use super::{invalid, shortened};
 use crate::error::{Error, Kind, Result};
@@ -109,6 +111,23 @@ struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+}
+
+/// Days since 1970-01-01 of a date that can be shown and computed with, as those are that come as text: the years -262143 to 262142. Else `22008`.
+pub fn day_in_range(days: i64) -> Result<i64> {
+    let (first, last) = (NaiveDate::MIN, NaiveDate::MAX);
+    let from_1970 = |date: NaiveDate| date.signed_duration_since(NaiveDate::default()).num_days();
+    in_range("date", days, from_1970(first)..=from_1970(last))
+}
+
+/// The same of microseconds since 1970-01-01 00:00.
+pub fn moment_in_range(micros: i64) -> Result<i64> {
+    in_range("timestamp", micros, DateTime::<Utc>::MIN_UTC.timestamp_micros()..=DateTime::<Utc>::MAX_UTC.timestamp_micros())
+}
+
+fn in_range(type_name: &str, number: i64, range: RangeInclusive<i64>) -> Result<i64> {
+    let out_of_range = || Error::new(Kind::DatetimeOutOfRange, format!("{type_name} out of range"));
+    range.contains(&number).then_some(number).ok_or_else(out_of_range)
 }
 
 /// `22008` for a moment that is no date.

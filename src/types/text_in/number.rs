@@ -24,6 +24,19 @@ pub fn integer_from_text(sql_type: &SqlType, text: &str) -> Result<i64> {
     if fits { Ok(value) } else { Err(out_of_range(sql_type, text)) }
 }
 
+/// The same of a whole number that may also be written `5.0` or `5e3`: some programs know only floats.
+pub fn whole_from_text(sql_type: &SqlType, text: &str) -> Result<i64> {
+    /// What an i64 may have.
+    const DIGITS_MAX: usize = 19;
+    match integer_from_text(sql_type, text) {
+        Err(error) if error.kind() == Kind::InvalidText => {
+            let digits = Digits::new(text).filter(Digits::is_whole).ok_or(error)?;
+            integer_from_text(sql_type, &digits.in_units_of(0, DIGITS_MAX).ok_or_else(|| out_of_range(sql_type, text))?)
+        }
+        result => result,
+    }
+}
+
 fn out_of_range(sql_type: &SqlType, text: &str) -> Error {
     Error::new(Kind::NumericOutOfRange, format!("value \"{}\" is out of range for type {sql_type}", shortened(text.trim_ascii())))
 }
@@ -93,6 +106,13 @@ impl<'a> Digits<'a> {
         Some(Digits { negative, whole, fraction, exponent })
     }
 
+    /// Whether there is nothing but zeros behind the point, once the exponent has moved it.
+    fn is_whole(&self) -> bool {
+        let point = i64::try_from(self.whole.len()).unwrap_or(i64::MAX).saturating_add(self.exponent);
+        let before = usize::try_from(point.max(0)).unwrap_or(usize::MAX);
+        self.whole.bytes().chain(self.fraction.bytes()).skip(before).all(|digit| digit == b'0')
+    }
+
     /// The number times 10^scale, rounded, as text; `None` if it needs more than `digits_max` digits.
     fn in_units_of(&self, scale: i8, digits_max: usize) -> Option<String> {
         let digits = || self.whole.bytes().chain(self.fraction.bytes());
@@ -144,7 +164,7 @@ fn increment(digits: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{decimal_from_text, float, integer_from_text};
+    use super::{decimal_from_text, float, integer_from_text, whole_from_text};
     use crate::types::{SqlType, Value};
 
     fn integer(sql_type: SqlType, text: &str) -> Result<i64, String> {
@@ -158,6 +178,30 @@ mod tests {
         assert_eq!(integer(SqlType::Int2, "40000"), Err("22003 value \"40000\" is out of range for type smallint".into()));
         assert_eq!(integer(SqlType::Int4, "abc"), Err("22P02 invalid input syntax for type integer: \"abc\"".into()));
         assert_eq!(integer(SqlType::Int4, ""), Err("22P02 invalid input syntax for type integer: \"\"".into()));
+    }
+
+    #[test]
+    fn whole_numbers_of_programs_that_know_only_floats() {
+        let whole = |text: &str| whole_from_text(&SqlType::Int8, text).map_err(|error| error.kind().sqlstate());
+        for (text, number) in [
+            ("5", 5),
+            ("-5.0", -5),
+            ("5e3", 5_000),
+            ("1.25e2", 125),
+            ("50e-1", 5),
+            ("0.00", 0),
+            ("0e-99999", 0),
+            ("9007199254740993.0", 9_007_199_254_740_993),
+            ("-9223372036854775808.0", i64::MIN),
+        ] {
+            assert_eq!(whole(text), Ok(number), "{text}");
+        }
+        for text in ["5.5", "4503599627370497.5", "0.99999999999999999", "1e-400", "12e-1", "x"] {
+            assert_eq!(whole(text), Err("22P02"), "{text}");
+        }
+        for text in ["9223372036854775808.0", "1e19", "1e999999"] {
+            assert_eq!(whole(text), Err("22003"), "{text}");
+        }
     }
 
     #[test]
