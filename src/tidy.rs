@@ -30,6 +30,8 @@ const LIBRARIES: &[(&str, Places)] = &[
     ("timely", &[("dataflow/", &[])]),
     ("pgwire", &[("wire/", &[])]),
     ("axum", &[("http/", &[])]),
+    ("hyper", &[("http/", &[])]),
+    ("hyper_util", &[("http/", &[])]),
     // The engine hands system relations and session functions to the planner, in the planner's own terms.
     (
         "datafusion",
@@ -44,6 +46,7 @@ const LIBRARIES: &[(&str, Places)] = &[
     ),
     ("sqlparser", &[("sql/", &[]), ("plan/", &[]), ("engine/", &[])]),
     ("tokio_postgres", &[("cli/", &[])]),
+    ("rlimit", &[("cli/", &[])]),
     ("tpchgen", &[("cli/", &[])]),
     ("clap", &[("cli/", &[]), ("config.rs", &[]), ("main.rs", &[])]),
 ];

@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod descriptors;
 mod generate;
 mod run;
 mod serve;

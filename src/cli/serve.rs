@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::cli::descriptors;
 use crate::config::{Config, ServeOptions};
 use crate::engine::{Engine, describe_metrics};
 use crate::error::{Error, Result};
@@ -125,14 +126,15 @@ impl Server {
         let address = listener.local_addr().map_err(|cause| Error::external("cannot listen", cause))?;
         let http = http_listener.local_addr().map_err(|cause| Error::external("cannot listen", cause))?;
         let (started, shutdown) = (CancellationToken::new(), CancellationToken::new());
-        let early = tokio::spawn(crate::wire::turn_away(listener, started.clone()));
+        let sockets_max = descriptors::for_clients();
+        let early = tokio::spawn(crate::wire::turn_away(listener, sockets_max, started.clone()));
         let opened = open(&config, ended).await;
         started.cancel();
         let Some((store, engine)) = opened? else { return Ok(None) };
         let listener = early.await.map_err(not_started)?;
         let tasks = vec![
-            tokio::spawn(crate::wire::serve(listener, Arc::clone(&engine), shutdown.clone())),
-            tokio::spawn(serve_http(http_listener, Arc::clone(&engine), render, shutdown.clone())),
+            tokio::spawn(crate::wire::serve(listener, sockets_max, Arc::clone(&engine), shutdown.clone())),
+            tokio::spawn(crate::http::serve(http_listener, Arc::clone(&engine), render, shutdown.clone())),
         ];
         Ok(Some(Server { config, _store: store, engine, address, http, shutdown, tasks }))
     }
@@ -192,12 +194,6 @@ async fn open(config: &Config, ended: impl Future<Output = ()>) -> Result<Option
 
 fn not_started(cause: JoinError) -> Error {
     Error::internal(format!("the server could not start: {cause}"))
-}
-
-async fn serve_http(listener: TcpListener, engine: Arc<Engine>, render: RenderMetrics, shutdown: CancellationToken) {
-    if let Err(error) = crate::http::serve(listener, engine, render, shutdown).await {
-        tracing::error!(%error, "HTTP has ended");
-    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {

@@ -1,17 +1,32 @@
 //! HTTP: whether the server lives, and what it measures.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+
+/// Connections at once; others wait in the system's queue. Clients that ask nothing must not take all file descriptors.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long a connection may last: it is for one request.
+const CONNECTION_MAX: Duration = Duration::from_secs(10);
+
+/// How long to wait after a failed accept: usually all file descriptors are taken, and trying at once would only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Writes all metrics in Prometheus' text format. Made by `main`, which owns the recorder.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -36,12 +51,35 @@ impl Shared {
 }
 
 /// Answers requests until `shutdown`.
-pub async fn serve(listener: TcpListener, engine: Arc<Engine>, render: RenderMetrics, shutdown: CancellationToken) -> Result<()> {
+pub async fn serve(listener: TcpListener, engine: Arc<Engine>, render: RenderMetrics, shutdown: CancellationToken) {
     let router = Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).with_state(Shared { engine, render });
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
-        .map_err(|cause| Error::external("the HTTP server failed", cause))
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((socket, _)) => drop(connections.spawn(timeout(CONNECTION_MAX, answer(socket, router.clone(), shutdown.clone())))),
+                Err(cause) => {
+                    tracing::warn!(%cause, "an HTTP client could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+/// Answers one request; at the shutdown none that has not begun. What goes wrong on the way is the client's to notice.
+async fn answer(socket: TcpStream, router: Router, shutdown: CancellationToken) {
+    let mut http = http1::Builder::new();
+    let mut connection = pin!(http.keep_alive(false).serve_connection(TokioIo::new(socket), TowerToHyperService::new(router)));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }
 
 /// `200 ok` while all is well; `200 degraded` with the names of sources that have stopped for good, as a restart of the server would not mend

@@ -149,14 +149,15 @@ impl CopyDecoder {
         Ok(())
     }
 
-    /// The data is complete: a last line may lack its line feed.
+    /// The data is complete: a last line may lack its line feed, and binary data its trailer, as in PostgreSQL.
     pub(super) fn finish(&mut self, ready: &mut Vec<RecordBatch>) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        if !self.ended && self.format.kind == CopyKind::Binary {
-            return Err(bad("unexpected EOF in COPY data".to_owned()));
-        }
-        if !self.ended && !pending.is_empty() {
-            self.record(&pending)?;
+        match self.format.kind {
+            _ if self.ended => {}
+            CopyKind::Binary if self.started && pending.len() < size_of::<i16>() => {}
+            CopyKind::Binary => return Err(bad("unexpected EOF in COPY data".to_owned())),
+            _ if pending.is_empty() => {}
+            _ => self.record(&pending)?,
         }
         self.close_batch(ready)
     }

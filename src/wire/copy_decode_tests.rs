@@ -71,6 +71,7 @@ fn binary_tuples_may_be_cut_anywhere() {
     for piece in 1..data.len() {
         assert_eq!(decode(&format, &data, piece).unwrap(), [(Some(7), Some("hi".to_owned())), (None, Some(String::new()))]);
     }
+    assert_eq!(decode(&format, &data[..data.len() - 2], 8).unwrap().len(), 2, "without its trailer");
     assert_eq!(decode(&format, &data[..40], 8).unwrap_err().kind(), Kind::BadCopyFormat);
     assert_eq!(decode(&format, b"PGCOPX", 8).unwrap_err().kind(), Kind::BadCopyFormat);
 }

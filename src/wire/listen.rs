@@ -14,10 +14,6 @@ use crate::error::{Error, Kind};
 use crate::wire::error_response::error_response;
 use crate::wire::startup::{refuse_starting, start};
 
-/// Sockets that may be open at once, known clients or not. The engine has its own, lower limit for sessions; this one keeps clients that
-/// never say who they are from taking all file descriptors.
-const SOCKETS_MAX: usize = 4_096;
-
 /// How long statements may go on after a shutdown was asked for: short ones end by themselves.
 const DRAIN_MAX: Duration = Duration::from_millis(1_500);
 
@@ -29,7 +25,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves clients until `shutdown`. Then idle clients are told `57P01` at once, busy ones after their statement, or in its midst if that
 /// takes longer than a moment, and who does not take note is cut off.
-pub async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: CancellationToken) {
+///
+/// At most `sockets_max` sockets are open, known clients or not: the engine has its own, lower limit for sessions; this one keeps clients that
+/// never say who they are from taking all file descriptors.
+pub async fn serve(listener: TcpListener, sockets_max: usize, engine: Arc<Engine>, shutdown: CancellationToken) {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
@@ -37,7 +36,7 @@ pub async fn serve(listener: TcpListener, engine: Arc<Engine>, shutdown: Cancell
             () = shutdown.cancelled() => break,
             Some(ended) = clients.join_next(), if !clients.is_empty() => report(ended),
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) if clients.len() >= SOCKETS_MAX => refuse(&socket),
+                Ok((socket, _)) if clients.len() >= sockets_max => refuse(&socket),
                 Ok((socket, peer)) => {
                     clients.spawn(start(socket, peer, Arc::clone(&engine), shutdown.clone()));
                 }
@@ -67,7 +66,7 @@ async fn drain(clients: &mut JoinSet<()>) {
 }
 
 /// Tells clients that the server is starting, until `started`; then gives the listener back.
-pub async fn turn_away(listener: TcpListener, started: CancellationToken) -> TcpListener {
+pub async fn turn_away(listener: TcpListener, sockets_max: usize, started: CancellationToken) -> TcpListener {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
@@ -75,7 +74,7 @@ pub async fn turn_away(listener: TcpListener, started: CancellationToken) -> Tcp
             () = started.cancelled() => return listener,
             Some(_) = clients.join_next(), if !clients.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) if clients.len() < SOCKETS_MAX => drop(clients.spawn(refuse_starting(socket))),
+                Ok((socket, _)) if clients.len() < sockets_max => drop(clients.spawn(refuse_starting(socket))),
                 Ok(_) => {}
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
