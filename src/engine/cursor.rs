@@ -14,6 +14,7 @@ use crate::engine::query::stream_of;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::sql::{Parsed, Statement};
+use crate::types::SqlType;
 
 /// An open cursor.
 pub(crate) struct Cursor {
@@ -34,7 +35,15 @@ struct Rows {
 }
 
 impl Session {
-    pub(crate) async fn declare(&mut self, name: &str, hold: bool, query: &Parsed, parameters: &[Parameter]) -> Result<Outcome> {
+    /// `declared`: the types of the parameters.
+    pub(crate) async fn declare(
+        &mut self,
+        name: &str,
+        hold: bool,
+        query: &Parsed,
+        declared: &[Option<SqlType>],
+        parameters: &[Parameter],
+    ) -> Result<Outcome> {
         if !hold && self.transaction.as_ref().is_none_or(|transaction| !transaction.explicit) {
             return Err(Error::new(Kind::NoActiveTransaction, "DECLARE CURSOR can only be used in transaction blocks")
                 .hint("BEGIN first, or declare it WITH HOLD."));
@@ -45,7 +54,7 @@ impl Session {
         let Statement::Query(select) = &query.statement else {
             return Err(Error::new(Kind::Syntax, "a cursor takes a query"));
         };
-        let (schema, rows) = self.run_query(select, &query.text, &[], parameters).await?;
+        let (schema, rows) = self.run_query(select, &query.text, declared, parameters).await?;
         let rows = Arc::new(Mutex::new(Rows { stream: rows, rest: None }));
         self.cursors.insert(name.to_owned(), Cursor { hold, kept: false, schema, rows });
         // Without a transaction that it could outlive, this statement is all.

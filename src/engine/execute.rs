@@ -107,12 +107,17 @@ impl Session {
                 self.commit_and_wait().await?;
                 done("FLUSH")
             }
-            _ => self.execute_session_statement(parsed, parameters).await,
+            _ => self.execute_session_statement(parsed, &declared, parameters).await,
         }
     }
 
     /// Statements about the session itself.
-    async fn execute_session_statement(&mut self, parsed: &Arc<Parsed>, parameters: &[ArrayRef]) -> Result<Outcome> {
+    async fn execute_session_statement(
+        &mut self,
+        parsed: &Arc<Parsed>,
+        declared: &[Option<SqlType>],
+        parameters: &[ArrayRef],
+    ) -> Result<Outcome> {
         match &parsed.statement {
             Statement::Set { name, value, local } => {
                 self.set(name, value.as_deref(), *local)?;
@@ -146,7 +151,7 @@ impl Session {
                 self.prepared.remove(name);
                 done("DEALLOCATE")
             }
-            Statement::Declare { name, hold, query, .. } => self.declare(name, *hold, query, parameters).await,
+            Statement::Declare { name, hold, query, .. } => self.declare(name, *hold, query, declared, parameters).await,
             Statement::Fetch { name, count, skip } => self.fetch(name, *count, *skip).await,
             Statement::Close { name } => self.close_cursor(name.as_deref()),
             Statement::Discard(what) => {

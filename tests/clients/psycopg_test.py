@@ -181,6 +181,18 @@ def server_cursor(connection):
 
 
 @test
+def server_cursor_parameters(connection):
+    """They keep the types that the driver declares: beside an integer column 1.5 was 1."""
+    for value, found in ((1.5, [(2,), (3,)]), (2, [(2,), (3,)])):
+        with connection.transaction(), connection.cursor(name="above") as cursor:
+            cursor.execute("SELECT n FROM generate_series(1, 3) AS g(n) WHERE n >= %s ORDER BY n", (value,))
+            assert cursor.fetchall() == found
+    with connection.transaction(), connection.cursor(name="plain") as cursor:
+        cursor.execute("SELECT %s", (5,))
+        assert cursor.fetchall() == [(5,)]
+
+
+@test
 def copy(connection):
     connection.execute("CREATE TABLE psycopg_copy (id INT, name TEXT)")
     rows = [(key, f"tab\tand\\ {key}" if key % 3 else None) for key in range(500)]
