@@ -449,10 +449,12 @@ impl<'scope> Renderer<'scope, Epoch> {
 }
 
 fn combine(node: &Node) -> Result<Combine> {
-    let NodeKind::Combine { input, keys, aggregates } = &node.kind else {
+    let NodeKind::Combine { input, keys, aggregates, counts_changes } = &node.kind else {
         return Err(Error::internal("not a combine"));
     };
-    Combine::new(&input.schema, input.properties.append_only, keys.clone(), aggregates.clone(), Arc::clone(&node.schema))
+    let (append_only, output) = (input.properties.append_only, Arc::clone(&node.schema));
+    let combine = Combine::new(&input.schema, append_only, keys.clone(), aggregates.clone(), output)?;
+    Ok(if *counts_changes { combine.counting_changes() } else { combine })
 }
 
 fn as_of(node: &Node, low: Option<LowAt>) -> Result<AsOf> {

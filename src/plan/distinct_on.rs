@@ -6,6 +6,8 @@
 //!
 //! DataFusion would make a `first_value` aggregate of each column, which takes each from another row when rows are equal in the order.
 
+use std::ops::ControlFlow;
+
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, Result as DataFusionResult};
 use datafusion::functions_window::row_number::row_number_udwf;
@@ -13,9 +15,38 @@ use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition, lit,
 };
+use sqlparser::ast::{Distinct as DistinctText, Query, Select, VisitMut, VisitorMut};
+
+use super::grouping_clauses::meant;
+use crate::error::{Error, Result};
 
 /// The name of the place that a DISTINCT ON is turned into; a user's column cannot have it.
 const FIRST: &str = "\u{0}first";
+
+/// Puts what stands at a place of the select list where `DISTINCT ON (1)` names the place, in queries within `query` too.
+pub(super) fn without_places(query: &mut Query) -> Result<()> {
+    match VisitMut::visit(query, &mut WithoutPlaces) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct WithoutPlaces;
+
+impl VisitorMut for WithoutPlaces {
+    type Break = Error;
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        let Some(DistinctText::On(on)) = &mut select.distinct else { return ControlFlow::Continue(()) };
+        for expr in on {
+            match meant(expr, &select.projection, "SELECT DISTINCT ON") {
+                Ok(named) => *expr = named,
+                Err(error) => return ControlFlow::Break(error),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
 
 /// Puts the window function of which it is a case in the place of every DISTINCT ON.
 pub(super) fn without_distinct_on(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {

@@ -221,7 +221,7 @@ pub(super) fn describe(node: &Node) -> String {
             format!("Exchange to one worker ({} columns)", input.schema.fields().len())
         }
         NodeKind::Exchange { input, keys } => format!("Exchange by ({})", names(&input.schema, keys.iter().copied())),
-        NodeKind::Combine { input, keys, aggregates } => grouped("Combine", input, keys, aggregates),
+        NodeKind::Combine { input, keys, aggregates, .. } => grouped("Combine", input, keys, aggregates),
         NodeKind::Aggregate { input, keys, aggregates, .. } if aggregates.is_empty() => {
             format!("Distinct ({})", names(&input.schema, keys.iter().copied()))
         }

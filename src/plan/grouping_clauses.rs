@@ -75,7 +75,7 @@ fn expanded(clauses: &[Expr], items: &[SelectItem]) -> Result<Option<Vec<Expr>>>
     }
     for set in &mut product {
         for expr in set.iter_mut() {
-            *expr = meant(expr, items)?;
+            *expr = meant(expr, items, "GROUP BY")?;
         }
         let mut seen = BTreeSet::new();
         set.retain(|expr| seen.insert(expr.to_string()));
@@ -165,15 +165,15 @@ fn nested(expr: &Expr) -> Option<(bool, Vec<Set>)> {
     list.args.iter().map(part).collect::<Option<Vec<_>>>().map(|parts| (is_rollup, parts))
 }
 
-/// A number means the item of the select list at its place.
-fn meant(expr: &Expr, items: &[SelectItem]) -> Result<Expr> {
+/// A number in `clause` means the item of the select list at its place.
+pub(super) fn meant(expr: &Expr, items: &[SelectItem], clause: &str) -> Result<Expr> {
     let Expr::Value(value) = expr else { return Ok(expr.clone()) };
     let Value::Number(digits, _) = &value.value else { return Ok(expr.clone()) };
     let item = digits.parse::<usize>().ok().and_then(|place| items.get(place.checked_sub(1)?));
     match item {
         Some(SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }) => Ok(item.clone()),
         Some(_) => Ok(expr.clone()),
-        None => Err(Error::new(Kind::InvalidColumnReference, format!("GROUP BY position {digits} is not in select list"))),
+        None => Err(Error::new(Kind::InvalidColumnReference, format!("{clause} position {digits} is not in select list"))),
     }
 }
 

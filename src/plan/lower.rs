@@ -188,8 +188,9 @@ impl Lowering<'_> {
     /// The rows of `input` until they are as old as that.
     fn kept_for(&mut self, input: Node, column: usize, micros: i64) -> Node {
         let crossing = Crossing::Leaves { when_passed: false };
-        let (schema, properties) = (Arc::clone(&input.schema), properties::temporal(&input.properties, crossing));
-        self.node(NodeKind::Temporal { input: Box::new(input), column, crossing, low: before_now(micros) }, schema, properties)
+        let low = before_now(micros);
+        let (schema, properties) = (Arc::clone(&input.schema), properties::temporal(&input.properties, crossing, &low));
+        self.node(NodeKind::Temporal { input: Box::new(input), column, crossing, low }, schema, properties)
     }
 
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Node> {

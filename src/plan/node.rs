@@ -153,6 +153,8 @@ pub enum NodeKind {
         keys: Vec<usize>,
         /// What is computed for each group.
         aggregates: Vec<AggregateCall>,
+        /// One more column, the last: how many rows came and went.
+        counts_changes: bool,
     },
     /// One row per distinct value of the key columns: the keys, then the aggregates. Without aggregates this is DISTINCT.
     /// Without keys it is one row, there even when the input is empty. The input is partitioned by the keys.

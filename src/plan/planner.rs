@@ -34,7 +34,7 @@ use super::arrays;
 use super::as_of::without_as_of;
 use super::call_clauses;
 use super::copies::with_copies;
-use super::distinct_on::without_distinct_on;
+use super::distinct_on::{self, without_distinct_on};
 use super::distinct_order;
 use super::equal_values::compare_by_keys;
 use super::errors::{external, from_datafusion, located};
@@ -250,6 +250,7 @@ impl Planner {
         named_windows::expand(&mut expanded, scope.text)?;
         frames::check(&expanded)?;
         grouping_clauses::expand(&mut expanded)?;
+        distinct_on::without_places(&mut expanded)?;
         call_clauses::check(&expanded, self, scope.text)?;
         crate::sql::prepare_recursion(&mut expanded)?;
         with_names::expand(&mut expanded)?;

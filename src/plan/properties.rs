@@ -2,7 +2,7 @@
 
 use super::expressions::column_index;
 use super::node::{Crossing, JoinKind, Properties, Scalar};
-use crate::types::TimeWindows;
+use crate::types::{Low, TimeWindows};
 
 /// Rows that never change, all made on one worker.
 pub(super) fn constant() -> Properties {
@@ -36,11 +36,11 @@ pub(super) fn hop(input: &Properties, columns: usize, windows: TimeWindows) -> P
     Properties { append_only: input.append_only, key, partitioning: input.partitioning.clone() }
 }
 
-/// What leaves is retracted. Where that is is not known: rows that wait are shared out among the workers as they came, so that after a
+/// What leaves is retracted, and so is what has come if `low`, which rows are compared with, falls again. Where that is is not known: rows that wait are shared out among the workers as they came, so that after a
 /// restart with another number of workers they are not where the input's rows of the same key are.
-pub(super) fn temporal(input: &Properties, crossing: Crossing) -> Properties {
-    let leaves = matches!(crossing, Crossing::Leaves { .. });
-    Properties { append_only: input.append_only && !leaves, partitioning: None, ..input.clone() }
+pub(super) fn temporal(input: &Properties, crossing: Crossing, low: &Low) -> Properties {
+    let stays = matches!(crossing, Crossing::Enters { .. }) && !low.may_fall();
+    Properties { append_only: input.append_only && stays, partitioning: None, ..input.clone() }
 }
 
 /// Rows that are not late by `column`. A change that is late takes no row away, and the next row with its key may be in time: rows of one

@@ -33,8 +33,9 @@ pub fn expired_rows(object: &Object, retention: &Retention) -> Result<Plan> {
     let kind = NodeKind::Import { object: object.id, name: object.name.clone(), columns: all, lateness_us: 0 };
     let import = Node { id: 0, kind, schema: Arc::clone(&schema), properties: read };
     let crossing = Crossing::Enters { when_passed: false };
-    let properties = properties::temporal(&import.properties, crossing);
-    let kind = NodeKind::Temporal { input: Box::new(import), column, crossing, low: before_now(retention.micros) };
+    let low = before_now(retention.micros);
+    let properties = properties::temporal(&import.properties, crossing, &low);
+    let kind = NodeKind::Temporal { input: Box::new(import), column, crossing, low };
     Ok(Plan { root: Node { id: 1, kind, schema, properties } })
 }
 

@@ -29,6 +29,7 @@ use self::compute::Compute;
 use self::extremes::Extreme;
 use self::gather::Gather;
 pub(super) use self::json::Column as JsonColumn;
+pub(super) use self::sum::BIGINT;
 use self::sum::Sum;
 
 /// `array_agg(DISTINCT x)`: in the order of the values where the call says no other, each once.

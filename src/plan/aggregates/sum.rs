@@ -24,7 +24,7 @@ use crate::plan::functions::undefined_function;
 use crate::plan::scalar::total;
 
 /// Digits of a bigint, and one to spare.
-pub(super) const BIGINT: DataType = DataType::Decimal128(20, 0);
+pub(in crate::plan) const BIGINT: DataType = DataType::Decimal128(20, 0);
 
 /// The function.
 #[derive(Debug, PartialEq, Eq, Hash)]

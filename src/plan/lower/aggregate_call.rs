@@ -14,8 +14,8 @@ use datafusion::physical_plan::ColumnarValue;
 
 use super::{cast, nullable, one_row};
 use crate::error::{Error, Kind, Result};
-use crate::plan::aggregates::gathers;
 use crate::plan::aggregates::moments::moment;
+use crate::plan::aggregates::{BIGINT, gathers};
 use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{expression_text, physical};
 use crate::plan::general::GeneralAggregate;
@@ -137,8 +137,8 @@ impl Request<'_> {
             }
             DataType::Int64 | DataType::Float64 => argument.clone(),
             DataType::Decimal128(..) | DataType::Decimal256(..) if found.is_decimal() => match argument {
-                // The sum of bigints is a numeric; what is added stays a bigint.
-                Expr::Cast(whole) if self.type_of(&whole.expr)?.is_signed_integer() => {
+                // The sum of bigints is a numeric; what is added stays a bigint. Another numeric has a scale, or fewer digits.
+                Expr::Cast(whole) if found == BIGINT && self.type_of(&whole.expr)?.is_signed_integer() => {
                     cast(whole.expr.as_ref().clone(), Field::new("", DataType::Int64, true))
                 }
                 _ => argument.clone(),

@@ -27,7 +27,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use super::late::TooLate;
 use super::low::low_of;
 use super::moment::coarseness;
-use super::{Lowering, single};
+use super::{Lowering, identity, single};
 use crate::plan::expressions::{column_index, column_scalar, moved};
 use crate::plan::node::{AggregateCall, Closing, Node, NodeKind, Scalar};
 use crate::plan::properties;
@@ -127,8 +127,17 @@ impl Lowering<'_> {
         }
         match windows_below(grouping) {
             Ok((windows, keys, calls)) => {
-                let windowed = self.by_slices(windows, &keys, calls);
-                self.in_time(windowed, &(0..width).collect::<Vec<_>>(), closing, Some(width))
+                let counts_changes = closing.is_some() && !windows.below.properties.append_only;
+                let windowed = self.by_slices(windows, &keys, calls, counts_changes);
+                let keys: Vec<usize> = (0..width).collect();
+                if !counts_changes {
+                    return self.in_time(windowed, &keys, closing, Some(width));
+                }
+                // What came and went in one batch is combined to nothing, and late all the same: it is counted apart, up to here.
+                let changes = windowed.schema.fields().len() - 1;
+                let kept = Arc::new(Schema::new(windowed.schema.fields()[..changes].to_vec()));
+                let in_time = self.in_time(windowed, &keys, closing, Some(changes));
+                self.map(in_time, None, identity(&kept), kept)
             }
             Err(grouping) => self.combined_in_time(*grouping, closing),
         }
@@ -137,10 +146,10 @@ impl Lowering<'_> {
     fn combined_in_time(&mut self, grouping: Grouping, closing: Option<&Closing>) -> Node {
         let Grouping { input, keys, calls } = grouping;
         let input = self.in_time(input, &keys, closing, None);
-        self.combine(Grouping { input, keys, calls })
+        self.combine(Grouping { input, keys, calls }, false)
     }
 
-    fn combine(&mut self, grouping: Grouping) -> Node {
+    fn combine(&mut self, grouping: Grouping, counts_changes: bool) -> Node {
         let Grouping { input, keys, calls } = grouping;
         let mut fields: Vec<Field> = keys.iter().map(|key| input.schema.field(*key).clone()).collect();
         fields.push(Field::new("rows", DataType::Int64, false));
@@ -148,13 +157,16 @@ impl Lowering<'_> {
             let types = call.partial_types(input.properties.append_only).expect("only calls that can be split get here");
             fields.extend(types.into_iter().map(|partial| Field::new(&call.text, partial, true)));
         }
+        if counts_changes {
+            fields.push(Field::new("changes", DataType::Int64, false));
+        }
         let properties = properties::combine(&input.properties);
-        let kind = NodeKind::Combine { input: Box::new(input), keys, aggregates: calls };
+        let kind = NodeKind::Combine { input: Box::new(input), keys, aggregates: calls, counts_changes };
         self.node(kind, Arc::new(Schema::new(fields)), properties)
     }
 
     /// Rows → slices → combined → windows. `keys` are positions in the map over the windows.
-    fn by_slices(&mut self, over: Windows, keys: &[usize], calls: Vec<AggregateCall>) -> Node {
+    fn by_slices(&mut self, over: Windows, keys: &[usize], calls: Vec<AggregateCall>, counts_changes: bool) -> Node {
         let Windows { below, time, windows, projection } = over;
         let width = below.schema.fields().len();
         let time_field = Field::new("window_start", below.schema.field(time).data_type().clone(), true);
@@ -182,7 +194,7 @@ impl Lowering<'_> {
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let starts: Vec<bool> = keys.iter().map(|key| column_index(&projection[*key].expression) == Some(width)).collect();
         let prepared = self.map(sliced, None, projection, schema);
-        let combined = self.combine(Grouping { input: prepared, keys: keys.to_vec(), calls });
+        let combined = self.combine(Grouping { input: prepared, keys: keys.to_vec(), calls }, counts_changes);
 
         let slice = starts.iter().position(|start| *start).expect("a key is the window's start");
         let columns = combined.schema.fields().len();

@@ -142,7 +142,10 @@ impl Lowering<'_> {
         // A session goes on while its latest time is more than a gap before the watermark.
         let closing = closing.map(|closing| Closing { place: latest, low: closing.low.later(1 - plan.gap_us), emits: false });
         let kept_keys = kept.iter().map(|place| keys[*place]).collect();
-        let node = self.aggregate_node(Grouping { input, keys: kept_keys, calls }, closing, inner, false);
+        let may_be_over = closing.is_some();
+        let mut node = self.aggregate_node(Grouping { input, keys: kept_keys, calls }, closing, inner, false);
+        // A row behind the watermark may make a session begin earlier: where one began that is over, and has been forgotten.
+        node.properties.key = node.properties.key.filter(|_| !may_be_over);
 
         let start = kept.iter().position(|place| keys[*place] == plan.start_key).unwrap_or_default();
         let place = |column: usize| if column == width { plan.column(start) } else { plan.end_of(plan.column(latest)) };

@@ -152,7 +152,7 @@ impl Lowering<'_> {
                 (self.map(input, None, projection, schema), width)
             }
         };
-        let (schema, properties) = (Arc::clone(&input.schema), properties::temporal(&input.properties, crossing));
+        let (schema, properties) = (Arc::clone(&input.schema), properties::temporal(&input.properties, crossing, &low));
         let node = self.node(NodeKind::Temporal { input: Box::new(input), column, crossing, low }, schema, properties);
         if known.is_some() {
             return Ok(node);

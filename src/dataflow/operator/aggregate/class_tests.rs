@@ -197,7 +197,7 @@ impl View {
                 self.prepare(input);
                 self.below.push(Box::new(Expand::new(keys.clone(), sets.clone(), Arc::clone(&node.schema)).unwrap()));
             }
-            NodeKind::Combine { input, keys, aggregates } => {
+            NodeKind::Combine { input, keys, aggregates, .. } => {
                 self.prepare(input);
                 let (append_only, output) = (input.properties.append_only, Arc::clone(&node.schema));
                 let combine = Combine::new(&input.schema, append_only, keys.clone(), aggregates.clone(), output);

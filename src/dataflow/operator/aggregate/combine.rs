@@ -1,7 +1,8 @@
 //! The first half of a GROUP BY that is split in two: combines the rows of a batch by key before they move to another worker.
 //!
 //! In: weighted rows. Out: insertions; per key of the batch its columns, the number of rows it stands for, and the raw partial results
-//! of every call (`AggregateCall::partial_types`). What the rows retract has entered the numbers, with its sign.
+//! of every call (`AggregateCall::partial_types`). What the rows retract has entered the numbers, with its sign. If asked for, how many rows came
+//! and went follows, which does not depend on what is combined with what.
 //! Holds: nothing between batches.
 //!
 //! Where nearly every row has a key of its own, finding that out costs more than moving the rows: such a batch passes row by row, in the
@@ -34,6 +35,8 @@ pub struct Combine {
     calls: Vec<AggregateCall>,
     table: Box<dyn KeyTable>,
     rows: Segments<i64>,
+    /// Rows that came and went, if that is asked for.
+    changes: Option<Segments<i64>>,
     layout: Layout,
     output: OutputSchema,
     /// Batches that are still to pass row by row.
@@ -47,12 +50,20 @@ impl Combine {
         Ok(Combine {
             table: key_table(&types)?,
             rows: Segments::new(),
+            changes: None,
             layout: Layout::new(input, append_only, &calls)?,
             output: OutputSchema::new(output),
             keys,
             calls,
             pause: 0,
         })
+    }
+
+    /// Also tells how many rows came and went: one more column of the output, the last.
+    #[must_use]
+    pub fn counting_changes(mut self) -> Self {
+        self.changes = Some(Segments::new());
+        self
     }
 
     /// Row numbers of groups, and the columns of their keys.
@@ -88,15 +99,15 @@ impl Combine {
             }
             columns.push(match output.count {
                 Some(count) => self.layout.accumulators[count].state.values(slots, End::Least)?,
-                None => self.row_counts(slots),
+                None => counts(&self.rows, slots),
             });
         }
         Ok(columns)
     }
+}
 
-    fn row_counts(&self, slots: &[u32]) -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values(slots.iter().map(|slot| self.rows[*slot])))
-    }
+fn counts(counts: &Segments<i64>, slots: &[u32]) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(slots.iter().map(|slot| counts[*slot])))
 }
 
 impl Stateless for Combine {
@@ -112,14 +123,21 @@ impl Stateless for Combine {
 
         let weights = changes.weights().map(|weights| &weights.values()[..]);
         let rows = &mut self.rows;
-        Input { slots: &slots, values: None, valid: None, weights }.for_each(|_, slot, weight| rows[slot] += weight);
+        let input = Input { slots: &slots, values: None, valid: None, weights };
+        input.for_each(|_, slot, weight| rows[slot] += weight);
+        if let Some(changes) = &mut self.changes {
+            changes.grow(groups);
+            input.for_each(|_, slot, weight| changes[slot] += weight.saturating_abs());
+        }
         self.layout.update(&changes, &slots)?;
 
         let all: Vec<u32> = (0..groups as u32).collect();
-        columns.push(self.row_counts(&all));
+        columns.push(counts(&self.rows, &all));
         columns.extend(self.partials(&all)?);
+        columns.extend(self.changes.as_ref().map(|changes| counts(changes, &all)));
         for slot in all {
             self.rows[slot] = 0;
+            self.changes.iter_mut().for_each(|changes| changes[slot] = 0);
             self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.reset(slot));
         }
         output.push(self.output.changes(columns, groups, None)?);

@@ -1,6 +1,6 @@
-//! Sums: exact ones of integers, decimals and intervals, and sums of floats that forget what is retracted.
+//! Sums of integers, decimals and intervals, and of floats: all of them exact, so that nothing of what is retracted stays.
 //!
-//! Exact sums wrap around on overflow, as DataFusion's `sum` does (`add_wrapping`); so retraction undoes even an overflow.
+//! Whole numbers wrap around on overflow, as DataFusion's `sum` does (`add_wrapping`); so retraction undoes even an overflow.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -10,9 +10,11 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, Primitiv
 use arrow::datatypes::{DataType, Float64Type, IntervalMonthDayNano, i256};
 
 use super::codec::Reader;
+use super::exact::{self, ExactSum};
 use super::segments::Segments;
 use super::state::{End, GroupState, Input};
 use crate::error::Result;
+use crate::types::two_sum;
 
 /// Numbers that form a group under addition: whatever is added can be taken away again.
 pub(super) trait Summand: Copy + Default {
@@ -145,61 +147,78 @@ const HUGE: f64 = 1e270;
 const SCALE_DOWN: f64 = 1.0 / SCALE_UP;
 const SCALE_UP: f64 = (1_u128 << 64) as f64 * (1_u128 << 64) as f64;
 
-/// Sums of floats, each in two doubles (TwoSum: Knuth, TAOCP vol. 2, 4.2.2; kept normalised as in Dekker 1971): 106 bits.
+/// Sums of floats without any rounding: each in two doubles (TwoSum: Knuth, TAOCP vol. 2, 4.2.2; kept normalised as in Dekker 1971), which are 106
+/// bits, and what does not fit into them apart.
 ///
-/// A naive sum keeps the rounding errors of values that have long been retracted. With 106 bits a retraction takes away exactly what came,
-/// unless magnitudes differ by more than 2^53; and a group without values is exactly empty again. Infinities and NaN are counted, not added,
-/// so they too can be taken away. Against DataFusion's naive sum the last digit may differ: this one is the more exact.
+/// A naive sum keeps the rounding errors of values that have long been retracted. Here a retraction takes away exactly what came. Infinities and NaN
+/// are counted, not added, so they too can be taken away. Against DataFusion's naive sum the last digits may differ: this one is the nearest double.
 pub(super) struct FloatSums {
     sums: Segments<Double>,
-    /// Of the few groups that have (or had) something other than modest finite values.
-    special: HashMap<u32, Special>,
+    /// Of the few groups that have (or had) something other than modest finite values of a like size.
+    special: Specials,
 }
 
 /// A number as an unevaluated sum of two, the second at most half a unit in the last place of the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Double(f64, f64);
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Special {
     nan: i64,
     positive_infinity: i64,
     negative_infinity: i64,
     /// Values beyond `HUGE`, times 2^-128.
-    huge: Double,
+    huge: ExactSum,
+    /// What rounding would have taken from the two doubles.
+    rest: ExactSum,
 }
 
 impl Double {
+    /// `lost` gets what is too small beside the two.
     #[inline]
-    fn plus(self, value: f64) -> Double {
-        let sum = self.0 + value;
-        let from_value = sum - self.0;
-        let error = (self.0 - (sum - from_value)) + (value - from_value);
-        let low = self.1 + error;
-        let high = sum + low;
-        Double(high, low - (high - sum))
+    fn plus(self, value: f64, lost: &mut impl FnMut(f64)) -> Double {
+        let (sum, error) = two_sum(self.0, value);
+        let (low, rest) = two_sum(self.1, error);
+        if rest != 0.0 {
+            lost(rest);
+        }
+        let (high, low) = two_sum(sum, low);
+        Double(high, low)
     }
 
     #[inline]
-    fn plus_weighted(self, value: f64, weight: i64) -> Double {
+    fn plus_weighted(self, value: f64, weight: i64, lost: &mut impl FnMut(f64)) -> Double {
         match weight {
-            1 => self.plus(value),
-            -1 => self.plus(-value),
+            1 => self.plus(value, lost),
+            -1 => self.plus(-value, lost),
             0 => self,
             _ => {
                 let weight = weight as f64;
                 let product = value * weight;
-                self.plus(product).plus(value.mul_add(weight, -product))
+                self.plus(product, lost).plus(value.mul_add(weight, -product), lost)
             }
         }
     }
 }
 
 impl Special {
-    fn sum(self, modest: Double) -> f64 {
+    fn heap(&self) -> usize {
+        self.huge.heap() + self.rest.heap()
+    }
+
+    fn sum(&self, modest: Double) -> f64 {
         match (self.nan, self.positive_infinity, self.negative_infinity) {
-            (0, 0, 0) if self.huge == Double::default() => modest.0 + modest.1,
-            (0, 0, 0) => (self.huge.plus(modest.0 * SCALE_DOWN).0) * SCALE_UP,
+            (0, 0, 0) if self.huge.is_zero() => {
+                let mut sum = self.rest.clone();
+                sum.add(modest.1);
+                sum.add(modest.0);
+                sum.value()
+            }
+            (0, 0, 0) => {
+                let mut sum = self.huge.clone();
+                sum.add(modest.0 * SCALE_DOWN);
+                sum.value() * SCALE_UP
+            }
             (0, _, 0) => f64::INFINITY,
             (0, 0, _) => f64::NEG_INFINITY,
             _ => f64::NAN,
@@ -207,32 +226,60 @@ impl Special {
     }
 }
 
-impl FloatSums {
-    pub(super) fn new() -> Self {
-        FloatSums { sums: Segments::new(), special: HashMap::new() }
+/// By the slot of the group.
+#[derive(Default)]
+struct Specials {
+    groups: HashMap<u32, Special>,
+    /// Bytes of their exact sums.
+    heap: usize,
+}
+
+impl Specials {
+    #[cold]
+    fn change(&mut self, slot: u32, change: impl FnOnce(&mut Special)) {
+        let group = self.groups.entry(slot).or_default();
+        self.heap -= group.heap();
+        change(group);
+        if *group == Special::default() {
+            self.groups.remove(&slot);
+        } else {
+            self.heap += group.heap();
+        }
     }
 
     #[cold]
-    fn add_special(special: &mut HashMap<u32, Special>, slot: u32, value: f64, weight: i64) {
-        let entry = special.entry(slot).or_default();
-        if value.is_nan() {
-            entry.nan += weight;
-        } else if value == f64::INFINITY {
-            entry.positive_infinity += weight;
-        } else if value == f64::NEG_INFINITY {
-            entry.negative_infinity += weight;
-        } else {
-            entry.huge = entry.huge.plus_weighted(value * SCALE_DOWN, weight);
-        }
-        if *entry == Special::default() {
-            special.remove(&slot);
-        }
+    fn add(&mut self, slot: u32, value: f64, weight: i64) {
+        self.change(slot, |group| {
+            if value.is_nan() {
+                group.nan += weight;
+            } else if value == f64::INFINITY {
+                group.positive_infinity += weight;
+            } else if value == f64::NEG_INFINITY {
+                group.negative_infinity += weight;
+            } else {
+                group.huge.add_product(value * SCALE_DOWN, weight as f64);
+            }
+        });
+    }
+
+    fn get(&self, slot: u32) -> Option<&Special> {
+        // The test for emptiness keeps the hash table out of the loop of those who have no such values.
+        if self.groups.is_empty() { None } else { self.groups.get(&slot) }
+    }
+
+    fn bytes(&self) -> usize {
+        self.groups.capacity() * size_of::<(u32, Special)>() + self.heap
+    }
+}
+
+impl FloatSums {
+    pub(super) fn new() -> Self {
+        FloatSums { sums: Segments::new(), special: Specials::default() }
     }
 
     fn sum(&self, slot: u32) -> f64 {
         let modest = self.sums[slot];
-        // The test for emptiness keeps the hash table out of the loop of those who have no such values.
-        match if self.special.is_empty() { None } else { self.special.get(&slot) } {
+        match self.special.get(slot) {
             Some(special) => special.sum(modest),
             None => modest.0 + modest.1,
         }
@@ -251,9 +298,11 @@ impl GroupState for FloatSums {
             let value = values[row];
             if value.abs() < HUGE {
                 let sum = &mut sums[slot];
-                *sum = sum.plus_weighted(value, weight);
+                *sum = sum.plus_weighted(value, weight, &mut |rest| {
+                    special.change(slot, |group| group.rest.add(rest));
+                });
             } else {
-                FloatSums::add_special(special, slot, value, weight);
+                special.add(slot, value, weight);
             }
         });
         Ok(())
@@ -265,36 +314,39 @@ impl GroupState for FloatSums {
 
     fn reset(&mut self, slot: u32) {
         self.sums[slot] = Double::default();
-        self.special.remove(&slot);
+        if self.special.get(slot).is_some() {
+            self.special.change(slot, |group| *group = Special::default());
+        }
     }
 
     fn write(&self, slot: u32, output: &mut Vec<u8>) {
         let Double(high, low) = self.sums[slot];
         output.extend_from_slice(&high.to_le_bytes());
         output.extend_from_slice(&low.to_le_bytes());
-        let special = self.special.get(&slot);
+        let special = self.special.get(slot);
         output.push(u8::from(special.is_some()));
         if let Some(special) = special {
             for count in [special.nan, special.positive_infinity, special.negative_infinity] {
                 count.write(output);
             }
-            output.extend_from_slice(&special.huge.0.to_le_bytes());
-            output.extend_from_slice(&special.huge.1.to_le_bytes());
+            exact::write(&special.huge, output);
+            exact::write(&special.rest, output);
         }
     }
 
     fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
-        self.sums[slot] = read_double(input)?;
+        self.sums[slot] = Double(f64::from_le_bytes(input.array()?), f64::from_le_bytes(input.array()?));
         let [special] = input.array()?;
         if special != 0 {
             let (nan, positive_infinity, negative_infinity) = (i64::read(input)?, i64::read(input)?, i64::read(input)?);
-            self.special.insert(slot, Special { nan, positive_infinity, negative_infinity, huge: read_double(input)? });
+            let (huge, rest) = (exact::read(input)?, exact::read(input)?);
+            self.special.change(slot, |group| *group = Special { nan, positive_infinity, negative_infinity, huge, rest });
         }
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        self.sums.bytes() + self.special.capacity() * size_of::<(u32, Special)>()
+        self.sums.bytes() + self.special.bytes()
     }
 
     fn leaves_residue(&self) -> bool {
@@ -302,13 +354,9 @@ impl GroupState for FloatSums {
     }
 }
 
-fn read_double(input: &mut Reader) -> Result<Double> {
-    Ok(Double(f64::from_le_bytes(input.array()?), f64::from_le_bytes(input.array()?)))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{End, FloatSums, GroupState, Input};
+    use super::{End, FloatSums, GroupState, Input, Reader};
     use arrow::array::{ArrayRef, AsArray, Float64Array};
     use arrow::datatypes::Float64Type;
     use std::sync::Arc;
@@ -328,6 +376,27 @@ mod tests {
         assert_eq!(change(&mut sums, 1e15, -3), 0.1);
         change(&mut sums, 0.2, 1);
         assert_eq!(change(&mut sums, 0.1, -1), 0.2);
+    }
+
+    #[test]
+    fn a_small_float_that_came_after_large_ones_was_lost() {
+        let large = [1e40, 1e20, 3e-10, -7e60];
+        let mut sums = FloatSums::new();
+        for value in large {
+            change(&mut sums, value, 1);
+        }
+        change(&mut sums, 1.0, 1);
+        let mut written = Vec::new();
+        sums.write(0, &mut written);
+        let mut sums = FloatSums::new();
+        sums.grow(1);
+        sums.read(0, &mut Reader(&written)).unwrap();
+        for (value, left) in large.iter().zip([-7e60, -7e60, -7e60, 1.0]) {
+            assert_eq!(change(&mut sums, *value, -1), left);
+        }
+        assert_eq!(change(&mut sums, 1.0, -1), 0.0);
+        sums.reset(0);
+        assert!(sums.special.groups.is_empty() && sums.special.heap == 0);
     }
 
     #[test]

@@ -29,7 +29,7 @@ enum After {
 use After::{Groups, Passed, Rows, Time};
 
 /// Each with how many rows of a partition it keeps at the most when all have been passed long ago, if there is a bound.
-const CALLS: [(&str, After, Option<usize>); 24] = [
+const CALLS: [(&str, After, Option<usize>); 30] = [
     ("row_number() OVER (PARTITION BY k ORDER BY o)", Passed, Some(1)),
     ("rank() OVER (PARTITION BY k ORDER BY o)", Passed, Some(1)),
     ("dense_rank() OVER (PARTITION BY k ORDER BY o)", Passed, Some(1)),
@@ -62,6 +62,28 @@ const CALLS: [(&str, After, Option<usize>); 24] = [
     ),
     ("array_agg(x) OVER (PARTITION BY k ORDER BY o)", Passed, None),
     ("count(DISTINCT x) OVER (PARTITION BY k ORDER BY o)", Passed, None),
+    // Several over the same rows, which wait and look back differently.
+    ("rank() OVER (PARTITION BY k ORDER BY o) AS v, lead(x) OVER (PARTITION BY k ORDER BY o)", Rows(1), Some(3)),
+    ("row_number() OVER (PARTITION BY k ORDER BY o) AS v, lag(x, 3) OVER (PARTITION BY k ORDER BY o)", Passed, Some(4)),
+    ("first_value(x) OVER (PARTITION BY k ORDER BY o) AS v, sum(x) OVER (PARTITION BY k ORDER BY o)", Passed, Some(2)),
+    (
+        "sum(x) OVER (PARTITION BY k ORDER BY o) AS v,
+         count(*) OVER (PARTITION BY k ORDER BY o RANGE BETWEEN INTERVAL '2 microseconds' PRECEDING AND CURRENT ROW)",
+        Passed,
+        Some(1),
+    ),
+    (
+        "lag(x, 3) OVER (PARTITION BY k ORDER BY o) AS v,
+         sum(x) OVER (PARTITION BY k ORDER BY o RANGE BETWEEN INTERVAL '2 microseconds' PRECEDING AND CURRENT ROW)",
+        Passed,
+        Some(3),
+    ),
+    (
+        "dense_rank() OVER (PARTITION BY k ORDER BY o) AS u, first_value(x) OVER (PARTITION BY k ORDER BY o) AS v,
+         avg(x) OVER (PARTITION BY k ORDER BY o ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING)",
+        Rows(2),
+        Some(5),
+    ),
 ];
 
 /// How many rows are final when event time has come to `low`.
