@@ -100,6 +100,8 @@ pub struct Dataflow {
     pub last: Epoch,
     /// Where to read operators' state back from, after a restart.
     pub restore: Option<Arc<Store>>,
+    /// Whether checkpoints hold the state of its operators.
+    pub in_checkpoints: bool,
     /// How far event time is after `last`.
     pub watermarks: Arc<Watermarks>,
     /// Where rows whose expressions fail are told.

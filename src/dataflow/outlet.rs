@@ -2,9 +2,11 @@
 //!
 //! In: changes by epoch, from every worker. Out: the changes of closed epochs, in their order, each once.
 //! Always: what has been taken is in here no more, so what is not yet elsewhere is what is in here and what the taker holds. Nobody waits for the
-//! taker while less than a limit is in here; above it, whoever can pause should (`is_full`).
+//! taker while less than a limit is in here that can be taken; above it, whoever can pause should (`is_full`). What an open epoch has given does not
+//! count: it cannot be taken before whoever pauses goes on, and closes it.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -17,11 +19,22 @@ const BYTES_MAX: usize = 128 << 20;
 /// Changes on their way out of a dataflow.
 #[derive(Debug, Default)]
 pub struct Outlet {
-    waiting: Mutex<BTreeMap<Epoch, Vec<Changes>>>,
+    waiting: Mutex<Waiting>,
     rows: AtomicUsize,
     bytes: AtomicUsize,
+    /// Those of closed epochs.
+    closed_bytes: AtomicUsize,
     /// Nobody is to pause: what would make the taker go on is behind.
     unlimited: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    epochs: BTreeMap<Epoch, Vec<Changes>>,
+    /// The first epoch that is not closed.
+    closed: Epoch,
+    /// Nobody takes anything any more.
+    ended: bool,
 }
 
 impl Outlet {
@@ -32,10 +45,24 @@ impl Outlet {
 
     /// Adds changes of an epoch that is not closed.
     pub(super) fn push(&self, epoch: Epoch, changes: Changes) {
-        if !changes.is_empty() {
+        let mut waiting = self.waiting.lock();
+        if !changes.is_empty() && !waiting.ended {
             self.rows.fetch_add(changes.len(), Ordering::Relaxed);
             self.bytes.fetch_add(changes.payload_bytes(), Ordering::Relaxed);
-            self.waiting.lock().entry(epoch).or_default().push(changes);
+            waiting.epochs.entry(epoch).or_default().push(changes);
+        }
+    }
+
+    /// Epochs before this one are closed.
+    pub fn close(&self, closed: Epoch) {
+        self.close_up_to(&mut self.waiting.lock(), closed);
+    }
+
+    fn close_up_to(&self, waiting: &mut Waiting, closed: Epoch) {
+        if closed > waiting.closed {
+            let fresh = waiting.epochs.range(waiting.closed..closed).map(|(_, changes)| payload_bytes(changes)).sum();
+            self.closed_bytes.fetch_add(fresh, Ordering::Relaxed);
+            waiting.closed = closed;
         }
     }
 
@@ -43,9 +70,10 @@ impl Outlet {
     /// first epoch that was not taken.
     pub fn take(&self, closed: Epoch, bytes: usize) -> (Vec<Changes>, Epoch) {
         let mut waiting = self.waiting.lock();
+        self.close_up_to(&mut waiting, closed);
         let (mut taken, mut size) = (Vec::new(), 0);
-        while let Some(entry) = waiting.first_entry().filter(|entry| *entry.key() < closed) {
-            let more: usize = entry.get().iter().map(Changes::payload_bytes).sum();
+        while let Some(entry) = waiting.epochs.first_entry().filter(|entry| *entry.key() < closed) {
+            let more = payload_bytes(entry.get());
             if size > 0 && size + more > bytes {
                 return (taken, *entry.key());
             }
@@ -53,19 +81,28 @@ impl Outlet {
             let changes = entry.remove();
             self.rows.fetch_sub(changes.iter().map(Changes::len).sum(), Ordering::Relaxed);
             self.bytes.fetch_sub(more, Ordering::Relaxed);
+            self.closed_bytes.fetch_sub(more, Ordering::Relaxed);
             taken.extend(changes);
         }
         (taken, closed)
     }
 
+    /// Nobody takes anything any more: what is in here goes, and so does what comes.
+    pub fn end(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.ended = true;
+        drop(take(&mut waiting.epochs));
+        [&self.rows, &self.bytes, &self.closed_bytes].into_iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+
     /// Whether something of an epoch before `closed` is in here.
     pub fn has_before(&self, closed: Epoch) -> bool {
-        self.waiting.lock().first_key_value().is_some_and(|(epoch, _)| *epoch < closed)
+        self.waiting.lock().epochs.first_key_value().is_some_and(|(epoch, _)| *epoch < closed)
     }
 
     /// All that is in here.
     pub fn contents(&self) -> Vec<Changes> {
-        self.waiting.lock().values().flatten().cloned().collect()
+        self.waiting.lock().epochs.values().flatten().cloned().collect()
     }
 
     /// Rows and bytes that are in here.
@@ -75,13 +112,17 @@ impl Outlet {
 
     /// Whether those that feed the dataflow should pause.
     pub fn is_full(&self) -> bool {
-        self.size().1 > BYTES_MAX && !self.unlimited.load(Ordering::Relaxed)
+        self.closed_bytes.load(Ordering::Relaxed) > BYTES_MAX && !self.unlimited.load(Ordering::Relaxed)
     }
 
     /// From now on it can be full.
     pub fn limit(&self) {
         self.unlimited.store(false, Ordering::Relaxed);
     }
+}
+
+fn payload_bytes(changes: &[Changes]) -> usize {
+    changes.iter().map(Changes::payload_bytes).sum()
 }
 
 #[cfg(test)]
@@ -118,5 +159,25 @@ mod tests {
         assert!(!outlet.has_before(9));
         assert_eq!(take(100, 1), (vec![5], 100));
         assert_eq!(outlet.size(), (0, 0));
+    }
+
+    /// Whoever fed the dataflow waited for room, and the taker for the end of the epoch.
+    #[test]
+    fn what_cannot_be_taken_yet_makes_nobody_wait() {
+        let outlet = Outlet::new(false);
+        let large = || rows(vec![0; super::BYTES_MAX / 8 + 1]);
+        outlet.push(3, large());
+        assert!(!outlet.is_full());
+        outlet.close(4);
+        assert!(outlet.is_full());
+        outlet.push(4, large());
+        assert_eq!(outlet.take(4, 1).0.len(), 1);
+        assert!(!outlet.is_full());
+        outlet.close(5);
+        assert!(outlet.is_full());
+        outlet.end();
+        outlet.push(5, large());
+        outlet.close(6);
+        assert!(!outlet.is_full() && outlet.contents().is_empty() && outlet.size() == (0, 0));
     }
 }

@@ -416,8 +416,11 @@ impl<'scope, T: Place> Renderer<'scope, T> {
         LowAt::new(low.clone(), self.dataflow.last, Arc::clone(&self.dataflow.watermarks), Rc::clone(&self.history))
     }
 
-    /// Gives an operator its state back: the entries of the buckets that this worker owns.
+    /// Gives an operator its state back, if there is any: the entries of the buckets that this worker owns.
     pub(super) fn restore(&self, id: OperatorId, operator: &mut dyn Operator) {
+        if !self.dataflow.in_checkpoints {
+            operator.without_checkpoints();
+        }
         let Some(store) = &self.dataflow.restore else { return };
         let (worker, workers) = (self.worker, self.workers);
         assert!(workers <= BUCKETS, "a bucket belongs to one worker");

@@ -8,10 +8,11 @@ mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::connect::SourceBatch;
 use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, LateLog, SnapshotFeed, Tick, WorkerCheckpoint, Workers};
@@ -145,6 +146,8 @@ pub(crate) struct Setting {
     pub(crate) leases: Arc<Leases>,
     pub(crate) wall: Arc<dyn Clock>,
     pub(crate) checkpoint_interval: Duration,
+    /// Every sink, also those that wait until they can be built.
+    pub(crate) sinks: Arc<RwLock<BTreeMap<ObjectId, Arc<RunningSink>>>>,
     /// Every table and view with its rows, as it is now: for checkpoints and compaction.
     pub(crate) relations: Arc<Mutex<BTreeMap<ObjectId, Arc<Relation>>>>,
     /// Where it is told how far event time is.
@@ -205,6 +208,8 @@ pub(crate) struct Coordinator {
     /// What the open epoch has read of sources whose rows have a time.
     read: Portion,
     requests: Receiver<Request>,
+    /// There is a wake among the requests.
+    is_woken: Arc<AtomicBool>,
     /// Requests that came while a quiet moment was waited for.
     deferred: VecDeque<Request>,
     wake: crate::dataflow::Wake,
@@ -212,6 +217,8 @@ pub(crate) struct Coordinator {
     /// Views that depend on when they were made and are being filled, and since when: a checkpoint would not hold them, and cut what makes them
     /// again.
     settling: BTreeMap<ObjectId, Instant>,
+    /// Views and sinks that read their state back: a checkpoint would not hold them either, and they would have to be computed anew.
+    restoring: BTreeSet<ObjectId>,
     /// What views need to look into that cannot be read yet.
     held: BTreeMap<ObjectId, Lease>,
     sources: BTreeMap<ObjectId, RunningSource>,
@@ -237,9 +244,12 @@ impl Coordinator {
     pub(crate) fn new(setting: Setting, workers: Workers, checkpointed: Epoch) -> (Self, Sender<Request>) {
         let (sender, requests) = unbounded();
         let woken = sender.clone();
-        // One wake in the queue says as much as many.
+        // One wake in the queue says as much as many. Whoever finds one there has stored what it wakes for before it looked, and who takes it looks
+        // behind that: a question to the queue whether it is empty would not keep that order.
+        let is_woken = Arc::new(AtomicBool::new(false));
+        let queued = Arc::clone(&is_woken);
         let wake: crate::dataflow::Wake = Arc::new(move || {
-            if woken.is_empty() {
+            if !queued.swap(true, Ordering::AcqRel) {
                 drop(woken.send(Request::Wake));
             }
         });
@@ -257,10 +267,12 @@ impl Coordinator {
             noted: Arc::default(),
             read: BTreeMap::new(),
             requests,
+            is_woken,
             deferred: VecDeque::new(),
             wake,
             views: BTreeMap::new(),
             settling: BTreeMap::new(),
+            restoring: BTreeSet::new(),
             held: BTreeMap::new(),
             sources: BTreeMap::new(),
             tables: BTreeMap::new(),
@@ -288,9 +300,7 @@ impl Coordinator {
                 return;
             }
             self.observe();
-            if self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT
-                && (self.has_input() || self.until_time_moves() == Some(Duration::ZERO))
-            {
+            if self.may_tick() && (self.has_input() || self.until_time_moves() == Some(Duration::ZERO)) {
                 self.tick();
             }
             if Instant::now() >= self.next_checkpoint {
@@ -307,14 +317,21 @@ impl Coordinator {
         if let Some(request) = self.deferred.pop_front() {
             return Some(request);
         }
-        let ready = self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT && self.has_input();
-        if ready {
+        let may_tick = self.may_tick();
+        if may_tick && self.has_input() {
             return self.requests.try_recv().ok();
         }
         let idle = self.ticked == self.checkpointed;
         let until = if idle { self.next_checkpoint } else { self.next_checkpoint.min(self.next_compaction) };
         let patience = until.saturating_duration_since(Instant::now());
-        self.requests.recv_timeout(self.until_time_moves().map_or(patience, |moves| moves.min(patience))).ok()
+        // Before that a worker wakes us.
+        let moves = self.until_time_moves().filter(|_| may_tick);
+        self.requests.recv_timeout(moves.map_or(patience, |moves| moves.min(patience))).ok()
+    }
+
+    /// Whether so few epochs are in flight that another one may begin.
+    fn may_tick(&self) -> bool {
+        self.ticked - self.setting.clock.complete() < EPOCHS_IN_FLIGHT
     }
 
     /// How long it is until a watermark may move without a row.
@@ -326,7 +343,7 @@ impl Coordinator {
     /// Does what is asked. Returns false at the end.
     fn handle(&mut self, request: Request) -> bool {
         match request {
-            Request::Wake => {}
+            Request::Wake => self.wakes(),
             Request::Build(build) => {
                 let BuildView { view, errors, imports, restore, in_time, reply } = *build;
                 let result = self.build(&view, errors, imports, restore, in_time);
@@ -369,6 +386,7 @@ impl Coordinator {
             Request::Replayed { behind, reply } => reply.send(self.tick_replayed(behind)).unwrap_or_default(),
             Request::Recovered => {
                 self.recovering = false;
+                self.next_checkpoint = Instant::now() + self.setting.checkpoint_interval;
                 // While nothing ran nothing was idle.
                 self.setting.clock.replay_at(None);
                 self.event_times.keep_awake(self.now());
@@ -446,6 +464,7 @@ impl Coordinator {
             |id: &ObjectId| !views.get(id).is_some_and(|view| matches!(view.status(), ViewStatus::Hydrating | ViewStatus::Joining));
         self.held.retain(|id, _| !filled(id));
         self.settling.retain(|id, since| !filled(id) && since.elapsed() < SETTLING_MAX);
+        self.restoring.retain(|id| !filled(id));
     }
 
     fn advance_sink(&self, view: &RunningView, frontier: Epoch, ready: bool) {
@@ -676,12 +695,32 @@ impl Coordinator {
             if self.setting.clock.complete() >= self.ticked {
                 return;
             }
-            match self.requests.recv() {
-                Ok(Request::Wake) => {}
-                Ok(request) => self.deferred.push_back(request),
-                Err(_) => return,
+            if !self.await_wake() {
+                return;
             }
         }
+    }
+
+    /// Waits until everything that goes on from the checkpoint has read its state back. Other requests wait meanwhile.
+    fn await_restored(&mut self) {
+        while !self.restoring.is_empty() && self.await_wake() {
+            self.observe();
+        }
+    }
+
+    /// Waits for news of workers and readers. False: there will be none.
+    fn await_wake(&mut self) -> bool {
+        match self.requests.recv() {
+            Ok(Request::Wake) => self.wakes(),
+            Ok(request) => self.deferred.push_back(request),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// What is looked at from here on is no older than the wake that was taken.
+    fn wakes(&self) {
+        self.is_woken.swap(false, Ordering::AcqRel);
     }
 
     fn build(
@@ -720,6 +759,7 @@ impl Coordinator {
             first,
             last,
             restore: restore.map(|_| Arc::clone(&self.setting.store)),
+            in_checkpoints: self.setting.store.is_durable() && !is_keeper(view.id),
             watermarks: self.event_times.watermarks(),
             errors,
             late: Arc::clone(&self.setting.late),
@@ -729,6 +769,9 @@ impl Coordinator {
         let in_time = in_time || reads_clock || view.plan().root.follows_epochs();
         // What a keeper does follows from what its table holds: it is begun anew.
         let by_moment = in_time && restore.is_none() && !is_keeper(view.id);
+        if restore.is_some() {
+            self.restoring.insert(view.id);
+        }
         if by_moment {
             self.settling.insert(view.id, Instant::now());
         }
@@ -817,7 +860,7 @@ impl Coordinator {
         if self.recovering || !self.setting.store.is_durable() || self.ticked == self.checkpointed || self.writer.is_busy() {
             return;
         }
-        if !self.settling.is_empty() {
+        if !self.settling.is_empty() || !self.restoring.is_empty() {
             self.next_checkpoint = Instant::now() + SETTLING_STEP;
             return;
         }
@@ -828,6 +871,7 @@ impl Coordinator {
     fn cut(&mut self, definitions: Vec<(ObjectId, Vec<u8>)>, dropped: Vec<ObjectId>) {
         let started = Instant::now();
         self.quiesce();
+        self.await_restored();
         let epoch = self.ticked;
         let (sender, parts) = bounded(self.workers.count());
         let ready: Vec<ObjectId> = self.stored_views().filter(|(_, view)| view.status() == ViewStatus::Ready).map(|(id, _)| *id).collect();
@@ -882,9 +926,11 @@ impl Coordinator {
             Ok(owed) => owed,
             Err(error) => fatal("what a sink has still to write could not be stored", &error),
         };
+        // No checkpoint holds them, so what they have written is known from the log alone.
+        let has_log = |sink: &&Arc<RunningSink>| !ready.contains(&sink.id) && !sink.is_stored();
         CheckpointData {
             owed: sinks().filter(|(id, _)| ready.contains(id)).map(|(id, sink)| (id, owed(sink))).collect(),
-            keep_log: sinks().filter(|(id, sink)| !ready.contains(id) && !sink.is_stored()).map(|(id, _)| id).collect(),
+            keep_log: self.setting.sinks.read().values().filter(has_log).map(|sink| sink.id).collect(),
             epoch,
             workers: self.workers.count(),
             operators: parts.into_iter().flat_map(|part| part.operators).collect(),

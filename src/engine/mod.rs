@@ -96,7 +96,7 @@ pub struct Engine {
     /// The rows of every table and view.
     relations: Arc<Mutex<BTreeMap<ObjectId, Arc<Relation>>>>,
     views: RwLock<BTreeMap<ObjectId, Arc<RunningView>>>,
-    sinks: RwLock<BTreeMap<ObjectId, Arc<RunningSink>>>,
+    sinks: Arc<RwLock<BTreeMap<ObjectId, Arc<RunningSink>>>>,
     sources: RwLock<BTreeMap<ObjectId, KnownSource>>,
     row_errors: Arc<RowErrorLog>,
     late_rows: Arc<LateLog>,

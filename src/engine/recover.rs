@@ -56,6 +56,7 @@ impl Engine {
         let relations = Arc::new(Mutex::new(BTreeMap::new()));
         let event_times = Arc::new(Mutex::new(BTreeMap::new()));
         let late_rows = Arc::new(LateLog::default());
+        let sinks = Arc::new(RwLock::new(BTreeMap::new()));
         let workers = Workers::start(config.workers)?;
         let setting = Setting {
             store: Arc::clone(&store),
@@ -63,6 +64,7 @@ impl Engine {
             leases: Arc::clone(&leases),
             wall: Arc::clone(&wall),
             checkpoint_interval: config.checkpoint_interval,
+            sinks: Arc::clone(&sinks),
             relations: Arc::clone(&relations),
             event_times: Arc::clone(&event_times),
             late: Arc::clone(&late_rows),
@@ -97,7 +99,7 @@ impl Engine {
             leases,
             relations,
             views: RwLock::default(),
-            sinks: RwLock::default(),
+            sinks,
             sources: RwLock::default(),
             row_errors: Arc::new(RowErrorLog::default()),
             late_rows,

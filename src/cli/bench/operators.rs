@@ -167,6 +167,7 @@ impl Running {
                 first: 0,
                 last: 0,
                 restore: None,
+                in_checkpoints: false,
                 watermarks: Arc::default(),
                 errors: Arc::new(RowErrorLog::default()).sink(VIEW),
                 late: Arc::default(),

@@ -78,6 +78,9 @@ pub trait Operator {
         self.step(epoch, inputs, output)
     }
 
+    /// No checkpoint will ever be asked for: what changes needs not be remembered. Called before the first `step`, if at all.
+    fn without_checkpoints(&mut self) {}
+
     /// Hands over what changed in the state since the last call, by key. The state layer knows nothing of the bytes.
     /// After an error the operator is not used any more.
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()>;

@@ -221,7 +221,7 @@ impl Engine {
         }
         let view = self.announce_sink(object, plan, Some(owed))?;
         if let Some(sink) = &view.sink {
-            sink.is_restored();
+            sink.is_in_checkpoints();
         }
         if let Err(error) = self.build_view(&view, Some(checkpoint)).await {
             view.fail(error.to_string());
@@ -235,6 +235,8 @@ impl Engine {
         tracing::error!(sink = %object.name, %cause, "a sink has failed");
         view.progress.fail(cause.clone());
         view.fail(cause);
+        // Its log tells nothing any more.
+        view.sink.iter().for_each(|sink| sink.is_in_checkpoints());
         self.store.put_offsets(object.id, LOST)
     }
 }

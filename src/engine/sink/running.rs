@@ -98,8 +98,8 @@ impl RunningSink {
         }
     }
 
-    /// The state of the dataflow is part of the checkpoint that the server started from.
-    pub(crate) fn is_restored(&self) {
+    /// The checkpoint that the server started from knows of it.
+    pub(crate) fn is_in_checkpoints(&self) {
         self.queue.lock().stored = true;
     }
 
@@ -114,6 +114,7 @@ impl RunningSink {
         let mut queue = self.queue.lock();
         let queue = &mut *queue;
         (queue.closed, queue.ready) = (closed, ready);
+        self.outlet.close(closed);
         while queue.entered.pop_front_if(|(epoch, _)| *epoch <= ticked).is_some() {}
         if let Some(owed) = &mut queue.owed {
             if owed.reached.is_none() && ready && !recovering && self.have_read(&owed.until) {
@@ -216,6 +217,7 @@ impl RunningSink {
     /// Ends it: nothing of it enters the table from now on.
     pub(crate) fn stop(&self) {
         self.queue.lock().stopped = true;
+        self.outlet.end();
         self.drained.send_modify(|now| (now.is_waited_for, now.has_ended) = (false, true));
         self.news.notify_one();
     }

@@ -19,6 +19,8 @@ pub(super) trait DistinctValues {
     fn update(&mut self, input: &Input, rows: &mut Vec<u32>, signs: &mut Vec<i64>) -> Result<()>;
     /// Values whose count is below zero: none, once an epoch is complete.
     fn negative(&self) -> usize;
+    /// Nobody will ask for changes.
+    fn without_changes(&mut self);
     /// Values whose count changed since the last call.
     fn take_changes(&mut self) -> Vec<ValueChange>;
     /// Forgets the values of groups that have gone with them.
@@ -44,6 +46,8 @@ struct Distinct<V> {
     heap: usize,
     /// Changed values, once each while they stay in the table.
     changes: Vec<(u32, V)>,
+    /// Whether anybody asks for them.
+    lists_changes: bool,
 }
 
 struct Counted<V> {
@@ -61,7 +65,7 @@ fn hash_value<V: Value>(slot: u32, value: V::Ref<'_>) -> u64 {
 
 impl<V: Value> Distinct<V> {
     fn new() -> Self {
-        Distinct { table: HashTable::new(), negative: 0, heap: 0, changes: Vec::new() }
+        Distinct { table: HashTable::new(), negative: 0, heap: 0, changes: Vec::new(), lists_changes: true }
     }
 
     /// Adds `weight`; the counts before and after.
@@ -77,7 +81,7 @@ impl<V: Value> Distinct<V> {
                 let counted = found.get_mut();
                 let before = counted.count;
                 counted.count += weight;
-                if !counted.dirty {
+                if self.lists_changes && !counted.dirty {
                     counted.dirty = true;
                     self.changes.push((slot, counted.value.clone()));
                 }
@@ -90,8 +94,10 @@ impl<V: Value> Distinct<V> {
             Entry::Vacant(vacant) => {
                 let value = V::own(value);
                 self.heap += value.heap();
-                self.changes.push((slot, value.clone()));
-                vacant.insert(Counted { slot, dirty: true, value, count: weight });
+                if self.lists_changes {
+                    self.changes.push((slot, value.clone()));
+                }
+                vacant.insert(Counted { slot, dirty: self.lists_changes, value, count: weight });
                 (0, weight)
             }
         };
@@ -122,6 +128,10 @@ impl<V: Value> DistinctValues for Distinct<V> {
         self.negative
     }
 
+    fn without_changes(&mut self) {
+        self.lists_changes = false;
+    }
+
     fn take_changes(&mut self) -> Vec<ValueChange> {
         let mut changes = take(&mut self.changes);
         // A value that disappeared and came again is listed twice.
@@ -142,12 +152,14 @@ impl<V: Value> DistinctValues for Distinct<V> {
     }
 
     fn forget(&mut self, gone: &dyn Fn(u32) -> bool) {
-        let (heap, changes) = (&mut self.heap, &mut self.changes);
+        let (heap, changes, lists_changes) = (&mut self.heap, &mut self.changes, self.lists_changes);
         self.table.retain(|counted| {
             let stays = !gone(counted.slot);
             if !stays {
                 *heap -= counted.value.heap();
-                changes.push((counted.slot, take(&mut counted.value)));
+                if lists_changes {
+                    changes.push((counted.slot, take(&mut counted.value)));
+                }
             }
             stays
         });

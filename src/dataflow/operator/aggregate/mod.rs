@@ -488,6 +488,11 @@ impl Operator for Aggregate {
         self.gather(inputs)
     }
 
+    fn without_checkpoints(&mut self) {
+        self.layout.distincts.iter_mut().for_each(|distinct| distinct.values.without_changes());
+        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.without_changes());
+    }
+
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
         self.write_value_changes(changes);
         let dirty = take(&mut self.groups.dirty_slots);

@@ -71,6 +71,8 @@ struct Log<V> {
     heap: usize,
     /// Values of trees that changed, once each while they stay in the tree.
     changes: Vec<(u32, V)>,
+    /// Whether anybody asks for them.
+    lists_changes: bool,
 }
 
 impl<V: Value> Log<V> {
@@ -86,11 +88,18 @@ impl<V: Value> Log<V> {
             self.heap -= bytes;
         }
     }
+
+    /// Lists a value that has changed.
+    fn list(&mut self, slot: u32, value: V) {
+        if self.lists_changes {
+            self.changes.push((slot, value));
+        }
+    }
 }
 
 impl<V: Value> Multisets<V> {
     pub(super) fn new(data_type: DataType) -> Self {
-        Multisets { sets: Segments::new(), data_type, log: Log { negative: 0, heap: 0, changes: Vec::new() } }
+        Multisets { sets: Segments::new(), data_type, log: Log { negative: 0, heap: 0, changes: Vec::new(), lists_changes: true } }
     }
 }
 
@@ -151,7 +160,7 @@ fn add_to_few<V: Value>(set: &mut Set<V>, slot: u32, value: V::Ref<'_>, weight: 
             values.insert(place, (value, weight));
         }
         Err(_) => {
-            log.changes.extend(values.iter().map(|(value, _)| (slot, value.clone())));
+            values.iter().for_each(|(value, _)| log.list(slot, value.clone()));
             let values = take(values).into_iter().map(|(value, count)| (value, Counted { count, dirty: true }));
             let mut many = Box::new(values.collect::<BTreeMap<_, _>>());
             add_to_many(&mut many, slot, V::own(value), weight, log);
@@ -167,7 +176,7 @@ fn add_to_many<V: Value>(values: &mut BTreeMap<V, Counted>, slot: u32, value: V,
     log.count(&value, before, entry.count);
     if !entry.dirty {
         entry.dirty = true;
-        log.changes.push((slot, value.clone()));
+        log.list(slot, value.clone());
     }
     if entry.count == 0 {
         values.remove(&value);
@@ -198,7 +207,7 @@ impl<V: Value> GroupState for Multisets<V> {
             Set::Many(values) => {
                 for (value, entry) in *values {
                     log.count(&value, entry.count, 0);
-                    log.changes.push((slot, value));
+                    log.list(slot, value);
                 }
             }
         }
@@ -238,6 +247,10 @@ impl<V: Value> GroupState for Multisets<V> {
 
     fn negative(&self) -> usize {
         self.log.negative
+    }
+
+    fn without_changes(&mut self) {
+        self.log.lists_changes = false;
     }
 
     fn take_changes(&mut self) -> Vec<ValueChange> {

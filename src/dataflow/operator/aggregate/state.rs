@@ -84,6 +84,9 @@ pub(super) trait GroupState {
         0
     }
 
+    /// Nobody will ask for changes.
+    fn without_changes(&mut self) {}
+
     /// Values of large sets that changed since the last call.
     fn take_changes(&mut self) -> Vec<ValueChange> {
         Vec::new()

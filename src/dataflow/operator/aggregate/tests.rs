@@ -409,6 +409,29 @@ fn split_in_two_it_gives_the_same() {
     }
 }
 
+/// Where nothing is stored, what a checkpoint would have to be told was remembered for ever.
+#[test]
+fn without_checkpoints_values_that_have_gone_are_forgotten() {
+    let mut random = Random(3);
+    for in_checkpoints in [true, false] {
+        let mut subject = Subject::new(&[0], all_calls(), false);
+        if !in_checkpoints {
+            subject.operator.without_checkpoints();
+        }
+        let mut least = usize::MAX;
+        for _ in 0..200 {
+            let rows: Vec<Row> = (0..100).map(|_| random.row()).collect();
+            for weight in [1, -1] {
+                subject.step(vec![batch(&rows.iter().map(|row| (row.clone(), weight)).collect::<Vec<_>>())]);
+            }
+            assert!(subject.emitted.is_empty());
+            least = least.min(subject.operator.size().bytes);
+        }
+        let grows = subject.operator.size().bytes > 2 * least;
+        assert_eq!(grows, in_checkpoints, "from {least} to {} bytes", subject.operator.size().bytes);
+    }
+}
+
 #[test]
 fn without_functions_it_is_distinct() {
     for keys in [vec![0], vec![1, 2, 3]] {

@@ -73,6 +73,8 @@ pub struct Fixpoint {
     waiting: BTreeMap<u32, Vec<(u32, i64)>>,
     /// Rows that differ from what the last checkpoint knows of them.
     dirty: Vec<u32>,
+    /// Whether anybody asks for them.
+    lists_dirty: bool,
     /// Rows that have a level.
     live: usize,
     output: OutputSchema,
@@ -103,7 +105,7 @@ impl Fixpoint {
         let types: Vec<DataType> = spec.output.fields()[..width].iter().map(|field| field.data_type().clone()).collect();
         let output = OutputSchema::new(Arc::clone(&spec.output));
         let (held, waiting) = (Vec::new(), BTreeMap::new());
-        Ok(Fixpoint { rows: key_table(&types)?, spec, held, waiting, dirty: Vec::new(), live: 0, output })
+        Ok(Fixpoint { rows: key_table(&types)?, spec, held, waiting, dirty: Vec::new(), lists_dirty: true, live: 0, output })
     }
 
     /// Brings one iteration of an epoch up to date, of which everything before has been; pushes what changes in it to `output`.
@@ -166,7 +168,7 @@ impl Fixpoint {
         let was_live = !held.levels.is_empty();
         if weight != 0 {
             held.levels.add(iteration, weight);
-            if !held.dirty {
+            if self.lists_dirty && !held.dirty {
                 held.dirty = true;
                 self.dirty.push(slot);
             }
@@ -237,6 +239,10 @@ impl Operator for Fixpoint {
             batches.iter().try_for_each(|changes| self.gather(changes, input == 1))?;
         }
         Ok(())
+    }
+
+    fn without_checkpoints(&mut self) {
+        self.lists_dirty = false;
     }
 
     fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
