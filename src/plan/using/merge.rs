@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 
+use arrow::datatypes::DataType;
 use datafusion::common::TableReference;
+use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, JoinConstraint, JoinOperator, ObjectName, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins,
     Value,
 };
 
 use super::references::{References, merged_among};
-use super::{Columns, constraint_of, in_select, merges, quoted};
+use super::{Columns, Known, constraint_of, in_select, merges, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::plan::errors::word_position;
 use crate::plan::names::{normal, visible};
@@ -22,6 +24,8 @@ pub(super) struct Output {
     pub(super) name: String,
     /// What it is over the relations: `l.k`, `coalesce(l.k, r.k)`.
     pub(super) value: Expr,
+    /// Of the value.
+    data_type: DataType,
     pub(super) merged: bool,
 }
 
@@ -39,7 +43,7 @@ impl Output {
 pub(super) struct Merge<'a> {
     columns: &'a Columns<'a>,
     /// The columns of the relations that are still to come, as far as they are known.
-    left: VecDeque<(Option<TableReference>, String)>,
+    left: VecDeque<Known>,
     /// Where a relation may name merged columns of those before it, its columns are known only when these are: the relations so far, without
     /// their joins, and how many columns they have.
     so_far: Option<(Vec<TableWithJoins>, usize)>,
@@ -96,12 +100,18 @@ impl<'a> Merge<'a> {
                 Some(before) => binary(before, BinaryOperator::And, equal),
                 None => equal,
             });
+            let data_type = comparison_coercion(&one.data_type, &other.data_type).unwrap_or_else(|| one.data_type.clone());
+            let is_common = |output: &Output| is_like(&output.data_type, &data_type);
             let value = match kind {
-                JoinOperator::Right(_) | JoinOperator::RightOuter(_) => other.value.clone(),
                 JoinOperator::FullOuter(_) => either(&one.value, &other.value),
-                _ => one.value.clone(),
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) if is_common(other) => other.value.clone(),
+                // Of both sides, the one that pads the other with NULLs is there whenever the other is: what this says is its type.
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) => either(&other.value, &one.value),
+                _ if is_common(one) => one.value.clone(),
+                JoinOperator::Join(_) | JoinOperator::Inner(_) if is_common(other) => other.value.clone(),
+                _ => either(&one.value, &other.value),
             };
-            merged.push(Output { name: key.clone(), value, merged: true });
+            merged.push(Output { name: key.clone(), value, data_type, merged: true });
         }
         *constraint = JoinConstraint::On(condition.unwrap_or_else(|| Expr::value(Value::Boolean(true))));
         let rest = |side: Vec<Output>| side.into_iter().filter(|output| !keys.contains(&output.name)).collect::<Vec<_>>();
@@ -138,13 +148,18 @@ impl<'a> Merge<'a> {
         }
         let name = relation_name(factor);
         let mut outputs = Vec::new();
-        while let Some((qualifier, column)) = self.left.front() {
+        while let Some(Known { qualifier, name: column, data_type }) = self.left.front() {
             if qualifier.as_ref().map(TableReference::table) != name.as_deref() {
                 break;
             }
             let parts = qualifier.iter().flat_map(|qualifier| qualifier.schema().into_iter().chain([qualifier.table()]));
             let parts = parts.chain([column.as_str()]).map(quoted).collect();
-            outputs.push(Output { name: column.clone(), value: Expr::CompoundIdentifier(parts), merged: false });
+            outputs.push(Output {
+                name: column.clone(),
+                value: Expr::CompoundIdentifier(parts),
+                data_type: data_type.clone(),
+                merged: false,
+            });
             self.left.pop_front();
         }
         Ok(outputs)
@@ -206,6 +221,11 @@ fn key_name(name: &ObjectName) -> Result<String> {
 
 fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+/// Whether a column of the one type is one of the other: numerics are, whatever their digits.
+fn is_like(one: &DataType, other: &DataType) -> bool {
+    one == other || one.is_decimal() && other.is_decimal()
 }
 
 /// The first of two that is there.

@@ -7,7 +7,8 @@
 //! SELECT k FROM l FULL JOIN r USING (k)        SELECT coalesce(l.k, r.k) AS k FROM l FULL JOIN r ON l.k = r.k
 //! ```
 //!
-//! The merged column is that of the left for INNER and LEFT, of the right for RIGHT, the one that is there for FULL. `*` has the merged columns
+//! The merged column is that of the left for INNER and LEFT, of the right for RIGHT, the one that is there for FULL; where they are of two types, it has
+//! the one to which both are cast to be compared. `*` has the merged columns
 //! first, then the rest of the left, then of the right; `l.k`, `r.k` and `l.*` mean what they always mean. Which columns a relation has only
 //! planning knows: so `SELECT *` over the relations of the FROM is planned, without its conditions, and its columns are taken.
 //!
@@ -17,7 +18,9 @@ mod merge;
 mod references;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::TableReference;
 use sqlparser::ast::{
     Cte, Expr, Ident, JoinConstraint, JoinOperator, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
@@ -178,9 +181,18 @@ struct Columns<'a> {
     known: &'a [Cte],
 }
 
+/// A column of a FROM.
+#[derive(Clone)]
+struct Known {
+    /// What stands before its name.
+    qualifier: Option<TableReference>,
+    name: String,
+    data_type: DataType,
+}
+
 impl Columns<'_> {
-    /// The columns of `FROM items`, in order, with what stands before their names.
-    fn of(&self, items: &[TableWithJoins], more: &[Cte]) -> Result<Vec<(Option<TableReference>, String)>> {
+    /// The columns of `FROM items`, in order.
+    fn of(&self, items: &[TableWithJoins], more: &[Cte]) -> Result<Vec<Known>> {
         let mut query = text::query("SELECT * FROM t")?;
         let mut from = items.to_vec();
         from.iter_mut().for_each(unconditional);
@@ -194,7 +206,12 @@ impl Columns<'_> {
         }
         let Within { planner, scope, depth, parameters } = self.within;
         let (plan, ..) = planner.plan_query(&query, scope, depth, parameters, false)?;
-        Ok(plan.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), field.name().clone())).collect())
+        let known = |(qualifier, field): (Option<&TableReference>, &Arc<Field>)| Known {
+            qualifier: qualifier.cloned(),
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+        };
+        Ok(plan.schema().iter().map(known).collect())
     }
 }
 

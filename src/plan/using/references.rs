@@ -59,7 +59,7 @@ impl<'a> References<'a> {
     fn names_of(&self, body: &SetExpr, more: &[Cte], names: &mut BTreeSet<String>) -> Result<()> {
         match body {
             SetExpr::Select(select) if !select.from.is_empty() => {
-                names.extend(self.columns.of(&select.from, more)?.into_iter().map(|(_, name)| name));
+                names.extend(self.columns.of(&select.from, more)?.into_iter().map(|known| known.name));
                 Ok(())
             }
             SetExpr::SetOperation { left, right, .. } => {
