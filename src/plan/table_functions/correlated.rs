@@ -6,24 +6,33 @@
 //! ```text
 //! Unnest f(outer t.a)   ─▶   Filter key = outer t.a  ◀─  Unnest f(key)  ◀─  Distinct t.a as key  ◀─  t
 //! ```
+//!
+//! Where NULL is an argument like others, what is equal are both packed, of which none is NULL.
 
 use std::sync::Arc;
 
+use arrow::compute::SortOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, Unnest};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, Unnest};
 
 use super::{is_ordinals, makes_rows};
+use crate::plan::errors::external;
 use crate::plan::names::hidden;
+use crate::plan::pack::packed;
+use crate::types::PackedRows;
 
 /// Numbers that make names unique start here: others are smaller.
 const FIRST_NUMBER: usize = 3_000_000;
 
 /// Arguments of one call that columns from outside stand in, at the most.
 const KEYS_MAX: usize = 16;
+
+/// Names that one call needs, packed keys included.
+const NAMES_MAX: usize = 2 * KEYS_MAX;
 
 /// Functions that make rows from NULL arguments too.
 const NOT_STRICT: [&str; 2] = ["string_to_table", "make_array"];
@@ -103,7 +112,7 @@ fn in_expression(expr: Expr, outer: &LogicalPlan) -> DataFusionResult<Transforme
 fn keyed(plan: &LogicalPlan, outer: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
     let mut number = FIRST_NUMBER;
     let replaced = plan.clone().transform_down(|node| {
-        number += KEYS_MAX;
+        number += NAMES_MAX;
         Ok(match anchored(&node, outer, number)? {
             Some(plan) => Transformed::new(plan, true, TreeNodeRecursion::Jump),
             None => Transformed::no(node),
@@ -198,10 +207,12 @@ impl Source {
 /// The rows of a function for each different argument, with the arguments.
 struct Keyed {
     plan: LogicalPlan,
-    /// Where the arguments stand in the plan.
+    /// Where the arguments stand in the plan, and behind them those of them that are packed.
     columns: Vec<Column>,
     /// What they are to the subquery.
     keys: Vec<Expr>,
+    /// What is the same in the subquery's own rows, by the place of the column.
+    same: Vec<(usize, Expr)>,
 }
 
 impl Keyed {
@@ -213,16 +224,30 @@ impl Keyed {
         if !from_nothing || keys.is_empty() {
             return Ok(None);
         }
+        // The only argument of the only function: without it there are no rows.
+        let strict = keys.len() == 1 && projection.expr.len() == 1 && is_strict_call(&projection.expr[0]);
         let added = more.iter().filter(|expr| !keys.contains(expr)).cloned().collect::<Vec<_>>();
         keys.extend(added);
         if keys.len() > KEYS_MAX {
             return Ok(None);
         }
-        let columns: Vec<Column> = (0..keys.len()).map(|index| Column::new_unqualified(hidden("key", number + index))).collect();
-        let own = keys.iter().zip(&columns).map(|(key, column)| Ok(owned(key.clone(), outer.schema())?.alias(column.name.clone())));
-        let values = LogicalPlanBuilder::from(outer.clone()).project(own.collect::<DataFusionResult<Vec<_>>>()?)?.distinct()?;
+        let mut own = Vec::new();
+        let mut same = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            own.push(owned(key.clone(), outer.schema())?);
+            if strict && index == 0 {
+                same.push((index, key.clone()));
+            }
+        }
+        for key in &keys[same.len()..] {
+            same.push((own.len(), packed_alone(key, outer.schema())?));
+            own.push(owned(packed_alone(key, outer.schema())?, outer.schema())?);
+        }
+        let columns: Vec<Column> = (0..own.len()).map(|index| Column::new_unqualified(hidden("key", number + index))).collect();
+        let own = own.into_iter().zip(&columns).map(|(value, column)| value.alias(column.name.clone()));
+        let values = LogicalPlanBuilder::from(outer.clone()).project(own.collect::<Vec<_>>())?.distinct()?;
         let mut exprs: Vec<Expr> = columns.iter().cloned().map(Expr::Column).collect();
-        let mut keyed = Keyed { plan: values.build()?, columns, keys };
+        let mut keyed = Keyed { plan: values.build()?, columns, keys, same };
         for expr in &projection.expr {
             let over_keys = keyed.over_keys(expr.clone(), Column::clone)?;
             let name = expr.schema_name().to_string();
@@ -248,7 +273,7 @@ impl Keyed {
 
     /// Those rows of `plan` whose arguments are the subquery's own; `place` says where the arguments stand.
     fn filtered(&self, plan: LogicalPlan, place: impl Fn(&Column) -> Column) -> DataFusionResult<LogicalPlan> {
-        let same = self.columns.iter().zip(&self.keys).map(|(column, key)| Expr::Column(place(column)).eq(key.clone()));
+        let same = self.same.iter().map(|(at, own)| Expr::Column(place(&self.columns[*at])).eq(own.clone()));
         match conjunction(same) {
             Some(condition) => LogicalPlanBuilder::from(plan).filter(condition)?.build(),
             None => Ok(plan),
@@ -281,6 +306,22 @@ fn keys_of(projection: &Projection, outer: &DFSchema) -> DataFusionResult<Vec<Ex
         })?;
     }
     Ok(keys)
+}
+
+/// Whether it is a call of a function that makes no rows of NULL.
+fn is_strict_call(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_strict_call(&alias.expr),
+        Expr::ScalarFunction(call) => makes_rows(call.func.name()) && !NOT_STRICT.contains(&call.func.name()),
+        _ => false,
+    }
+}
+
+/// A value of an outer row, packed: the same bytes for the same values, NULL being one of them.
+fn packed_alone(value: &Expr, outer: &DFSchema) -> DataFusionResult<Expr> {
+    let (_, field) = owned(value.clone(), outer)?.to_field(outer)?;
+    let rows = PackedRows::new(vec![field], vec![SortOptions::default()]).map_err(external)?;
+    Ok(packed(&Arc::new(rows), vec![value.clone()], Vec::new()))
 }
 
 fn reads(expr: &Expr, outer: &DFSchema) -> bool {
