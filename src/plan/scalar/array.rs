@@ -7,6 +7,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{SortOptions, cast, concat, take};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 
 use super::call::Call;
 use super::column::{Integer, List, map1, map2, too_long};
@@ -162,10 +163,13 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(lists: &'a ArrayRef, needles: &ArrayRef) -> Result<Self> {
         let lists = lists.as_list::<i32>();
-        let needles = cast(needles, lists.values().data_type())?;
         let DataType::List(element) = lists.data_type() else { return Err(Error::internal("a list was promised")) };
-        let sql_type = sql_type_of(element);
-        let order = make_comparator(&order_key(lists.values(), &sql_type)?, &order_key(&needles, &sql_type)?, SortOptions::default())?;
+        // What is looked for may be a number of another type: neither loses digits.
+        let common = common_number(element.data_type(), needles.data_type()).unwrap_or_else(|| element.data_type().clone());
+        let sql_type =
+            if common == *element.data_type() { sql_type_of(element) } else { sql_type_of(&Field::new("", common.clone(), true)) };
+        let key = |values: &ArrayRef| order_key(&cast(values, &common)?, &sql_type);
+        let order = make_comparator(&key(lists.values())?, &key(needles)?, SortOptions::default())?;
         Ok(Search { lists, equal: Box::new(move |element, row| order(element, row).is_eq()) })
     }
 
@@ -174,6 +178,11 @@ impl<'a> Search<'a> {
         let offsets = self.lists.value_offsets();
         offsets[row] as usize..offsets[row + 1] as usize
     }
+}
+
+/// The type of two kinds of numbers in which neither loses digits.
+fn common_number(one: &DataType, other: &DataType) -> Option<DataType> {
+    if one.is_numeric() && other.is_numeric() { comparison_coercion(one, other) } else { None }
 }
 
 fn position(call: &Call<'_>) -> Result<ArrayRef> {
@@ -240,7 +249,12 @@ fn remove(call: &Call<'_>) -> Result<ArrayRef> {
 
 fn replace(call: &Call<'_>) -> Result<ArrayRef> {
     let search = Search::new(&call.arguments[0], &call.arguments[1])?;
-    let new = cast(&call.arguments[2], search.lists.values().data_type())?;
+    let (new, element) = (&call.arguments[2], search.lists.values().data_type());
+    if common_number(element, new.data_type()).is_some_and(|common| common != *element && !(common.is_decimal() && element.is_decimal())) {
+        let error = Error::new(Kind::UndefinedFunction, "array_replace cannot put a number of a wider type into this array");
+        return Err(error.hint("Cast the array to that type: array_replace(a::numeric[], …)."));
+    }
+    let new = cast(new, element)?;
     // New elements stand behind the old ones; each place takes from one or the other.
     let both = concat(&[search.lists.values(), &new])?;
     let first_new = search.lists.values().len();

@@ -3,8 +3,8 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StringArray, new_null_array};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, new_null_array};
+use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
@@ -82,6 +82,34 @@ impl Hash for Scalar {
     }
 }
 
+impl Scalar {
+    /// So many rows after each other: a long text that is the same in all rows is repeated for each, and one array holds 2 GiB of text at the most.
+    fn in_parts(&self, args: &ScalarFunctionArgs, at_once: usize) -> DataFusionResult<ColumnarValue> {
+        let mut parts = Vec::new();
+        for start in (0..args.number_rows).step_by(at_once) {
+            let rows = at_once.min(args.number_rows - start);
+            let part = args.args.iter().map(|value| match value {
+                ColumnarValue::Array(array) => ColumnarValue::Array(array.slice(start, rows)),
+                scalar => scalar.clone(),
+            });
+            let part = ScalarFunctionArgs { args: part.collect(), number_rows: rows, ..args.clone() };
+            parts.push(self.invoke_with_args(part)?.into_array(rows)?);
+        }
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok(ColumnarValue::Array(concat(&parts)?))
+    }
+}
+
+/// How many rows the longest text that is the same in all of them may be repeated for.
+fn rows_at_once(arguments: &[ColumnarValue]) -> usize {
+    let length = |value: &ColumnarValue| match value {
+        ColumnarValue::Scalar(scalar) => scalar.try_as_str().flatten().map_or(0, str::len),
+        ColumnarValue::Array(_) => 0,
+    };
+    let longest = arguments.iter().map(length).max().unwrap_or(0);
+    (i32::MAX as usize / 2).checked_div(longest).map_or(usize::MAX, |rows| rows.max(1))
+}
+
 impl ScalarUDFImpl for Scalar {
     fn name(&self) -> &str {
         self.function.name
@@ -125,6 +153,10 @@ impl ScalarUDFImpl for Scalar {
         let volatile = self.signature.volatility == Volatility::Volatile;
         let constant = !volatile && args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
+        let at_once = rows_at_once(&args.args);
+        if rows > at_once {
+            return self.in_parts(&args, at_once);
+        }
         let arrays = args.args.iter().zip(&wanted).map(|(value, wanted)| {
             let array = value.to_array(rows)?;
             Ok(if array.data_type() == wanted { array } else { cast(&array, wanted)? })

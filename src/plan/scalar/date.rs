@@ -538,28 +538,38 @@ fn zone_of(interval: IntervalMonthDayNano) -> Result<Zone> {
 fn overlap(call: &Call<'_>) -> Result<ArrayRef> {
     let (first, second) = (spans(call, 0)?, spans(call, 2)?);
     let both = first.into_iter().zip(second).map(|(first, second)| {
-        let ((start, end), (other_start, other_end)) = first.zip(second)?;
-        Some(if start == other_start {
-            true
-        } else if start > other_start {
-            start < other_end
-        } else {
-            other_start < end
-        })
+        let (one, other) = first.zip(second)?;
+        // Where one begins first, it decides when that ends; the end of the other must be known to say that they do not meet.
+        let (earlier, later) = if one.0 <= other.0 { (one, other) } else { (other, one) };
+        match (earlier, later) {
+            ((start, Some(_)), (other_start, Some(_))) if start == other_start => Some(true),
+            ((start, _), (other_start, _)) if start == other_start => None,
+            ((_, None), _) => None,
+            ((_, Some(end)), (other_start, _)) if other_start < end => Some(true),
+            (_, (_, other_end)) => other_end.map(|_| false),
+        }
     });
     Ok(Arc::new(both.collect::<BooleanArray>()))
 }
 
-/// The spans from the argument at `place` to what the next one says, the earlier end first.
-fn spans(call: &Call<'_>, place: usize) -> Result<Vec<Option<(i64, i64)>>> {
+/// The earlier end of a span of time and the later one, in microseconds; one end, if only that is known.
+type Span = (i64, Option<i64>);
+
+/// The spans from the argument at `place` to what the next one says; `None` for those without any end.
+fn spans(call: &Call<'_>, place: usize) -> Result<Vec<Option<Span>>> {
     let of_day = matches!(call.arguments[place].data_type(), DataType::Time64(_));
     let (start, end) = (cast(&call.arguments[place], &DataType::Int64)?, &call.arguments[place + 1]);
     let starts = start.as_primitive::<Int64Type>();
     let lengths = end.as_primitive_opt::<IntervalMonthDayNanoType>();
     let ends = if lengths.is_some() { None } else { Some(cast(end, &DataType::Int64)?) };
     let span = |row: usize| {
-        if starts.is_null(row) || end.is_null(row) {
-            return Ok(None);
+        match (starts.is_valid(row), end.is_valid(row)) {
+            (true, true) => {}
+            (true, false) => return Ok(Some((starts.value(row), None))),
+            (false, _) => {
+                let ends = ends.as_ref().filter(|ends| ends.is_valid(row));
+                return Ok(ends.map(|ends| (ends.as_primitive::<Int64Type>().value(row), None)));
+            }
         }
         let start = starts.value(row);
         let end = match (lengths, &ends) {
@@ -568,7 +578,7 @@ fn spans(call: &Call<'_>, place: usize) -> Result<Vec<Option<(i64, i64)>>> {
             (None, Some(ends)) => ends.as_primitive::<Int64Type>().value(row),
             (None, None) => start,
         };
-        Ok(Some((start.min(end), start.max(end))))
+        Ok(Some((start.min(end), Some(start.max(end)))))
     };
     (0..call.rows).map(span).collect()
 }

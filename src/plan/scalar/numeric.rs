@@ -28,8 +28,9 @@ const WIDE: u8 = 76;
 pub(super) fn functions() -> Vec<Function> {
     vec![
         function("div", "how often the second goes into the first, without what is left", "div(9, 4)", "2")
-            .form_of("numeric, numeric -> numeric", whole, |call| map2::<Numeric, Numeric, _>(call, |a, b| a.quotient(b)))
-            .example("div(-9.5, 4)", "-2"),
+            .form_of("numeric, numeric -> numeric", whole_quotient, |call| map2::<Numeric, Numeric, _>(call, |a, b| a.quotient(b)))
+            .example("div(-9.5, 4)", "-2")
+            .example("div(9.5, 0.001)", "9500"),
         function("scale", "digits behind the point", "scale(8.41)", "2")
             .form("numeric -> integer", |call| map1::<Numeric, _>(call, |value| Ok(i32::from(value.scale)))),
         function("min_scale", "digits behind the point that are needed", "min_scale(8.4100)", "2")
@@ -74,6 +75,13 @@ pub(super) fn whole(fields: &[FieldRef], _scalars: &[Option<&ScalarValue>]) -> S
         precision.saturating_sub(scale.unsigned_abs()).saturating_add(1).clamp(1, if precision > NARROW { WIDE } else { NARROW }),
         0,
     )
+}
+
+/// A quotient without digits behind the point: the smallest divisor has as many digits behind it as its type.
+fn whole_quotient(fields: &[FieldRef], _scalars: &[Option<&ScalarValue>]) -> SqlType {
+    let ((first, first_scale), (second, second_scale)) = (digits_of(&fields[0]), digits_of(&fields[1]));
+    let digits = first.saturating_sub(first_scale.unsigned_abs()).saturating_add(second_scale.unsigned_abs()).saturating_add(1);
+    SqlType::Numeric(digits.clamp(1, if first.max(second) > NARROW { WIDE } else { NARROW }), 0)
 }
 
 /// Digits before the point that a product keeps at the least, or it is computed with more digits in all.

@@ -294,13 +294,8 @@ fn bracket(characters: &mut std::iter::Peekable<std::str::Chars<'_>>, whole: &st
             None => return Err(invalid(whole)),
             Some(']') => break,
             Some('[') if characters.peek() == Some(&':') => {
-                out.push('[');
-                for inner in characters.by_ref() {
-                    out.push(inner);
-                    if inner == ']' {
-                        break;
-                    }
-                }
+                let name: String = characters.by_ref().take_while(|inner| *inner != ']').collect();
+                out.push_str(class(&name).ok_or_else(|| invalid(whole))?);
             }
             Some('\\') => match characters.next() {
                 None => return Err(invalid(whole)),
@@ -320,6 +315,27 @@ fn bracket(characters: &mut std::iter::Peekable<std::str::Chars<'_>>, whole: &st
     }
     out.push(']');
     Ok(())
+}
+
+/// A class of characters by what stands between the brackets: of all the world's, where the library's own are of ASCII alone.
+fn class(name: &str) -> Option<&'static str> {
+    Some(match name {
+        ":alpha:" => "\\p{Alphabetic}",
+        ":alnum:" => "\\p{Alphabetic}\\p{N}",
+        ":upper:" => "\\p{Uppercase}",
+        ":lower:" => "\\p{Lowercase}",
+        ":space:" => "\\s",
+        ":punct:" => "\\p{P}\\p{S}",
+        ":digit:" => "0-9",
+        ":xdigit:" => "[:xdigit:]",
+        ":blank:" => "[:blank:]",
+        ":cntrl:" => "[:cntrl:]",
+        ":graph:" => "[:graph:]",
+        ":print:" => "[:print:]",
+        ":word:" => "\\w",
+        ":ascii:" => "[:ascii:]",
+        _ => return None,
+    })
 }
 
 /// The pattern behind SIMILAR TO: `%` and `_` as in LIKE, the rest as in regular expressions; the whole text must match.
@@ -425,18 +441,15 @@ fn replace(text: &str, pattern: &str, new: &str, flags: &str, start: i64, which:
         }
         let Some(Some(range)) = groups.first().cloned() else { continue };
         out.push_str(&text[copied..range.start]);
-        substitute(new, text, &groups, &mut out);
+        substitute(new, text, &groups, &mut out)?;
         copied = range.end;
-        if out.len() > TEXT_BYTES_MAX {
-            return Err(too_long());
-        }
     }
     out.push_str(&text[copied..]);
     Ok(out)
 }
 
-/// Writes a replacement: `\1` to `\9` are groups, `\&` is the match, `\\` a backslash.
-fn substitute(new: &str, text: &str, groups: &[Option<Range<usize>>], out: &mut String) {
+/// Writes a replacement: `\1` to `\9` are groups, `\&` is the match, `\\` a backslash. Fails when the text gets too long.
+fn substitute(new: &str, text: &str, groups: &[Option<Range<usize>>], out: &mut String) -> Result<()> {
     let mut characters = new.chars();
     while let Some(character) = characters.next() {
         if character != '\\' {
@@ -459,13 +472,28 @@ fn substitute(new: &str, text: &str, groups: &[Option<Range<usize>>], out: &mut 
         if let Some(Some(range)) = groups.get(group) {
             out.push_str(&text[range.clone()]);
         }
+        if out.len() > TEXT_BYTES_MAX {
+            return Err(too_long());
+        }
     }
+    if out.len() > TEXT_BYTES_MAX { Err(too_long()) } else { Ok(()) }
 }
 
-/// Empty matches at the start, at the end, and right behind another match part nothing.
+/// The groups of the first match, or with flag `g` of each.
+pub(in crate::plan) fn each_match(text: &str, pattern: &str, flags: &str) -> Result<Vec<Vec<Option<String>>>> {
+    let compiled = compiled(pattern, flags)?;
+    let found = if flags_of(flags)?.global { matches(&compiled, text, 0) } else { Vec::from_iter((compiled.groups)(text, 0)) };
+    Ok(found.iter().map(|groups| parts(text, groups)).collect())
+}
+
 fn split(text: &str, pattern: &str, flags: &str) -> Result<Vec<Option<String>>> {
+    Ok(split_by("regexp_split_to_array", text, pattern, flags)?.into_iter().map(|piece| Some(piece.to_owned())).collect())
+}
+
+/// The pieces between matches, for `function`. Empty matches at the start, at the end, and right behind another match part nothing.
+pub(in crate::plan) fn split_by<'t>(function: &str, text: &'t str, pattern: &str, flags: &str) -> Result<Vec<&'t str>> {
     if flags.contains('g') {
-        return Err(Error::new(Kind::InvalidParameter, "regexp_split_to_array() does not support the \"global\" option"));
+        return Err(Error::new(Kind::InvalidParameter, format!("{function}() does not support the \"global\" option")));
     }
     let pattern = compiled(pattern, flags)?;
     let mut found = Vec::new();
@@ -475,10 +503,10 @@ fn split(text: &str, pattern: &str, flags: &str) -> Result<Vec<Option<String>>> 
         if range.is_empty() && (range.start == 0 || range.end == text.len() || range.start == start) {
             continue;
         }
-        found.push(Some(text[start..range.start].to_owned()));
+        found.push(&text[start..range.start]);
         start = range.end;
     }
-    found.push(Some(text[start..].to_owned()));
+    found.push(&text[start..]);
     Ok(found)
 }
 

@@ -135,7 +135,8 @@ pub(super) fn functions() -> Vec<Function> {
         .example("substring('Thomas' from '...$')", "mas"),
         function("split_part", "the n-th part between separators; with -n, counted from the end", "split_part('a,b,c', ',', 2)", "b")
             .form("text, text, integer -> text", |call| part3::<Text, Integer>(call, split_part))
-            .example("split_part('a,b,c', ',', -1)", "c"),
+            .example("split_part('a,b,c', ',', -1)", "c")
+            .example("split_part('a---b', '--', -1)", "-b"),
         function(
             "overlay",
             "with so many characters from a place on replaced by others",
@@ -277,7 +278,8 @@ fn split_part<'t>(text: &'t str, separator: &str, n: i64) -> Result<&'t str> {
         // A single byte is found without preparing a search.
         ([byte], true) if byte.is_ascii() => text.split(char::from(*byte)).nth(place),
         (_, true) => text.split(separator).nth(place),
-        (_, false) => text.rsplit(separator).nth(place),
+        // Found from the left all the same: a separator may overlap itself.
+        (_, false) => text.split(separator).count().checked_sub(place.saturating_add(1)).and_then(|at| text.split(separator).nth(at)),
     };
     Ok(part.unwrap_or(""))
 }

@@ -7,6 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use super::call::Call;
 use super::column::{Integer, Text, map1, too_long};
 use super::misc::Printed;
+use super::text::TEXT_BYTES_MAX;
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
 use crate::sql::{quote_ident, quote_literal};
@@ -131,7 +132,7 @@ impl Formatter<'_> {
         }
         let at = self.place(place)?;
         let text = self.value(at, letter)?;
-        self.write(&text, &found);
+        self.write(&text, &found)?;
         Ok(&rest[letter.len_utf8()..])
     }
 
@@ -165,12 +166,16 @@ impl Formatter<'_> {
         }
     }
 
-    fn write(&mut self, text: &str, specifier: &Specifier) {
+    fn write(&mut self, text: &str, specifier: &Specifier) -> Result<()> {
         let missing = usize::try_from(specifier.width).unwrap_or(0).saturating_sub(text.chars().count());
+        if self.out.len() + missing + text.len() > TEXT_BYTES_MAX {
+            return Err(too_long());
+        }
         let blanks = " ".repeat(missing);
         self.out.push_str(if specifier.to_left { "" } else { &blanks });
         self.out.push_str(text);
         self.out.push_str(if specifier.to_left { &blanks } else { "" });
+        Ok(())
     }
 }
 

@@ -1,18 +1,16 @@
 //! Lists from text: `string_to_table`, `regexp_split_to_table`, `regexp_matches`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, ListBuilder, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::functions::regex::compile_and_cache_regex;
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility};
 
 use super::lists::list_column;
-use crate::error::{Error, Kind};
 use crate::plan::errors::external;
+use crate::plan::scalar::{each_match, split_by};
 
 /// All of them.
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
@@ -99,89 +97,37 @@ fn pieces(columns: &[&StringArray]) -> DataFusionResult<ColumnarValue> {
 
 fn split(columns: &[&StringArray]) -> DataFusionResult<ColumnarValue> {
     let (mut values, mut lengths) = (StringBuilder::new(), Vec::new());
-    let (mut cache, flags) = (HashMap::new(), Flags::of(columns)?);
     for row in 0..columns[0].len() {
-        let before = values.len();
-        if let (Some(text), Some(pattern), Some(flags)) = (at(columns[0], row), at(columns[1], row), &flags[row]) {
-            let pattern = compile_and_cache_regex(pattern, flags.others(), &mut cache).map_err(bad_pattern)?;
-            let mut start = 0;
-            for found in pattern.find_iter(text) {
-                // As in PostgreSQL, a match of nothing splits only between characters.
-                if found.is_empty() && (found.start() == start || found.end() >= text.len()) {
-                    continue;
-                }
-                values.append_value(&text[start..found.start()]);
-                start = found.end();
-            }
-            values.append_value(&text[start..]);
-        }
-        lengths.push(values.len() - before);
+        let pieces = match pattern_call(columns, row) {
+            Some([text, pattern, flags]) => split_by("regexp_split_to_table", text, pattern, flags).map_err(external)?,
+            None => Vec::new(),
+        };
+        pieces.iter().for_each(|piece| values.append_value(piece));
+        lengths.push(pieces.len());
     }
     texts(values.finish(), lengths)
 }
 
 fn matches(columns: &[&StringArray]) -> DataFusionResult<ColumnarValue> {
     let (mut values, mut lengths) = (ListBuilder::new(StringBuilder::new()), Vec::new());
-    let (mut cache, flags) = (HashMap::new(), Flags::of(columns)?);
     for row in 0..columns[0].len() {
-        let mut count = 0;
-        if let (Some(text), Some(pattern), Some(flags)) = (at(columns[0], row), at(columns[1], row), &flags[row]) {
-            let pattern = compile_and_cache_regex(pattern, flags.others(), &mut cache).map_err(bad_pattern)?;
-            let most = if flags.global { usize::MAX } else { 1 };
-            for found in pattern.captures_iter(text).take(most) {
-                // Without groups the whole match is the only element.
-                let first = usize::from(found.len() > 1);
-                (first..found.len()).for_each(|group| values.values().append_option(found.get(group).map(|group| group.as_str())));
-                values.append(true);
-                count += 1;
-            }
+        let found = match pattern_call(columns, row) {
+            Some([text, pattern, flags]) => each_match(text, pattern, flags).map_err(external)?,
+            None => Vec::new(),
+        };
+        for groups in &found {
+            groups.iter().for_each(|group| values.values().append_option(group.as_deref()));
+            values.append(true);
         }
-        lengths.push(count);
+        lengths.push(found.len());
     }
     let values = values.finish();
     let element = Arc::new(Field::new_list_field(values.data_type().clone(), true));
     list_column(lengths.into_iter(), element, Arc::new(values))
 }
 
-/// The flags of a pattern.
-struct Flags {
-    /// `g`: every match.
-    global: bool,
-    others: String,
-}
-
-impl Flags {
-    /// For each row; `None` where they are NULL.
-    fn of(columns: &[&StringArray]) -> DataFusionResult<Vec<Option<Flags>>> {
-        let Some(texts) = columns.get(2) else { return (0..columns[0].len()).map(|_| Flags::parse("").map(Some)).collect() };
-        texts.iter().map(|text| text.map(Flags::parse).transpose()).collect()
-    }
-
-    fn parse(text: &str) -> DataFusionResult<Flags> {
-        let mut flags = Flags { global: false, others: String::new() };
-        let mut lines = false;
-        for flag in text.chars() {
-            match flag {
-                'g' => flags.global = true,
-                'i' | 'x' => flags.others.push(flag),
-                'n' | 'm' => lines = true,
-                // The default: case matters, and a line's end is a character like others.
-                'c' | 's' => {}
-                _ => {
-                    let error = Error::new(Kind::InvalidParameter, format!("invalid regular expression option: \"{flag}\""));
-                    return Err(external(error));
-                }
-            }
-        }
-        flags.others.push(if lines { 'm' } else { 's' });
-        Ok(flags)
-    }
-
-    fn others(&self) -> Option<&str> {
-        (!self.others.is_empty()).then_some(self.others.as_str())
-    }
-}
-
-fn bad_pattern(cause: arrow::error::ArrowError) -> DataFusionError {
-    external(Error::new(Kind::InvalidParameter, "invalid regular expression").detail(cause.to_string()))
+/// A text, a pattern and flags, unless one of them is NULL.
+fn pattern_call<'a>(columns: &[&'a StringArray], row: usize) -> Option<[&'a str; 3]> {
+    let flags = columns.get(2).map_or(Some(""), |flags| at(flags, row))?;
+    Some([at(columns[0], row)?, at(columns[1], row)?, flags])
 }
