@@ -48,8 +48,8 @@ pub(crate) struct Skipped(pub(crate) String);
 /// What every test gives.
 pub(crate) type Outcome = Result<(), Failure>;
 
-/// Servers share the machine's cores with their clients, so more at a time only makes each slower.
-const JOBS: usize = 2;
+/// A test mostly keeps one core busy, its server or itself, and now and then none: three of them keep two cores busy.
+const JOBS: usize = 3;
 
 /// Seconds after which a test has failed, unless `E2E_LIMIT_S` says otherwise: many times what the slowest takes.
 const LIMIT_S: u64 = 300;
