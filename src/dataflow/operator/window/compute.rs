@@ -227,7 +227,8 @@ impl Computation<'_> {
         let Some((mut running, mut place)) = self.resume(begin)? else { return Ok((Vec::new(), Vec::new())) };
         let mut memos = Memos::new();
         let first = if running.iter().any(Running::with_peers) { begin } else { range.start };
-        while place.base() < range.end && self.rows().get(place).is_some() {
+        // Rows whose peers go on in the next piece have no result before those are read.
+        while (place.base() < range.end || running.iter().any(Running::waits_for_peers)) && self.rows().get(place).is_some() {
             if place.starts_piece() && !place.in_first_piece() {
                 memos.push((place, running.iter_mut().map(Running::state).collect()));
             }

@@ -111,6 +111,11 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Whether there are rows without a result, as their peers are still to come.
+    pub(super) fn waits_for_peers(&self) -> bool {
+        self.open > 0
+    }
+
     fn add(&mut self, arguments: &[ArrayRef], mask: Option<&BooleanArray>, rows: Range<usize>) -> DataFusionResult<()> {
         if rows.is_empty() {
             return Ok(());

@@ -209,6 +209,25 @@ fn rows_come_out_once_when_they_are_final() {
     }
 }
 
+/// The last rows that are final were the first of some with one time, and the others stood in the next piece.
+#[test]
+fn peers_of_the_last_final_row_are_added_up_with_it() {
+    let call = "sum(x) OVER (PARTITION BY k ORDER BY o) AS v, lead(x) OVER (PARTITION BY k ORDER BY o)";
+    let spec = spec_in_order_of(call, SqlType::Timestamp, SqlType::Int8);
+    for count in [255, 256, 257, 513] {
+        let case = Case { call, after: Rows(1), emits: true, low: following(Low::Of(7), &[(2, 0), (3, 10_000)]) };
+        let mut operator = case.operator();
+        let rows: Vec<Row> = (0..count).chain([count - 1; 2]).map(|time| (Some(1), Some(time), Some(1))).collect();
+        let mut output = Vec::new();
+        operator.step(2, vec![vec![Changes::new(batch(&spec, &rows), None)]], &mut output).unwrap();
+        operator.step(3, vec![Vec::new()], &mut output).unwrap();
+        let (mut emitted, all) = (Bag::new(), expected(&spec, &rows));
+        collect(&output, &mut emitted);
+        assert_eq!(emitted.values().sum::<i64>(), count + 1);
+        assert!(emitted.iter().all(|(row, times)| all.get(row).is_some_and(|most| times <= most)), "{emitted:?}");
+    }
+}
+
 #[test]
 fn rows_come_out_in_the_order_of_time() {
     let call = "sum(x) OVER (PARTITION BY k ORDER BY o)";
