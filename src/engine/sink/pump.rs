@@ -92,6 +92,10 @@ async fn pump(engine: Weak<Engine>, sink: Arc<RunningSink>) {
     while let Some(changes) = sink.next().await {
         let Some(lock) = engine.upgrade().map(|engine| engine.table_lock(sink.target)) else { return };
         let turn = lock.lock_owned().await;
+        // It may have ended while it waited, and another one of its number have begun: over other columns, for one.
+        if sink.drained().has_ended {
+            return;
+        }
         let Some(engine) = engine.upgrade() else { return };
         let (server, writing) = (Arc::clone(&engine), Arc::clone(&sink));
         let written = tokio::task::spawn_blocking(move || match is_keeper(writing.id) {
@@ -103,6 +107,7 @@ async fn pump(engine: Weak<Engine>, sink: Arc<RunningSink>) {
         let written = written.unwrap_or_else(|cause| Err(Error::internal(format!("the sink's pump has ended: {cause}"))));
         if let Err(error) = &written
             && let Some(view) = engine.views.read().get(&sink.id)
+            && view.sink.as_ref().is_some_and(|known| Arc::ptr_eq(known, &sink))
         {
             view.progress.fail_with(error.clone());
         }
