@@ -328,8 +328,7 @@ impl Shard {
 
     /// Numbers of pages that are mostly dead, at most `limit`; the next call goes on behind them.
     pub(super) fn mostly_dead(&mut self, limit: usize) -> Vec<usize> {
-        // Rows that an index is still to read must stay where they are.
-        if self.secondary.iter().any(|secondary| !secondary.waiting.is_empty()) {
+        if self.fills_index() {
             return Vec::new();
         }
         let slots = self.pages.slots();
@@ -343,10 +342,15 @@ impl Shard {
         found
     }
 
+    /// Whether rows must stay where they are, as an index is still to read them. It may have been made a moment ago.
+    fn fills_index(&self) -> bool {
+        self.secondary.iter().any(|secondary| !secondary.waiting.is_empty())
+    }
+
     /// Moves the rows of a page that ended after `horizon`, or not at all, to other pages and lets the page go, if at most half of it has to
     /// move. Says whether it did.
     pub(super) fn compact_page(&mut self, slot: usize, horizon: Epoch) -> Result<bool> {
-        let Some(page) = self.pages.get(slot) else { return Ok(false) };
+        let Some(page) = self.pages.get(slot).filter(|_| !self.fills_index()) else { return Ok(false) };
         let segments: Vec<Arc<Segment>> = page.segments().cloned().collect();
         let rows = page.rows();
         let kept: Vec<(usize, usize)> = segments
