@@ -333,10 +333,11 @@ impl Engine {
         let rewriting: Rewriting = if alteration.recipe.is_some() {
             Box::new(move || {
                 rewrite.check_readers(leases.horizon(Epoch::MAX))?;
-                rewrite.make(&Running::default())
+                rewrite.make(&Running::default(), leases.horizon(Epoch::MAX))
             })
         } else {
-            let made = move |running: &Running| rewrite.make(running).map(|made| (made, rewrite));
+            let oldest = leases.horizon(Epoch::MAX);
+            let made = move |running: &Running| rewrite.make(running, oldest).map(|made| (made, rewrite));
             let (made, rewrite) = self.queries.work(made).await?;
             Box::new(move || rewrite.check_readers(leases.horizon(Epoch::MAX)).map(|()| made))
         };
@@ -405,15 +406,15 @@ impl Rewrite {
         if self.adds_key() { check_unread(&self.relation, &self.object.name, oldest) } else { Ok(()) }
     }
 
-    /// The rows with their new columns.
-    fn make(&self, running: &Running) -> Result<Relation> {
+    /// The rows with their new columns. `oldest`: the oldest epoch that anybody reads.
+    fn make(&self, running: &Running, oldest: Epoch) -> Result<Relation> {
         let Rewrite { relation, object, places, .. } = self;
         let columns = object.columns().unwrap_or_default();
         let key = key_of(object);
         let key = (!key.is_empty()).then_some(key);
         let (schema, stamping) = (schema_of(columns), arrivals(columns));
-        if relation.live_rows() == 0 {
-            // Nothing has to be kept, and nothing can lack a value.
+        if relation.live_rows() == 0 && oldest >= relation.newest() {
+            // Nothing has to be kept, for nobody reads what was there before, and nothing can lack a value.
             return Ok(relation.emptied(schema, key, places).stamping(stamping));
         }
         self.check_not_null(running)?;
