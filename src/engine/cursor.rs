@@ -18,6 +18,8 @@ use crate::types::SqlType;
 
 /// An open cursor.
 pub(crate) struct Cursor {
+    /// Of all that the session ever had, which one it is: a name may be that of another one later.
+    pub(crate) number: u64,
     /// It is to outlive its transaction.
     hold: bool,
     /// It has all its rows, and needs no transaction any more.
@@ -56,7 +58,8 @@ impl Session {
         };
         let (schema, rows) = self.run_query(select, &query.text, declared, parameters).await?;
         let rows = Arc::new(Mutex::new(Rows { stream: rows, rest: None }));
-        self.cursors.insert(name.to_owned(), Cursor { hold, kept: false, schema, rows });
+        self.cursors_declared += 1;
+        self.cursors.insert(name.to_owned(), Cursor { number: self.cursors_declared, hold, kept: false, schema, rows });
         // Without a transaction that it could outlive, this statement is all.
         if self.transaction.is_none()
             && let Err(error) = self.keep_cursors().await

@@ -30,14 +30,15 @@ pub(crate) struct Savepoint {
     settings: Settings,
     /// The settings that were to be taken back at the end.
     local_settings: Vec<(String, Option<String>)>,
-    cursors: BTreeSet<String>,
+    /// The numbers of those that were open.
+    cursors: BTreeSet<u64>,
 }
 
 impl Session {
     /// SAVEPOINT: of two with one name, the later one is meant.
     pub(crate) fn savepoint(&mut self, name: &str) -> Result<Outcome> {
         let settings = self.settings.clone();
-        let cursors = self.cursors.keys().cloned().collect();
+        let cursors = self.cursors.values().map(|cursor| cursor.number).collect();
         let transaction = self.in_block("SAVEPOINT")?;
         if transaction.savepoints.len() >= SAVEPOINTS_MAX {
             let error = Error::new(Kind::LimitExceeded, format!("more than {SAVEPOINTS_MAX} savepoints in one transaction"));
@@ -66,7 +67,7 @@ impl Session {
         transaction.local_settings.clone_from(&savepoint.local_settings);
         transaction.back_to(&tables);
         transaction.failed = false;
-        self.cursors.retain(|cursor, _| cursors.contains(cursor));
+        self.cursors.retain(|_, cursor| cursors.contains(&cursor.number));
         self.restore_settings(settings);
         Ok(Outcome::Done("ROLLBACK".to_owned()))
     }

@@ -63,6 +63,8 @@ pub struct Session {
     pub(crate) settings: Settings,
     pub(crate) transaction: Option<Transaction>,
     pub(crate) cursors: BTreeMap<String, Cursor>,
+    /// How many there have been.
+    pub(crate) cursors_declared: u64,
     /// By PREPARE, and the protocol's that have a name: those are the wire's, too.
     pub(crate) prepared: BTreeMap<String, (Arc<Parsed>, Vec<Option<SqlType>>)>,
     pub(crate) plans: PlanCache,
@@ -108,6 +110,7 @@ impl Engine {
             settings,
             transaction: None,
             cursors: BTreeMap::new(),
+            cursors_declared: 0,
             prepared: BTreeMap::new(),
             plans: PlanCache::default(),
             notices: Vec::new(),
