@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -20,7 +20,10 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 
 /// Connections at once; others wait in the system's queue. Clients that ask nothing must not take all file descriptors.
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 128;
+
+/// How long a client may take to ask: those that ask nothing keep others waiting.
+const ASKING_MAX: Duration = Duration::from_secs(2);
 
 /// How long a connection may last: it is for one request.
 const CONNECTION_MAX: Duration = Duration::from_secs(10);
@@ -74,7 +77,8 @@ pub async fn serve(listener: TcpListener, engine: Arc<Engine>, render: RenderMet
 /// Answers one request; at the shutdown none that has not begun. What goes wrong on the way is the client's to notice.
 async fn answer(socket: TcpStream, router: Router, shutdown: CancellationToken) {
     let mut http = http1::Builder::new();
-    let mut connection = pin!(http.keep_alive(false).serve_connection(TokioIo::new(socket), TowerToHyperService::new(router)));
+    http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(ASKING_MAX);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router)));
     tokio::select! {
         _ = connection.as_mut() => return,
         () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
