@@ -6,8 +6,6 @@
 //!
 //! DataFusion would make a `first_value` aggregate of each column, which takes each from another row when rows are equal in the order.
 
-use std::ops::ControlFlow;
-
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, Result as DataFusionResult};
 use datafusion::functions_window::row_number::row_number_udwf;
@@ -15,37 +13,24 @@ use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition, lit,
 };
-use sqlparser::ast::{Distinct as DistinctText, Query, Select, VisitMut, VisitorMut};
+use sqlparser::ast::{Distinct as DistinctText, Query};
 
+use super::each_select::each_select;
 use super::grouping_clauses::meant;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The name of the place that a DISTINCT ON is turned into; a user's column cannot have it.
 const FIRST: &str = "\u{0}first";
 
 /// Puts what stands at a place of the select list where `DISTINCT ON (1)` names the place, in queries within `query` too.
 pub(super) fn without_places(query: &mut Query) -> Result<()> {
-    match VisitMut::visit(query, &mut WithoutPlaces) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
-}
-
-struct WithoutPlaces;
-
-impl VisitorMut for WithoutPlaces {
-    type Break = Error;
-
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        let Some(DistinctText::On(on)) = &mut select.distinct else { return ControlFlow::Continue(()) };
+    each_select(query, |select| {
+        let Some(DistinctText::On(on)) = &mut select.distinct else { return Ok(()) };
         for expr in on {
-            match meant(expr, &select.projection, "SELECT DISTINCT ON") {
-                Ok(named) => *expr = named,
-                Err(error) => return ControlFlow::Break(error),
-            }
+            *expr = meant(expr, &select.projection, "SELECT DISTINCT ON")?;
         }
-        ControlFlow::Continue(())
-    }
+        Ok(())
+    })
 }
 
 /// Puts the window function of which it is a case in the place of every DISTINCT ON.

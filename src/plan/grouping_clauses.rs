@@ -12,12 +12,10 @@
 //! is left alone. (SQL:2016, 7.13; `expand_grouping_sets` in PostgreSQL's `parse_agg.c`.)
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
-use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, Select, SelectItem, Value, VisitMut, VisitorMut,
-};
+use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, SelectItem, Value};
 
+use super::each_select::each_select;
 use crate::error::{Error, Kind, Result};
 use crate::sql::DISTINCT_SETS;
 
@@ -32,28 +30,13 @@ type Set = Vec<Expr>;
 
 /// Rewrites the clauses of `query`, and of queries within it.
 pub(super) fn expand(query: &mut Query) -> Result<()> {
-    match VisitMut::visit(query, &mut Expand) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
-}
-
-struct Expand;
-
-impl VisitorMut for Expand {
-    type Break = Error;
-
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        let GroupByExpr::Expressions(clauses, _) = &mut select.group_by else { return ControlFlow::Continue(()) };
-        match expanded(clauses, &select.projection) {
-            Ok(Some(new)) => {
-                *clauses = new;
-                ControlFlow::Continue(())
-            }
-            Ok(None) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
+    each_select(query, |select| {
+        let GroupByExpr::Expressions(clauses, _) = &mut select.group_by else { return Ok(()) };
+        if let Some(new) = expanded(clauses, &select.projection)? {
+            *clauses = new;
         }
-    }
+        Ok(())
+    })
 }
 
 /// `None`: the clauses are such that DataFusion knows them.

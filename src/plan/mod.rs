@@ -18,6 +18,7 @@ mod data_type;
 mod distinct_on;
 mod distinct_order;
 mod dml;
+mod each_select;
 mod equal_values;
 mod errors;
 mod explain;

@@ -231,17 +231,12 @@ impl Keyed {
         if keys.len() > KEYS_MAX {
             return Ok(None);
         }
-        let mut own = Vec::new();
-        let mut same = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            own.push(owned(key.clone(), outer.schema())?);
-            if strict && index == 0 {
-                same.push((index, key.clone()));
-            }
-        }
+        let mut own = keys.iter().map(|key| owned(key.clone(), outer.schema())).collect::<DataFusionResult<Vec<_>>>()?;
+        let mut same: Vec<(usize, Expr)> = keys.iter().take(usize::from(strict)).cloned().enumerate().collect();
         for key in &keys[same.len()..] {
-            same.push((own.len(), packed_alone(key, outer.schema())?));
-            own.push(owned(packed_alone(key, outer.schema())?, outer.schema())?);
+            let packed = packed_alone(key, outer.schema())?;
+            same.push((own.len(), packed.clone()));
+            own.push(owned(packed, outer.schema())?);
         }
         let columns: Vec<Column> = (0..own.len()).map(|index| Column::new_unqualified(hidden("key", number + index))).collect();
         let own = own.into_iter().zip(&columns).map(|(value, column)| value.alias(column.name.clone()));
