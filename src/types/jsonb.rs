@@ -43,15 +43,15 @@ impl JsonTree {
             Json::Number(text) | Json::Array(text) | Json::Object(text) => text.len(),
             _ => 0,
         };
-        JsonTree::grown(json, &mut Growth::of(length))
+        JsonTree::grown(json, &mut Zeros::of(length))
     }
 
-    fn grown(json: Json<'_>, growth: &mut Growth) -> Result<JsonTree> {
+    fn grown(json: Json<'_>, zeros: &mut Zeros) -> Result<JsonTree> {
         let scanned = |error| Error::internal(format!("JSON that was checked is none: {error}"));
         Ok(match json {
             Json::Null => JsonTree::Null,
             Json::Bool(value) => JsonTree::Bool(value),
-            Json::Number(text) => JsonTree::Number(number(text, growth)?),
+            Json::Number(text) => JsonTree::Number(number(text, zeros)?),
             Json::String(text) => JsonTree::String(storable_text(text.decode().map_err(scanned)?.into_owned())?),
             Json::Array(text) => {
                 let mut elements = Vec::new();
@@ -62,7 +62,7 @@ impl JsonTree {
                 });
                 read.map_err(scanned)?;
                 for part in parts {
-                    elements.push(JsonTree::grown(part, growth)?);
+                    elements.push(JsonTree::grown(part, zeros)?);
                 }
                 JsonTree::Array(elements)
             }
@@ -76,7 +76,7 @@ impl JsonTree {
                 let mut fields = Vec::with_capacity(parts.len());
                 for (name, value) in parts {
                     let name = storable_text(name.decode().map_err(scanned)?.into_owned())?;
-                    fields.push((name, JsonTree::grown(value, growth)?));
+                    fields.push((name, JsonTree::grown(value, zeros)?));
                 }
                 JsonTree::object(fields)
             }
@@ -241,11 +241,11 @@ fn quote(text: &str, out: &mut String) {
 
 /// How many zeros the numbers of a value may get for their exponents: eight bytes are a number of 131,072 digits, and a record of such numbers would
 /// take more memory than there is.
-struct Growth {
+struct Zeros {
     left: usize,
 }
 
-impl Growth {
+impl Zeros {
     /// Of any value so much, …
     const ANY: usize = 16 << 10;
     /// … and so many times its length, which lets any list of floats pass, …
@@ -254,12 +254,12 @@ impl Growth {
     const LENGTH_MAX: usize = 1 << 20;
 
     fn of(length: usize) -> Self {
-        Growth { left: Growth::ANY + length.min(Growth::LENGTH_MAX) * Growth::TIMES }
+        Zeros { left: Zeros::ANY + length.min(Zeros::LENGTH_MAX) * Zeros::TIMES }
     }
 
-    fn take(&mut self, zeros: usize) -> Result<()> {
+    fn take(&mut self, count: usize) -> Result<()> {
         let too_long = || Error::new(Kind::LimitExceeded, "a jsonb value is too long: its numbers are kept without exponents");
-        self.left = self.left.checked_sub(zeros).ok_or_else(too_long)?;
+        self.left = self.left.checked_sub(count).ok_or_else(too_long)?;
         Ok(())
     }
 }
@@ -275,7 +275,7 @@ pub fn storable_text(text: String) -> Result<String> {
 }
 
 /// A number as PostgreSQL's numeric prints it: no exponent, digits behind the point as written.
-fn number(text: &str, growth: &mut Growth) -> Result<String> {
+fn number(text: &str, zeros: &mut Zeros) -> Result<String> {
     let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let overflow = || Error::new(Kind::NumericOutOfRange, "value overflows numeric format");
     let digits = if unsigned.contains(['e', 'E']) {
@@ -291,7 +291,7 @@ fn number(text: &str, growth: &mut Growth) -> Result<String> {
         }
         let place = usize::try_from(point.clamp(0, WHOLE_DIGITS_MAX)).unwrap_or(0);
         let behind = usize::try_from(behind.max(0)).unwrap_or(0);
-        growth.take((place + behind).saturating_sub(digits.len()))?;
+        zeros.take((place + behind).saturating_sub(digits.len()))?;
         let mut all = "0".repeat(usize::try_from((-point).max(0)).unwrap_or(0)) + &digits;
         if all.len() < place {
             all.push_str(&"0".repeat(place - all.len()));

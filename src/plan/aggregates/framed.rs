@@ -26,14 +26,7 @@ use datafusion::logical_expr::{
 use super::moments::{MomentTotals, moment};
 use super::replayed::Replayed;
 use crate::plan::node::Moment;
-use crate::types::ExactSum;
-
-/// From here on values are summed apart and scaled down, so that sums of finite values do not overflow on the way.
-const HUGE: f64 = 1e270;
-
-/// 2^-128 and back: exact for every value from `HUGE` on, and leaves room for 2^128 of them.
-const SCALE_DOWN: f64 = 1.0 / SCALE_UP;
-const SCALE_UP: f64 = (1_u128 << 64) as f64 * (1_u128 << 64) as f64;
+use crate::types::{ExactSum, FloatSum};
 
 /// From here on a square times a count might leave the range of doubles: such a value counts as infinite, as in views' aggregates.
 const HUGE_SQUARE: f64 = 1e140;
@@ -163,65 +156,18 @@ impl AggregateUDFImpl for Framed {
     }
 }
 
-/// A sum of any doubles.
-#[derive(Debug, Default)]
-struct Total {
-    nan: f64,
-    up: f64,
-    down: f64,
-    exact: ExactSum,
-    /// Of the values from `HUGE` on, scaled down.
-    huge: ExactSum,
+fn write_sum(sum: &FloatSum, output: &mut Vec<f64>) {
+    output.extend(sum.specials.map(|count| count as f64));
+    write_parts(&sum.modest, output);
+    write_parts(&sum.huge, output);
 }
 
-impl Total {
-    /// `sign`: 1 or, for a value that leaves, -1.
-    fn add(&mut self, value: f64, sign: f64) {
-        if value.abs() < HUGE {
-            self.exact.add(value * sign);
-        } else if value.is_nan() {
-            self.nan += sign;
-        } else if value == f64::INFINITY {
-            self.up += sign;
-        } else if value == f64::NEG_INFINITY {
-            self.down += sign;
-        } else {
-            self.huge.add(value * SCALE_DOWN * sign);
-        }
+fn merge_sum(sum: &mut FloatSum, input: &mut impl Iterator<Item = f64>) {
+    for count in &mut sum.specials {
+        *count += input.next().unwrap_or(0.0) as i64;
     }
-
-    fn is_finite(&self) -> bool {
-        self.nan == 0.0 && self.up == 0.0 && self.down == 0.0
-    }
-
-    fn value(&self) -> f64 {
-        match (self.nan != 0.0, self.up != 0.0, self.down != 0.0) {
-            (false, false, false) if self.huge.is_zero() => self.exact.value(),
-            (false, false, false) => {
-                let mut all = self.huge.clone();
-                self.exact.parts().iter().for_each(|part| all.add(part * SCALE_DOWN));
-                all.value() * SCALE_UP
-            }
-            (false, true, false) => f64::INFINITY,
-            (false, false, true) => f64::NEG_INFINITY,
-            _ => f64::NAN,
-        }
-    }
-
-    fn write(&self, output: &mut Vec<f64>) {
-        output.extend([self.nan, self.up, self.down]);
-        write_parts(&self.exact, output);
-        write_parts(&self.huge, output);
-    }
-
-    fn merge(&mut self, input: &mut impl Iterator<Item = f64>) {
-        let mut next = || input.next().unwrap_or(0.0);
-        self.nan += next();
-        self.up += next();
-        self.down += next();
-        merge_parts(&mut self.exact, input);
-        merge_parts(&mut self.huge, input);
-    }
+    merge_parts(&mut sum.modest, input);
+    merge_parts(&mut sum.huge, input);
 }
 
 fn write_parts(sum: &ExactSum, output: &mut Vec<f64>) {
@@ -241,7 +187,7 @@ struct Sums {
     result: DataType,
     rows: f64,
     /// Of each argument.
-    values: Vec<Total>,
+    values: Vec<FloatSum>,
     /// For moments: the squares of each argument; of two, the products behind them. Only of values that are neither huge nor infinite.
     products: Vec<ExactSum>,
 }
@@ -254,7 +200,7 @@ impl Sums {
             Function::Moment(_) => 1,
             Function::Sum | Function::Average => 0,
         };
-        let values = (0..arguments).map(|_| Total::default()).collect();
+        let values = (0..arguments).map(|_| FloatSum::default()).collect();
         Sums { function, result, rows: 0.0, values, products: vec![ExactSum::default(); products] }
     }
 
@@ -285,13 +231,13 @@ impl Sums {
                 both.add_product(row[0], row[1] * sign);
             }
         }
-        self.values.iter_mut().zip(row).for_each(|(total, value)| total.add(value, sign));
+        self.values.iter_mut().zip(row).for_each(|(total, value)| total.add(value, sign as i64));
     }
 
     fn totals(&self) -> MomentTotals {
         let spread = |product: usize, left: usize, right: usize| match (self.values.get(left), self.values.get(right)) {
             (Some(left), Some(right)) if left.is_finite() && right.is_finite() => {
-                ExactSum::spread(self.rows, &self.products[product], &left.exact, &right.exact)
+                ExactSum::spread(self.rows, &self.products[product], &left.modest, &right.modest)
             }
             _ => f64::NAN,
         };
@@ -304,7 +250,7 @@ impl Sums {
             rows: self.rows,
             first: self.values[0].value(),
             first_spread: squares(0),
-            second: self.values.get(1).map_or(0.0, Total::value),
+            second: self.values.get(1).map_or(0.0, FloatSum::value),
             second_spread: squares(1),
             spread: spread(2, 0, 1),
         }
@@ -335,7 +281,7 @@ impl Accumulator for Sums {
     }
 
     fn size(&self) -> usize {
-        let parts = self.values.iter().map(|total| total.exact.parts().len() + total.huge.parts().len()).sum::<usize>();
+        let parts = self.values.iter().map(|total| total.modest.parts().len() + total.huge.parts().len()).sum::<usize>();
         let products = self.products.iter().map(|sum| sum.parts().len()).sum::<usize>();
         size_of_val(self)
             + size_of_val(self.values.as_slice())
@@ -345,7 +291,7 @@ impl Accumulator for Sums {
 
     fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
         let mut state = vec![self.rows];
-        self.values.iter().for_each(|total| total.write(&mut state));
+        self.values.iter().for_each(|total| write_sum(total, &mut state));
         self.products.iter().for_each(|sum| write_parts(sum, &mut state));
         let state: Vec<ScalarValue> = state.into_iter().map(ScalarValue::from).collect();
         Ok(vec![ScalarValue::List(ScalarValue::new_list_nullable(&state, &DataType::Float64))])
@@ -357,7 +303,7 @@ impl Accumulator for Sums {
         for list in lists.iter().flatten() {
             let mut input = list.as_primitive::<Float64Type>().values().iter().copied();
             self.rows += input.next().unwrap_or(0.0);
-            self.values.iter_mut().for_each(|total| total.merge(&mut input));
+            self.values.iter_mut().for_each(|total| merge_sum(total, &mut input));
             self.products.iter_mut().for_each(|sum| merge_parts(sum, &mut input));
         }
         Ok(())

@@ -10,11 +10,11 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, Primitiv
 use arrow::datatypes::{DataType, Float64Type, IntervalMonthDayNano, i256};
 
 use super::codec::Reader;
-use super::exact::{self, ExactSum};
+use super::exact;
 use super::segments::Segments;
 use super::state::{End, GroupState, Input};
 use crate::error::Result;
-use crate::types::two_sum;
+use crate::types::{FloatSum, HUGE, two_sum};
 
 /// Numbers that form a group under addition: whatever is added can be taken away again.
 pub(super) trait Summand: Copy + Default {
@@ -140,13 +140,6 @@ where
     }
 }
 
-/// Values from here on are summed apart and scaled down, so that sums of finite values never overflow on the way.
-const HUGE: f64 = 1e270;
-
-/// 2^-128 and back: exact for every value from `HUGE` on, and leaves room for 2^128 of them.
-const SCALE_DOWN: f64 = 1.0 / SCALE_UP;
-const SCALE_UP: f64 = (1_u128 << 64) as f64 * (1_u128 << 64) as f64;
-
 /// Sums of floats without any rounding: each in two doubles (TwoSum: Knuth, TAOCP vol. 2, 4.2.2; kept normalised as in Dekker 1971), which are 106
 /// bits, and what does not fit into them apart.
 ///
@@ -161,17 +154,6 @@ pub(super) struct FloatSums {
 /// A number as an unevaluated sum of two, the second at most half a unit in the last place of the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Double(f64, f64);
-
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Special {
-    nan: i64,
-    positive_infinity: i64,
-    negative_infinity: i64,
-    /// Values beyond `HUGE`, times 2^-128.
-    huge: ExactSum,
-    /// What rounding would have taken from the two doubles.
-    rest: ExactSum,
-}
 
 impl Double {
     /// `lost` gets what is too small beside the two.
@@ -201,74 +183,34 @@ impl Double {
     }
 }
 
-impl Special {
-    fn heap(&self) -> usize {
-        self.huge.heap() + self.rest.heap()
-    }
-
-    fn sum(&self, modest: Double) -> f64 {
-        match (self.nan, self.positive_infinity, self.negative_infinity) {
-            (0, 0, 0) if self.huge.is_zero() => {
-                let mut sum = self.rest.clone();
-                sum.add(modest.1);
-                sum.add(modest.0);
-                sum.value()
-            }
-            (0, 0, 0) => {
-                let mut sum = self.huge.clone();
-                sum.add(modest.0 * SCALE_DOWN);
-                sum.value() * SCALE_UP
-            }
-            (0, _, 0) => f64::INFINITY,
-            (0, 0, _) => f64::NEG_INFINITY,
-            _ => f64::NAN,
-        }
-    }
-}
-
-/// By the slot of the group.
+/// What does not fit into two doubles, by the slot of the group: values that are huge or not finite, and what rounding would have taken.
 #[derive(Default)]
 struct Specials {
-    groups: HashMap<u32, Special>,
+    groups: HashMap<u32, FloatSum>,
     /// Bytes of their exact sums.
     heap: usize,
 }
 
 impl Specials {
     #[cold]
-    fn change(&mut self, slot: u32, change: impl FnOnce(&mut Special)) {
+    fn change(&mut self, slot: u32, change: impl FnOnce(&mut FloatSum)) {
         let group = self.groups.entry(slot).or_default();
         self.heap -= group.heap();
         change(group);
-        if *group == Special::default() {
+        if *group == FloatSum::default() {
             self.groups.remove(&slot);
         } else {
             self.heap += group.heap();
         }
     }
 
-    #[cold]
-    fn add(&mut self, slot: u32, value: f64, weight: i64) {
-        self.change(slot, |group| {
-            if value.is_nan() {
-                group.nan += weight;
-            } else if value == f64::INFINITY {
-                group.positive_infinity += weight;
-            } else if value == f64::NEG_INFINITY {
-                group.negative_infinity += weight;
-            } else {
-                group.huge.add_product(value * SCALE_DOWN, weight as f64);
-            }
-        });
-    }
-
-    fn get(&self, slot: u32) -> Option<&Special> {
+    fn get(&self, slot: u32) -> Option<&FloatSum> {
         // The test for emptiness keeps the hash table out of the loop of those who have no such values.
         if self.groups.is_empty() { None } else { self.groups.get(&slot) }
     }
 
     fn bytes(&self) -> usize {
-        self.groups.capacity() * size_of::<(u32, Special)>() + self.heap
+        self.groups.capacity() * size_of::<(u32, FloatSum)>() + self.heap
     }
 }
 
@@ -280,7 +222,11 @@ impl FloatSums {
     fn sum(&self, slot: u32) -> f64 {
         let modest = self.sums[slot];
         match self.special.get(slot) {
-            Some(special) => special.sum(modest),
+            Some(special) => {
+                let mut all = special.clone();
+                [modest.1, modest.0].into_iter().for_each(|part| all.modest.add(part));
+                all.value()
+            }
             None => modest.0 + modest.1,
         }
     }
@@ -299,10 +245,10 @@ impl GroupState for FloatSums {
             if value.abs() < HUGE {
                 let sum = &mut sums[slot];
                 *sum = sum.plus_weighted(value, weight, &mut |rest| {
-                    special.change(slot, |group| group.rest.add(rest));
+                    special.change(slot, |group| group.modest.add(rest));
                 });
             } else {
-                special.add(slot, value, weight);
+                special.change(slot, |group| group.add(value, weight));
             }
         });
         Ok(())
@@ -315,7 +261,7 @@ impl GroupState for FloatSums {
     fn reset(&mut self, slot: u32) {
         self.sums[slot] = Double::default();
         if self.special.get(slot).is_some() {
-            self.special.change(slot, |group| *group = Special::default());
+            self.special.change(slot, |group| *group = FloatSum::default());
         }
     }
 
@@ -326,11 +272,9 @@ impl GroupState for FloatSums {
         let special = self.special.get(slot);
         output.push(u8::from(special.is_some()));
         if let Some(special) = special {
-            for count in [special.nan, special.positive_infinity, special.negative_infinity] {
-                count.write(output);
-            }
+            special.specials.iter().for_each(|count| count.write(output));
+            exact::write(&special.modest, output);
             exact::write(&special.huge, output);
-            exact::write(&special.rest, output);
         }
     }
 
@@ -338,9 +282,9 @@ impl GroupState for FloatSums {
         self.sums[slot] = Double(f64::from_le_bytes(input.array()?), f64::from_le_bytes(input.array()?));
         let [special] = input.array()?;
         if special != 0 {
-            let (nan, positive_infinity, negative_infinity) = (i64::read(input)?, i64::read(input)?, i64::read(input)?);
-            let (huge, rest) = (exact::read(input)?, exact::read(input)?);
-            self.special.change(slot, |group| *group = Special { nan, positive_infinity, negative_infinity, huge, rest });
+            let specials = [i64::read(input)?, i64::read(input)?, i64::read(input)?];
+            let (modest, huge) = (exact::read(input)?, exact::read(input)?);
+            self.special.change(slot, |group| *group = FloatSum { specials, modest, huge });
         }
         Ok(())
     }
