@@ -136,11 +136,13 @@ struct Results {
 /// Runs the tests, a few at a time.
 fn run_all(tests: VecDeque<Test>) -> Results {
     let queue = Mutex::new(tests);
+    // Not in the head of the loop, where the lock would be held until the test has ended.
+    let next = || lock(&queue).pop_front();
     let results = Mutex::new(Results::default());
     std::thread::scope(|scope| {
         for _ in 0..setting("E2E_JOBS", JOBS) {
             scope.spawn(|| {
-                while let Some(test) = lock(&queue).pop_front() {
+                while let Some(test) = next() {
                     let start = Instant::now();
                     let name = test.name.clone();
                     let outcome = run_one(test);
