@@ -111,7 +111,9 @@ impl LowAt {
 pub fn times_of(column: &ArrayRef) -> Result<ScalarBuffer<i64>> {
     match column.data_type() {
         DataType::Timestamp(TimeUnit::Microsecond, _) => Ok(column.as_primitive::<TimestampMicrosecondType>().values().clone()),
-        DataType::Date32 => Ok(column.as_primitive::<Date32Type>().values().iter().map(|day| i64::from(*day) * DAY_US).collect()),
+        DataType::Date32 => {
+            Ok(column.as_primitive::<Date32Type>().values().iter().map(|day| i64::from(*day).saturating_mul(DAY_US)).collect())
+        }
         other => Err(Error::internal(format!("a column of type {other} says when something was"))),
     }
 }

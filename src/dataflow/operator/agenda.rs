@@ -1,13 +1,18 @@
 //! Rows by the time at which something is to be done with them: kept as they came, in columns, and found without looking at those of later.
 //!
 //! ```text
-//! page (a second of due times)   chunks of rows, a new one swallows those before it that are at most twice as large
-//! 12:00:00   ████ ██ █
-//! 12:00:01   ████████ ██       ← time is here: its chunks are sorted, and given out from the front
-//! 12:00:02   ██
+//! page                    chunks of rows, a new one swallows those before it that are at most twice as large
+//! 12:00:00   a second     ████ ██ █
+//! 12:00:01   a second     ████████ ██       ← time is here: its chunks are sorted, and given out from the front
+//! 12:00:02   a second     ██
+//! 12:01:04   64 seconds   █████████ ██
+//! 13:08:16   68 minutes   ███ █
 //! ```
 //!
-//! A row is copied O(log n) times, and sorted once, when time is in its page. Retractions stand beside what they retract until then.
+//! A row is on the widest page that time has not come to and that has not had too many rows: so pages are as narrow as rows are dense, and one row
+//! a minute takes no batch of its own (timing wheels of several levels: Varghese and Lauck 1987, scheme 7). A page that time comes to, or that gets
+//! too many rows, is split. A row is copied O(log n) times on a page, is on few pages, and sorted once, when time is in its page. Retractions stand
+//! beside what they retract until then.
 //!
 //! Time may fall (at the end of a month, where `now() - INTERVAL '1 month'` goes through one day several times), but not below what is known. So
 //! rows are forgotten when time cannot fall below them any more, and are given out and taken back until then.
@@ -23,16 +28,23 @@ use arrow::array::UInt32Array;
 use arrow::datatypes::SchemaRef;
 
 use super::StateSize;
+use super::rows::{PART_BYTES, PART_ROWS};
 use crate::dataflow::event_time::Now;
 use crate::error::{Error, Result};
 use crate::state::{StateChanges, StateEntry, decode_changes, encode_changes};
 use crate::types::Changes;
 
-/// Due times on one page.
+/// The narrowest page, in microseconds of due times.
 const PAGE_US: i64 = 1_000_000;
 
-/// Chunks with more rows are not swallowed: as many rows go out at once.
-const CHUNK_ROWS_MAX: usize = 16_384;
+/// Pages that a page is split into: five times make 34 years of a second.
+const FAN_OUT: i64 = 64;
+
+/// The widest page: 34 years.
+const PAGE_US_MAX: i64 = PAGE_US * FAN_OUT.pow(5);
+
+/// What an array takes beside its values, as measured: its buffers and their counts of owners, rounded up by the allocator.
+const ARRAY_BYTES: usize = 512;
 
 /// Where an entry of a checkpoint stands.
 type Stored = (u8, Vec<u8>);
@@ -42,7 +54,9 @@ pub(super) struct Agenda {
     schema: SchemaRef,
     /// This worker's bucket.
     bucket: u8,
-    pages: BTreeMap<i64, Vec<Chunk>>,
+    pages: BTreeMap<Page, Vec<Chunk>>,
+    /// Pages that have had too many rows.
+    split: BTreeSet<Page>,
     /// The number of the next chunk that is stored.
     next: u64,
     reached: Reached,
@@ -52,6 +66,33 @@ pub(super) struct Agenda {
     gone: Vec<Stored>,
     rows: usize,
     bytes: usize,
+}
+
+/// Due times from `start` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Page {
+    start: i64,
+    width: i64,
+}
+
+impl Page {
+    fn of(due: i64, width: i64) -> Self {
+        Page { start: due.saturating_sub(due.rem_euclid(width)), width }
+    }
+
+    fn last(self) -> i64 {
+        self.start.saturating_add(self.width - 1)
+    }
+
+    /// Before all pages that start there or later.
+    fn before(start: i64) -> Self {
+        Page { start, width: 0 }
+    }
+}
+
+/// How wide pages are, the widest first.
+fn widths() -> impl Iterator<Item = i64> {
+    std::iter::successors(Some(PAGE_US_MAX), |width| Some(width / FAN_OUT)).take_while(|width| *width >= PAGE_US)
 }
 
 /// Where time is.
@@ -95,7 +136,8 @@ struct Chunk {
 
 impl Chunk {
     fn new(changes: Changes, dues: Vec<i64>) -> Self {
-        let bytes = changes.payload_bytes() + dues.len() * size_of::<i64>();
+        let arrays = changes.rows().num_columns() * ARRAY_BYTES;
+        let bytes = size_of::<Chunk>() + arrays + changes.payload_bytes() + dues.len() * size_of::<i64>();
         Chunk { changes, dues, sorted: false, from: 0, bytes, stored: None }
     }
 
@@ -141,6 +183,7 @@ impl Agenda {
             schema,
             bucket,
             pages: BTreeMap::new(),
+            split: BTreeSet::new(),
             next: 0,
             reached: NOWHERE,
             stored: (NOWHERE, BTreeSet::new()),
@@ -160,8 +203,15 @@ impl Agenda {
     /// Keeps rows until they are due, each at its time in `dues`, which may still be ahead. Of rows that are due already whoever adds them has given
     /// them out.
     pub(super) fn add(&mut self, changes: &Changes, dues: &[i64]) {
+        let mut last: Option<Page> = None;
+        let mut page = |due: i64| {
+            // Pages lie within wider ones: what is on the last one would be on none that is wider.
+            let page = last.filter(|page| Page::of(due, page.width) == *page).unwrap_or_else(|| self.page(due));
+            *last.insert(page)
+        };
+        let pages: Vec<Page> = dues.iter().map(|due| page(*due)).collect();
         let mut order: Vec<u32> = (0..dues.len() as u32).collect();
-        let page = |row: &u32| dues[*row as usize].div_euclid(PAGE_US);
+        let page = |row: &u32| pages[*row as usize];
         order.sort_by_key(page);
         for rows in order.chunk_by(|one, other| page(one) == page(other)) {
             let of_page = dues_of(dues, rows);
@@ -169,14 +219,22 @@ impl Agenda {
         }
     }
 
-    fn push(&mut self, page: i64, chunk: Chunk) {
+    /// The page of a row.
+    fn page(&self, due: i64) -> Page {
+        let mut pages = widths().map(|width| Page::of(due, width));
+        let open = |page: &Page| page.start > self.reached.given && !self.split.contains(page);
+        pages.find(open).unwrap_or_else(|| Page::of(due, PAGE_US))
+    }
+
+    fn push(&mut self, page: Page, chunk: Chunk) {
         self.rows += chunk.left();
         self.bytes += chunk.bytes;
         let chunks = self.pages.entry(page).or_default();
         chunks.push(chunk);
         while let [.., before, last] = chunks.as_slice()
             && before.left() <= 2 * last.left()
-            && before.left() + last.left() <= CHUNK_ROWS_MAX
+            && before.left() + last.left() <= PART_ROWS
+            && before.bytes + last.bytes <= PART_BYTES
         {
             let swallowed: Vec<Chunk> = chunks.drain(chunks.len() - 2..).collect();
             let parts: Vec<Changes> = swallowed.iter().map(Chunk::rest).collect();
@@ -186,6 +244,20 @@ impl Agenda {
             self.gone.extend(swallowed.into_iter().filter_map(|chunk| chunk.stored));
             chunks.push(merged);
         }
+        if page.width > PAGE_US && chunks.iter().map(Chunk::left).sum::<usize>() > PART_ROWS {
+            self.split.insert(page);
+            self.spread(page);
+        }
+    }
+
+    /// Puts the rows of a page on narrower ones.
+    fn spread(&mut self, page: Page) {
+        for chunk in self.pages.remove(&page).unwrap_or_default() {
+            self.rows -= chunk.left();
+            self.bytes -= chunk.bytes;
+            self.add(&chunk.rest(), &chunk.dues[chunk.from..]);
+            self.gone.extend(chunk.stored);
+        }
     }
 
     /// Gives out what has become due at a time that `time` gave; if time has fallen, what is not due any more.
@@ -193,20 +265,30 @@ impl Agenda {
         let before = std::mem::replace(&mut self.reached.given, now.time);
         let (mut given, mut taken_back) = (Vec::new(), Vec::new());
         match before < now.time {
-            true => self.between(before, now.time, &mut given),
+            true => {
+                self.come_to(before, now);
+                self.between(before, now.time, &mut given);
+            }
             false => self.between(now.time, before, &mut taken_back),
         }
         self.forget_until(now.never_below);
         Turned { given, taken_back }
     }
 
+    /// Spreads the wide pages that time has come to since it was at `before`, but for those that are given out and forgotten as a whole.
+    fn come_to(&mut self, before: i64, now: Now) {
+        let reached = self.pages.range(Page::before(before)..).map(|(page, _)| *page).take_while(|page| page.start <= now.time);
+        let wide: Vec<Page> = reached.filter(|page| page.width > PAGE_US && page.last() > now.never_below).collect();
+        wide.into_iter().for_each(|page| self.spread(page));
+    }
+
     fn between(&mut self, after: i64, until: i64, output: &mut Vec<Changes>) {
         if after == until {
             return;
         }
-        let [first, last] = [after, until].map(|due| due.div_euclid(PAGE_US));
-        for (page, chunks) in self.pages.range_mut(first..=last) {
-            let whole = first < *page && *page < last;
+        let first = Page::before(Page::of(after, PAGE_US).start);
+        for (page, chunks) in self.pages.range_mut(first..).take_while(|(page, _)| page.start <= until) {
+            let whole = after < page.start && page.last() <= until;
             let found = chunks.iter_mut().map(|chunk| if whole { chunk.rest() } else { chunk.between(after, until) });
             output.extend(found.filter(|changes| !changes.is_empty()));
         }
@@ -216,14 +298,19 @@ impl Agenda {
         if due <= self.reached.forgotten {
             return;
         }
-        self.reached.forgotten = due;
-        let later = self.pages.split_off(&due.div_euclid(PAGE_US));
+        let before = std::mem::replace(&mut self.reached.forgotten, due);
+        let here = Page::of(due, PAGE_US);
+        let later = self.pages.split_off(&Page::before(here.start));
         for chunk in std::mem::replace(&mut self.pages, later).into_values().flatten() {
             self.rows -= chunk.left();
             self.bytes -= chunk.bytes;
             self.gone.extend(chunk.stored);
         }
-        let Some(mut page) = self.pages.first_entry().filter(|page| *page.key() == due.div_euclid(PAGE_US)) else { return };
+        // Now and then: there may be thousands.
+        if Page::of(before, PAGE_US * FAN_OUT) != Page::of(due, PAGE_US * FAN_OUT) {
+            self.split.retain(|page| page.last() > due);
+        }
+        let Some(mut page) = self.pages.first_entry().filter(|page| page.key().start == here.start) else { return };
         for chunk in page.get_mut() {
             self.rows -= chunk.forget_until(due);
         }
@@ -283,16 +370,23 @@ impl Agenda {
         self.stored.0 = self.reached;
         for (stored, changes) in chunks {
             let dues = dues(&changes)?;
-            let Some(first) = dues.iter().min() else { continue };
-            let mut chunk = Chunk { stored: Some(stored), ..Chunk::new(changes, dues.clone()) };
+            let (Some(first), Some(last)) = (dues.iter().min().copied(), dues.iter().max().copied()) else { continue };
+            let mut chunk = Chunk { stored: Some(stored), ..Chunk::new(changes, dues) };
             chunk.forget_until(self.reached.forgotten);
             if chunk.left() == 0 {
                 self.gone.extend(chunk.stored);
                 continue;
             }
-            self.rows += chunk.left();
-            self.bytes += chunk.bytes;
-            self.pages.entry(first.div_euclid(PAGE_US)).or_default().push(chunk);
+            // Within the one that it was on, which time has not come to if it is wide.
+            let narrowest = widths().filter(|width| Page::of(first, *width) == Page::of(last, *width)).last();
+            match narrowest {
+                Some(width) => {
+                    self.rows += chunk.left();
+                    self.bytes += chunk.bytes;
+                    self.pages.entry(Page::of(first, width)).or_default().push(chunk);
+                }
+                None => return Err(damaged()),
+            }
         }
         Ok(())
     }
@@ -304,4 +398,117 @@ impl Agenda {
 
 fn dues_of(dues: &[i64], rows: &[u32]) -> Vec<i64> {
     rows.iter().map(|row| dues[*row as usize]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::{AsArray, Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+
+    use super::{Agenda, Now, Stored};
+    use crate::state::{StateChanges, StateEntry};
+    use crate::types::Changes;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("due", DataType::Int64, false)]))
+    }
+
+    fn dues_in(changes: &Changes) -> Vec<i64> {
+        changes.column(0).as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    fn add(agenda: &mut Agenda, dues: &[i64]) {
+        let rows = RecordBatch::try_new(schema(), vec![Arc::new(Int64Array::from(dues.to_vec()))]).unwrap();
+        agenda.add(&Changes::insertions(rows), dues);
+    }
+
+    fn chunks(agenda: &Agenda) -> usize {
+        agenda.pages.values().map(Vec::len).sum()
+    }
+
+    fn sorted(batches: &[Changes]) -> Vec<i64> {
+        let mut dues: Vec<i64> = batches.iter().flat_map(dues_in).collect();
+        dues.sort_unstable();
+        dues
+    }
+
+    #[test]
+    fn few_rows_of_a_long_time_are_in_few_batches() {
+        let mut agenda = Agenda::new(schema(), 0).unwrap();
+        agenda.turn(Now { time: 0, never_below: 0 });
+        let dues: Vec<i64> = (1..=100_000).map(|row| row * 100 * SECOND).collect();
+        dues.chunks(1_000).for_each(|dues| add(&mut agenda, dues));
+        assert!(chunks(&agenda) < 1_000, "{}", chunks(&agenda));
+        let mut given = Vec::new();
+        for time in (0..=10_000_000 * SECOND).step_by(3_333 * SECOND as usize).chain([10_000_000 * SECOND]) {
+            given.extend(sorted(&agenda.turn(Now { time, never_below: time }).given));
+            assert!(chunks(&agenda) < 1_000);
+        }
+        assert_eq!(given, dues);
+        assert_eq!((agenda.rows, agenda.bytes, agenda.pages.len(), agenda.split.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn many_rows_of_a_short_time_are_on_narrow_pages() {
+        let mut agenda = Agenda::new(schema(), 0).unwrap();
+        agenda.turn(Now { time: 0, never_below: 0 });
+        let dues: Vec<i64> = (0..200_000).map(|row| 3_600 * SECOND + row * 100).collect();
+        dues.chunks(5_000).for_each(|dues| add(&mut agenda, dues));
+        assert!(agenda.pages.keys().all(|page| page.width == SECOND), "{:?}", agenda.pages.keys());
+    }
+
+    /// The agenda beside a list, with times that fall, and with what a checkpoint stores.
+    #[test]
+    fn rows_are_given_out_when_they_are_due() {
+        for seed in 1..=12_u64 {
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut below = |bound: i64| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                (random % bound as u64) as i64
+            };
+            let mut agenda = Agenda::new(schema(), 0).unwrap();
+            let (mut rows, mut stored): (Vec<i64>, BTreeMap<Stored, Vec<u8>>) = (Vec::new(), BTreeMap::new());
+            let (mut time, mut never_below) = (0, 0);
+            agenda.turn(Now { time, never_below });
+            for _ in 0..60 {
+                let span = SECOND << below(36);
+                // What is due already its owner has given out.
+                let dues: Vec<i64> = (0..below(1_000)).map(|_| never_below + 1 + below(span)).collect();
+                add(&mut agenda, &dues);
+                rows.extend(dues);
+                let before = time;
+                let far = below(span);
+                never_below += far * below(2);
+                let ahead = SECOND << below(20);
+                time = never_below + below(ahead);
+                let turned = agenda.turn(Now { time, never_below });
+                let within = |from: i64, to: i64| {
+                    let mut due: Vec<i64> = rows.iter().copied().filter(|due| from < *due && *due <= to).collect();
+                    due.sort_unstable();
+                    due
+                };
+                assert_eq!(sorted(&turned.given), within(before, time), "seed {seed}");
+                assert_eq!(sorted(&turned.taken_back), within(time, before), "seed {seed}");
+                rows.retain(|due| *due > never_below);
+                assert_eq!(agenda.size().rows, rows.len(), "seed {seed}");
+                if below(4) == 0 {
+                    let mut changes = StateChanges::default();
+                    agenda.checkpoint(&mut changes).unwrap();
+                    changes.deletes.iter().for_each(|key| drop(stored.remove(key)));
+                    stored.extend(changes.puts.into_iter().map(|entry| ((entry.bucket, entry.key), entry.value)));
+                    let entries = stored.iter().map(|((bucket, key), value)| (*bucket, key.clone(), value.clone()));
+                    let mut entries = entries.map(|(bucket, key, value)| Ok(StateEntry { bucket, key, value }));
+                    agenda = Agenda::new(schema(), 0).unwrap();
+                    agenda.restore(&mut entries, |changes| Ok(dues_in(changes))).unwrap();
+                }
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! can be read while their chunk still grows, and nothing pins the batches that rows came in. Rows are never removed: whoever
 //! holds a store counts its dead rows and copies the live ones to a new store when there are too many.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -28,6 +29,23 @@ pub const PART_ROWS: usize = 16_384;
 /// Bytes that are read back at once, about. Above it a batch gains nothing from being larger, and no column comes near the 2 GiB that Arrow's
 /// offsets can count.
 pub const PART_BYTES: usize = 8 << 20;
+
+/// Cuts so many rows, each with its `bytes`, into ranges that can be columns at once: `PART_ROWS` and about `PART_BYTES` at the most.
+pub fn part_ranges(rows: usize, bytes: impl Fn(usize) -> usize) -> Vec<Range<usize>> {
+    let (mut parts, mut start, mut sum) = (Vec::new(), 0, 0);
+    for row in 0..rows {
+        let more = bytes(row);
+        if row > start && (row - start == PART_ROWS || sum + more > PART_BYTES) {
+            parts.push(start..row);
+            (start, sum) = (row, 0);
+        }
+        sum += more;
+    }
+    if start < rows {
+        parts.push(start..rows);
+    }
+    parts
+}
 
 /// The first chunk of a small state starts this small: there may be thousands of views with a few rows each.
 const FIRST_CAPACITY: usize = 64;
@@ -76,19 +94,7 @@ impl RowStore {
 
     /// Cuts a list of things, of which each has a row, into parts that can be read back at once: `PART_ROWS` and about `PART_BYTES` at the most.
     pub fn parts<'a, T>(&self, items: &'a [T], row: impl Fn(&T) -> u32) -> Vec<&'a [T]> {
-        let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
-        for (at, item) in items.iter().enumerate() {
-            let more = self.row_bytes(row(item));
-            if at > start && (at - start == PART_ROWS || bytes + more > PART_BYTES) {
-                parts.push(&items[start..at]);
-                (start, bytes) = (at, 0);
-            }
-            bytes += more;
-        }
-        if start < items.len() {
-            parts.push(&items[start..]);
-        }
-        parts
+        part_ranges(items.len(), |at| self.row_bytes(row(&items[at]))).into_iter().map(|range| &items[range]).collect()
     }
 
     /// Copies these rows of `columns`, which get the next numbers.
