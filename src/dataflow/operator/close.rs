@@ -8,7 +8,6 @@ use arrow::datatypes::SchemaRef;
 
 use super::ordered::{Batch, Count, Groups, Place, RowRef, Sorted};
 use super::output::OutputSchema;
-use super::rows::PART_ROWS;
 use super::{Operator, StateSize};
 use crate::dataflow::event_time::LowAt;
 use crate::error::{Error, Result};
@@ -41,7 +40,7 @@ impl Close {
                 group.remove(Place::default());
             }
             drop(group);
-            if batch.len() >= PART_ROWS {
+            if batch.is_full() {
                 self.emit(&std::mem::take(&mut batch), std::mem::take(&mut weights), output)?;
             }
             self.groups.close(slot);
@@ -50,8 +49,7 @@ impl Close {
     }
 
     fn emit(&self, batch: &Batch, weights: Vec<i64>, output: &mut Vec<Changes>) -> Result<()> {
-        for start in (0..batch.len()).step_by(PART_ROWS) {
-            let range = start..batch.len().min(start + PART_ROWS);
+        for range in self.groups.parts(batch, |_| 0) {
             let columns = self.groups.columns(batch, range.clone())?;
             let weights = &weights[range.clone()];
             let weights = weights.iter().any(|weight| *weight != 1).then(|| Int64Array::from(weights.to_vec()));

@@ -17,13 +17,13 @@ use super::delta_join::{Input, SharedKept, pieces};
 use super::net::Net;
 use super::ordered::{Batch, Count, Groups, Place, RowRef, Sorted, not_there};
 use super::output::OutputSchema;
-use super::rows::PART_ROWS;
+use super::rows::part_ranges;
 use super::{Operator, StateSize, Work};
 use crate::dataflow::expr::Condition;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Result};
 use crate::plan::{Node, NodeKind};
-use crate::state::{StateChanges, StateEntry};
+use crate::state::{Found, StateChanges, StateEntry};
 use crate::types::{Changes, Epoch};
 
 /// The join.
@@ -83,13 +83,31 @@ impl LookupJoin {
         })
     }
 
+    /// Left rows with their right ones. `None`: all together are too large, and pieces of them come next.
+    fn look(&mut self, rows: &Changes) -> Result<Option<Changes>> {
+        let found = self.find(rows)?;
+        let mut bytes = vec![rows.payload_bytes() / rows.len().max(1); rows.len()];
+        for (at, probe) in found.probes().iter().enumerate() {
+            bytes[*probe as usize] += found.row_bytes(at);
+        }
+        let ranges = part_ranges(rows.len(), |row| bytes[row]);
+        if ranges.len() > 1 {
+            ranges.into_iter().rev().for_each(|range| self.tasks.push_front(rows.slice(range.start, range.len())));
+            return Ok(None);
+        }
+        self.beside(rows, &found).map(Some)
+    }
+
+    fn find(&self, rows: &Changes) -> Result<Found> {
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| ArrayRef::clone(rows.column(*key))).collect();
+        self.right.find(&keys, self.epoch)
+    }
+
     /// Left rows with their right ones, NULL where there is none, and whether there is one.
-    fn look(&mut self, rows: &Changes) -> Result<Changes> {
+    fn beside(&mut self, rows: &Changes, found: &Found) -> Result<Changes> {
         let columns = rows.rows().columns();
-        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| ArrayRef::clone(&columns[*key])).collect();
-        let found = self.right.find(&keys, self.epoch)?;
         let mut partners: Vec<Option<u32>> = vec![None; rows.len()];
-        let read = if found.is_empty() { None } else { self.right.read(&found, 0..found.len())? };
+        let read = if found.is_empty() { None } else { self.right.read(found, 0..found.len())? };
         let right = match read {
             Some(mut read) => {
                 let probes = read.pop().ok_or_else(|| Error::internal("a lookup without the number of the probe"))?;
@@ -152,8 +170,7 @@ impl LookupJoin {
                 return Err(not_there());
             }
         }
-        for start in (0..weights.len()).step_by(PART_ROWS) {
-            let range = start..weights.len().min(start + PART_ROWS);
+        for range in memory.groups.parts(&batch, |_| 0) {
             let columns = memory.groups.columns(&batch, range.clone())?;
             let taken = self.found.changes(columns, range.len(), Some(Int64Array::from(weights[range].to_vec())))?;
             memory.apply(taken.clone())?;
@@ -200,8 +217,9 @@ impl Operator for LookupJoin {
     }
 
     fn resume(&mut self, output: &mut Vec<Changes>) -> Result<Work> {
-        if let Some(rows) = self.tasks.pop_front() {
-            let looked = self.look(&rows)?;
+        if let Some(rows) = self.tasks.pop_front()
+            && let Some(looked) = self.look(&rows)?
+        {
             self.emit(&looked, output)?;
             if let Some(memory) = &mut self.memory {
                 memory.apply(looked)?;

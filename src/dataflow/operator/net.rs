@@ -10,13 +10,11 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::aggregate::keys::key_table;
 use super::output::OutputSchema;
+use super::rows::part_ranges;
 use super::{Operator, StateSize};
 use crate::error::Result;
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, Epoch};
-
-/// Rows of a batch that goes out.
-const BATCH_ROWS: usize = 16_384;
 
 /// Sums up changes.
 pub struct Net {
@@ -50,7 +48,8 @@ impl Operator for Net {
             slots.iter().enumerate().for_each(|(row, slot)| sums[*slot as usize] += batch.weight(row));
         }
         let left: Vec<u32> = (0..sums.len() as u32).filter(|slot| sums[*slot as usize] != 0).collect();
-        for slots in left.chunks(BATCH_ROWS) {
+        for range in part_ranges(left.len(), |at| rows.key_bytes(left[at])) {
+            let slots = &left[range];
             let weights: Vec<i64> = slots.iter().map(|slot| sums[*slot as usize]).collect();
             let weights = weights.iter().any(|weight| *weight != 1).then(|| Int64Array::from(weights));
             output.push(self.output.changes(rows.columns(slots)?, slots.len(), weights)?);

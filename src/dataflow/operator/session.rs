@@ -38,7 +38,6 @@ use super::hop::timestamps;
 use super::late::LateCount;
 use super::ordered::{Batch, Count, GroupChanges, Groups, Place, RowRef, Sorted, not_there};
 use super::output::OutputSchema;
-use super::rows::PART_ROWS;
 use super::{Operator, StateSize};
 use crate::dataflow::event_time::LowAt;
 use crate::error::{Error, Result};
@@ -365,7 +364,7 @@ impl Session {
             }
             drop(group);
             self.note(*slot);
-            if emitted.rows.len() >= PART_ROWS {
+            if emitted.rows.is_full() {
                 self.emit(&std::mem::take(emitted), output)?;
             }
         }
@@ -373,8 +372,7 @@ impl Session {
     }
 
     fn emit(&self, emitted: &Emitted, output: &mut Vec<Changes>) -> Result<()> {
-        for start in (0..emitted.rows.len()).step_by(PART_ROWS) {
-            let range: Range<usize> = start..emitted.rows.len().min(start + PART_ROWS);
+        for range in self.groups.parts(&emitted.rows, |_| 0) {
             let mut columns = self.groups.columns(&emitted.rows, range.clone())?;
             let bounds = [&emitted.starts, &emitted.ends].into_iter().take(1 + usize::from(self.ends));
             columns.extend(bounds.map(|times| timestamps(times[range.clone()].to_vec(), &self.time_type)));
@@ -452,7 +450,7 @@ impl Operator for Session {
         let mut emitted = Emitted::default();
         for (slot, of_group) in changes.groups() {
             self.update(slot, of_group, over, &mut emitted)?;
-            if emitted.rows.len() >= PART_ROWS {
+            if emitted.rows.is_full() {
                 self.emit(&std::mem::take(&mut emitted), output)?;
             }
         }

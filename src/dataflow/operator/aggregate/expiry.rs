@@ -54,7 +54,7 @@ impl Aggregate {
         let place = closing.expiry.place();
         passed.slots.retain(|slot| self.groups.rows[*slot] > 0);
         let (mut gone, mut risen) = (BTreeSet::new(), BTreeSet::new());
-        for slots in passed.slots.chunks(GROUPS_PER_BATCH) {
+        for slots in self.blocks(&passed.slots) {
             let mut over = passed.over(&self.columns_until(place, slots)?, slots)?;
             over.retain(|slot| gone.insert(*slot));
             risen.extend(slots.iter().copied().filter(|slot| !gone.contains(slot)));

@@ -25,6 +25,8 @@ pub(in crate::dataflow::operator) trait KeyTable {
     fn encode(&self, slot: u32, output: &mut Vec<u8>);
     /// The keys of groups, as columns.
     fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
+    /// Bytes of a group's key as it is read back, about.
+    fn key_bytes(&self, slot: u32) -> usize;
     /// Forgets a group; its slot will be given to another.
     fn remove(&mut self, slot: u32);
     /// Forgets all groups.
@@ -71,6 +73,10 @@ impl KeyTable for NoKey {
 
     fn columns(&self, _slots: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(Vec::new())
+    }
+
+    fn key_bytes(&self, _slot: u32) -> usize {
+        0
     }
 
     fn remove(&mut self, _slot: u32) {}
@@ -222,6 +228,10 @@ where
         self.types.iter().enumerate().map(column).collect()
     }
 
+    fn key_bytes(&self, _slot: u32) -> usize {
+        size_of::<[u64; N]>()
+    }
+
     fn remove(&mut self, slot: u32) {
         self.table.remove(hash_key(&self.keys[slot], self.null_mask(slot)), slot);
         self.slots.free.push(slot);
@@ -296,6 +306,10 @@ impl KeyTable for RowKeys {
 
     fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         decode_rows(&self.converter, slots.iter().map(|slot| self.keys[*slot].as_ref()))
+    }
+
+    fn key_bytes(&self, slot: u32) -> usize {
+        self.keys[slot].len()
     }
 
     fn remove(&mut self, slot: u32) {

@@ -63,6 +63,7 @@ use self::layout::Layout;
 use self::recompute::recompute;
 use self::segments::{Bits, Segments};
 use self::state::Input;
+use super::rows::part_ranges;
 use super::{Operator, StateSize};
 use crate::dataflow::row_errors::{RowError, RowErrorSink};
 use crate::error::{Error, Kind, Result};
@@ -268,7 +269,7 @@ impl Aggregate {
         }
         let existing = &touched.existing[known..];
         if !self.holds_back() {
-            for slots in existing.chunks(GROUPS_PER_BATCH) {
+            for slots in self.blocks(existing) {
                 old.push((slots.len(), self.evaluate(slots)?));
             }
         }
@@ -404,6 +405,11 @@ impl Aggregate {
         Ok(())
     }
 
+    /// Groups whose rows go into one batch.
+    fn blocks<'a>(&self, slots: &'a [u32]) -> Vec<&'a [u32]> {
+        part_ranges(slots.len(), |at| self.groups.table.key_bytes(slots[at])).into_iter().map(|range| &slots[range]).collect()
+    }
+
     /// Inserts the rows of groups that had none.
     fn emit_fresh(&self, slots: &[u32], output: &mut Vec<Changes>) -> Result<()> {
         let slots: Vec<u32> = slots.iter().copied().filter(|slot| self.is_live(*slot)).collect();
@@ -467,7 +473,7 @@ impl Operator for Aggregate {
             existing = others;
         }
         if !self.holds_back() {
-            for slots in touched.fresh.chunks(GROUPS_PER_BATCH) {
+            for slots in self.blocks(&touched.fresh) {
                 self.emit_fresh(slots, output)?;
             }
         }

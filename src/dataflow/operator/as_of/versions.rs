@@ -24,7 +24,6 @@ use super::timed::Timed;
 use crate::dataflow::event_time::LowAt;
 use crate::dataflow::operator::ordered::{Batch, Count, GroupChanges, Groups, Place, RowRef, Sorted};
 use crate::dataflow::operator::output::OutputSchema;
-use crate::dataflow::operator::rows::PART_ROWS;
 use crate::dataflow::operator::{Operator, StateSize, Work};
 use crate::error::Result;
 use crate::plan::OrderColumn;
@@ -94,8 +93,7 @@ impl Versions {
     fn write(&mut self, written: &Written, output: &mut Vec<Changes>) -> Result<()> {
         let everything = || None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>;
         let mut changes = Vec::new();
-        for start in (0..written.weights.len()).step_by(PART_ROWS) {
-            let range = start..written.weights.len().min(start + PART_ROWS);
+        for range in self.timed.groups.parts(&written.rows, |_| 0) {
             let mut columns = self.timed.groups.columns(&written.rows, range.clone())?;
             if let Some(present) = columns.pop() {
                 let known = present.as_boolean();

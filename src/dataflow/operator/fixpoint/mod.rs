@@ -37,6 +37,7 @@ use std::sync::Arc;
 use self::levels::Levels;
 use super::aggregate::keys::{KeyTable, key_table};
 use super::output::OutputSchema;
+use super::rows::part_ranges;
 use super::{Operator, StateSize};
 use crate::error::{Error, Kind, Result};
 use crate::state::{StateChanges, StateEntry};
@@ -183,7 +184,8 @@ impl Fixpoint {
     }
 
     fn emit(&self, rows: &[(u32, i64)], iteration: u32, output: &mut Vec<Changes>) -> Result<()> {
-        for part in rows.chunks(BATCH_ROWS) {
+        for range in part_ranges(rows.len(), |at| self.rows.key_bytes(rows[at].0)) {
+            let part = &rows[range];
             let slots: Vec<u32> = part.iter().map(|(slot, _)| *slot).collect();
             let mut columns = self.rows.columns(&slots)?;
             columns.push(Arc::new(Int64Array::from(vec![i64::from(iteration); part.len()])) as ArrayRef);

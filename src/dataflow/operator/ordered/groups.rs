@@ -22,6 +22,7 @@ use crate::dataflow::event_time::LowAt;
 use crate::dataflow::operator::StateSize;
 use crate::dataflow::operator::aggregate::keys::{KeyTable, key_table};
 use crate::dataflow::operator::expiry::Expiry;
+use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS, part_ranges};
 use crate::error::{Error, Result};
 use crate::plan::OrderColumn;
 use crate::state::{StateChanges, StateEntry};
@@ -100,6 +101,11 @@ impl Batch {
     /// How many rows.
     pub(in crate::dataflow::operator) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Whether it is time to give them out.
+    pub(in crate::dataflow::operator) fn is_full(&self) -> bool {
+        self.len() >= PART_ROWS || self.bytes.len() >= PART_BYTES
     }
 
     /// A row that was copied, and its group's slot.
@@ -271,6 +277,15 @@ impl<P: Payload, M: Default> Groups<P, M> {
             self.used -= 1;
             self.table.remove(slot);
         }
+    }
+
+    /// The ranges of rows of `batch` that can be columns at once, each with so many bytes beside its group's columns.
+    pub(in crate::dataflow::operator) fn parts(&self, batch: &Batch, beside: impl Fn(usize) -> usize) -> Vec<Range<usize>> {
+        let own = |row: usize| {
+            let (order, rest) = batch.parts(row);
+            order.len() + rest.len()
+        };
+        part_ranges(batch.len(), |row| self.table.key_bytes(batch.slots[row]) + own(row) + beside(row))
     }
 
     /// The columns of some of a batch's rows.

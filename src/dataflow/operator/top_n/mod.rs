@@ -29,9 +29,6 @@ use crate::plan::{OrderColumn, Ranking};
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, Epoch};
 
-/// Rows per output batch, as other operators have them.
-const ROWS_PER_BATCH: usize = 16_384;
-
 /// Groups whose cache misses overlap: with some lines each they fit into the first-level cache.
 const BLOCK_GROUPS: usize = 32;
 
@@ -149,8 +146,7 @@ impl TopN {
 
     fn emit(&self, emitted: Emitted, output: &mut Vec<Changes>) -> Result<()> {
         let Emitted { batch, weights, numbers, .. } = emitted;
-        for start in (0..batch.len()).step_by(ROWS_PER_BATCH) {
-            let range = start..batch.len().min(start + ROWS_PER_BATCH);
+        for range in self.groups.parts(&batch, |_| 0) {
             let mut columns = self.groups.columns(&batch, range.clone())?;
             if self.numbered {
                 columns.push(Arc::new(UInt64Array::from(numbers[range.clone()].to_vec())) as ArrayRef);

@@ -58,9 +58,6 @@ use crate::plan::{OrderColumn, WindowCall};
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, Epoch, all_nullable, decode_rows};
 
-/// Rows per output batch, as other operators have them.
-const ROWS_PER_BATCH: usize = 16_384;
-
 /// The state of a running aggregate at one place of a partition, or why it got stuck before.
 type CallState = Result<Vec<ScalarValue>, Arc<str>>;
 
@@ -229,8 +226,7 @@ impl Window {
     }
 
     fn emit(&self, emitted: &Emitted, output: &mut Vec<Changes>) -> Result<()> {
-        for start in (0..emitted.rows.len()).step_by(ROWS_PER_BATCH) {
-            let range: Range<usize> = start..emitted.rows.len().min(start + ROWS_PER_BATCH);
+        for range in self.groups.parts(&emitted.rows, |row| emitted.results(row).len()) {
             let mut columns = self.groups.columns(&emitted.rows, range.clone())?;
             columns.extend(decode_rows(&self.results, range.clone().map(|row| emitted.results(row)))?);
             let weights = Int64Array::from(emitted.weights[range.clone()].to_vec());
