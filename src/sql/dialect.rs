@@ -1,17 +1,19 @@
-//! PostgreSQL's dialect as sqlparser knows it, with five differences of ours.
+//! PostgreSQL's dialect as sqlparser knows it, with six differences of ours.
 //!
 //! In: the parser's questions about the language. Out: PostgreSQL's answers, except that
 //! - the name of a named argument is an identifier, never an expression: sqlparser would otherwise parse every
 //!   argument twice, which takes exponential time in the depth of nested calls;
 //! - what is on the right of IS [NOT] DISTINCT FROM ends where AND begins, where sqlparser would read on to the end of the condition;
 //! - BETWEEN SYMMETRIC, which sqlparser does not know, is read as what PostgreSQL makes of it: two BETWEENs;
+//! - a sign binds its number before `^` and all else but `::` and `[]` does (`-2 ^ 2` is 4), and `~`, `@`, `|/` and `||/` reach as far as other
+//!   operators of words without a rank (`@ -3 + 1` is 2): PostgreSQL's precedence of operators;
 //! - between the parentheses of CREATE TABLE, `NOT NULL` ends an expression: `DEFAULT 1 NOT NULL` is a constraint there;
 //! - `struct<x int, y text>` is a type.
 
 use std::any::TypeId;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{self, BinaryOperator, Expr};
+use sqlparser::ast::{self, BinaryOperator, Expr, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -114,7 +116,19 @@ impl Dialect for TidemillDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        POSTGRES.parse_prefix(parser)
+        // Of the ranks that sqlparser has a name for, that of AT TIME ZONE is the one below what binds before a sign.
+        let (op, binds) = match parser.peek_token_ref().token {
+            Token::Minus => (UnaryOperator::Minus, Precedence::AtTz),
+            Token::Plus => (UnaryOperator::Plus, Precedence::AtTz),
+            Token::Tilde => (UnaryOperator::BitwiseNot, Precedence::PgOther),
+            Token::AtSign => (UnaryOperator::PGAbs, Precedence::PgOther),
+            Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, Precedence::PgOther),
+            Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, Precedence::PgOther),
+            _ => return POSTGRES.parse_prefix(parser),
+        };
+        parser.advance_token();
+        let operand = parser.parse_subexpr(self.prec_value(binds)).map(Box::new);
+        Some(operand.map(|expr| Expr::UnaryOp { op, expr }))
     }
 
     fn supports_named_fn_args_with_expr_name(&self) -> bool {

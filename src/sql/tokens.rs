@@ -5,7 +5,7 @@
 //! table function (`TABLE t`, `t AS a`) becomes a name or a subquery, `ROWS FROM (…)` a call, `ASOF JOIN` and `FOR SYSTEM_TIME` joins with a mark; so do EXCLUDE
 //! (`exclude`) and grouping sets within others (`grouping`). Every token keeps the place it came from.
 
-use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use super::dialect::QUERY;
 use super::position::locate;
@@ -27,7 +27,7 @@ pub(super) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
     let tokens = Tokenizer::new(&QUERY, text).tokenize_with_location().map_err(|error| not_a_token(text, &error))?;
     let mut statements = Vec::new();
     let mut current: Vec<TokenWithSpan> = Vec::new();
-    for mut token in tokens {
+    for mut token in tokens.into_iter().flat_map(without_signs) {
         if let Token::Word(word) = &mut token.token {
             word.value.truncate(cut_name(&word.value, NAME_BYTES_MAX).len());
         }
@@ -40,6 +40,29 @@ pub(super) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
     statements.push(current);
     statements.retain(|tokens| !tokens.is_empty());
     statements.into_iter().map(|tokens| prepare(text, tokens)).collect()
+}
+
+/// An operator and the signs that sqlparser took for its end: one ends in a sign only if it has a character that no other operator has
+/// (PostgreSQL, 4.1.3), so that `a>-1` compares.
+fn without_signs(token: TokenWithSpan) -> Vec<TokenWithSpan> {
+    let Token::CustomBinaryOperator(operator) = &token.token else { return vec![token] };
+    if operator.contains("--") || operator.contains("/*") {
+        // PostgreSQL reads a comment here; what stands in it has become tokens already.
+        return vec![token];
+    }
+    let bare = operator.trim_end_matches(['+', '-']);
+    let bare = if bare.is_empty() { &operator[..1] } else { bare };
+    if bare.len() == operator.len() || bare.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) {
+        return vec![token];
+    }
+    let Ok(tokens) = Tokenizer::new(&QUERY, bare).tokenize() else { return vec![token] };
+    let signs = operator[bare.len()..].chars().map(|sign| if sign == '-' { Token::Minus } else { Token::Plus });
+    let mut start = token.span.start;
+    let apart = tokens.into_iter().map(|part| (part, bare.len() as u64)).chain(signs.map(|sign| (sign, 1))).map(|(part, length)| {
+        let end = Location::new(start.line, start.column + length);
+        TokenWithSpan::new(part, Span::new(std::mem::replace(&mut start, end), end))
+    });
+    apart.collect()
 }
 
 /// A name of `bytes_max` at the most; what is longer loses its end.
