@@ -25,7 +25,6 @@ use datafusion::functions_aggregate::min_max::min_udaf;
 use datafusion::logical_expr::expr::{
     AggregateFunction, InList, InSubquery, ScalarFunction, SetComparison, Sort as SortExpr, WindowFunction,
 };
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{grouping_set_to_exprlist, merge_schema};
 use datafusion::logical_expr::{
     Aggregate, Between, BinaryExpr, Case, Distinct, Expr, ExprSchemable, GroupingSet, LogicalPlan, LogicalPlanBuilder, Operator, Subquery,
@@ -36,6 +35,7 @@ use super::aggregates::{distinct_array, ordered_text};
 use super::casts::marked;
 use super::errors::external;
 use super::functions::undefined_function_of;
+use super::map_named::map_named;
 use super::names::hidden;
 use super::scalar;
 use crate::types::{SqlType, sql_type_of};
@@ -44,11 +44,7 @@ use crate::types::{SqlType, sql_type_of};
 pub(super) fn compare_by_keys(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let keyed = plan.transform_up_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        let node = node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expr.transform_up(|inner| compared(inner, &schema))?.update_data(|expr| name.restore(expr)))
-        })?;
+        let node = map_named(node, |expr| expr.transform_up(|inner| compared(inner, &schema)))?;
         node.transform_data(|node| match node {
             LogicalPlan::Aggregate(aggregate) => aggregated(aggregate),
             LogicalPlan::Window(window) => windowed(window),

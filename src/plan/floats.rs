@@ -11,9 +11,10 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, Values};
+
+use super::map_named::map_named;
 
 /// Functions whose result is one of their arguments.
 const CHOOSING: [&str; 6] = ["coalesce", "greatest", "ifnull", "least", "nullif", "nvl"];
@@ -29,11 +30,7 @@ fn met(node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
         LogicalPlan::Values(values) => listed(values),
         other => {
             let schema = merge_schema(&other.inputs());
-            let names = NamePreserver::new(&other);
-            let mut node = other.map_expressions(|expr| {
-                let name = names.save(&expr);
-                Ok(expr.transform_up(|inner| Ok(met_within(inner, &schema)))?.update_data(|expr| name.restore(expr)))
-            })?;
+            let mut node = map_named(other, |expr| expr.transform_up(|inner| Ok(met_within(inner, &schema))))?;
             if let LogicalPlan::Join(join) = &mut node.data {
                 for (left, right) in &mut join.on {
                     let types = [left.get_type(join.left.schema()).ok(), right.get_type(join.right.schema()).ok()];

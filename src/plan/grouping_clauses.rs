@@ -75,12 +75,14 @@ fn expanded(clauses: &[Expr], items: &[SelectItem]) -> Result<Option<Vec<Expr>>>
 
 /// Whether DataFusion knows a clause that stands alone.
 fn is_known(clause: &Expr) -> bool {
-    let is_plain = |expr: &Expr| nested(expr).is_none() && !matches!(expr, Expr::Tuple(_));
+    let is_place = |expr: &Expr| matches!(expr, Expr::Value(value) if matches!(value.value, Value::Number(..)));
+    let is_plain = |expr: &Expr| nested(expr).is_none() && !matches!(expr, Expr::Tuple(_)) && !is_place(expr);
+    let single = |part: &Set| matches!(part.as_slice(), [only] if is_plain(only));
     let different = |exprs: &[Expr]| exprs.iter().map(Expr::to_string).collect::<BTreeSet<_>>().len() == exprs.len();
     match clause {
         Expr::GroupingSets(sets) => sets.iter().all(|set| set.iter().all(is_plain) && different(set)),
-        Expr::Rollup(parts) => parts.iter().all(|part| part.len() == 1) && different(&parts.concat()),
-        Expr::Cube(parts) => parts.len() <= CUBE_ELEMENTS_MAX && parts.iter().all(|part| part.len() == 1) && different(&parts.concat()),
+        Expr::Rollup(parts) => parts.iter().all(&single) && different(&parts.concat()),
+        Expr::Cube(parts) => parts.len() <= CUBE_ELEMENTS_MAX && parts.iter().all(single) && different(&parts.concat()),
         _ => false,
     }
 }
@@ -181,6 +183,8 @@ mod tests {
         assert_eq!(expanded("DISTINCT k, GROUPING SETS (GROUPING SETS (a, ()), k)"), "GROUPING SETS ((k, a), (k))");
         assert_eq!(expanded("DISTINCT a"), "a");
         assert_eq!(expanded("2, ROLLUP (1)"), "GROUPING SETS ((y + 1, x), (y + 1))");
+        assert_eq!(expanded("ROLLUP (1, 2)"), "GROUPING SETS ((x, y + 1), (x), ())");
+        assert_eq!(expanded("GROUPING SETS ((1), (2))"), "GROUPING SETS ((x), (y + 1))");
     }
 
     #[test]

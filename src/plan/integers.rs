@@ -13,13 +13,13 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use sqlparser::ast;
 use sqlparser::ast::{VisitMut, VisitorMut};
 
+use super::map_named::map_named;
 use super::written_call::written_call;
 
 /// The name of the function. Cannot be typed by accident, and if it is: it makes integers of integers.
@@ -87,13 +87,7 @@ pub(super) fn mark_expression(expr: &mut ast::Expr) {
 
 /// Literals in the place of marked numbers, in subqueries too.
 pub(super) fn unmark(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let unmarked = plan.transform_up_with_subqueries(|node| {
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expr.transform_up(literal)?.update_data(|expr| name.restore(expr)))
-        })
-    });
+    let unmarked = plan.transform_up_with_subqueries(|node| map_named(node, |expr| expr.transform_up(literal)));
     unmarked.map(|done| done.data)
 }
 

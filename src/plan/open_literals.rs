@@ -6,6 +6,8 @@
 //! lag(d, 1, '2024-01-01'), '2024-01-01' IN (SELECT d …), SELECT d … UNION SELECT '2024-01-01'
 //! ```
 //!
+//! And what is no string makes a pair with another: `lag(i, 1, 0.5)` is a numeric.
+//!
 //! Types are settled while DataFusion turns the AST into a plan, and it takes every quoted string for a text. Where the string decides about the
 //! type of a result, it is put into a call of a function without a type (`mark`); when the plan is made, and before DataFusion casts anything,
 //! all such strings become values of the type of those beside them (`settle`). A string that is none of that type is an error of the statement.
@@ -20,10 +22,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::expr::{InList, InSubquery, ScalarFunction, SetComparison};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Case, ColumnarValue, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, Projection, ScalarFunctionArgs,
+    Between, BinaryExpr, Case, Cast, ColumnarValue, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, Projection, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Union, Volatility,
 };
 use sqlparser::ast;
@@ -33,6 +34,7 @@ use super::arrow_kinds::one_value;
 use super::casts::{marked, text_input};
 use super::errors::external;
 use super::expressions::is_literal;
+use super::map_named::map_named;
 use super::names::normal;
 use super::parameters::is_open;
 use super::plain_type::{literal_text, plain_type};
@@ -124,11 +126,7 @@ pub(super) fn settle(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let changed = Cell::new(false);
     let settled = plan.transform_up_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        let node = node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expr.transform_up(|inner| settled(inner, &schema))?.update_data(|expr| name.restore(expr)))
-        })?;
+        let node = map_named(node, |expr| expr.transform_up(|inner| settled(inner, &schema)))?;
         let node = node.transform_data(columns_agree)?;
         changed.set(changed.get() | node.transformed);
         // What a column is may have been found out.
@@ -197,7 +195,7 @@ fn settled(mut expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Ex
             }
         }
         Expr::WindowFunction(call) if matches!(call.fun.name(), "lag" | "lead") => match call.params.args.as_mut_slice() {
-            [value, _, default] => among(&mut [value, default], schema)?,
+            [value, _, default] => among(&mut [value, default], schema)? | alike(value, default, schema),
             _ => false,
         },
         _ => false,
@@ -220,6 +218,46 @@ fn among(values: &mut [&mut Expr], schema: &DFSchema) -> DataFusionResult<bool> 
         }
     }
     Ok(changed)
+}
+
+/// Gives two values the type that both have together, if that is another one than theirs; whether it was.
+fn alike(left: &mut Expr, right: &mut Expr, schema: &DFSchema) -> bool {
+    let (Some(left_type), Some(right_type)) = (type_beside(left, schema), type_beside(right, schema)) else { return false };
+    let scale = |sql_type: &SqlType| if let SqlType::Numeric(_, scale) = sql_type { *scale } else { 0 };
+    let together = match common([left_type.clone(), right_type.clone()].into_iter()) {
+        _ if left_type == right_type || has_room(&left_type, right) => return false,
+        // Whole numbers may have more digits than a numeric has room for.
+        Some(SqlType::Numeric(..)) => SqlType::Numeric(NUMERIC_DEFAULT.0, scale(&left_type).max(scale(&right_type))),
+        Some(other) => other,
+        None => return false,
+    };
+    for (value, sql_type) in [(left, left_type), (right, right_type)] {
+        if sql_type != together {
+            let field = Arc::new(together.field("", true));
+            *value = Expr::Cast(Cast::new_from_field(Box::new(std::mem::take(value)), field));
+        }
+    }
+    true
+}
+
+/// Whether a whole number is a value of this type, too.
+fn has_room(sql_type: &SqlType, number: &Expr) -> bool {
+    let Expr::Literal(value, _) = number else { return false };
+    let value = match value {
+        ScalarValue::Int32(Some(value)) => i64::from(*value),
+        ScalarValue::Int64(Some(value)) => *value,
+        _ => return false,
+    };
+    match sql_type {
+        SqlType::Int2 => i16::try_from(value).is_ok(),
+        SqlType::Int4 => i32::try_from(value).is_ok(),
+        SqlType::Int8 => true,
+        SqlType::Numeric(precision, scale) => {
+            let digits = value.unsigned_abs().checked_ilog10().map_or(1, |log| log + 1);
+            i64::from(digits) <= i64::from(*precision) - i64::from(*scale)
+        }
+        _ => false,
+    }
 }
 
 /// The text of a quoted string, marked or not.
@@ -251,7 +289,12 @@ pub(super) fn type_beside(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
 /// The type of the values, if it is one of which Arrow knows nothing: the result of a choice between them would lose it.
 fn kept_type(values: &[&mut Expr], schema: &DFSchema) -> Option<SqlType> {
     let kept = common(values.iter().filter_map(|value| type_beside(value, schema)))?;
-    matches!(kept, SqlType::Jsonb | SqlType::Json | SqlType::Uuid).then_some(kept)
+    is_kept(&kept).then_some(kept)
+}
+
+/// Whether Arrow knows nothing of a type.
+pub(super) fn is_kept(sql_type: &SqlType) -> bool {
+    matches!(sql_type, SqlType::Jsonb | SqlType::Json | SqlType::Uuid)
 }
 
 /// The type that values of these types have together, as far as it is one that strings are read as.

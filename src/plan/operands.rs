@@ -12,21 +12,16 @@ use std::sync::Arc;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
 
+use super::map_named::map_named;
 use super::names::hidden;
 
 /// The plan with such subqueries under names of their own.
 pub(super) fn told_apart(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let mut number = 0;
-    let told = plan.transform_up_with_subqueries(|node| {
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expr.transform_up(|inner| told_apart_in(inner, &mut number))?.update_data(|expr| name.restore(expr)))
-        })
-    });
+    let told =
+        plan.transform_up_with_subqueries(|node| map_named(node, |expr| expr.transform_up(|inner| told_apart_in(inner, &mut number))));
     told.map(|told| told.data)
 }
 

@@ -277,6 +277,7 @@ fn literal_type(op: &Op, other: &Side, written: Option<&str>, first: bool) -> Op
         Op::Divide if matches!(plain, SqlType::Interval | SqlType::Time) && !first => Some(SqlType::Float8),
         Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo => Some(plain),
         Op::PGOverlap | Op::AtArrow | Op::ArrowAt if matches!(plain, SqlType::Array(_)) => Some(plain),
+        Op::StringConcat if plain == SqlType::Bytea => Some(plain),
         _ => None,
     }
 }
@@ -361,11 +362,12 @@ fn planned(op: &Op, (left_expr, left): (&Expr, &Side), (right_expr, right): (&Ex
         Op::Plus if date(left) && is_whole(right) => Some(call("date_plus", arguments())),
         Op::Plus if is_whole(left) && date(right) => Some(call("date_plus", swapped())),
         Op::Minus if date(left) && is_whole(right) => Some(call("date_minus", arguments())),
+        Op::Minus if date(left) && date(right) => Some(call("date_subtract", arguments())),
         Op::Minus if moment(left) && interval(right) => {
             Some(call("timestamp_minus", vec![as_moment(left_expr, date(left)), right_expr.clone()]))
         }
         Op::Minus if time(left) && time(right) => Some(call("time_subtract", arguments())),
-        Op::Minus if stamp(left) && stamp(right) && !(date(left) && date(right)) => Some(call("timestamp_subtract", arguments())),
+        Op::Minus if stamp(left) && stamp(right) => Some(call("timestamp_subtract", arguments())),
         Op::Multiply if interval(left) && is_number(right) => Some(call("interval_multiply", arguments())),
         Op::Multiply if is_number(left) && interval(right) => Some(call("interval_multiply", swapped())),
         Op::Divide if interval(left) && is_number(right) => Some(call("interval_divide", arguments())),

@@ -7,11 +7,11 @@ use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits};
 
 use super::errors::external;
+use super::map_named::map_named;
 use crate::error::Error;
 use crate::types::sql_type_of;
 
@@ -22,11 +22,7 @@ pub(super) fn peer_frames(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
             return Ok(Transformed::no(node));
         }
         let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expr.transform_up(|inner| framed(inner, &schema))?.update_data(|expr| name.restore(expr)))
-        })
+        map_named(node, |expr| expr.transform_up(|inner| framed(inner, &schema)))
     });
     framed.map(|framed| framed.data)
 }

@@ -1,7 +1,7 @@
 //! Queries on PostgreSQL's catalogs, as its clients write them → the same questions in words that DataFusion has.
 //!
 //! In: a parsed query. Out: the query with
-//! - `pg_catalog.` taken off functions, `OPERATOR(pg_catalog.~)` resolved, `LIKE … ESCAPE` in DataFusion's form;
+//! - `pg_catalog.` taken off functions, `OPERATOR(pg_catalog.~)` resolved;
 //! - casts to `regclass`, `regtype` and their kin turned into functions that look names up;
 //! - `c.tableoid` of a catalog, which is its number, put in;
 //! - and, if the query reads catalogs, its subqueries in a form that can be decorrelated (`subquery`).
@@ -136,7 +136,6 @@ impl VisitorMut for Rewrite {
                 rewrite_null_case(expr);
                 keep_oid(expr);
             }
-            Expr::Like { .. } | Expr::ILike { .. } => rewrite_escape(expr),
             Expr::AnyOp { .. } => rewrite_any(expr),
             Expr::BinaryOp { .. } | Expr::InList { .. } => {
                 rewrite_operator(expr);
@@ -299,41 +298,6 @@ fn rewrite_operator(expr: &mut Expr) {
     };
 }
 
-/// `LIKE 'a/_b' ESCAPE '/'` → `LIKE 'a\_b'`: DataFusion runs only the latter.
-fn rewrite_escape(expr: &mut Expr) {
-    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr else { return };
-    let Some(escape) = escape_char.as_ref().and_then(|escape| match &escape.value {
-        Value::SingleQuotedString(text) => Some(text.clone()),
-        _ => None,
-    }) else {
-        return;
-    };
-    let Some(text) = concatenated(pattern) else { return };
-    let mut out = String::new();
-    let mut characters = text.chars();
-    while let Some(c) = characters.next() {
-        if escape.starts_with(c) {
-            out.push('\\');
-            out.extend(characters.next());
-        } else if c == '\\' {
-            out.push_str("\\\\");
-        } else {
-            out.push(c);
-        }
-    }
-    **pattern = literal(Value::SingleQuotedString(out));
-    *escape_char = None;
-}
-
-/// The text of literals joined by `||`.
-fn concatenated(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => Some(concatenated(left)? + &concatenated(right)?),
-        Expr::Nested(inner) => concatenated(inner),
-        other => literal_text(other).map(str::to_owned),
-    }
-}
-
 /// `x = ANY('{a,b}')` → `x IN ('a', 'b')`.
 fn rewrite_any(expr: &mut Expr) {
     let Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } = &*expr else { return };
@@ -472,7 +436,6 @@ mod tests {
     fn casts_to_names_of_objects_become_functions() {
         assert_eq!(prepared("SELECT 'v'::pg_catalog.regclass::pg_catalog.oid"), "SELECT tidemill_regclass('v')::pg_catalog.oid");
         assert_eq!(prepared("SELECT c.oid::regclass::text FROM pg_class c"), "SELECT tidemill_regclass_text(c.oid) FROM pg_class c");
-        assert_eq!(prepared("SELECT x LIKE 'pg/_' || '%' ESCAPE '/' FROM t"), "SELECT x LIKE 'pg\\_%' FROM t");
     }
 
     #[test]

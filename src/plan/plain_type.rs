@@ -4,6 +4,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::integers;
+use super::open_literals::{is_kept, type_beside};
 use crate::types::{SqlType, sql_type_of};
 
 /// The type of an expression, found without making fields on the way: a chain of a thousand operators is looked at a thousand times. `None`:
@@ -16,6 +17,8 @@ pub(super) fn plain_type(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
             return (!field.data_type().is_null()).then(|| sql_type_of(field));
         }
         Expr::Cast(cast) => return Some(sql_type_of(&cast.field)),
+        // The type that `settle` is going to give it.
+        Expr::Case(_) => return type_beside(expr, schema).filter(is_kept),
         Expr::Literal(ScalarValue::Int64(Some(_)), None) => return Some(SqlType::Int8),
         _ => return integers::is_int4_literal(expr).then_some(SqlType::Int4),
     };

@@ -15,6 +15,7 @@ use datafusion::common::config::{ConfigOptions, Dialect};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
@@ -41,6 +42,7 @@ use super::errors::{external, from_datafusion, located};
 use super::floats::numeric_to_float;
 use super::frames;
 use super::functions;
+use super::grouped_by_key::{self, Keyed};
 use super::grouping_clauses;
 use super::hypothetical;
 use super::in_union::with_union_columns;
@@ -69,7 +71,7 @@ use super::sessions;
 use super::sized;
 use super::spelling;
 use super::strict::strict_plan;
-use super::subqueries::correlated_to_one_value;
+use super::subqueries::{correlated_to_one_value, perhaps_without_row};
 use super::table_functions;
 use super::temporal_join::without_temporal;
 use super::text;
@@ -83,7 +85,7 @@ use super::with_names;
 use super::with_ties::without_ties;
 use super::zeros::order_with_one_zero;
 use super::zones::{in_utc, in_zone};
-use crate::catalog::View;
+use crate::catalog::{ObjectKind, View};
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, SqlType, declared_type_of, one_zero, sql_type_of};
 
@@ -223,6 +225,7 @@ impl Planner {
         let plan = with_union_columns(plan).and_then(without_distinct_on).and_then(without_ties).and_then(told_apart);
         let plan = plan
             .and_then(correlated_to_one_value)
+            .and_then(perhaps_without_row)
             .and_then(computed_below)
             .and_then(unnested)
             .map_err(|error| from_datafusion(error, text))?;
@@ -270,65 +273,48 @@ impl Planner {
         assigned: bool,
     ) -> Result<Planned> {
         let expanded = self.expanded(query, scope, depth, parameters)?;
-        let attempt = |query: &ast::Query, all: bool| {
-            let mut named = query.clone();
-            name_outputs(&mut named, all);
-            distinct_order::by_names(&mut named);
-            hypothetical::expand(&mut named).map_err(external)?;
-            percentile_arrays::expand(&mut named).map_err(external)?;
-            time_precision::rewrite_query(&mut named);
-            let called = inline_query(&mut named, scope).map_err(external)?;
-            arrays::rewrite(&mut named);
-            table_functions::expand(&mut named).map_err(external)?;
-            values::agree(&mut named);
-            open_literals::mark(&mut named);
-            integers::mark(&mut named, assigned);
-            outer_names::qualify(&mut named);
-            if all {
-                names_apart::mark(&mut named, self);
-            }
-            let names = Names::new(self, *scope, depth);
-            let mut context = planner_context(parameters);
-            let statement = ast::Statement::Query(Box::new(named));
-            let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
-            super::size::check(&plan).map_err(external)?;
-            ambiguous::check(&plan, scope.text)?;
-            distinct_order::check(&plan)?;
-            let plan = if all { names_apart::unmark(plan)? } else { plan };
-            integers::unmark(plan)
-                .and_then(open_literals::settle)
-                .and_then(table_functions::without_lateral)
-                .and_then(table_functions::with_keys)
-                .map(|plan| {
-                    let (mut views, system) = names.seen();
-                    views.extend(called);
-                    (plan, views, system)
-                })
-        };
-        match attempt(&expanded, false) {
+        let attempt = |query: &ast::Query, all: bool| self.attempt(query, scope, depth, parameters, assigned, all);
+        let whole_rows = |query: &ast::Query| whole_rows::expand(query, &|schema, name| self.columns_of(schema, name, scope, depth));
+        let with_rows = |query: &ast::Query| whole_rows::has_row_arguments(query).then(|| whole_rows(query)).flatten();
+        let written = expanded;
+        let rewritten = with_rows(&written);
+        let expanded = rewritten.as_ref().unwrap_or(&written);
+        match attempt(expanded, false) {
             Ok(planned) => {
                 let collide = names_apart::collide(&planned.0).map_err(|error| from_datafusion(error, scope.text))?;
-                Ok(if collide { attempt(&expanded, true).unwrap_or(planned) } else { planned })
+                Ok(if collide { attempt(expanded, true).unwrap_or(planned) } else { planned })
             }
             Err(error) => {
                 let error = from_datafusion(error, scope.text);
                 if error.kind() == Kind::UndefinedColumn
-                    && let Some(whole) = whole_rows::expand(&expanded, &|schema, name| self.columns_of(schema, name, scope, depth))
+                    && let Some(whole) = whole_rows(expanded)
                     && let Ok(planned) = attempt(&whole, false)
                 {
                     return Ok(planned);
                 }
                 // `SELECT *, id` has a column twice, and `sum(x), sum(x::bigint)` two of one name: legal SQL, if each has a name of its own.
                 if matches!(error.kind(), Kind::DuplicateColumn | Kind::AmbiguousColumn) {
-                    match attempt(&expanded, true).map_err(|error| from_datafusion(error, scope.text)) {
+                    match attempt(expanded, true).map_err(|error| from_datafusion(error, scope.text)) {
                         Ok(planned) => return Ok(planned),
                         Err(error) if error.kind() == Kind::AmbiguousColumn => return Err(error),
                         Err(_) => {}
                     }
                 }
+                if error.kind() == Kind::Grouping
+                    && let Some(grouped) = grouped_by_key::expand(&written, &|schema, name| self.keyed_table(schema, name, scope, depth))
+                {
+                    let grouped = with_rows(&grouped).unwrap_or(grouped);
+                    let planned = attempt(&grouped, false).or_else(|_| attempt(&grouped, true));
+                    match planned.map_err(|error| from_datafusion(error, scope.text)) {
+                        Ok(planned) => return Ok(planned),
+                        // What is still missing follows from no key.
+                        Err(error) if error.kind() == Kind::Grouping => return Err(error),
+                        Err(_) => {}
+                    }
+                }
                 // DataFusion knows conditions by what they are, not by where they stand.
                 if let Some(in_having) = mistakes::in_having(&error)
-                    && let Some(without) = mistakes::without_having(&expanded)
+                    && let Some(without) = mistakes::without_having(expanded)
                     && attempt(&without, false).is_ok()
                 {
                     return Err(in_having);
@@ -338,14 +324,65 @@ impl Planner {
         }
     }
 
+    /// The plan of an expanded query as it stands. `all`: every column gets a name of its own.
+    fn attempt(
+        &self,
+        query: &ast::Query,
+        scope: &Scope<'_>,
+        depth: usize,
+        parameters: &[Option<SqlType>],
+        assigned: bool,
+        all: bool,
+    ) -> DataFusionResult<Planned> {
+        let mut named = query.clone();
+        name_outputs(&mut named, all);
+        distinct_order::by_names(&mut named);
+        hypothetical::expand(&mut named).map_err(external)?;
+        percentile_arrays::expand(&mut named).map_err(external)?;
+        time_precision::rewrite_query(&mut named);
+        let called = inline_query(&mut named, scope).map_err(external)?;
+        arrays::rewrite(&mut named);
+        table_functions::expand(&mut named).map_err(external)?;
+        values::agree(&mut named);
+        open_literals::mark(&mut named);
+        integers::mark(&mut named, assigned);
+        outer_names::qualify(&mut named);
+        if all {
+            names_apart::mark(&mut named, self);
+        }
+        let names = Names::new(self, *scope, depth);
+        let mut context = planner_context(parameters);
+        let statement = ast::Statement::Query(Box::new(named));
+        let plan = SqlToRel::new(&names).sql_statement_to_plan_with_context(statement, &mut context)?;
+        super::size::check(&plan).map_err(external)?;
+        ambiguous::check(&plan, scope.text)?;
+        distinct_order::check(&plan)?;
+        let plan = if all { names_apart::unmark(plan)? } else { plan };
+        integers::unmark(plan)
+            .and_then(open_literals::settle)
+            .and_then(table_functions::without_lateral)
+            .and_then(table_functions::with_keys)
+            .map(|plan| {
+                let (mut views, system) = names.seen();
+                views.extend(called);
+                (plan, views, system)
+            })
+    }
+
     /// The columns of a relation, if there is one of this name.
     fn columns_of(&self, schema: Option<&str>, name: &str, scope: &Scope<'_>, depth: usize) -> Option<Vec<(String, SqlType)>> {
-        let reference = match schema {
-            Some(schema) => TableReference::partial(schema, name),
-            None => TableReference::bare(name),
-        };
-        let source = Names::new(self, *scope, depth).get_table_source(reference).ok()?;
+        let source = Names::new(self, *scope, depth).get_table_source(reference(schema, name)).ok()?;
         Some(source.schema().fields().iter().map(|field| (field.name().clone(), sql_type_of(field))).collect())
+    }
+
+    /// A table with a primary key, if there is one of this name.
+    fn keyed_table(&self, schema: Option<&str>, name: &str, scope: &Scope<'_>, depth: usize) -> Option<Keyed> {
+        let source = Names::new(self, *scope, depth).get_table_source(reference(schema, name)).ok()?;
+        let object = &source.as_ref().downcast_ref::<ObjectSource>()?.object;
+        let ObjectKind::Table(table) = &object.kind else { return None };
+        let columns: Vec<String> = object.columns()?.iter().map(|column| column.name.clone()).collect();
+        let key: Vec<String> = table.key.iter().map(|place| columns[*place].clone()).collect();
+        (!key.is_empty()).then_some(Keyed { columns, key })
     }
 
     /// The plan of a view's query, with the view's column names.
@@ -449,6 +486,13 @@ impl Bound {
             ScalarValue::try_from_array(&one_zero(Arc::clone(value)), 0).and_then(|scalar| scalar.cast_to(&sql_type.arrow()))
         });
         scalars.collect::<Result<Vec<_>, _>>().map_err(|error| from_datafusion(error, ""))
+    }
+}
+
+fn reference(schema: Option<&str>, name: &str) -> TableReference {
+    match schema {
+        Some(schema) => TableReference::partial(schema, name),
+        None => TableReference::bare(name),
     }
 }
 

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval,
-    JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value, VisitMut,
+    BinaryOperator, CastKind, DataType, DateTimeField, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Interval, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value, VisitMut,
     VisitorMut,
 };
 
@@ -118,12 +118,10 @@ impl VisitorMut for Spelling {
                 let Value::Number(digits, _) = &value.value else { return ControlFlow::Continue(()) };
                 cast_to(digits.replace('_', ""), DataType::Double(ExactNumberInfo::None))
             }
-            Expr::Function(function) if is_named(function, "localtimestamp") && is_bare(function) => {
-                now_as(DataType::Timestamp(None, TimezoneInfo::None))
-            }
-            Expr::Function(function) if is_named(function, "localtime") && is_bare(function) => {
-                now_as(DataType::Time(None, TimezoneInfo::None))
-            }
+            Expr::Function(function) => match type_of_now(function) {
+                Some(data_type) => now_as(data_type),
+                None => return ControlFlow::Continue(()),
+            },
             // PostgreSQL's words for calls that sqlparser takes for columns.
             Expr::Identifier(ident)
                 if ident.quote_style.is_none()
@@ -158,6 +156,15 @@ fn in_place(expr: &mut Expr) -> Result<bool> {
                 value.value = Value::SingleQuotedString(text.clone());
             }
         }
+        Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } if escape_char.is_some() => {
+            let escape = escape_char.take().map_or(Value::Null, |escape| escape.value);
+            **pattern = written_call("like_escape", vec![pattern.as_ref().clone(), Expr::value(escape)]);
+        }
+        Expr::Subquery(subquery) if matches!(subquery.body.as_ref(), SetExpr::Select(select) if select.projection.is_empty()) => {
+            return Err(Error::new(Kind::Syntax, "subquery must return a column"));
+        }
+        // A field may be in quotes.
+        Expr::Extract { field: DateTimeField::Custom(field), .. } => field.quote_style = None,
         Expr::IsNormalized { expr: text, form, negated } => {
             let form = form.as_ref().map_or_else(|| "NFC".to_owned(), ToString::to_string);
             let call = written_call("is_normalized", vec![text.as_ref().clone(), Expr::value(Value::SingleQuotedString(form))]);
@@ -229,9 +236,29 @@ fn operands_as_booleans(expr: &mut Expr) {
     }
 }
 
-/// Whether a function is written without parentheses.
-fn is_bare(function: &Function) -> bool {
-    matches!(function.args, FunctionArguments::None)
+/// The type of a word for the time of the statement, which may say how many digits its seconds have: `current_timestamp(0)`.
+fn type_of_now(function: &Function) -> Option<DataType> {
+    let digits = match &function.args {
+        FunctionArguments::None => None,
+        FunctionArguments::List(list) => match list.args.as_slice() {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
+                Value::Number(digits, _) => Some(digits.parse::<u64>().ok()?),
+                _ => return None,
+            },
+            _ => return None,
+        },
+        FunctionArguments::Subquery(_) => return None,
+    };
+    let types = [
+        ("localtimestamp", DataType::Timestamp(digits, TimezoneInfo::None)),
+        ("localtime", DataType::Time(digits, TimezoneInfo::None)),
+        ("current_timestamp", DataType::Timestamp(digits, TimezoneInfo::WithTimeZone)),
+        ("current_time", DataType::Time(digits, TimezoneInfo::None)),
+    ];
+    // The others without digits are DataFusion's.
+    types
+        .into_iter()
+        .find_map(|(name, data_type)| (is_named(function, name) && (name.starts_with("local") || digits.is_some())).then_some(data_type))
 }
 
 /// The time of the statement, as local time.
@@ -312,6 +339,9 @@ mod tests {
         assert_eq!(rewritten("SELECT a AT TIME ZONE 'UTC'"), "SELECT timezone('UTC', a)");
         assert_eq!(rewritten("SELECT make_interval(days => 3)"), "SELECT make_interval(0, 0, 0, 3, 0, 0, 0)");
         assert_eq!(rewritten("SELECT 1e200"), "SELECT CAST('1e200' AS DOUBLE)");
+        assert_eq!(rewritten("SELECT current_timestamp(0)"), "SELECT CAST(now() AS TIMESTAMP(0) WITH TIME ZONE)");
+        assert_eq!(rewritten("SELECT a LIKE b ESCAPE '!'"), "SELECT a LIKE like_escape(b, '!')");
+        assert_eq!(rewritten("SELECT extract('year' FROM a)"), "SELECT EXTRACT(year FROM a)");
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn as_written(call: &ScalarFunction) -> Option<Expr> {
 fn of_time(call: &ScalarFunction) -> Option<Expr> {
     let operator = match (call.func.name(), call.args.as_slice()) {
         ("timestamp_add" | "date_plus", _) => Operator::Plus,
-        ("timestamp_minus" | "date_minus" | "timestamp_subtract", _) => Operator::Minus,
+        ("timestamp_minus" | "date_minus" | "date_subtract" | "timestamp_subtract", _) => Operator::Minus,
         ("timezone", [zone, time]) => return Some(shown(format!("{} AT TIME ZONE {}", operand(time), zone.human_display()))),
         ("round_time", [time, digits]) => return Some(cast_to(time, &format!("timestamp({})", digits.human_display()))),
         _ => return None,

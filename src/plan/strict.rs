@@ -12,7 +12,6 @@ use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Like, LogicalPlan, Operator, lit, when};
 
@@ -22,6 +21,7 @@ use super::casts::{
     text_input,
 };
 use super::checked::{self, is_checked};
+use super::map_named::map_named;
 use super::scalar;
 use super::zeros::with_one_zero;
 use crate::types::{NUMERIC_DEFAULT, SqlType, sql_type_of};
@@ -34,11 +34,7 @@ pub(super) fn strict_plan(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
             return Ok(Transformed::no(node));
         }
         let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(strict_within(expr, &schema)?.update_data(|expr| name.restore(expr)))
-        })
+        map_named(node, |expr| strict_within(expr, &schema))
     });
     strict.map(|done| done.data)
 }

@@ -1,6 +1,6 @@
 //! Subqueries as SQL means them, before the optimiser makes joins of them.
 //!
-//! Three things DataFusion's rules do not see to:
+//! Four things DataFusion's rules do not see to:
 //!
 //! - **NOT IN and NULL.** `x NOT IN (S)` is NULL, not true, if `S` has a NULL, or `x` is one and `S` is not empty. As a whole condition over a
 //!   subquery that stands for itself, that is a null-aware anti join. Elsewhere `x IN (S)` becomes what it means:
@@ -8,11 +8,12 @@
 //! - **ON.** A subquery in the condition of an inner join might as well stand in WHERE, from where it becomes a join.
 //! - **One value.** A scalar subquery with several rows is an error. One that stands for itself becomes an aggregate of one row (`one_value`),
 //!   so that a view notices; and so does one that reads columns from outside, since it could not become a join otherwise.
+//! - **No row.** Then a scalar subquery is NULL, even if its column never is: `perhaps` hides from DataFusion what is declared of the column.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
@@ -21,8 +22,8 @@ use datafusion::functions_aggregate::min_max::max_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Subquery, Volatility, lit, when,
+    BinaryExpr, ColumnarValue, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Subquery, Volatility, lit, when,
 };
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
@@ -80,6 +81,13 @@ impl OptimizerRule for OneValue {
 /// Makes scalar subqueries that read columns from outside give one value, or an error.
 pub(super) fn correlated_to_one_value(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     one_value_each(plan, |subquery| !subquery.outer_ref_columns.is_empty()).map(|transformed| transformed.data)
+}
+
+/// Lets scalar subqueries that may find no row be NULL.
+pub(super) fn perhaps_without_row(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let never_null = |subquery: &Subquery| subquery.subquery.schema().fields().first().is_some_and(|field| !field.is_nullable());
+    let concerned = |subquery: &Subquery| never_null(subquery) && !always_has_a_row(&subquery.subquery);
+    scalar_subqueries(plan, concerned, perhaps).map(|transformed| transformed.data)
 }
 
 fn filtered_as_meant(mut filter: Filter) -> DataFusionResult<Transformed<LogicalPlan>> {
@@ -219,12 +227,19 @@ fn exists(subquery: &Subquery, condition: Option<Expr>) -> DataFusionResult<Expr
 
 /// Puts an aggregate over every scalar subquery that might have several rows, if it is `concerned`.
 fn one_value_each(plan: LogicalPlan, concerned: impl Fn(&Subquery) -> bool) -> DataFusionResult<Transformed<LogicalPlan>> {
+    scalar_subqueries(plan, |subquery| concerned(subquery) && !has_one_row(&subquery.subquery), one_value_of)
+}
+
+/// Gives every scalar subquery that is `concerned` another plan.
+fn scalar_subqueries(
+    plan: LogicalPlan,
+    concerned: impl Fn(&Subquery) -> bool,
+    rewrite: impl Fn(&Subquery) -> DataFusionResult<Subquery>,
+) -> DataFusionResult<Transformed<LogicalPlan>> {
     plan.transform_up_with_subqueries(|node| {
         node.map_expressions(|expr| {
             expr.transform_up(|inner| match inner {
-                Expr::ScalarSubquery(subquery) if concerned(&subquery) && !has_one_row(&subquery.subquery) => {
-                    Ok(Transformed::yes(Expr::ScalarSubquery(one_value_of(&subquery)?)))
-                }
+                Expr::ScalarSubquery(subquery) if concerned(&subquery) => Ok(Transformed::yes(Expr::ScalarSubquery(rewrite(&subquery)?))),
                 other => Ok(Transformed::no(other)),
             })
         })
@@ -242,6 +257,28 @@ fn has_one_row(plan: &LogicalPlan) -> bool {
         LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty() || !plan.all_out_ref_exprs().is_empty(),
         other => other.max_rows().is_some_and(|rows| rows <= 1),
     }
+}
+
+/// Whether a plan gives a row whatever its input has.
+fn always_has_a_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => always_has_a_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => always_has_a_row(&alias.input),
+        LogicalPlan::Sort(sort) => always_has_a_row(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        LogicalPlan::Values(_) => true,
+        _ => false,
+    }
+}
+
+/// `SELECT perhaps(column)` over the subquery.
+fn perhaps(subquery: &Subquery) -> DataFusionResult<Subquery> {
+    let name = subquery.subquery.schema().field(0).name().clone();
+    let value = ScalarFunction::new_udf(Arc::new(ScalarUDF::from(Perhaps::new())), vec![first_column(subquery)]);
+    let plan =
+        LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).project(vec![Expr::ScalarFunction(value).alias(name)])?.build()?;
+    Ok(Subquery { subquery: Arc::new(plan), ..subquery.clone() })
 }
 
 /// `SELECT one_value(count(*), max(column))` over the subquery: with one row, its value is the greatest.
@@ -294,5 +331,39 @@ impl ScalarUDFImpl for OneValueFunction {
             return Err(external(error));
         }
         Ok(args.args[1].clone())
+    }
+}
+
+/// `perhaps(value)`: the value, of which nothing is known.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Perhaps {
+    signature: Signature,
+}
+
+impl Perhaps {
+    fn new() -> Self {
+        Perhaps { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Perhaps {
+    fn name(&self) -> &'static str {
+        "perhaps"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(arguments.first().cloned().unwrap_or(DataType::Null))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        Ok(Arc::new(args.arg_fields[0].as_ref().clone().with_name(self.name()).with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        Ok(args.args[0].clone())
     }
 }

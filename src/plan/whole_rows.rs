@@ -1,7 +1,7 @@
 //! `SELECT t FROM t`: a relation's name where a value is wanted means its whole row.
 //!
-//! Only asked for a query that names a column that nobody knows. In: the query. Out: the same, where relations whose names stand alone have one
-//! more column, called like them, that holds the others:
+//! Only asked for a query that names a column that nobody knows, or has such a row for an argument (`count(t.*)`). In: the query. Out: the
+//! same, where relations whose names stand alone have one more column, called like them, that holds the others:
 //!
 //! ```text
 //! SELECT u, count(t) FROM t LEFT JOIN u ON …
@@ -14,8 +14,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+    ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    WildcardAdditionalOptions, visit_expressions,
 };
 
 use super::names::normal;
@@ -28,15 +29,60 @@ pub(super) type ColumnsOf<'a> = &'a dyn Fn(Option<&str>, &str) -> Option<Vec<(St
 
 /// The query with whole rows; `None` if it names none. Relations that WITH has given a name to have no whole rows.
 pub(super) fn expand(query: &Query, columns_of: ColumnsOf<'_>) -> Option<Query> {
-    let mut given = Given(BTreeSet::new());
-    let _ = query.visit(&mut given);
     let mut expanded = query.clone();
-    let mut expander = Expander { columns_of, given: given.0, changed: false };
+    let mut expander = Expander { columns_of, given: names_of_with(query), changed: false };
     let _ = VisitMut::visit(&mut expanded, &mut expander);
     expander.changed.then_some(expanded)
 }
 
-/// The names that WITH gives, anywhere.
+/// Whether a function is called with all columns of a relation: its row.
+pub(super) fn has_row_arguments(query: &Query) -> bool {
+    visit_expressions(query, |expr| if wildcards(expr).next().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        .is_break()
+}
+
+/// The relations all of whose columns are arguments of a call.
+fn wildcards(expr: &Expr) -> impl Iterator<Item = &Ident> {
+    let list = match expr {
+        Expr::Function(Function { args: FunctionArguments::List(list), .. }) => list.args.as_slice(),
+        _ => &[],
+    };
+    list.iter().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(relation)) => match relation.0.as_slice() {
+            [only] => only.as_ident(),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// Rows in the place of all columns of relations that have them.
+struct Rows<'a>(&'a BTreeSet<String>);
+
+impl VisitorMut for Rows<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr else { return ControlFlow::Continue(()) };
+        for argument in &mut list.args {
+            let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(relation)) = &*argument else { continue };
+            if let [ObjectNamePart::Identifier(only)] = relation.0.as_slice()
+                && self.0.contains(&normal(only))
+            {
+                *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(only.clone())));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The names that WITH gives, anywhere in a query.
+pub(super) fn names_of_with(query: &Query) -> BTreeSet<String> {
+    let mut given = Given(BTreeSet::new());
+    let _ = query.visit(&mut given);
+    given.0
+}
+
 struct Given(BTreeSet<String>);
 
 impl Visitor for Given {
@@ -60,6 +106,7 @@ impl Visitor for Alone {
         if let Expr::Identifier(name) = expr {
             self.0.insert(normal(name));
         }
+        self.0.extend(wildcards(expr).map(normal));
         ControlFlow::Continue(())
     }
 }
@@ -83,6 +130,7 @@ impl VisitorMut for Expander<'_> {
             }
         }
         self.changed |= !wrapped.is_empty();
+        let _ = VisitMut::visit(select, &mut Rows(&wrapped));
         leave_out(&mut select.projection, &wrapped);
         ControlFlow::Continue(())
     }
@@ -163,6 +211,10 @@ mod tests {
             Some(format!("SELECT * EXCLUDE (\"x\"), x.* EXCLUDE (\"x\"), x FROM (SELECT *, {row} AS x FROM t AS x) AS \"x\""))
         );
         assert_eq!(expanded("SELECT t.a FROM t"), None);
+        assert_eq!(
+            expanded("SELECT count(t.*), u.* FROM t, u"),
+            Some(format!("SELECT count(t), u.* FROM (SELECT *, {row} AS t FROM t) AS \"t\", u"))
+        );
         assert_eq!(expanded("SELECT u FROM u"), None);
         assert_eq!(expanded("WITH t AS (SELECT 1 AS b) SELECT t FROM t"), None);
     }

@@ -13,11 +13,11 @@ use datafusion::common::{DFSchema, TableReference};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions::datetime::now::NowFunc;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF, lit};
 
 use super::casts::text_input_in;
+use super::map_named::map_named;
 use super::names::hidden;
 use super::scalar;
 use crate::types::{SqlType, sql_type_of};
@@ -42,11 +42,7 @@ pub(super) fn in_zone(plan: LogicalPlan, zone: Tz) -> DataFusionResult<LogicalPl
             return Ok(Transformed::new(node, false, TreeNodeRecursion::Jump));
         }
         let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(zoned(expr, &schema, zone)?.update_data(|expr| name.restore(expr)))
-        })
+        map_named(node, |expr| zoned(expr, &schema, zone))
     })?;
     done.data.recompute_schema()
 }

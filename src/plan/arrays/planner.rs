@@ -1,10 +1,12 @@
 //! Operators on arrays, and subscripts of arrays and jsonb → function calls.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, GetFieldAccess};
 use sqlparser::ast::BinaryOperator;
 
 use super::contain::contain;
@@ -87,12 +89,15 @@ fn known_field(fields: &[(String, SqlType)], name: &ScalarValue) -> DataFusionRe
     }))
 }
 
-/// A quoted string beside an array is an array, too: `a = '{1,2}'`. Not where it is put behind an array of texts.
+/// A quoted string beside an array is an array, too: `a = '{1,2}'`. Not where it is put behind an array of texts. Nor is a NULL an element:
+/// behind an array it is an array.
 fn read_literals(expr: RawBinaryExpr, schema: &DFSchema) -> DataFusionResult<RawBinaryExpr> {
     let RawBinaryExpr { op, left, right } = expr;
     let concatenates = op == BinaryOperator::StringConcat;
     let array = |side: &Expr, other: &Expr| -> DataFusionResult<Option<SqlType>> {
-        if !matches!(side, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) {
+        let is_null = matches!(side, Expr::Literal(ScalarValue::Null, _));
+        let may_be_array = matches!(side, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) || (is_null && concatenates);
+        if !may_be_array {
             return Ok(None);
         }
         if plain_type(other, schema).is_some_and(|plain| !matches!(plain, SqlType::Array(_))) {
@@ -100,10 +105,13 @@ fn read_literals(expr: RawBinaryExpr, schema: &DFSchema) -> DataFusionResult<Raw
         }
         let (_, field) = other.to_field(schema)?;
         let of_texts = element_of(field.data_type()).is_some_and(|element| matches!(element.data_type(), DataType::Utf8));
-        Ok((element_of(field.data_type()).is_some() && !(concatenates && of_texts)).then(|| sql_type_of(&field)))
+        Ok((element_of(field.data_type()).is_some() && (is_null || !(concatenates && of_texts))).then(|| sql_type_of(&field)))
     };
     let (of_left, of_right) = (array(&left, &right)?, array(&right, &left)?);
     let read = |side: Expr, target: Option<SqlType>| match target {
+        Some(target) if matches!(side, Expr::Literal(ScalarValue::Null, _)) => {
+            Expr::Cast(Cast::new_from_field(Box::new(side), Arc::new(target.field("", true))))
+        }
         Some(target) => text_input(side, &target),
         None => side,
     };

@@ -7,11 +7,11 @@ use datafusion::common::Result;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 
 use super::placeholder_number;
+use crate::plan::map_named::map_named;
 use crate::types::SqlType;
 
 /// Values by their number, each of its type.
@@ -34,12 +34,7 @@ impl Filling<'_> {
     pub(in crate::plan) fn calls(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let filled = plan.transform_up_with_subqueries(|node| {
             let schema = merge_schema(&node.inputs());
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let filled = expr.transform_down(|inner| self.call(inner, &schema))?;
-                Ok(if filled.transformed { filled.update_data(|expr| name.restore(expr)) } else { filled })
-            })
+            map_named(node, |expr| expr.transform_down(|inner| self.call(inner, &schema)))
         });
         filled.map(|filled| filled.data)
     }

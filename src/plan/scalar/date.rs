@@ -131,6 +131,11 @@ pub(super) fn functions() -> Vec<Function> {
         function("date_minus", "the date some days earlier", "DATE '2024-03-01' - 2", "2024-02-28")
             .operator("-")
             .form("date, integer -> date", |call| map2::<Date, Integer, _>(call, |date, days| moved(date, days.checked_neg()))),
+        function("date_subtract", "the days between two dates", "DATE '2024-03-01' - DATE '2024-02-28'", "2")
+            .operator("-")
+            .form("date, date -> integer", |call| map2::<Date, Date, _>(call, |later, earlier| {
+                later.checked_sub(earlier).ok_or_else(|| Error::new(Kind::NumericOutOfRange, "integer out of range"))
+            })),
         function("interval_length", "in microseconds, behind comparisons of intervals: a day has 24 hours, a month 30 days", "INTERVAL '1 day' = INTERVAL '24 hours'", "t").operator("=")
             .form_of("interval -> numeric", |_, _| SqlType::Numeric(38, 0), |call| map1::<Interval, _>(call, |value| Ok(length(value))))
             .example("INTERVAL '1 month' > INTERVAL '29 days 23:00'", "t"),

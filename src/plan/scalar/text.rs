@@ -133,6 +133,14 @@ pub(super) fn functions() -> Vec<Function> {
             })
         })
         .example("substring('Thomas' from '...$')", "mas"),
+        function(
+            "like_escape",
+            "a pattern of LIKE whose escape is another character, or none, with backslashes; behind `LIKE … ESCAPE`",
+            "like_escape('a!_b', '!')",
+            "a\\_b",
+        )
+        .form("text, text -> text", |call| map2::<Text, Text, _>(call, like_escape))
+        .example("'10%' LIKE '%!%' ESCAPE '!'", "t"),
         function("split_part", "the n-th part between separators; with -n, counted from the end", "split_part('a,b,c', ',', 2)", "b")
             .form("text, text, integer -> text", |call| part3::<Text, Integer>(call, split_part))
             .example("split_part('a,b,c', ',', -1)", "c")
@@ -291,4 +299,31 @@ fn overlay(text: &str, new: &str, from: i64, length: i64) -> Result<String> {
     let before = usize::try_from(from - 1).unwrap_or(usize::MAX);
     let after = usize::try_from(from.saturating_add(length).saturating_sub(1)).unwrap_or(0);
     Ok(format!("{}{new}{}", &text[..byte_of(text, before)], &text[byte_of(text, after)..]))
+}
+
+/// The pattern with `\\` for its escape (`do_like_escape` in PostgreSQL).
+fn like_escape(pattern: &str, escape: &str) -> Result<String> {
+    let mut characters = escape.chars();
+    let escape = characters.next();
+    if characters.next().is_some() {
+        let error = Error::new(Kind::InvalidEscape, "invalid escape string");
+        return Err(error.hint("Escape string must be empty or one character."));
+    }
+    if escape == Some('\\') {
+        return Ok(pattern.to_owned());
+    }
+    let mut escaped = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        if Some(c) == escape {
+            escaped.push('\\');
+            escaped.extend(rest.next());
+        } else {
+            if c == '\\' {
+                escaped.push('\\');
+            }
+            escaped.push(c);
+        }
+    }
+    Ok(escaped)
 }

@@ -15,12 +15,12 @@ use arrow::compute::SortOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, Unnest};
 
 use super::{is_ordinals, makes_rows};
 use crate::plan::errors::external;
+use crate::plan::map_named::map_named;
 use crate::plan::names::hidden;
 use crate::plan::pack::packed;
 use crate::types::PackedRows;
@@ -42,11 +42,7 @@ pub(in crate::plan) fn with_keys(plan: LogicalPlan) -> DataFusionResult<LogicalP
     let replaced = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Filter(_) | LogicalPlan::Projection(_) => {
             let outer = Arc::new(node.inputs()[0].clone());
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                Ok(expr.transform_up(|inner| in_expression(inner, &outer))?.update_data(|expr| name.restore(expr)))
-            })
+            map_named(node, |expr| expr.transform_up(|inner| in_expression(inner, &outer)))
         }
         LogicalPlan::Join(mut join) => match in_relation(&join.right, &join.left)? {
             Some(right) => {
