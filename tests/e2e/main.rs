@@ -73,27 +73,28 @@ impl Test {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    // The longest first, so that none is left to run alone at the end.
     let mut tests: VecDeque<Test> = [
-        cli::tests(),
-        wire::tests(),
-        positions::tests(),
-        parameters::tests(),
-        interrupt::tests(),
+        oracle::tests(),
+        any_order::tests(),
         limits::tests(),
-        slt::tests(),
+        interrupt::tests(),
         bank::tests(),
+        windows::tests(),
+        tpch::tests(),
         kafka::tests(),
         kill::tests(),
+        temporal::tests(),
+        reread::tests(),
+        examples::tests(),
+        slt::tests(),
+        wire::tests(),
+        restart::tests(),
         definitions::tests(),
         files::tests(),
-        reread::tests(),
-        oracle::tests(),
-        temporal::tests(),
-        restart::tests(),
-        windows::tests(),
-        any_order::tests(),
-        tpch::tests(),
-        examples::tests(),
+        cli::tests(),
+        positions::tests(),
+        parameters::tests(),
     ]
     .into_iter()
     .flatten()
