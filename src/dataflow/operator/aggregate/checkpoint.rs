@@ -2,9 +2,10 @@
 
 use arrow::array::ArrayRef;
 
+use super::Aggregate;
 use super::codec::{GROUP_PART, Reader, damaged, entry_key, write_count};
 use super::state::ValueChange;
-use super::{Aggregate, GROUPS_PER_BATCH};
+use crate::dataflow::operator::rows::part_ranges;
 use crate::error::Result;
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{bucket, hash_rows};
@@ -28,7 +29,8 @@ impl Aggregate {
 
     fn write_values(&self, part: u16, mut values: Vec<ValueChange>, changes: &mut StateChanges) {
         values.retain(|value| self.has_key(value.slot));
-        for values in values.chunks(GROUPS_PER_BATCH) {
+        for range in part_ranges(values.len(), |at| self.groups.table.key_bytes(values[at].slot)) {
+            let values = &values[range];
             let slots: Vec<u32> = values.iter().map(|value| value.slot).collect();
             for (value, bucket) in values.iter().zip(self.buckets(&slots)) {
                 let mut group = Vec::new();
@@ -48,7 +50,7 @@ impl Aggregate {
 
     /// Writes changed groups; those that are gone are deleted and give up their slots.
     pub(super) fn write_groups(&mut self, dirty: &[u32], changes: &mut StateChanges) {
-        for slots in dirty.chunks(GROUPS_PER_BATCH) {
+        for slots in self.groups.table.blocks(dirty) {
             slots.iter().for_each(|slot| self.groups.dirty.clear(*slot));
             let slots: Vec<u32> = slots.iter().copied().filter(|slot| self.has_key(*slot)).collect();
             for (slot, bucket) in slots.iter().copied().zip(self.buckets(&slots)) {

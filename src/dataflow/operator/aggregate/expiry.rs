@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::ArrayRef;
 
-use super::{Aggregate, GROUPS_PER_BATCH};
+use super::Aggregate;
 use crate::dataflow::event_time::LowAt;
 use crate::dataflow::operator::expiry::Expiry;
 use crate::error::{Error, Result};
@@ -31,7 +31,7 @@ impl Aggregate {
         let Some(closing) = &self.closing else { return Ok(()) };
         let place = closing.expiry.place();
         let live: Vec<u32> = slots.iter().copied().filter(|slot| self.groups.rows[*slot] > 0).collect();
-        for slots in live.chunks(GROUPS_PER_BATCH) {
+        for slots in self.groups.table.blocks(&live) {
             let columns = self.columns_until(place, slots)?;
             self.closing.iter_mut().try_for_each(|closing| closing.expiry.note(&columns, slots))?;
         }
@@ -54,7 +54,7 @@ impl Aggregate {
         let place = closing.expiry.place();
         passed.slots.retain(|slot| self.groups.rows[*slot] > 0);
         let (mut gone, mut risen) = (BTreeSet::new(), BTreeSet::new());
-        for slots in self.blocks(&passed.slots) {
+        for slots in self.groups.table.blocks(&passed.slots) {
             let mut over = passed.over(&self.columns_until(place, slots)?, slots)?;
             over.retain(|slot| gone.insert(*slot));
             risen.extend(slots.iter().copied().filter(|slot| !gone.contains(slot)));

@@ -11,6 +11,7 @@ use arrow::row::{RowConverter, SortField};
 use super::codec::{Reader, damaged};
 use super::segments::Segments;
 use super::value::{Shape, array_of_words, canonical, fold, hash_bytes, shape, words};
+use crate::dataflow::operator::rows::part_ranges;
 use crate::dataflow::operator::slot_table::SlotTable;
 use crate::error::{Error, Kind, Result};
 use crate::types::decode_rows;
@@ -27,6 +28,10 @@ pub(in crate::dataflow::operator) trait KeyTable {
     fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
     /// Bytes of a group's key as it is read back, about.
     fn key_bytes(&self, slot: u32) -> usize;
+    /// Cuts a list of groups into parts whose keys can be read back at once.
+    fn blocks<'a>(&self, slots: &'a [u32]) -> Vec<&'a [u32]> {
+        part_ranges(slots.len(), |at| self.key_bytes(slots[at])).into_iter().map(|range| &slots[range]).collect()
+    }
     /// Forgets a group; its slot will be given to another.
     fn remove(&mut self, slot: u32);
     /// Forgets all groups.

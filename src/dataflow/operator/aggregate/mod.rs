@@ -63,16 +63,12 @@ use self::layout::Layout;
 use self::recompute::recompute;
 use self::segments::{Bits, Segments};
 use self::state::Input;
-use super::rows::part_ranges;
 use super::{Operator, StateSize};
 use crate::dataflow::row_errors::{RowError, RowErrorSink};
 use crate::error::{Error, Kind, Result};
 use crate::plan::AggregateCall;
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, Epoch, one_zero, rows_equal};
-
-/// Groups per output batch: large enough to amortise a batch's cost, small enough that its columns stay in the second-level cache.
-const GROUPS_PER_BATCH: usize = 16_384;
 
 /// An incremental GROUP BY.
 pub struct Aggregate {
@@ -269,7 +265,7 @@ impl Aggregate {
         }
         let existing = &touched.existing[known..];
         if !self.holds_back() {
-            for slots in self.blocks(existing) {
+            for slots in self.groups.table.blocks(existing) {
                 old.push((slots.len(), self.evaluate(slots)?));
             }
         }
@@ -405,11 +401,6 @@ impl Aggregate {
         Ok(())
     }
 
-    /// Groups whose rows go into one batch.
-    fn blocks<'a>(&self, slots: &'a [u32]) -> Vec<&'a [u32]> {
-        part_ranges(slots.len(), |at| self.groups.table.key_bytes(slots[at])).into_iter().map(|range| &slots[range]).collect()
-    }
-
     /// Inserts the rows of groups that had none.
     fn emit_fresh(&self, slots: &[u32], output: &mut Vec<Changes>) -> Result<()> {
         let slots: Vec<u32> = slots.iter().copied().filter(|slot| self.is_live(*slot)).collect();
@@ -473,7 +464,7 @@ impl Operator for Aggregate {
             existing = others;
         }
         if !self.holds_back() {
-            for slots in self.blocks(&touched.fresh) {
+            for slots in self.groups.table.blocks(&touched.fresh) {
                 self.emit_fresh(slots, output)?;
             }
         }

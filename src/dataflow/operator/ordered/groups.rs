@@ -28,9 +28,6 @@ use crate::plan::OrderColumn;
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, Epoch, bucket, hash_rows};
 
-/// Groups that a checkpoint looks up at a time.
-const GROUPS_PER_BATCH: usize = 4_096;
-
 /// With fewer slots than this, memory is not worth moving groups.
 const SLOTS_MOVED_MIN: usize = 4_096;
 
@@ -158,7 +155,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
         for expiry in &mut self.expiries {
             let Some(passed) = expiry.passed(epoch) else { continue };
             let used: Vec<u32> = passed.slots.iter().copied().filter(|slot| self.marks[*slot as usize] & USED != 0).collect();
-            for slots in used.chunks(GROUPS_PER_BATCH) {
+            for slots in self.table.blocks(&used) {
                 let slots = passed.over(&self.table.columns(slots)?, slots)?;
                 over.extend(slots.into_iter().filter(|slot| seen.insert(*slot)));
             }
@@ -183,7 +180,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
         if self.expiries.is_empty() {
             return Ok(());
         }
-        for slots in slots.chunks(GROUPS_PER_BATCH) {
+        for slots in self.table.blocks(slots) {
             let keys = self.table.columns(slots)?;
             self.expiries.iter_mut().try_for_each(|expiry| expiry.note(&keys, slots))?;
         }
@@ -329,7 +326,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
         let dirty = std::mem::take(&mut self.dirty);
         dirty.iter().for_each(|slot| self.marks[*slot as usize] &= !DIRTY);
         let used: Vec<u32> = dirty.into_iter().filter(|slot| self.marks[*slot as usize] & USED != 0).collect();
-        for slots in used.chunks(GROUPS_PER_BATCH) {
+        for slots in self.table.blocks(&used) {
             for (slot, bucket) in slots.iter().zip(self.buckets(slots)) {
                 self.write_group(*slot, bucket, changes);
                 self.close(*slot);
