@@ -7,18 +7,19 @@
 use std::collections::HashMap;
 
 use datafusion::common::Column;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, SubqueryAlias};
 
 use super::errors::{at_column, external};
 use super::names::visible;
+use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind};
 
 /// `42702` for the first such name, in subqueries too. `text`: what positions refer to.
 pub(super) fn check(plan: &LogicalPlan, text: &str) -> DataFusionResult<()> {
     let mut found = None;
-    plan.apply_with_subqueries(|node| {
+    plan.look_at_all(|node| {
         found = ambiguous(node)?;
         Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
@@ -40,8 +41,8 @@ fn ambiguous(node: &LogicalPlan) -> DataFusionResult<Option<Column>> {
     // `ORDER BY 2` names nobody, and is the name of the second column by now: what is written has its place in the text.
     let sorts = matches!(node, LogicalPlan::Sort(_) | LogicalPlan::Distinct(Distinct::On(_)));
     let mut read: HashMap<Column, usize> = HashMap::new();
-    node.apply_expressions(|expr| {
-        expr.apply(|inner| {
+    node.look_at_expressions(|expr| {
+        expr.look(|inner| {
             let mut note = |column: &Column| *read.entry(column.clone()).or_default() += 1;
             match inner {
                 Expr::Column(column) if sorts && column.spans.first().is_none() => {}

@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, Result as DataFusionResult, ScalarValue};
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::WindowFunction;
@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
 
 use super::errors::external;
 use super::join_mark::{self, schema_of};
+use super::walk::{WalkPlan, WalkTree};
 use crate::error::Error;
 use crate::sql::ASOF_JOIN;
 
@@ -115,7 +116,7 @@ pub(super) fn with_as_of(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
 }
 
 fn replaced(plan: LogicalPlan, with: &dyn Fn(AsOfJoin) -> DataFusionResult<LogicalPlan>) -> DataFusionResult<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|node| match node {
+    let replaced = plan.change_all_up(|node| match node {
         LogicalPlan::Join(join) => match join.filter.as_ref().and_then(marked) {
             Some(condition) => with(understood(&join, condition)?).map(Transformed::yes),
             None => Ok(Transformed::no(LogicalPlan::Join(join))),
@@ -132,9 +133,9 @@ fn replaced(plan: LogicalPlan, with: &dyn Fn(AsOfJoin) -> DataFusionResult<Logic
 /// Whether a mark is left: of a join that has become something else.
 fn has_mark(plan: &LogicalPlan) -> DataFusionResult<bool> {
     let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            found |= expr.exists(|inner| Ok(marked(inner).is_some()))?;
+    plan.look_at_all(|node| {
+        node.look_at_expressions(|expr| {
+            found |= expr.has(|inner| Ok(marked(inner).is_some()))?;
             Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })
     })?;
@@ -216,7 +217,7 @@ fn equal_with_null((one, other): (Expr, Expr), left: &DFSchema) -> DataFusionRes
 }
 
 fn has_subquery(expr: &Expr) -> DataFusionResult<bool> {
-    expr.exists(|inner| Ok(matches!(inner, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))))
+    expr.has(|inner| Ok(matches!(inner, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))))
 }
 
 /// Whether an expression reads columns of one side, and of no other.

@@ -2,17 +2,18 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{DuplicateTreatment, Expr, Function, FunctionArguments, Query, Spanned, Visit, Visitor};
+use sqlparser::ast::{DuplicateTreatment, Expr, Function, FunctionArguments, Query, Spanned, Visitor};
 
 use super::errors::placed;
 use super::foreign_functions;
 use super::hypothetical::is_hypothetical;
 use super::planner::Planner;
 use crate::error::{Error, Kind, Result};
+use crate::sql::Walk;
 
 /// `42809` for such a call. `text`: what positions refer to.
 pub(super) fn check(query: &Query, planner: &Planner, text: &str) -> Result<()> {
-    match query.visit(&mut Calls { planner, text }) {
+    match query.walk(&mut Calls { planner, text }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

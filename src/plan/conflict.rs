@@ -3,12 +3,14 @@
 //! In: the assignments and the condition, over the columns of the row that is there followed by those of the new one, which is called `excluded`.
 //! Out: a `ConflictPlan`, in which the statement's parameters stand as such; with their values it becomes a `ConflictUpdate`, which computes.
 
+use std::collections::BTreeSet;
+
 use arrow::array::ArrayRef;
 use datafusion::common::{Column as ColumnRef, DFSchema};
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
 
-use super::dml::{Change, note_parameter, position_of, refuse_generated, table_of};
+use super::dml::{Change, assigned_to, assigned_twice, note_parameter, table_of};
 use super::errors::from_datafusion;
 use super::expressions::{Assignment, assignment_cast, expression_text, is_literal, refuse_volatile};
 use super::node::Scalar;
@@ -58,13 +60,16 @@ impl Planner {
         let both = old.join(&new).map_err(error)?;
         let mut values: Vec<Expr> =
             (0..table.columns.len()).map(|position| Expr::Column(ColumnRef::from(both.qualified_field(position)))).collect();
+        let mut given = BTreeSet::new();
         for (name, value) in assignments {
-            let position = position_of(object, table, name, scope)?;
+            let Some((position, value)) = assigned_to(name, value, object, table, scope)? else { continue };
             let column = &table.columns[position];
-            refuse_generated(column)?;
-            note_parameter(value, &column.sql_type, parameters);
-            let expr = self.typed_expression(value, &both, scope, parameters)?;
-            let assignment = Assignment { column: &column.name, literal: is_literal(value) };
+            if !given.insert(position) {
+                return Err(assigned_twice(column));
+            }
+            note_parameter(&value, &column.sql_type, parameters);
+            let expr = self.typed_expression(&value, &both, scope, parameters)?;
+            let assignment = Assignment { column: &column.name, literal: is_literal(&value) };
             values[position] = assignment_cast(expr, &both, &column.sql_type, &assignment)?;
         }
         let condition = match condition {

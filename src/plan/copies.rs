@@ -21,6 +21,7 @@ use datafusion::logical_expr::{Distinct, Expr, ExprFunctionExt, Join, LogicalPla
 
 use super::errors::from_datafusion;
 use super::names::hidden;
+use super::walk::WalkPlan;
 use crate::error::Result;
 
 /// What the copies' numbers are called on both sides.
@@ -28,7 +29,7 @@ const COPY: [&str; 2] = ["copy", "other copy"];
 
 /// Gives INTERSECT ALL and EXCEPT ALL their meaning.
 pub(super) fn with_copies(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|node| match node {
+    let replaced = plan.change_all_up(|node| match node {
         LogicalPlan::Join(join) if is_counting(&join) => counted(join).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     });

@@ -17,6 +17,7 @@ use sqlparser::ast::{Distinct as DistinctText, Query};
 
 use super::each_select::each_select;
 use super::grouping_clauses::meant;
+use super::walk::WalkPlan;
 use crate::error::Result;
 
 /// The name of the place that a DISTINCT ON is turned into; a user's column cannot have it.
@@ -35,7 +36,7 @@ pub(super) fn without_places(query: &mut Query) -> Result<()> {
 
 /// Puts the window function of which it is a case in the place of every DISTINCT ON.
 pub(super) fn without_distinct_on(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|node| match node {
+    let replaced = plan.change_all_up(|node| match node {
         LogicalPlan::Distinct(Distinct::On(on)) => first_of_each(on).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     });

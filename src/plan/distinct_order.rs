@@ -9,14 +9,16 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 use sqlparser::ast;
-use sqlparser::ast::{VisitMut, VisitorMut};
+use sqlparser::ast::VisitorMut;
 
 use super::errors::external;
 use super::mistakes;
+use super::walk::WalkPlan;
+use crate::sql::WalkMut;
 
 /// Sorts DISTINCT rows by the names of what is selected, in all queries within `query`, whose columns have names.
 pub(super) fn by_names(query: &mut ast::Query) {
-    let _ = query.visit(&mut ByNames);
+    let _ = query.walk_mut(&mut ByNames);
 }
 
 struct ByNames;
@@ -53,7 +55,7 @@ fn bare(expr: &ast::Expr) -> &ast::Expr {
 /// Checks a plan as DataFusion made it of the text, in subqueries too.
 pub(super) fn check(plan: &LogicalPlan) -> DataFusionResult<()> {
     let mut found = false;
-    plan.apply_with_subqueries(|node| {
+    plan.look_at_all(|node| {
         if let LogicalPlan::Sort(sort) = node
             && let LogicalPlan::Distinct(Distinct::All(rows)) = sort.input.as_ref()
             && let LogicalPlan::Projection(selected) = rows.as_ref()

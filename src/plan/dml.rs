@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
+use super::bound::Bound;
 use super::casts::has_rows;
 use super::conflict::ConflictPlan;
 use super::data_type::sql_type;
@@ -19,7 +20,7 @@ use super::errors::{character_position, from_datafusion, placed, word_position};
 use super::expressions::{Assignment, assignment_cast, is_literal, not_arrived, null_of};
 use super::names::{hidden, normal};
 use super::parameters::{Parameters, number};
-use super::planner::{Bound, Planned, Planner};
+use super::planner::{Planned, Planner};
 use super::refused::no_aggregates;
 use super::resolve::{Scope, schema_of};
 use super::returning::Beside;
@@ -144,8 +145,7 @@ impl Planner {
             no_aggregates(&assignment.value, "UPDATE", self, scope.text)?;
             let Some((position, value)) = assignment_of(assignment, &object, table, scope)? else { continue };
             if assigned[position].is_some() {
-                let message = format!("multiple assignments to same column \"{}\"", table.columns[position].name);
-                return Err(Error::new(Kind::Syntax, message));
+                return Err(assigned_twice(&table.columns[position]));
             }
             note_parameter(&value, &table.columns[position].sql_type, &mut parameters);
             assigned[position] = Some(Given::of(&assignment.value, &value, scope));
@@ -410,7 +410,7 @@ fn not_default(column: &Column) -> Error {
         .hint("Name the other columns, or give DEFAULT for it.")
 }
 
-pub(super) fn position_of(object: &Object, table: &Table, name: &str, scope: &Scope<'_>) -> Result<usize> {
+fn position_of(object: &Object, table: &Table, name: &str, scope: &Scope<'_>) -> Result<usize> {
     let Some(position) = table.columns.iter().position(|column| column.name == name) else {
         let message = format!("column \"{name}\" of relation \"{}\" does not exist", object.name);
         let mut error = Error::new(Kind::UndefinedColumn, message);
@@ -425,8 +425,13 @@ pub(super) fn position_of(object: &Object, table: &Table, name: &str, scope: &Sc
     Ok(position)
 }
 
+/// `42601`: which of the values is meant?
+pub(super) fn assigned_twice(column: &Column) -> Error {
+    Error::new(Kind::Syntax, format!("multiple assignments to same column \"{}\"", column.name))
+}
+
 /// `428C9` for a generated column that is set to anything but DEFAULT.
-pub(super) fn refuse_generated(column: &Column) -> Result<()> {
+fn refuse_generated(column: &Column) -> Result<()> {
     if column.generated.is_none() {
         return Ok(());
     }
@@ -596,14 +601,25 @@ pub(super) fn note_parameter(value: &ast::Expr, sql_type: &SqlType, parameters: 
 
 fn assignment_of(assignment: &ast::Assignment, object: &Object, table: &Table, scope: &Scope<'_>) -> Result<Option<(usize, ast::Expr)>> {
     let ast::AssignmentTarget::ColumnName(name) = &assignment.target else {
-        return Err(Error::not_supported("UPDATE … SET (a, b) = … is not supported").hint("Write one assignment per column."));
+        return Err(Error::internal("an assignment to several columns is left"));
     };
     let name = name.0.last().and_then(|part| part.as_ident()).map(normal).unwrap_or_default();
-    if is_default(&assignment.value) && table.columns.iter().any(|column| column.name == name && column.generated.is_some()) {
+    assigned_to(&name, &assignment.value, object, table, scope)
+}
+
+/// The position of a column that is assigned to, and the value, which DEFAULT stands for another of; `None`: nothing is to be done.
+pub(super) fn assigned_to(
+    name: &str,
+    value: &ast::Expr,
+    object: &Object,
+    table: &Table,
+    scope: &Scope<'_>,
+) -> Result<Option<(usize, ast::Expr)>> {
+    if is_default(value) && table.columns.iter().any(|column| column.name == name && column.generated.is_some()) {
         return Ok(None);
     }
-    let position = position_of(object, table, &name, scope)?;
+    let position = position_of(object, table, name, scope)?;
     refuse_generated(&table.columns[position])?;
-    let value = if is_default(&assignment.value) { default_expression(&table.columns[position])? } else { assignment.value.clone() };
+    let value = if is_default(value) { default_expression(&table.columns[position])? } else { value.clone() };
     Ok(Some((position, value)))
 }

@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Query, Select, VisitMut, VisitorMut};
+use sqlparser::ast::{Query, Select, VisitorMut};
 
 use crate::error::{Error, Result};
+use crate::sql::WalkMut;
 
 /// Calls `rewrite` with each; its first error is the result.
 pub(super) fn each_select(query: &mut Query, rewrite: impl FnMut(&mut Select) -> Result<()>) -> Result<()> {
-    match query.visit(&mut Each(rewrite)) {
+    match query.walk_mut(&mut Each(rewrite)) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

@@ -18,7 +18,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions_aggregate::min_max::min_udaf;
@@ -38,13 +38,14 @@ use super::functions::undefined_function_of;
 use super::map_named::map_named;
 use super::names::hidden;
 use super::scalar;
+use super::walk::{WalkPlan, WalkTree};
 use crate::types::{SqlType, sql_type_of};
 
 /// The plan with keys wherever values are compared, in subqueries too. `42883` for the least and the greatest jsonb, which there are not.
 pub(super) fn compare_by_keys(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let keyed = plan.transform_up_with_subqueries(|node| {
+    let keyed = plan.change_all_up(|node| {
         let schema = merge_schema(&node.inputs());
-        let node = map_named(node, |expr| expr.transform_up(|inner| compared(inner, &schema)))?;
+        let node = map_named(node, |expr| expr.change_up(|inner| compared(inner, &schema)))?;
         node.transform_data(|node| match node {
             LogicalPlan::Aggregate(aggregate) => aggregated(aggregate),
             LogicalPlan::Window(window) => windowed(window),
@@ -73,7 +74,7 @@ pub(super) fn compare_by_keys(plan: LogicalPlan) -> DataFusionResult<LogicalPlan
 
 /// An expression over columns of `schema` with keys wherever values are compared.
 pub(super) fn compare_by_keys_within(expr: Expr, schema: &DFSchema) -> DataFusionResult<Expr> {
-    expr.transform_up(|inner| compared(inner, schema)).map(|keyed| keyed.data)
+    expr.change_up(|inner| compared(inner, schema)).map(|keyed| keyed.data)
 }
 
 /// The function whose result stands for values of a type where equality is asked for; `None`: they stand for themselves.

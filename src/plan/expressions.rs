@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema};
 use chrono::{DateTime, Utc};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::ExecutionProps;
@@ -42,10 +42,12 @@ use super::strict::strict_expression;
 use super::table_functions::makes_rows;
 use super::text;
 use super::time_precision;
+use super::walk::WalkTree;
 use super::zeros::without_zero;
 use super::zones::expression_in_zone;
 use crate::catalog::Column as TableColumn;
 use crate::error::{Error, Kind, Result};
+use crate::sql::Walk;
 use crate::types::{Low, PROCTIME, SqlType, declared_type_of, sql_type_of};
 
 impl Planner {
@@ -145,7 +147,7 @@ impl Planner {
         let logical = logical.and_then(integers::unmark_expression).and_then(|expr| open_literals::settle_expression(expr, schema));
         let logical = logical.map_err(|error| from_datafusion(error, scope.text))?;
         let mut refused = None;
-        let _ = logical.apply(|inner| {
+        let _ = logical.look(|inner| {
             refused = match inner {
                 Expr::AggregateFunction(_) => Some((Kind::Grouping, "aggregate functions are not allowed here")),
                 Expr::WindowFunction(_) => Some((Kind::Grouping, "window functions are not allowed here")),
@@ -190,7 +192,7 @@ impl Planner {
 pub fn refuse_nested_generated(columns: &[TableColumn]) -> Result<()> {
     let is_generated = |name: &str| columns.iter().any(|column| column.generated.is_some() && column.name == name);
     for sql in columns.iter().filter_map(|column| column.generated.as_deref()) {
-        let named = ast::visit_expressions(&text::expression(sql)?, |expr| {
+        let named = text::expression(sql)?.walk_expressions(|expr| {
             let name = match expr {
                 ast::Expr::Identifier(ident) => normal(ident),
                 ast::Expr::CompoundIdentifier(parts) => parts.last().map(normal).unwrap_or_default(),
@@ -211,7 +213,7 @@ pub fn refuse_nested_generated(columns: &[TableColumn]) -> Result<()> {
 /// A physical expression whose arithmetic fails instead of wrapping around.
 pub(super) fn physical(expr: &Expr, schema: &DFSchema) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
     let expression = create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
-    let checked = expression.transform_up(|node| {
+    let checked = expression.change_up(|node| {
         let Some(binary) = node.as_ref().downcast_ref::<BinaryExpr>() else { return Ok(Transformed::no(node)) };
         if !matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) {
             return Ok(Transformed::no(node));
@@ -224,7 +226,7 @@ pub(super) fn physical(expr: &Expr, schema: &DFSchema) -> DataFusionResult<Arc<d
 
 /// The same expression, with every column moved to where `place` says.
 pub(super) fn moved(expression: &Arc<dyn PhysicalExpr>, place: &dyn Fn(usize) -> Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
-    let moved = Arc::clone(expression).transform_down(|node| {
+    let moved = Arc::clone(expression).change_down(|node| {
         Ok(match node.as_ref().downcast_ref::<PhysicalColumn>() {
             Some(column) => Transformed::new(place(column.index()), true, TreeNodeRecursion::Jump),
             None => Transformed::no(node),
@@ -249,7 +251,7 @@ pub(super) fn expression_text(expr: &Expr) -> String {
     if let Expr::Alias(alias) = expr {
         return expression_text(&alias.expr);
     }
-    let plain = expr.clone().transform_down(|inner| {
+    let plain = expr.clone().change_down(|inner| {
         Ok(match inner {
             Expr::BinaryExpr(added) => match without_zero(&added) {
                 Some(expr) => Transformed::yes(expr.clone()),
@@ -258,7 +260,7 @@ pub(super) fn expression_text(expr: &Expr) -> String {
             other => Transformed::no(other),
         })
     });
-    let plain = plain.and_then(|plain| plain.data.transform_up(|inner| Ok(Transformed::yes(as_sql(inner)))));
+    let plain = plain.and_then(|plain| plain.data.change_up(|inner| Ok(Transformed::yes(as_sql(inner)))));
     let text = match plain.map(|transformed| transformed.data) {
         Ok(Expr::Column(column)) => visible(&column.name).to_owned(),
         Ok(other) => other.human_display().to_string(),
@@ -278,7 +280,7 @@ pub(super) fn expression_text(expr: &Expr) -> String {
 /// A function whose value does not depend on its arguments alone.
 fn volatile_function(expr: &Expr) -> Option<String> {
     let mut found = None;
-    let _ = expr.apply(|inner| {
+    let _ = expr.look(|inner| {
         if let Expr::ScalarFunction(call) = inner
             && call.func.signature().volatility != datafusion::logical_expr::Volatility::Immutable
             && !makes_rows(call.func.name())

@@ -8,20 +8,21 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, Values};
 
 use super::map_named::map_named;
+use super::walk::{WalkPlan, WalkTree};
 
 /// Functions whose result is one of their arguments.
 const CHOOSING: [&str; 6] = ["coalesce", "greatest", "ifnull", "least", "nullif", "nvl"];
 
 /// The plan with floats wherever `numeric` and float meet, in subqueries too.
 pub(super) fn numeric_to_float(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    plan.transform_up_with_subqueries(met).map(|done| done.data)
+    plan.change_all_up(met).map(|done| done.data)
 }
 
 fn met(node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
@@ -30,7 +31,7 @@ fn met(node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
         LogicalPlan::Values(values) => listed(values),
         other => {
             let schema = merge_schema(&other.inputs());
-            let mut node = map_named(other, |expr| expr.transform_up(|inner| Ok(met_within(inner, &schema))))?;
+            let mut node = map_named(other, |expr| expr.change_up(|inner| Ok(met_within(inner, &schema))))?;
             if let LogicalPlan::Join(join) = &mut node.data {
                 for (left, right) in &mut join.on {
                     let types = [left.get_type(join.left.schema()).ok(), right.get_type(join.right.schema()).ok()];

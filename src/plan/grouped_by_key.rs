@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, VisitMut,
-    VisitorMut, visit_expressions,
+    Expr, GroupByExpr, Ident, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, VisitorMut,
 };
 
 use super::grouping_clauses::meant;
 use super::names::normal;
 use super::whole_rows::names_of_with;
+use crate::sql::{Walk, WalkMut};
 
 /// The columns of a table.
 pub(super) struct Keyed {
@@ -33,7 +33,7 @@ pub(super) type KeyedTable<'a> = &'a dyn Fn(Option<&str>, &str) -> Option<Keyed>
 pub(super) fn expand(query: &Query, table: KeyedTable<'_>) -> Option<Query> {
     let mut expanded = query.clone();
     let mut expander = Expander { table, given: names_of_with(query), names: names_in(query), changed: false };
-    let _ = VisitMut::visit(&mut expanded, &mut expander);
+    let _ = expanded.walk_mut(&mut expander);
     expander.changed.then_some(expanded)
 }
 
@@ -117,7 +117,7 @@ fn is_all_of(item: &SelectItem, called: &str) -> bool {
 /// The last parts of all names in a query: one too many does no harm, for what follows from the key changes no group.
 fn names_in(query: &Query) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let _ = visit_expressions(query, |expr| {
+    let _ = query.walk_expressions(|expr| {
         match expr {
             Expr::Identifier(name) => names.extend([normal(name)]),
             Expr::CompoundIdentifier(parts) => names.extend(parts.iter().map(normal)),

@@ -15,11 +15,12 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator as Op, CaseWhen, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, OrderByExpr, Query, Value, VisitMut, VisitorMut, helpers::attached_token::AttachedToken, visit_expressions,
+    FunctionArguments, OrderByExpr, Query, Value, VisitorMut, helpers::attached_token::AttachedToken,
 };
 
 use super::written_call::written_call;
 use crate::error::{Error, Kind, Result};
+use crate::sql::{Walk, WalkMut};
 
 /// The functions.
 const NAMES: [&str; 4] = ["rank", "dense_rank", "percent_rank", "cume_dist"];
@@ -31,7 +32,7 @@ pub(super) fn is_hypothetical(call: &Function) -> bool {
 
 /// Rewrites the calls in `query`. `42883` where there are not as many arguments as columns.
 pub(super) fn expand(query: &mut Query) -> Result<()> {
-    match VisitMut::visit(query, &mut Expand) {
+    match query.walk_mut(&mut Expand) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -126,7 +127,7 @@ fn count(call: &Function, condition: Option<Expr>) -> Expr {
 /// 1, from expressions that must not be but constants or what is grouped by.
 fn one(arguments: &[Expr]) -> Expr {
     let reads = |expr: &&Expr| {
-        let found = visit_expressions(*expr, |inner| match inner {
+        let found = expr.walk_expressions(|inner| match inner {
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });

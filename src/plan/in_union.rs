@@ -5,17 +5,18 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
 
 use super::names::hidden;
+use super::walk::{WalkPlan, WalkTree};
 
 /// The plan with that done, in subqueries too.
 pub(super) fn with_union_columns(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let named = plan.transform_up_with_subqueries(|node| {
-        node.map_expressions(|expr| {
-            expr.transform_up(|inner| match inner {
+    let named = plan.change_all_up(|node| {
+        node.change_expressions(|expr| {
+            expr.change_up(|inner| match inner {
                 Expr::InSubquery(mut condition) if is_union(&condition.subquery) => {
                     condition.subquery = named(&condition.subquery)?;
                     Ok(Transformed::yes(Expr::InSubquery(condition)))

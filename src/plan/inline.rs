@@ -12,13 +12,14 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use sqlparser::ast::{CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Query, Value, VisitMut, VisitorMut};
+use sqlparser::ast::{CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Query, Value, VisitorMut};
 
 use super::names::normal;
 use super::resolve::Scope;
 use super::text;
 use crate::catalog::{Function, Object, ObjectKind};
 use crate::error::{Error, Kind, Result};
+use crate::sql::WalkMut;
 use crate::types::ObjectId;
 
 /// Replaces the calls in a query. Gives the functions that were called, also by others.
@@ -31,12 +32,12 @@ pub(super) fn inline_expression(expr: &mut Expr, scope: &Scope<'_>) -> Result<BT
     inlined(expr, scope)
 }
 
-fn inlined(tree: &mut impl VisitMut, scope: &Scope<'_>) -> Result<BTreeSet<ObjectId>> {
+fn inlined(tree: &mut impl WalkMut, scope: &Scope<'_>) -> Result<BTreeSet<ObjectId>> {
     if !scope.catalog.objects().any(|object| matches!(object.kind, ObjectKind::Function(_))) {
         return Ok(BTreeSet::new());
     }
     let mut inliner = Inliner { scope: *scope, callers: Vec::new(), used: BTreeSet::new() };
-    match tree.visit(&mut inliner) {
+    match tree.walk_mut(&mut inliner) {
         ControlFlow::Continue(()) => Ok(inliner.used),
         ControlFlow::Break(error) => Err(error),
     }
@@ -94,11 +95,11 @@ impl Inliner<'_> {
         let mut callers = self.callers.clone();
         callers.push(object.id);
         let mut inliner = Inliner { scope: inner, callers, used: BTreeSet::new() };
-        if let ControlFlow::Break(error) = body.visit(&mut inliner) {
+        if let ControlFlow::Break(error) = body.walk_mut(&mut inliner) {
             return Err(error);
         }
         self.used.append(&mut inliner.used);
-        if let ControlFlow::Break(error) = body.visit(&mut Substitute { name: &object.name, function, values: &values }) {
+        if let ControlFlow::Break(error) = body.walk_mut(&mut Substitute { name: &object.name, function, values: &values }) {
             return Err(error);
         }
         let body = if function.strict && !values.is_empty() { unless_null(body, &values)? } else { body };
@@ -204,7 +205,7 @@ fn unless_null(body: Expr, values: &[Expr]) -> Result<Expr> {
     let names: Vec<String> = (1..=values.len()).map(|number| format!("${number} IS NULL")).collect();
     let mut whole = text::expression(&format!("CASE WHEN {} THEN NULL ELSE $0 END", names.join(" OR ")))?;
     let all: Vec<Expr> = std::iter::once(Expr::Nested(Box::new(body))).chain(values.iter().cloned()).collect();
-    let _ = whole.visit(&mut Fill(&all));
+    let _ = whole.walk_mut(&mut Fill(&all));
     Ok(whole)
 }
 

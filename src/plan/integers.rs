@@ -11,16 +11,18 @@ use std::sync::{Arc, LazyLock};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use sqlparser::ast;
-use sqlparser::ast::{VisitMut, VisitorMut};
+use sqlparser::ast::VisitorMut;
 
 use super::map_named::map_named;
+use super::walk::{WalkPlan, WalkTree};
 use super::written_call::written_call;
+use crate::sql::WalkMut;
 
 /// The name of the function. Cannot be typed by accident, and if it is: it makes integers of integers.
 const INT4: &str = "tidemill_int4";
@@ -74,7 +76,7 @@ pub(super) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
 
 /// Marks the numbers of a query. With `assigned`, its rows go into a table: a bare number in VALUES takes its column's type anyway.
 pub(super) fn mark(query: &mut ast::Query, assigned: bool) {
-    let _ = query.visit(&mut Marker);
+    let _ = query.walk_mut(&mut Marker);
     if assigned && let ast::SetExpr::Values(values) = query.body.as_mut() {
         values.rows.iter_mut().flat_map(|row| row.content.iter_mut()).for_each(plain);
     }
@@ -82,18 +84,18 @@ pub(super) fn mark(query: &mut ast::Query, assigned: bool) {
 
 /// Marks the numbers of an expression.
 pub(super) fn mark_expression(expr: &mut ast::Expr) {
-    let _ = expr.visit(&mut Marker);
+    let _ = expr.walk_mut(&mut Marker);
 }
 
 /// Literals in the place of marked numbers, in subqueries too.
 pub(super) fn unmark(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let unmarked = plan.transform_up_with_subqueries(|node| map_named(node, |expr| expr.transform_up(literal)));
+    let unmarked = plan.change_all_up(|node| map_named(node, |expr| expr.change_up(literal)));
     unmarked.map(|done| done.data)
 }
 
 /// Literals in the place of marked numbers.
 pub(super) fn unmark_expression(expr: Expr) -> DataFusionResult<Expr> {
-    expr.transform_up(literal).map(|done| done.data)
+    expr.change_up(literal).map(|done| done.data)
 }
 
 fn literal(expr: Expr) -> DataFusionResult<Transformed<Expr>> {
@@ -209,7 +211,7 @@ fn plain(expr: &mut ast::Expr) {
 
 /// Takes all marks off.
 fn plain_throughout(expr: &mut ast::Expr) {
-    let _ = ast::visit_expressions_mut(expr, |inner| {
+    let _ = expr.walk_expressions_mut(|inner| {
         plain(inner);
         ControlFlow::<()>::Continue(())
     });

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchemaRef, JoinType, Result as DataFusionResult};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, build_join_schema,
 };
 
 use super::errors::external;
+use super::walk::WalkTree;
 use crate::error::Error;
 use crate::sql::{ASOF_JOIN, TEMPORAL_JOIN};
 
@@ -58,7 +58,7 @@ pub(super) fn marked<'a>(expr: &'a Expr, name: &str) -> Option<&'a Expr> {
 /// Whether an expression has a mark in it.
 pub(super) fn is_marked(expr: &Expr) -> bool {
     let mark = |inner: &Expr| [ASOF_JOIN, TEMPORAL_JOIN].iter().any(|name| marked(inner, name).is_some());
-    expr.exists(|inner| Ok(mark(inner))).unwrap_or(true)
+    expr.has(|inner| Ok(mark(inner))).unwrap_or(true)
 }
 
 /// The columns of an inner or a left join.

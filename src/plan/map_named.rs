@@ -5,6 +5,8 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use super::walk::WalkPlan;
+
 /// Rewrites each expression of `node`. Grouping sets are not columns: what they are made of is.
 pub(super) fn map_named(
     node: LogicalPlan,
@@ -15,7 +17,7 @@ pub(super) fn map_named(
         let name = names.save(&expr);
         Ok(rewrite(expr)?.update_data(|expr| name.restore(expr)))
     };
-    node.map_expressions(|expr| match expr {
+    node.change_expressions(|expr| match expr {
         sets @ Expr::GroupingSet(_) => sets.map_children(&mut named),
         other => named(other),
     })

@@ -15,6 +15,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use super::walk::{WalkPlan, WalkTree};
+
 /// Makes mark joins of the EXISTS in select lists.
 #[derive(Debug)]
 pub(super) struct MarksInLists;
@@ -29,7 +31,7 @@ impl OptimizerRule for MarksInLists {
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> DataFusionResult<Transformed<LogicalPlan>> {
-        plan.transform_up_with_subqueries(|node| match node {
+        plan.change_all_up(|node| match node {
             LogicalPlan::Filter(mut filter) => {
                 let mut changed = false;
                 let terms = split_conjunction_owned(filter.predicate.clone()).into_iter().map(|term| match term {
@@ -51,7 +53,7 @@ impl OptimizerRule for MarksInLists {
 }
 
 fn has_exists(expr: &Expr) -> bool {
-    expr.exists(|inner| Ok(matches!(inner, Expr::Exists(_)))).unwrap_or(false)
+    expr.has(|inner| Ok(matches!(inner, Expr::Exists(_)))).unwrap_or(false)
 }
 
 /// The projection over its input with a mark for each EXISTS; as it was, if one of them cannot become a join.
@@ -61,7 +63,7 @@ fn marked(projection: Projection, names: &AliasGenerator) -> DataFusionResult<Tr
     for expr in &projection.expr {
         let name = expr.schema_name().to_string();
         let mut possible = true;
-        let replaced = expr.clone().transform_up(|inner| {
+        let replaced = expr.clone().change_up(|inner| {
             let Expr::Exists(exists) = inner else { return Ok(Transformed::no(inner)) };
             match mark_join(&input, &exists, &names.next("__exists"))? {
                 Some((plan, mark)) => {
@@ -97,7 +99,7 @@ fn mark_join(left: &LogicalPlan, exists: &Exists, alias: &str) -> DataFusionResu
         None => lit(true),
         // What the condition reads of the subquery is now known by the subquery's name.
         Some(condition) => condition
-            .transform_up(|inner| {
+            .change_up(|inner| {
                 Ok(match inner {
                     Expr::Column(column) if within.contains(&column) => {
                         Transformed::yes(Expr::Column(Column::new(Some(alias), column.name)))

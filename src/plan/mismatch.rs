@@ -3,7 +3,7 @@
 //! Runs while types are as they were written. In: what is compared, or becomes one column. A value whose type is open (NULL, a quoted string, a
 //! parameter without one) fits everything, and so does what only the catalogs have.
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::utils::merge_schema;
@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Between, Case, Cast, Expr, ExprSchemable, Like, L
 use super::casts::is_cast;
 use super::functions::{type_name, undefined_function};
 use super::parameters::is_open;
+use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind, Result};
 use crate::types::{SqlType, sql_type_of};
 
@@ -48,7 +49,7 @@ fn family(sql_type: &SqlType) -> Option<Family> {
 /// Refuses UNIONs, CASEs and calls of `coalesce` and its kin whose types do not fit together: `42804`.
 pub(super) fn refuse_mismatches(plan: &LogicalPlan) -> Result<()> {
     let mut refused = None;
-    let _ = plan.apply_with_subqueries(|node| {
+    let _ = plan.look_at_all(|node| {
         refused = of_node(node);
         Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
@@ -62,8 +63,8 @@ fn of_node(node: &LogicalPlan) -> Option<Error> {
     }
     let schema = merge_schema(&node.inputs());
     let mut refused = None;
-    let _ = node.apply_expressions(|expr| {
-        expr.apply(|inner| {
+    let _ = node.look_at_expressions(|expr| {
+        expr.look(|inner| {
             refused = of_expression(inner, &schema);
             Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })
@@ -234,9 +235,9 @@ fn together(what: &str, types: impl Iterator<Item = Option<SqlType>>) -> Option<
 /// Refuses window functions in WHERE and HAVING: `42P20`.
 pub(super) fn refuse_windows_in_conditions(plan: &LogicalPlan) -> Result<()> {
     let mut clause = None;
-    let _ = plan.apply_with_subqueries(|node| {
+    let _ = plan.look_at_all(|node| {
         if let LogicalPlan::Filter(filter) = node
-            && filter.predicate.exists(|expr| Ok(matches!(expr, Expr::WindowFunction(_))))?
+            && filter.predicate.has(|expr| Ok(matches!(expr, Expr::WindowFunction(_))))?
         {
             clause = Some(if matches!(filter.input.as_ref(), LogicalPlan::Aggregate(_)) { "HAVING" } else { "WHERE" });
             return Ok(TreeNodeRecursion::Stop);

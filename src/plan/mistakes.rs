@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Query, Select, VisitMut, VisitorMut};
+use sqlparser::ast::{Query, Select, VisitorMut};
 
 use super::errors::sql_types;
 use crate::error::{Error, Kind};
+use crate::sql::WalkMut;
 
 /// Functions that need an OVER clause.
 const WINDOW_FUNCTIONS: [&str; 11] =
@@ -74,7 +75,7 @@ pub(super) fn without_having(query: &Query) -> Option<Query> {
         }
     }
     let (mut query, mut without) = (query.clone(), Without(false));
-    let _ = query.visit(&mut without);
+    let _ = query.walk_mut(&mut without);
     without.0.then_some(query)
 }
 

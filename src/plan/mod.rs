@@ -5,6 +5,7 @@ mod ambiguous;
 mod arrays;
 mod arrow_kinds;
 mod as_of;
+mod bound;
 mod bounds;
 mod call_clauses;
 mod casts;
@@ -87,6 +88,7 @@ mod time_windows;
 mod unnest;
 mod using;
 mod values;
+mod walk;
 mod whole_rows;
 mod window_columns;
 mod window_operands;
@@ -97,6 +99,7 @@ mod zeros;
 mod zones;
 
 pub use aggregates::moments::MomentTotals;
+pub use bound::{Bound, RowsOf, attach};
 pub use bounds::{StateBound, growth, state_bounds};
 pub use conflict::ConflictUpdate;
 pub use data_type::{column_type, sql_type};
@@ -112,8 +115,8 @@ pub use node::{
     WindowMethod, column,
 };
 pub use pg_catalog::prepare_catalog_query;
-pub use planner::{Bound, Planner, PlannerOptions, RowsOf};
-pub use resolve::{NoSystemRelations, ObjectSource, RelationSource, Scope, schema_of};
+pub use planner::{Planner, PlannerOptions};
+pub use resolve::{NoSystemRelations, ObjectSource, RelationSource, Scope, bound_column, schema_of};
 pub use retention::{expired_rows, no_time, retention_column};
 pub use returning::RETURNED;
 pub use text::query as parse_query;

@@ -7,18 +7,16 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{
-    Expr, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, SetExpr, VisitMut, VisitorMut, WindowSpec, WindowType,
-};
+use sqlparser::ast::{Expr, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, SetExpr, VisitorMut, WindowSpec, WindowType};
 
 use super::errors::placed;
 use super::names::normal;
 use crate::error::{Error, Kind, Result};
-use crate::sql::EXCLUDE;
+use crate::sql::{EXCLUDE, WalkMut};
 
 /// Rewrites `query` and all queries within it. `text`: what its positions refer to.
 pub(super) fn expand(query: &mut Query, text: &str) -> Result<()> {
-    match VisitMut::visit(query, &mut Expand { text, scopes: Vec::new() }) {
+    match query.walk_mut(&mut Expand { text, scopes: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

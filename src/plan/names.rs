@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{AccessExpr, Expr, Ident, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut};
+use sqlparser::ast::{AccessExpr, Expr, Ident, Query, Select, SelectItem, SetExpr, VisitorMut};
 
 use super::data_type::catalog_name;
 use super::proctime;
+use crate::sql::WalkMut;
 
 /// Stands between a name and the number that makes it unique. Cannot be typed by accident.
 const HIDDEN: char = '\u{1}';
@@ -53,7 +54,7 @@ pub(super) fn visible_throughout(text: &str) -> String {
 /// Gives every column of `query` and of the queries within it its name. With `all`, every name that stands beside a `*` is made
 /// unique: for the second attempt, after a column turned out to be there twice.
 pub(super) fn name_outputs(query: &mut Query, all: bool) {
-    let _ = query.visit(&mut Namer { all });
+    let _ = query.walk_mut(&mut Namer { all });
 }
 
 /// An identifier as it is looked up: in lower case unless quoted.

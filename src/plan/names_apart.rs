@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -24,12 +24,14 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use sqlparser::ast;
-use sqlparser::ast::{VisitMut, VisitorMut};
+use sqlparser::ast::VisitorMut;
 
 use super::expressions::is_literal;
 use super::names::hidden;
 use super::planner::Planner;
+use super::walk::{WalkPlan, WalkTree};
 use super::written_call::written_call;
+use crate::sql::WalkMut;
 
 /// The name of the function. Cannot be typed by accident, and if it is: it gives its first argument.
 const APART: &str = "tidemill_apart";
@@ -45,7 +47,7 @@ pub(super) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
 
 /// Marks what DataFusion's names do not show.
 pub(super) fn mark(query: &mut ast::Query, planner: &Planner) {
-    let _ = query.visit(&mut Marker { planner, numbers: HashMap::new() });
+    let _ = query.walk_mut(&mut Marker { planner, numbers: HashMap::new() });
 }
 
 struct Marker<'a> {
@@ -96,7 +98,7 @@ impl Marker<'_> {
 /// relation's name, and the other has the same text for its name.
 pub(super) fn collide(plan: &LogicalPlan) -> DataFusionResult<bool> {
     let mut found = false;
-    plan.apply_with_subqueries(|node| {
+    plan.look_at_all(|node| {
         if let LogicalPlan::Aggregate(aggregate) = node
             && aggregate.group_expr.iter().any(|expr| !matches!(expr, Expr::Column(_)))
         {
@@ -112,18 +114,18 @@ pub(super) fn collide(plan: &LogicalPlan) -> DataFusionResult<bool> {
 /// Expressions in the place of marked ones, in subqueries too. All names stay. What is grouped by keeps its mark: DataFusion takes a key that follows
 /// from another one out of the group and computes it behind, and then it needs the name.
 pub(super) fn unmark(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let unmarked = plan.transform_up_with_subqueries(|node| {
+    let unmarked = plan.change_all_up(|node| {
         let names = NamePreserver::new(&node);
         let groups = match &node {
             LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.clone(),
             _ => Vec::new(),
         };
-        node.map_expressions(|expr| {
+        node.change_expressions(|expr| {
             if groups.contains(&expr) {
                 return Ok(Transformed::no(expr));
             }
             let name = names.save(&expr);
-            Ok(expr.transform_up(alone)?.update_data(|expr| name.restore(expr)))
+            Ok(expr.change_up(alone)?.update_data(|expr| name.restore(expr)))
         })
     });
     unmarked.map(|done| done.data)
@@ -151,7 +153,7 @@ pub(super) fn named_keys(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
             *key = std::mem::take(key).alias(hidden("key", number));
         }
     };
-    let named = plan.transform_up_with_subqueries(|node| match node {
+    let named = plan.change_all_up(|node| match node {
         LogicalPlan::Join(mut join) => {
             for (left, right) in &mut join.on {
                 name(left);

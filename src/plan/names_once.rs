@@ -5,17 +5,18 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Ident, ObjectName, Query, Select, TableAlias, TableFactor, TableWithJoins, Visit, Visitor};
+use sqlparser::ast::{Ident, ObjectName, Query, Select, TableAlias, TableFactor, TableWithJoins, Visitor};
 
 use super::errors::placed;
 use super::names::normal;
 use super::resolve::Scope;
 use crate::error::{Error, Kind, Result};
+use crate::sql::Walk;
 use crate::types::ObjectId;
 
 /// `42712` for the first name that stands twice in `query`, or in one within it.
 pub(super) fn check(query: &Query, scope: &Scope<'_>) -> Result<()> {
-    query.visit(&mut Once { scope }).break_value().map_or(Ok(()), Err)
+    query.walk(&mut Once { scope }).break_value().map_or(Ok(()), Err)
 }
 
 struct Once<'a> {

@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::walk::WalkTree;
 
 /// The rules that forget, by their names, and what stands in for them.
 pub(super) fn minding_nulls(rule: Arc<dyn OptimizerRule + Send + Sync>) -> Arc<dyn OptimizerRule + Send + Sync> {
@@ -64,6 +66,6 @@ impl OptimizerRule for OrderOfJoins {
             Ok(matches!(node, LogicalPlan::Join(join)
                 if join.join_type == JoinType::Inner && join.null_equality == NullEquality::NullEqualsNull && !join.on.is_empty()))
         };
-        if plan.exists(equal_nulls)? { Ok(Transformed::no(plan)) } else { EliminateCrossJoin::new().rewrite(plan, config) }
+        if plan.has(equal_nulls)? { Ok(Transformed::no(plan)) } else { EliminateCrossJoin::new().rewrite(plan, config) }
     }
 }

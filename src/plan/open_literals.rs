@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::expr::{InList, InSubquery, ScalarFunction, SetComparison};
@@ -28,7 +28,7 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature, Union, Volatility,
 };
 use sqlparser::ast;
-use sqlparser::ast::{VisitMut, VisitorMut};
+use sqlparser::ast::VisitorMut;
 
 use super::arrow_kinds::one_value;
 use super::casts::{marked, text_input};
@@ -38,7 +38,9 @@ use super::map_named::map_named;
 use super::names::normal;
 use super::parameters::is_open;
 use super::plain_type::{literal_text, plain_type};
+use super::walk::{WalkPlan, WalkTree};
 use super::written_call::written_call;
+use crate::sql::WalkMut;
 use crate::types::{NUMERIC_DEFAULT, SqlType, parse_value, sql_type_of};
 
 /// The name of the function. A user cannot type it by accident.
@@ -61,12 +63,12 @@ pub(super) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
 
 /// Marks the strings of a query that other values give a type.
 pub(super) fn mark(query: &mut ast::Query) {
-    let _ = query.visit(&mut Marker);
+    let _ = query.walk_mut(&mut Marker);
 }
 
 /// Marks the strings of an expression that other values give a type.
 pub(super) fn mark_expression(expr: &mut ast::Expr) {
-    let _ = expr.visit(&mut Marker);
+    let _ = expr.walk_mut(&mut Marker);
 }
 
 struct Marker;
@@ -124,9 +126,9 @@ fn is_quoted(expr: &ast::Expr) -> bool {
 /// The plan with values in the place of strings, in subqueries too.
 pub(super) fn settle(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let changed = Cell::new(false);
-    let settled = plan.transform_up_with_subqueries(|node| {
+    let settled = plan.change_all_up(|node| {
         let schema = merge_schema(&node.inputs());
-        let node = map_named(node, |expr| expr.transform_up(|inner| settled(inner, &schema)))?;
+        let node = map_named(node, |expr| expr.change_up(|inner| settled(inner, &schema)))?;
         let node = node.transform_data(columns_agree)?;
         changed.set(changed.get() | node.transformed);
         // What a column is may have been found out.
@@ -137,7 +139,7 @@ pub(super) fn settle(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
 
 /// An expression over columns of `schema` with values in the place of strings.
 pub(super) fn settle_expression(expr: Expr, schema: &DFSchema) -> DataFusionResult<Expr> {
-    expr.transform_up(|inner| settled(inner, schema)).map(|done| done.data)
+    expr.change_up(|inner| settled(inner, schema)).map(|done| done.data)
 }
 
 /// The node with the columns that its inputs have now.

@@ -10,25 +10,25 @@
 use std::sync::Arc;
 
 use datafusion::common::Column;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
 
 use super::map_named::map_named;
 use super::names::hidden;
+use super::walk::{WalkPlan, WalkTree};
 
 /// The plan with such subqueries under names of their own.
 pub(super) fn told_apart(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let mut number = 0;
-    let told =
-        plan.transform_up_with_subqueries(|node| map_named(node, |expr| expr.transform_up(|inner| told_apart_in(inner, &mut number))));
+    let told = plan.change_all_up(|node| map_named(node, |expr| expr.change_up(|inner| told_apart_in(inner, &mut number))));
     told.map(|told| told.data)
 }
 
 /// Whether a node of `plan` has a column that `operand` reads outside.
 pub(super) fn clashes(operand: &Expr, plan: &LogicalPlan) -> bool {
     let read = columns(operand);
-    let clashing = plan.exists(|node| Ok(read.iter().any(|column| node.schema().has_column(column))));
+    let clashing = plan.has(|node| Ok(read.iter().any(|column| node.schema().has_column(column))));
     clashing.unwrap_or(true)
 }
 
@@ -49,7 +49,7 @@ fn told_apart_in(expr: Expr, number: &mut usize) -> DataFusionResult<Transformed
 /// The columns of queries outside that an operand reads.
 fn columns(operand: &Expr) -> Vec<Column> {
     let mut found = Vec::new();
-    let _ = operand.apply(|inner| {
+    let _ = operand.look(|inner| {
         if let Expr::Column(column) | Expr::OuterReferenceColumn(_, column) = inner {
             found.push(column.clone());
         }

@@ -8,11 +8,10 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{
-    Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut,
-};
+use sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableAlias, TableFactor, TableWithJoins, VisitorMut};
 
 use super::names::normal;
+use crate::sql::WalkMut;
 
 /// In the place of a schema; it cannot be typed.
 pub(super) const OUTSIDE: &str = "\u{0}outside";
@@ -22,7 +21,7 @@ type Tables = HashMap<String, Option<Ident>>;
 
 /// Says of the names in a query that stand for tables outside that they do.
 pub(super) fn qualify(query: &mut Query) {
-    let _ = query.visit(&mut Qualifier { around: Vec::new() });
+    let _ = query.walk_mut(&mut Qualifier { around: Vec::new() });
 }
 
 struct Qualifier {

@@ -20,12 +20,12 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Placeholder;
-use sqlparser::ast::Visit;
 
 pub(super) use self::filled::Filling;
 pub(super) use self::infer::{in_expression, in_plan};
 pub(super) use self::written::number;
 use crate::error::Result;
+use crate::sql::Walk;
 use crate::types::{NUMERIC_DEFAULT, SqlType, sql_type_of};
 
 /// Parameters of one statement at the most: the protocol counts them in 16 bits.
@@ -88,7 +88,7 @@ impl Parameters {
     /// were not. `42P02` for a number that is none.
     pub(super) fn typed<T>(
         &mut self,
-        text: &impl Visit,
+        text: &impl Walk,
         plan: impl Fn(&[Option<SqlType>]) -> Result<T>,
         uses: impl Fn(&T, &[Option<SqlType>]) -> Uses,
     ) -> Result<T> {

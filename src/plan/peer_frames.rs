@@ -4,7 +4,7 @@
 //! where a window is ordered by another type it is a frame of GROUPS, which has the same rows. Runs before types are coerced.
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::utils::merge_schema;
@@ -12,17 +12,18 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrame, Wi
 
 use super::errors::external;
 use super::map_named::map_named;
+use super::walk::{WalkPlan, WalkTree};
 use crate::error::Error;
 use crate::types::sql_type_of;
 
 /// The plan with frames of peers for types that have no distances, in subqueries too.
 pub(super) fn peer_frames(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let framed = plan.transform_up_with_subqueries(|node| {
+    let framed = plan.change_all_up(|node| {
         if !matches!(node, LogicalPlan::Window(_)) {
             return Ok(Transformed::no(node));
         }
         let schema = merge_schema(&node.inputs());
-        map_named(node, |expr| expr.transform_up(|inner| framed(inner, &schema)))
+        map_named(node, |expr| expr.change_up(|inner| framed(inner, &schema)))
     });
     framed.map(|framed| framed.data)
 }

@@ -8,17 +8,18 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, VisitMut, VisitorMut};
+use sqlparser::ast::{Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, VisitorMut};
 
 use super::text;
 use crate::error::{Error, Result};
+use crate::sql::WalkMut;
 
 /// The functions.
 const NAMES: [&str; 4] = ["percentile_cont", "percentile_disc", "quantile_cont", "quantile_disc"];
 
 /// Rewrites the calls in `query`.
 pub(super) fn expand(query: &mut Query) -> Result<()> {
-    query.visit(&mut Expand).break_value().map_or(Ok(()), Err)
+    query.walk_mut(&mut Expand).break_value().map_or(Ok(()), Err)
 }
 
 struct Expand;

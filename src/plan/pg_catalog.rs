@@ -15,17 +15,18 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName,
-    ObjectNamePart, OrderByKind, Query, Select, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
+    ObjectNamePart, OrderByKind, Query, Select, TableFactor, Value, ValueWithSpan, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
 use super::written_call::{written_call, written_name};
 use crate::catalog::system::declared_type;
+use crate::sql::WalkMut;
 
 /// Rewrites a query for planning. Called for every query before it is planned.
 pub fn prepare_catalog_query(query: &mut Query) {
     let mut look = Look::default();
-    let _ = query.visit(&mut look);
+    let _ = query.walk_mut(&mut look);
     if look.catalogs || look.casts {
         // Columns are named after what the client wrote, not after what becomes of it.
         super::names::name_outputs(query, false);
@@ -34,7 +35,7 @@ pub fn prepare_catalog_query(query: &mut Query) {
 }
 
 fn rewrite(query: &mut Query, look: &Look) {
-    let _ = query.visit(&mut Rewrite { catalogs: look.catalogs, scalars: !look.quantified });
+    let _ = query.walk_mut(&mut Rewrite { catalogs: look.catalogs, scalars: !look.quantified });
 }
 
 /// Finds out whether a query reads system relations, or casts to names of objects.
@@ -270,7 +271,7 @@ fn put_numbers(select: &mut Select) {
         _ => None,
     });
     let mut numbers = Numbers(numbers.collect());
-    let _ = select.visit(&mut numbers);
+    let _ = select.walk_mut(&mut numbers);
 }
 
 /// The same call of another function.
@@ -407,16 +408,16 @@ fn to_type(expr: &mut Expr, sql_type: &str) {
 
 #[cfg(test)]
 mod tests {
-    use sqlparser::ast::VisitMut;
     use sqlparser::dialect::PostgreSqlDialect;
     use sqlparser::parser::Parser;
 
     use super::{Look, rewrite};
+    use crate::sql::WalkMut;
 
     fn prepared(text: &str) -> String {
         let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).unwrap().parse_query().unwrap();
         let mut look = Look::default();
-        let _ = query.visit(&mut look);
+        let _ = query.walk_mut(&mut look);
         rewrite(&mut query, &look);
         query.to_string()
     }

@@ -1,26 +1,23 @@
 //! Queries → analysed plans → optimised plans → streams of rows.
 //!
 //! One `Planner` is built at the start and shared: it holds DataFusion's functions, rules and limits, and nothing of any session.
-//! Planning looks at names and types only; rows come in when a plan is executed, by `Bound::attach`.
+//! Planning looks at names and types only; rows come in when a plan is executed, by `attach`.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
 use datafusion::common::config::{ConfigOptions, Dialect};
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{ParamValues, ScalarValue, TableReference};
-use datafusion::datasource::provider_as_source;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableScan, TableSource};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource};
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
@@ -33,6 +30,7 @@ use super::aggregates::reals::real_sums;
 use super::ambiguous;
 use super::arrays;
 use super::as_of::without_as_of;
+use super::bound::Bound;
 use super::call_clauses;
 use super::copies::with_copies;
 use super::distinct_on::{self, without_distinct_on};
@@ -58,7 +56,7 @@ use super::open_literals;
 use super::operands::told_apart;
 use super::operators::Operators;
 use super::outer_names;
-use super::parameters::{Filling, Parameters, in_plan};
+use super::parameters::{Parameters, in_plan};
 use super::peer_frames::peer_frames;
 use super::percentile_arrays;
 use super::recursion::check_recursions;
@@ -79,6 +77,7 @@ use super::time_precision;
 use super::unnest::{refuse_elsewhere, unnested};
 use super::using;
 use super::values;
+use super::walk::WalkPlan;
 use super::whole_rows;
 use super::window_operands::computed_below;
 use super::with_names;
@@ -86,8 +85,8 @@ use super::with_ties::without_ties;
 use super::zeros::order_with_one_zero;
 use super::zones::{in_utc, in_zone};
 use crate::catalog::{ObjectKind, View};
-use crate::error::{Error, Kind, Result};
-use crate::types::{ObjectId, SqlType, declared_type_of, one_zero, sql_type_of};
+use crate::error::{Kind, Result};
+use crate::types::{ObjectId, SqlType, declared_type_of, sql_type_of};
 
 /// What a planner is built with.
 #[derive(Clone, Debug)]
@@ -104,9 +103,6 @@ impl Default for PlannerOptions {
     }
 }
 
-/// Gives the rows of an object: with the columns that the plan knows.
-pub type RowsOf<'a> = dyn Fn(ObjectId, &SchemaRef) -> Result<Arc<dyn TableProvider>> + Sync + 'a;
-
 /// Plans queries. Knows functions and types, no tables.
 pub struct Planner {
     state: SessionState,
@@ -117,21 +113,6 @@ pub struct Planner {
     view_options: Arc<ConfigOptions>,
     /// For queries that run once.
     query_options: Arc<ConfigOptions>,
-}
-
-/// A query, analysed: every name and type is known, no row has been looked at.
-#[derive(Clone, Debug)]
-pub struct Bound {
-    /// Over `ObjectSource`s; not optimised yet.
-    pub plan: LogicalPlan,
-    /// The columns that come out, as the user sees them: names may repeat, every type is exactly that of a `SqlType`.
-    pub schema: SchemaRef,
-    /// The types of `$1`, `$2`, ….
-    pub parameters: Vec<SqlType>,
-    /// The tables, sources and views that it reads: those it names, and what is below the views among them.
-    pub depends_on: Vec<ObjectId>,
-    /// Whether it reads a system relation: such a plan holds rows already, and is not to be kept.
-    pub reads_system: bool,
 }
 
 /// What planning one query text gives: the plan, the views within it, whether it reads system relations.
@@ -239,7 +220,7 @@ impl Planner {
         let schema = output_schema(&plan);
         let mut depends_on = views;
         depends_on.extend(objects_of(&plan));
-        Ok(Bound { plan, schema, parameters: Vec::new(), depends_on: depends_on.into_iter().collect(), reads_system })
+        Ok(Bound::new(plan, schema, depends_on, reads_system))
     }
 
     /// A query with what DataFusion does not know rewritten into what it does, as far as that depends on neither names nor types.
@@ -413,7 +394,7 @@ impl Planner {
     pub fn columns_read(&self, bound: &Bound, object: ObjectId) -> Result<BTreeSet<usize>> {
         let plan = self.optimize(bound.plan.clone(), 0)?;
         let mut read = BTreeSet::new();
-        let _ = plan.apply_with_subqueries(|node| {
+        let _ = plan.look_at_all(|node| {
             if let LogicalPlan::TableScan(scan) = node
                 && let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>()
                 && source.object.id == object
@@ -460,35 +441,6 @@ impl Planner {
     }
 }
 
-impl Bound {
-    /// The plan with rows in the place of names: `provider` gives those of each object.
-    pub fn attach(&self, provider: &RowsOf<'_>) -> Result<LogicalPlan> {
-        attach(self.plan.clone(), provider)
-    }
-
-    /// The plan with values in the place of parameters: one array of length 1 each.
-    pub fn with_parameters(&self, plan: LogicalPlan, values: &[ArrayRef]) -> Result<LogicalPlan> {
-        if self.parameters.is_empty() {
-            return Ok(plan);
-        }
-        let values = self.parameter_values(values)?;
-        let plan = Filling { values: &values, types: &self.parameters }.calls(plan);
-        let filled = plan.and_then(|plan| plan.replace_params_with_values(&ParamValues::from(values)));
-        filled.map_err(|error| from_datafusion(error, ""))
-    }
-
-    /// The values of parameters, each of its type.
-    pub(super) fn parameter_values(&self, values: &[ArrayRef]) -> Result<Vec<ScalarValue>> {
-        if values.len() < self.parameters.len() {
-            return Err(Error::new(Kind::UndefinedParameter, format!("there is no parameter ${}", values.len() + 1)));
-        }
-        let scalars = values.iter().zip(&self.parameters).map(|(value, sql_type)| {
-            ScalarValue::try_from_array(&one_zero(Arc::clone(value)), 0).and_then(|scalar| scalar.cast_to(&sql_type.arrow()))
-        });
-        scalars.collect::<Result<Vec<_>, _>>().map_err(|error| from_datafusion(error, ""))
-    }
-}
-
 fn reference(schema: Option<&str>, name: &str) -> TableReference {
     match schema {
         Some(schema) => TableReference::partial(schema, name),
@@ -499,7 +451,7 @@ fn reference(schema: Option<&str>, name: &str) -> TableReference {
 /// Whether the key of a join is an array or a row.
 fn joins_nested(plan: &LogicalPlan) -> bool {
     let mut found = false;
-    let _ = plan.apply_with_subqueries(|node| {
+    let _ = plan.look_at_all(|node| {
         if let LogicalPlan::Join(join) = node {
             let nested = |key: &Expr| key.get_type(join.left.schema()).is_ok_and(|data_type| data_type.is_nested());
             found |= join.on.iter().any(|(left, _)| nested(left));
@@ -509,21 +461,10 @@ fn joins_nested(plan: &LogicalPlan) -> bool {
     found
 }
 
-/// Puts providers in the place of `ObjectSource`s, in subqueries too.
-fn attach(plan: LogicalPlan, provider: &RowsOf<'_>) -> Result<LogicalPlan> {
-    let attached = plan.transform_up_with_subqueries(|node| {
-        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-        let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>() else { return Ok(Transformed::no(node)) };
-        let rows = provider(source.object.id, &source.schema()).map_err(external)?;
-        Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source: provider_as_source(rows), ..scan.clone() })))
-    });
-    attached.map(|transformed| transformed.data).map_err(|error| from_datafusion(error, ""))
-}
-
 /// The objects that a plan scans, in subqueries too.
 fn objects_of(plan: &LogicalPlan) -> BTreeSet<ObjectId> {
     let mut found = BTreeSet::new();
-    let _ = plan.apply_with_subqueries(|node| {
+    let _ = plan.look_at_all(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(source) = scan.source.as_ref().downcast_ref::<ObjectSource>()
         {

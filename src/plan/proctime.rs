@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use super::errors::external;
+use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind};
 use crate::types::SqlType;
 
@@ -127,14 +128,14 @@ impl UserDefinedLogicalNodeCore for Arrivals {
 
 /// A column in the place of every `PROCTIME()` of a select list.
 pub(super) fn with_arrivals(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|node| {
+    let replaced = plan.change_all_up(|node| {
         let LogicalPlan::Projection(projection) = node else { return Ok(Transformed::no(node)) };
         let mut found = false;
         let expressions: DataFusionResult<Vec<Expr>> = projection
             .expr
             .iter()
             .map(|expr| {
-                let replaced = expr.clone().transform_up(of_column)?;
+                let replaced = expr.clone().change_up(of_column)?;
                 found |= replaced.transformed;
                 Ok(match replaced.data {
                     data if !replaced.transformed || matches!(data, Expr::Alias(_)) => data,

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, ExprSchema, JoinType};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::source_as_provider;
@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 
 use super::errors::from_datafusion;
 use super::names::visible;
+use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind, Result};
 use crate::types::sql_type_of;
 
@@ -77,7 +78,7 @@ impl Recurrence {
 /// Refuses what PostgreSQL refuses in recursive queries, in the words that it has for it. Whatever the text alone tells has been refused.
 pub(super) fn check_recursions(plan: &LogicalPlan) -> Result<()> {
     let mut found = Ok(());
-    let _ = plan.apply_with_subqueries(|node| {
+    let _ = plan.look_at_all(|node| {
         if let LogicalPlan::RecursiveQuery(query) = node {
             found = check_types(query).and_then(|()| check_way(&query.recursive_term, &query.name));
         }
@@ -155,13 +156,13 @@ fn work_table(plan: &LogicalPlan) -> Option<String> {
 }
 
 fn reads_work_table(plan: &LogicalPlan, name: &str) -> bool {
-    plan.exists(|node| Ok(is_work_table(node, name))).unwrap_or(false)
+    plan.has(|node| Ok(is_work_table(node, name))).unwrap_or(false)
 }
 
 /// A working table that a plan reads, in its subqueries too, other than that of `name`.
 pub(super) fn other_work_table(plan: &LogicalPlan, name: &str) -> Option<String> {
     let mut found = None;
-    let _ = plan.apply_with_subqueries(|node| {
+    let _ = plan.look_at_all(|node| {
         found = work_table(node).filter(|other| other != name);
         Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
@@ -242,7 +243,7 @@ impl Numbering<'_> {
         let number = iteration(&input);
         let calls = window.window_expr.iter().map(|expr| {
             let name = expr.schema_name().to_string();
-            let within = expr.clone().transform_up(|inner| {
+            let within = expr.clone().change_up(|inner| {
                 Ok(match inner {
                     Expr::WindowFunction(mut call) => {
                         call.params.partition_by.push(number.clone());

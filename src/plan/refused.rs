@@ -7,28 +7,29 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem, Spanned,
-    UnaryOperator, Value, ValueWithSpan, Visit, Visitor,
+    UnaryOperator, Value, ValueWithSpan, Visitor,
 };
 use sqlparser::tokenizer::Location;
 
 use super::errors::placed;
 use super::planner::Planner;
 use crate::error::{Error, Kind, Result};
+use crate::sql::Walk;
 
 /// Parts of a dotted name at the most: database, schema, table, column.
 const NAME_PARTS_MAX: usize = 4;
 
 /// The first thing that `query` may not say. `text`: what positions refer to.
 pub(super) fn check(query: &Query, planner: &Planner, text: &str) -> Result<()> {
-    match query.visit(&mut Refused { planner, text }) {
+    match query.walk(&mut Refused { planner, text }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
 /// `42803` and `42P20` for aggregates and window functions in `expr`, but for those in its subqueries. `clause`: where it stands.
-pub(super) fn no_aggregates<V: Visit>(expr: &V, clause: &str, planner: &Planner, text: &str) -> Result<()> {
-    match expr.visit(&mut Aggregates { planner, clause, text, depth: 0 }) {
+pub(super) fn no_aggregates<V: Walk>(expr: &V, clause: &str, planner: &Planner, text: &str) -> Result<()> {
+    match expr.walk(&mut Aggregates { planner, clause, text, depth: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -80,7 +81,7 @@ impl Refused<'_> {
         let LimitClause::LimitOffset { limit, offset, .. } = limit else { return Ok(()) };
         for (count, clause) in limit.iter().map(|count| (count, "LIMIT")).chain(offset.iter().map(|offset| (&offset.value, "OFFSET"))) {
             no_aggregates(count, clause, self.planner, self.text)?;
-            if let ControlFlow::Break(start) = count.visit(&mut Variables { depth: 0 }) {
+            if let ControlFlow::Break(start) = count.walk(&mut Variables { depth: 0 }) {
                 let error = Error::new(Kind::InvalidColumnReference, format!("argument of {clause} must not contain variables"));
                 return Err(self.at(error, start));
             }

@@ -14,10 +14,12 @@ use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    AggregateUDF, Cast, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, BinaryExpr, Cast, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
+    TableProviderFilterPushDown, TableSource, WindowUDF,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
@@ -98,19 +100,66 @@ pub struct ObjectSource {
     /// What is read.
     pub object: Arc<Object>,
     schema: SchemaRef,
+    /// Columns by which rows can be found without looking at all.
+    indexed: BTreeSet<usize>,
+    /// Whether conditions on them come down to the scan (and stay above it too): they do in a query, not in a view.
+    finds: bool,
 }
 
 impl ObjectSource {
     /// The columns of an object as a plan sees them. Schemas and views have no source.
-    pub fn new(object: &Arc<Object>) -> Result<Self> {
+    pub fn new(object: &Arc<Object>, catalog: &Catalog) -> Result<Self> {
         let columns = object.columns().ok_or_else(|| Error::internal(format!("\"{}\" has no columns", object.name)))?;
-        Ok(ObjectSource { object: Arc::clone(object), schema: schema_of(columns) })
+        let indexed = catalog.indexes_of(object.id).into_iter().flat_map(|index| index.columns).collect();
+        Ok(ObjectSource { object: Arc::clone(object), schema: schema_of(columns), indexed, finds: false })
+    }
+
+    /// The same, for a query.
+    #[must_use]
+    pub(super) fn finding(&self) -> Self {
+        ObjectSource { finds: true, ..self.clone() }
     }
 }
 
 impl TableSource for ObjectSource {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        let column = |filter: &Expr| bound_column(filter).and_then(|(column, _)| self.schema.index_of(column).ok());
+        let answers = filters.iter().map(|filter| match column(filter) {
+            Some(column) if self.finds && self.indexed.contains(&column) => TableProviderFilterPushDown::Inexact,
+            _ => TableProviderFilterPushDown::Unsupported,
+        });
+        Ok(answers.collect())
+    }
+}
+
+/// The column and the values of `column = value` or `column IN (values)`.
+pub fn bound_column(filter: &Expr) -> Option<(&str, Vec<&ScalarValue>)> {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (left.as_ref(), right.as_ref()) {
+            (Expr::Column(column), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Column(column)) => {
+                Some((&column.name, vec![value]))
+            }
+            _ => None,
+        },
+        Expr::InList(InList { expr, list, negated: false }) => {
+            let Expr::Column(column) = expr.as_ref() else { return None };
+            let values = list.iter().map(|value| match value {
+                Expr::Literal(value, _) => Some(value),
+                _ => None,
+            });
+            Some((&column.name, values.collect::<Option<_>>()?))
+        }
+        // DataFusion writes short lists so.
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            let ((column, mut values), (other, more)) = (bound_column(left)?, bound_column(right)?);
+            values.extend(more);
+            (column == other).then_some((column, values))
+        }
+        _ => None,
     }
 }
 
@@ -209,7 +258,7 @@ impl<'a> Names<'a> {
             ObjectKind::Function(_) => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a function", object.name))),
             ObjectKind::Sink(_) => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is a sink", object.name))
                 .hint("Read the table that it writes, or what it reads.")),
-            _ => Ok(Arc::new(ObjectSource::new(object)?)),
+            _ => Ok(Arc::new(ObjectSource::new(object, self.scope.catalog)?)),
         }
     }
 

@@ -19,10 +19,11 @@ use datafusion::common::TableReference;
 use datafusion::logical_expr::ScalarUDF;
 use sqlparser::ast;
 
+use super::bound::Bound;
 use super::dml::{select_query, table_factor};
 use super::names::{hidden, normal};
 use super::parameters::Parameters;
-use super::planner::{Bound, Planner};
+use super::planner::Planner;
 use super::refused;
 use super::resolve::{RelationSource, Scope};
 use crate::catalog::{Column, Object, ObjectKind, Table};

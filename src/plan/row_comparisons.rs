@@ -6,19 +6,19 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator as Op, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, UnaryOperator, VisitMut,
-    VisitorMut,
+    BinaryOperator as Op, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, UnaryOperator, VisitorMut,
 };
 
 use super::row_subqueries;
 use crate::error::{Error, Kind, Result};
+use crate::sql::WalkMut;
 
 /// Parts of rows that `<` and its kin compare, at the most: each stands within the one before it.
 const ORDERED_PARTS_MAX: usize = 100;
 
 /// Rewrites those of a query.
 pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
-    match VisitMut::visit(query, &mut Rows { next: 0 }) {
+    match query.walk_mut(&mut Rows { next: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

@@ -8,10 +8,12 @@ use std::ops::ControlFlow;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion, TreeNodeVisitor};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use sqlparser::ast::{self, Visit, Visitor};
+use sqlparser::ast::{self, Visitor};
 
 use super::names::normal;
+use super::walk::WalkPlan;
 use crate::error::{Error, Kind, Result};
+use crate::sql::Walk;
 use crate::types::{COLUMNS_MAX, LEVELS_MAX};
 
 /// Nodes of one query's plan at the most, each counted as often as it is read: the work of every optimiser rule grows with them.
@@ -23,7 +25,7 @@ const QUERY_NODES: usize = 4;
 /// `54001` for WITH queries that read each other so often that to plan them takes for ever.
 pub(super) fn check_text(query: &ast::Query) -> Result<()> {
     let mut reads = Reads::default();
-    let _ = query.visit(&mut reads);
+    let _ = query.walk(&mut reads);
     if reads.most > NODES_MAX { Err(too_complex()) } else { Ok(()) }
 }
 
@@ -114,7 +116,7 @@ impl<'n> TreeNodeVisitor<'n> for Size {
             self.columns = self.columns.max(node.schema().fields().len());
         }
         let mut levels = Levels::default();
-        node.apply_expressions(|expr| expr.visit(&mut levels))?;
+        node.look_at_expressions(|expr| expr.visit(&mut levels))?;
         self.deepest = self.deepest.max(self.level + levels.deepest);
         let over = self.nodes > NODES_MAX || self.deepest > LEVELS_MAX || self.columns > COLUMNS_MAX;
         Ok(if over { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })

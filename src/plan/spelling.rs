@@ -6,13 +6,14 @@ use std::ops::ControlFlow;
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, DateTimeField, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Interval, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value, VisitMut,
+    Interval, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value,
     VisitorMut,
 };
 
 use super::interval_fields;
 use super::written_call::{written_call, written_name};
 use crate::error::{Error, Kind, Result};
+use crate::sql::WalkMut;
 use crate::types::{SqlType, integer_from_text, value_from_text};
 
 /// Digits that a numeric has at the most, before and behind its point together.
@@ -20,12 +21,12 @@ const DIGITS_MAX: i64 = 76;
 
 /// Rewrites a query; `22P02` for a LIMIT that is no number.
 pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
-    query.visit(&mut Spelling).break_value().map_or(Ok(()), Err)
+    query.walk_mut(&mut Spelling).break_value().map_or(Ok(()), Err)
 }
 
 /// Rewrites an expression.
 pub(super) fn rewrite_expression(expr: &mut Expr) -> Result<()> {
-    expr.visit(&mut Spelling).break_value().map_or(Ok(()), Err)
+    expr.walk_mut(&mut Spelling).break_value().map_or(Ok(()), Err)
 }
 
 struct Spelling;

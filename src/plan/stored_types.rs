@@ -6,7 +6,7 @@
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
 
-use super::planner::Bound;
+use super::bound::Bound;
 use crate::types::{NUMERIC_DEFAULT, SqlType, declared_type_of};
 
 impl Bound {

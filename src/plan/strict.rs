@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::utils::merge_schema;
@@ -23,12 +23,13 @@ use super::casts::{
 use super::checked::{self, is_checked};
 use super::map_named::map_named;
 use super::scalar;
+use super::walk::{WalkPlan, WalkTree};
 use super::zeros::with_one_zero;
 use crate::types::{NUMERIC_DEFAULT, SqlType, sql_type_of};
 
 /// The plan with strict expressions, in subqueries too.
 pub(super) fn strict_plan(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let strict = plan.transform_up_with_subqueries(|node| {
+    let strict = plan.change_all_up(|node| {
         // The numbers of LIMIT are looked at as they are.
         if matches!(node, LogicalPlan::Limit(_)) {
             return Ok(Transformed::no(node));
@@ -45,7 +46,7 @@ pub(super) fn strict_expression(expr: Expr, schema: &DFSchema) -> DataFusionResu
 }
 
 fn strict_within(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
-    expr.transform_up(|inner| strict(inner, schema)?.transform_data(|expr| with_one_zero(expr, schema)))
+    expr.change_up(|inner| strict(inner, schema)?.transform_data(|expr| with_one_zero(expr, schema)))
 }
 
 fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {

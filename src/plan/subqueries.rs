@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions_aggregate::count::count_udaf;
@@ -27,6 +27,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind};
 use crate::plan::errors::external;
 
@@ -48,14 +49,14 @@ impl OptimizerRule for SubqueryMeaning {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> DataFusionResult<Transformed<LogicalPlan>> {
-        plan.transform_up_with_subqueries(|node| match node {
+        plan.change_all_up(|node| match node {
             LogicalPlan::Filter(filter) => filtered_as_meant(filter),
             LogicalPlan::Join(join) => condition_above(join),
             LogicalPlan::Projection(projection) => {
                 let schema = Arc::clone(projection.input.schema());
-                LogicalPlan::Projection(projection).map_expressions(|expr| {
+                LogicalPlan::Projection(projection).change_expressions(|expr| {
                     let name = expr.schema_name().to_string();
-                    let meant = expr.transform_up(|inner| three_valued(inner, &schema))?;
+                    let meant = expr.change_up(|inner| three_valued(inner, &schema))?;
                     Ok(meant.update_data(|expr| if expr.schema_name().to_string() == name { expr } else { expr.alias(name) }))
                 })
             }
@@ -103,7 +104,7 @@ fn condition_above(mut join: Join) -> DataFusionResult<Transformed<LogicalPlan>>
     let has_subquery = |expr: &Expr| {
         let subquery =
             |inner: &Expr| Ok(matches!(inner, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)));
-        expr.exists(subquery).unwrap_or(false)
+        expr.has(subquery).unwrap_or(false)
     };
     if join.join_type != JoinType::Inner || !join.filter.as_ref().is_some_and(has_subquery) {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
@@ -151,7 +152,7 @@ fn in_place(expr: Expr, place: Place, schema: &DFSchema) -> DataFusionResult<Exp
             let found = exists(&list.subquery, Some(found))?;
             if list.negated { Expr::Not(Box::new(found)) } else { found }
         }
-        other => other.transform_up(|inner| three_valued(inner, schema))?.data,
+        other => other.change_up(|inner| three_valued(inner, schema))?.data,
     })
 }
 
@@ -190,7 +191,7 @@ fn may_be_null(list: &InSubquery, schema: &DFSchema) -> DataFusionResult<bool> {
 
 /// `x = y`, seen from within the subquery.
 fn compared(list: &InSubquery, schema: &DFSchema) -> DataFusionResult<Expr> {
-    let outside = list.expr.as_ref().clone().transform_up(|inner| match inner {
+    let outside = list.expr.as_ref().clone().change_up(|inner| match inner {
         Expr::Column(column) => {
             let field = Arc::clone(schema.field_from_column(&column)?);
             Ok(Transformed::yes(Expr::OuterReferenceColumn(field, column)))
@@ -236,9 +237,9 @@ fn scalar_subqueries(
     concerned: impl Fn(&Subquery) -> bool,
     rewrite: impl Fn(&Subquery) -> DataFusionResult<Subquery>,
 ) -> DataFusionResult<Transformed<LogicalPlan>> {
-    plan.transform_up_with_subqueries(|node| {
-        node.map_expressions(|expr| {
-            expr.transform_up(|inner| match inner {
+    plan.change_all_up(|node| {
+        node.change_expressions(|expr| {
+            expr.change_up(|inner| match inner {
                 Expr::ScalarSubquery(subquery) if concerned(&subquery) => Ok(Transformed::yes(Expr::ScalarSubquery(rewrite(&subquery)?))),
                 other => Ok(Transformed::no(other)),
             })

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, JoinType, Result as DataFusionResult};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, Extension, Join, LogicalPlan, Operator, UserDefinedLogicalNodeCore};
@@ -17,6 +17,7 @@ use super::as_of::is_of;
 use super::errors::external;
 use super::join_mark::{self, schema_of};
 use super::proctime;
+use super::walk::{WalkPlan, WalkTree};
 use crate::error::Error;
 use crate::sql::TEMPORAL_JOIN;
 
@@ -101,7 +102,7 @@ pub(super) fn with_temporal(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> 
 }
 
 fn replaced(plan: LogicalPlan, with: &dyn Fn(Join, TemporalJoin) -> DataFusionResult<LogicalPlan>) -> DataFusionResult<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|node| match node {
+    let replaced = plan.change_all_up(|node| match node {
         LogicalPlan::Join(join) => match join.filter.as_ref().filter(|filter| has_mark(filter)) {
             Some(filter) => {
                 let found = understood(&join, filter)?;
@@ -117,7 +118,7 @@ fn replaced(plan: LogicalPlan, with: &dyn Fn(Join, TemporalJoin) -> DataFusionRe
 fn has_mark(filter: &Expr) -> bool {
     let mut found = false;
     // The closure does not fail.
-    let _ = filter.apply(|inner| {
+    let _ = filter.look(|inner| {
         found |= time_of(inner).is_some();
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });

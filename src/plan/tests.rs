@@ -389,3 +389,29 @@ fn a_recursion_is_planned_as_a_loop() {
     assert!(plan.lines().nth(1).unwrap().contains("[append-only, key (n), partitioned by (n)]"), "{plan}");
     assert!(plan.contains("Rows of the iteration before of r (n, iteration number)"), "{plan}");
 }
+
+#[test]
+fn a_query_that_comes_out_the_same_is_optimised_once() {
+    let planner = Planner::new(&PlannerOptions::default()).unwrap();
+    let one: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![1]));
+    let optimized = |sql: &str, now: i64| {
+        let bound = bound(sql).unwrap();
+        let plan = bound.optimized(&planner, std::slice::from_ref(&one), now).unwrap().to_string();
+        (plan, bound.optimized.get().map(|plan| plan.to_string()))
+    };
+    let (plan, kept) = optimized("SELECT owner FROM account WHERE id = 1 AND balance > 0", 0);
+    assert!(plan.contains("partial_filters=[account.id = Int64(1)]"), "{plan}");
+    assert_eq!(kept, Some(plan));
+    let (plan, kept) = optimized("SELECT owner FROM account WHERE id = $1", 0);
+    assert!(plan.contains("partial_filters=[account.id = Int64(1)]"), "{plan}");
+    assert_eq!(kept, None);
+    for (sql, expected) in [
+        ("SELECT price FROM bid WHERE ts > now()::timestamp", "TimestampMicrosecond(0"),
+        ("SELECT price FROM bid WHERE price IN (SELECT 1 WHERE current_date > '2020-01-01')", ""),
+        ("SELECT random()", "random()"),
+    ] {
+        let (plan, kept) = optimized(sql, 0);
+        assert!(plan.contains(expected), "{plan}");
+        assert_eq!(kept, None, "{sql}");
+    }
+}

@@ -4,21 +4,22 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{DataType, Expr, Query, Value, VisitMut, VisitorMut};
+use sqlparser::ast::{DataType, Expr, Query, Value, VisitorMut};
 
 use super::written_call::written_call;
+use crate::sql::WalkMut;
 
 /// Digits of a second that are kept anyway.
 const DIGITS: u64 = 6;
 
 /// Rewrites a query.
 pub(super) fn rewrite_query(query: &mut Query) {
-    let _ = query.visit(&mut Rounder);
+    let _ = query.walk_mut(&mut Rounder);
 }
 
 /// Rewrites an expression.
 pub(super) fn rewrite_expression(expr: &mut Expr) {
-    let _ = expr.visit(&mut Rounder);
+    let _ = expr.walk_mut(&mut Rounder);
 }
 
 /// The digits of a second that a type has, if they are fewer than all.

@@ -8,16 +8,17 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType, Expr, Ident, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
-    TableWithJoins, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
+    TableWithJoins, Value, Values, Visitor, VisitorMut,
 };
 
 use super::data_type::sql_type;
 use super::expressions::is_literal;
 use super::names::hidden;
+use crate::sql::{Walk, WalkMut};
 
 /// Casts the cells of each VALUES column whose type Arrow has no word for.
 pub(super) fn agree(query: &mut Query) {
-    let _ = query.visit(&mut Agree);
+    let _ = query.walk_mut(&mut Agree);
 }
 
 struct Agree;
@@ -96,7 +97,7 @@ fn subqueries_outside(body: &mut SetExpr) {
 fn select_around(values: &mut Values) -> Option<SetExpr> {
     let width = values.rows.first()?.content.len();
     let uneven = values.rows.iter().any(|row| row.content.len() != width);
-    if uneven || Visit::visit(&*values, &mut HasQuery).is_continue() {
+    if uneven || values.walk(&mut HasQuery).is_continue() {
         return None;
     }
     let name = |number: usize| Ident::with_quote('"', hidden("column", number));
@@ -105,7 +106,7 @@ fn select_around(values: &mut Values) -> Option<SetExpr> {
     for (number, row) in values.rows.iter_mut().enumerate() {
         let number = Expr::value(Value::Number((number + 1).to_string(), false));
         for (cell, arms) in row.content.iter_mut().zip(&mut arms) {
-            if Visit::visit(&*cell, &mut HasQuery).is_break() {
+            if cell.walk(&mut HasQuery).is_break() {
                 let result = std::mem::replace(cell, Expr::value(Value::Null));
                 let (left, right) = (Box::new(column(width)), Box::new(number.clone()));
                 arms.push(CaseWhen { condition: Expr::BinaryOp { left, op: BinaryOperator::Eq, right }, result });

@@ -15,13 +15,12 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
-    WildcardAdditionalOptions, visit_expressions,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::names::normal;
 use super::text;
-use crate::sql::{quote_ident, quote_literal};
+use crate::sql::{Walk, WalkMut, quote_ident, quote_literal};
 use crate::types::SqlType;
 
 /// The columns of the relation of a name that may have a schema before it; `None`: there is none.
@@ -31,13 +30,14 @@ pub(super) type ColumnsOf<'a> = &'a dyn Fn(Option<&str>, &str) -> Option<Vec<(St
 pub(super) fn expand(query: &Query, columns_of: ColumnsOf<'_>) -> Option<Query> {
     let mut expanded = query.clone();
     let mut expander = Expander { columns_of, given: names_of_with(query), changed: false };
-    let _ = VisitMut::visit(&mut expanded, &mut expander);
+    let _ = expanded.walk_mut(&mut expander);
     expander.changed.then_some(expanded)
 }
 
 /// Whether a function is called with all columns of a relation: its row.
 pub(super) fn has_row_arguments(query: &Query) -> bool {
-    visit_expressions(query, |expr| if wildcards(expr).next().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    query
+        .walk_expressions(|expr| if wildcards(expr).next().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         .is_break()
 }
 
@@ -79,7 +79,7 @@ impl VisitorMut for Rows<'_> {
 /// The names that WITH gives, anywhere in a query.
 pub(super) fn names_of_with(query: &Query) -> BTreeSet<String> {
     let mut given = Given(BTreeSet::new());
-    let _ = query.visit(&mut given);
+    let _ = query.walk(&mut given);
     given.0
 }
 
@@ -122,7 +122,7 @@ impl VisitorMut for Expander<'_> {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let mut alone = Alone::default();
-        let _ = Visit::visit(&*select, &mut alone);
+        let _ = select.walk(&mut alone);
         let mut wrapped = BTreeSet::new();
         for item in &mut select.from {
             for factor in std::iter::once(&mut item.relation).chain(item.joins.iter_mut().map(|join| &mut join.relation)) {
@@ -130,7 +130,7 @@ impl VisitorMut for Expander<'_> {
             }
         }
         self.changed |= !wrapped.is_empty();
-        let _ = VisitMut::visit(select, &mut Rows(&wrapped));
+        let _ = select.walk_mut(&mut Rows(&wrapped));
         leave_out(&mut select.projection, &wrapped);
         ControlFlow::Continue(())
     }

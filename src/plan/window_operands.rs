@@ -11,16 +11,17 @@
 use std::sync::Arc;
 
 use datafusion::common::Column;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Window};
 
 use super::names::hidden;
+use super::walk::{WalkPlan, WalkTree};
 
 /// The plan with such subqueries below their windows.
 pub(super) fn computed_below(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let computed = plan.transform_up_with_subqueries(|node| match node {
+    let computed = plan.change_all_up(|node| match node {
         LogicalPlan::Window(window) if window.window_expr.iter().any(reads_outside) => moved(window).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     });
@@ -29,7 +30,7 @@ pub(super) fn computed_below(plan: LogicalPlan) -> DataFusionResult<LogicalPlan>
 
 /// Whether an expression has a subquery that reads columns from outside.
 fn reads_outside(expr: &Expr) -> bool {
-    expr.exists(|inner| {
+    expr.has(|inner| {
         Ok(match inner {
             Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
             Expr::Exists(exists) => !exists.subquery.outer_ref_columns.is_empty(),
@@ -47,7 +48,7 @@ fn moved(window: Window) -> DataFusionResult<LogicalPlan> {
     let names = NamePreserver::new_for_projection();
     let calls = window.window_expr.into_iter().map(|call| {
         let name = names.save(&call);
-        let moved = call.transform_down(|inner| match inner {
+        let moved = call.change_down(|inner| match inner {
             Expr::WindowFunction(_) | Expr::Alias(_) => Ok(Transformed::no(inner)),
             inner if reads_outside(&inner) => {
                 let place = operands.iter().position(|known| *known == inner).unwrap_or_else(|| {

@@ -6,16 +6,16 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Cte, Query, SetExpr, TableFactor, VisitMut, VisitorMut};
+use sqlparser::ast::{Cte, Query, SetExpr, TableFactor, VisitorMut};
 
 use super::names::normal;
 use super::text;
 use crate::error::{Error, Result};
-use crate::sql::reads_itself;
+use crate::sql::{WalkMut, reads_itself};
 
 /// Does it for `query` and for all queries within it.
 pub(super) fn expand(query: &mut Query) -> Result<()> {
-    query.visit(&mut Namer).break_value().map_or(Ok(()), Err)
+    query.walk_mut(&mut Namer).break_value().map_or(Ok(()), Err)
 }
 
 struct Namer;

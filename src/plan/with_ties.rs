@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 };
 
 use super::errors::external;
+use super::walk::WalkPlan;
 use crate::error::{Error, Kind};
 use crate::sql::WITH_TIES;
 
@@ -59,7 +60,7 @@ impl ScalarUDFImpl for WithTies {
 
 /// Puts a condition on the rank in the place of every limit with ties.
 pub(super) fn without_ties(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|node| match node {
+    let replaced = plan.change_all_up(|node| match node {
         LogicalPlan::Limit(limit) => match limit.fetch.as_deref().and_then(marked) {
             Some(count) => tied(&limit, &count).map(Transformed::yes),
             None => Ok(Transformed::no(LogicalPlan::Limit(limit))),

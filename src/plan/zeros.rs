@@ -16,6 +16,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::checked::is_checked;
+use super::walk::WalkPlan;
 
 /// Functions of floats that give -0.0 only if they are given it.
 const KEEPING: [&str; 12] =
@@ -88,7 +89,7 @@ fn positive_literal(value: &ScalarValue) -> Option<Expr> {
 
 /// The plan with one zero in its sorts and windows, in subqueries too.
 pub(super) fn order_with_one_zero(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let changed = plan.transform_up_with_subqueries(|node| match node {
+    let changed = plan.change_all_up(|node| match node {
         LogicalPlan::Sort(mut sort) => {
             let schema = sort.input.schema();
             let changed = sort.expr.iter_mut().map(|by| with_zero(&mut by.expr, schema)).fold(false, |any, one| any | one);
@@ -98,7 +99,7 @@ pub(super) fn order_with_one_zero(plan: LogicalPlan) -> DataFusionResult<Logical
             let schema = std::sync::Arc::clone(window.input.schema());
             let node = LogicalPlan::Window(window);
             let names = NamePreserver::new_for_projection();
-            node.map_expressions(|expr| {
+            node.change_expressions(|expr| {
                 let name = names.save(&expr);
                 Ok(window_with_zero(expr, &schema).update_data(|expr| name.restore(expr)))
             })

@@ -20,6 +20,7 @@ use super::casts::text_input_in;
 use super::map_named::map_named;
 use super::names::hidden;
 use super::scalar;
+use super::walk::WalkPlan;
 use crate::types::{SqlType, sql_type_of};
 
 /// The plan of a view, marked: it means UTC.
@@ -37,7 +38,7 @@ pub(super) fn in_zone(plan: LogicalPlan, zone: Tz) -> DataFusionResult<LogicalPl
     if zone == Tz::UTC {
         return Ok(plan);
     }
-    let done = plan.transform_down_with_subqueries(|node| {
+    let done = plan.change_all_down(|node| {
         if matches!(&node, LogicalPlan::SubqueryAlias(alias) if alias.alias == TableReference::bare(mark())) {
             return Ok(Transformed::new(node, false, TreeNodeRecursion::Jump));
         }

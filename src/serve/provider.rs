@@ -15,8 +15,7 @@ use datafusion::common::{ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
+use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -26,6 +25,7 @@ use parking_lot::Mutex;
 use super::rows::OneBatch;
 use crate::catalog::IndexOf;
 use crate::error::Result;
+use crate::plan::bound_column;
 
 /// The rows of one relation at one epoch.
 pub trait RowsAt: fmt::Debug + Send + Sync {
@@ -132,16 +132,6 @@ impl TableProvider for RowsProvider {
         Ok(Arc::new(plan))
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
-        let named = |filter: &&Expr| {
-            let column = bound_column(filter).and_then(|(column, _)| self.schema.index_of(column).ok());
-            column.is_some_and(|column| self.rows.indexes().iter().any(|index| index.columns.contains(&column)))
-        };
-        // The condition stays where it is, above what an index finds.
-        let answer = |filter| if named(filter) { TableProviderFilterPushDown::Inexact } else { TableProviderFilterPushDown::Unsupported };
-        Ok(filters.iter().map(answer).collect())
-    }
-
     fn statistics(&self) -> Option<Statistics> {
         let mut statistics = Statistics::new_unknown(&self.schema);
         statistics.num_rows = Precision::Exact(self.rows.row_count());
@@ -178,33 +168,6 @@ impl PartitionStream for Part {
         });
         let filled = batches.filter(|batch| batch.as_ref().map_or(true, |batch| batch.num_rows() > 0));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::iter(filled)))
-    }
-}
-
-/// The column and the values of `column = value` or `column IN (values)`.
-fn bound_column(filter: &Expr) -> Option<(&str, Vec<&ScalarValue>)> {
-    match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (left.as_ref(), right.as_ref()) {
-            (Expr::Column(column), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Column(column)) => {
-                Some((&column.name, vec![value]))
-            }
-            _ => None,
-        },
-        Expr::InList(InList { expr, list, negated: false }) => {
-            let Expr::Column(column) = expr.as_ref() else { return None };
-            let values = list.iter().map(|value| match value {
-                Expr::Literal(value, _) => Some(value),
-                _ => None,
-            });
-            Some((&column.name, values.collect::<Option<_>>()?))
-        }
-        // DataFusion writes short lists so.
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
-            let ((column, mut values), (other, more)) = (bound_column(left)?, bound_column(right)?);
-            values.extend(more);
-            (column == other).then_some((column, values))
-        }
-        _ => None,
     }
 }
 

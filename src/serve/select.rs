@@ -12,7 +12,7 @@ use super::convert::convert;
 use super::rows::Providers;
 use super::stop::stoppable;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Bound, Planner, RowsOf, from_datafusion};
+use crate::plan::{Bound, Planner, RowsOf, attach, from_datafusion};
 use crate::types::{Running, Waiting};
 
 /// Rows as they become ready. Dropping it stops the work behind it.
@@ -33,8 +33,8 @@ pub async fn run(
 ) -> Result<RowStream> {
     let (planner, bound, parameters, handle) = (Arc::clone(planner), Arc::clone(bound), parameters.to_vec(), threads.clone());
     let start = move || {
-        let plan = bound.with_parameters(bound.attach(&|id, columns| providers.get(id, columns))?, &parameters)?;
-        let plan = planner.optimize(plan, now_micros)?;
+        let plan = bound.optimized(&planner, &parameters, now_micros)?;
+        let plan = attach(plan, &|id, columns| providers.get(id, columns))?;
         let physical = handle.block_on(planner.physical(&plan))?;
         let running = Running::default();
         let waiting = running.waiting();
@@ -92,9 +92,9 @@ fn panicked() -> Error {
     Error::internal("the query has panicked")
 }
 
-/// DataFusion's physical plan as an indented tree.
+/// DataFusion's physical plan as an indented tree, over the rows that `provider` gives.
 pub fn explain_physical(planner: &Planner, bound: &Bound, provider: &RowsOf<'_>, now_micros: i64, threads: &Handle) -> Result<String> {
-    let plan = planner.optimize(bound.attach(provider)?, now_micros)?;
+    let plan = attach(bound.optimized(planner, &[], now_micros)?, provider)?;
     let physical = threads.block_on(planner.physical(&plan))?;
     Ok(displayable(physical.as_ref()).indent(false).to_string())
 }

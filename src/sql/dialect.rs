@@ -13,11 +13,13 @@
 use std::any::TypeId;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{self, BinaryOperator, Expr, UnaryOperator};
+use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
+
+use super::walk::Walk;
 
 /// For everything but column definitions.
 pub(super) static QUERY: TidemillDialect = TidemillDialect { definition: false };
@@ -192,7 +194,7 @@ fn symmetric_between(parser: &mut Parser) -> Option<(bool, bool)> {
 /// SYMMETRIC within another doubles it.
 fn both_ways(between: Expr) -> Result<Expr, ParserError> {
     let mut expressions = 0_usize;
-    let counted = ast::visit_expressions(&between, |_| {
+    let counted = between.walk_expressions(|_| {
         expressions += 1;
         if expressions > SYMMETRIC_EXPRESSIONS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

@@ -2,6 +2,7 @@
 
 use sqlparser::tokenizer::{Token, Tokenizer};
 
+use super::comments;
 use super::dialect::QUERY;
 use super::position::Walker;
 use super::tokens::is_word;
@@ -36,7 +37,7 @@ pub(super) fn hinted(error: Error, text: &str) -> Error {
     if text.len() > TEXT_BYTES_MAX {
         return error;
     }
-    let Ok(mut tokens) = Tokenizer::new(&QUERY, text).tokenize_with_location() else { return error };
+    let Ok(mut tokens) = Tokenizer::new(&QUERY, &comments::apart(text)).tokenize_with_location() else { return error };
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
     let mut walker = Walker::new(text);
     let found = tokens.iter().position(|token| walker.advance_to(token.span.start).characters + 1 == position);

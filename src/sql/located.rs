@@ -5,6 +5,7 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::comments;
 use super::dialect::QUERY;
 use super::position::locate;
 use super::tokens::is_word;
@@ -22,7 +23,7 @@ pub fn located(error: Error, text: &str) -> Error {
     if error.position().is_some() || text.len() > TEXT_BYTES_MAX {
         return error;
     }
-    let Ok(mut tokens) = Tokenizer::new(&QUERY, text).tokenize_with_location() else { return error };
+    let Ok(mut tokens) = Tokenizer::new(&QUERY, &comments::apart(text)).tokenize_with_location() else { return error };
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
     match place(&error, &tokens).and_then(|index| tokens.get(index)) {
         Some(token) => error.at(locate(text, token.span.start).characters + 1),

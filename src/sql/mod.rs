@@ -7,6 +7,7 @@ mod alter;
 mod as_of;
 mod clauses;
 mod comment;
+mod comments;
 mod copy;
 mod create;
 mod create_sink;
@@ -38,6 +39,7 @@ mod temporal_join;
 mod tests;
 mod tokens;
 mod unsupported;
+mod walk;
 mod windows;
 
 pub use as_of::ASOF_JOIN;
@@ -57,4 +59,5 @@ pub use statement::{
 };
 pub use temporal_join::TEMPORAL_JOIN;
 pub use tokens::{NAME_BYTES_MAX, ROWS_FROM, cut_name, long_names};
+pub use walk::{Walk, WalkMut};
 pub use windows::{WINDOW_COLUMNS, expand_windows, made_column, take_mark};

@@ -3,7 +3,7 @@
 //! Wraps sqlparser's `Parser`: our statements are read word by word, expressions, types and queries are sqlparser's.
 //! Always: positions are 1-based characters in the statement's own text, and no message of sqlparser's gets out.
 
-use sqlparser::ast::{self, VisitMut};
+use sqlparser::ast;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
@@ -12,6 +12,7 @@ use super::keywords::is_reserved;
 use super::position::{locate, rebase};
 use super::query::Normalize;
 use super::statement::Name;
+use super::walk::WalkMut;
 use crate::error::{Error, Kind, Result};
 
 /// Nested expressions and queries. sqlparser grows its stack as needed; the passes behind it walk the tree again.
@@ -275,8 +276,8 @@ impl<'t> Reader<'t> {
     }
 
     /// Brings the names in `tree` into our form, and refuses what is no plain query.
-    pub(super) fn normalize(&self, tree: &mut impl VisitMut) -> Result<()> {
-        match tree.visit(&mut Normalize { text: self.text }) {
+    pub(super) fn normalize(&self, tree: &mut impl WalkMut) -> Result<()> {
+        match tree.walk_mut(&mut Normalize { text: self.text }) {
             std::ops::ControlFlow::Continue(()) => Ok(()),
             std::ops::ControlFlow::Break(error) => Err(error),
         }

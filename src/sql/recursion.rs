@@ -11,17 +11,16 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{
-    Cte, Expr, ObjectName, Query, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, VisitMut, Visitor, VisitorMut, With,
-};
+use sqlparser::ast::{Cte, Expr, ObjectName, Query, SetExpr, SetOperator, SetQuantifier, TableFactor, Visitor, VisitorMut, With};
 
 use super::query::folded;
+use super::walk::{Walk, WalkMut};
 use super::windows::template;
 use crate::error::{Error, Kind, Result};
 
 /// Does it for `query` and for all queries within it.
 pub fn prepare_recursion(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Prepare) {
+    match query.walk_mut(&mut Prepare) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -143,10 +142,10 @@ struct Uses {
     in_expressions: usize,
 }
 
-fn uses(tree: &impl Visit, name: &str) -> Uses {
+fn uses(tree: &impl Walk, name: &str) -> Uses {
     let mut count = Count { name, hidden: 0, expressions: 0, uses: Uses::default() };
     // The counter's visit never breaks.
-    let ControlFlow::Continue(()) = tree.visit(&mut count);
+    let ControlFlow::Continue(()) = tree.walk(&mut count);
     count.uses
 }
 

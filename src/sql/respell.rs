@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, TableFactor, Visit, Visitor,
+    SelectItemQualifiedWildcardKind, TableFactor, Visitor,
 };
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Location;
@@ -27,6 +27,7 @@ use super::position::locate;
 use super::query::folded;
 use super::quote::quote_ident;
 use super::statement::Statement;
+use super::walk::Walk;
 use super::windows::{data_argument, window_call};
 use crate::error::{Error, Kind, Result};
 
@@ -48,14 +49,14 @@ pub struct Respelling {
 pub fn respell(text: &str, respelled: &dyn Fn(Option<&str>, &str) -> Option<Respelling>) -> Result<String> {
     let query = parsed(text)?;
     let mut speller = Speller { text, respelled, scopes: Vec::new(), of_cte: BTreeMap::new(), done: BTreeSet::new(), edits: Vec::new() };
-    let _ = query.visit(&mut speller);
+    let _ = query.walk(&mut speller);
     Ok(edited(text, speller.edits))
 }
 
 /// Whether a query may see a new column of a relation that it reads: by a `*`, a NATURAL join, or because it says the column's name, which may
 /// mean another column so far.
 pub fn may_see_column(text: &str, column: &str) -> Result<bool> {
-    Ok(parsed(text)?.visit(&mut Open { column }).is_break())
+    Ok(parsed(text)?.walk(&mut Open { column }).is_break())
 }
 
 /// Renames a column in an expression over the columns of its own table.
@@ -63,11 +64,12 @@ pub fn rename_column(text: &str, from: &str, to: &str) -> Result<String> {
     let parsed = Parser::new(&QUERY).try_with_sql(text).and_then(|mut parser| parser.parse_expr());
     let expression = parsed.map_err(|error| Error::new(Kind::Syntax, error.to_string()))?;
     let mut renamer = Renamer { text, from, to: quote_ident(to), edits: Vec::new() };
-    let _ = expression.visit(&mut renamer);
+    let _ = expression.walk(&mut renamer);
     Ok(edited(text, renamer.edits))
 }
 
-fn parsed(text: &str) -> Result<Query> {
+/// The only query of a text.
+pub(super) fn parsed(text: &str) -> Result<Query> {
     match parse(text)?.pop().map(|parsed| parsed.statement) {
         Some(Statement::Query(query)) => Ok(*query),
         _ => Err(Error::new(Kind::Syntax, "a query is needed here")),

@@ -1,6 +1,8 @@
 //! INSERT, UPDATE, DELETE, with queries named before them or not, and TRUNCATE: sqlparser reads them, we keep what PostgreSQL has and refuse the
 //! other dialects' rest.
 
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{self, AssignmentTarget, ObjectName, ObjectNamePart};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
@@ -8,7 +10,9 @@ use sqlparser::parser::Parser;
 use super::as_of::mark_joins;
 use super::query::folded;
 use super::reader::{Reader, name_of};
+use super::respell::parsed;
 use super::statement::{Insert, InsertConflict, Name, Statement, WithQueries};
+use super::walk::Walk;
 use crate::error::{Error, Kind, Result};
 
 /// Whether the statement that begins with WITH is one that changes rows: such a word follows the parenthesis that closes the last query.
@@ -93,21 +97,96 @@ fn conflict(on: ast::OnInsert) -> Result<(Vec<String>, Option<InsertConflict>)> 
                 let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
                 return Err(Error::new(Kind::Syntax, message).hint("For example, ON CONFLICT (column_name)."));
             }
-            let assignments = update.assignments.into_iter().map(assignment).collect::<Result<Vec<_>>>()?;
+            let assignments = one_by_one(update.assignments)?.into_iter().map(assignment).collect::<Result<Vec<_>>>()?;
             InsertConflict::DoUpdate { assignments, condition: update.selection }
         }
     };
     Ok((target, Some(action)))
 }
 
-/// `column = value`
+/// The column and the value of an assignment to one.
 fn assignment(assignment: ast::Assignment) -> Result<(String, ast::Expr)> {
-    match assignment.target {
-        AssignmentTarget::ColumnName(column) => Ok((single(&column)?, assignment.value)),
-        AssignmentTarget::Tuple(_) => {
-            Err(Error::not_supported("SET (a, b) = (…) in ON CONFLICT is not supported yet").hint("Set the columns one by one."))
+    match &assignment.target {
+        AssignmentTarget::ColumnName(column) => Ok((single(column)?, assignment.value)),
+        AssignmentTarget::Tuple(_) => Err(Error::internal("an assignment to several columns is left")),
+    }
+}
+
+/// `SET (a, b) = (x, y)`, `SET (a, b) = ROW (x, y)` and `SET (a, b) = (SELECT x, y …)` as assignments to one column each.
+fn one_by_one(assignments: Vec<ast::Assignment>) -> Result<Vec<ast::Assignment>> {
+    let mut single = Vec::with_capacity(assignments.len());
+    for assignment in assignments {
+        let AssignmentTarget::Tuple(columns) = assignment.target else {
+            single.push(assignment);
+            continue;
+        };
+        let values = values_of(assignment.value, columns.len())?;
+        let targets = columns.into_iter().map(AssignmentTarget::ColumnName);
+        single.extend(targets.zip(values).map(|(target, value)| ast::Assignment { target, value }));
+    }
+    Ok(single)
+}
+
+/// The value of each of so many columns.
+fn values_of(source: ast::Expr, columns: usize) -> Result<Vec<ast::Expr>> {
+    let uneven = || Error::new(Kind::Syntax, "number of columns does not match number of values");
+    let no_row = || {
+        Error::not_supported("source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression")
+            .hint("Write (a, b) = (1, 2), or one assignment per column.")
+    };
+    let values = match source {
+        ast::Expr::Nested(inner) => return values_of(*inner, columns),
+        ast::Expr::Tuple(values) => values,
+        ast::Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("row") => {
+            let ast::FunctionArguments::List(list) = call.args else { return Err(no_row()) };
+            let value = |argument| match argument {
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value)) => Ok(value),
+                _ => Err(no_row()),
+            };
+            list.args.into_iter().map(value).collect::<Result<_>>()?
+        }
+        ast::Expr::Subquery(query) => {
+            let is_star = |item: &ast::SelectItem| {
+                matches!(
+                    item,
+                    ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..) | ast::SelectItem::ExprWithAliases { .. }
+                )
+            };
+            let counted = query.body.as_select().filter(|select| !select.projection.iter().any(is_star));
+            if counted.is_some_and(|select| select.projection.len() != columns) {
+                return Err(uneven());
+            }
+            let column = |place| Ok(ast::Expr::Subquery(Box::new(only_column(&query, place, columns)?)));
+            return (0..columns).map(column).collect();
+        }
+        _ => return Err(no_row()),
+    };
+    if values.len() == columns { Ok(values) } else { Err(uneven()) }
+}
+
+/// One of so many columns of a query. Where the others do not say which rows there are, they need not be there.
+fn only_column(query: &ast::Query, place: usize, columns: usize) -> Result<ast::Query> {
+    let mut only = query.clone();
+    if let ast::SetExpr::Select(select) = only.body.as_mut() {
+        let grouped = !matches!(&select.group_by, ast::GroupByExpr::Expressions(places, _) if places.is_empty());
+        let calls =
+            |expr: &ast::Expr| if matches!(expr, ast::Expr::Function(_)) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let plain = query.order_by.is_none() && select.distinct.is_none() && select.having.is_none() && !grouped;
+        if plain && select.projection.len() == columns && select.projection.walk_expressions(calls).is_continue() {
+            select.projection = vec![select.projection.swap_remove(place)];
+            return Ok(only);
         }
     }
+    let name = |number: usize| ast::Ident::with_quote('"', format!("value {number}"));
+    let columns = (0..columns).map(|number| ast::TableAliasColumnDef { name: name(number), data_type: None }).collect();
+    let alias = ast::TableAlias { explicit: true, name: ast::Ident::with_quote('"', "values"), columns, at: None };
+    let relation = ast::TableFactor::Derived { lateral: false, subquery: Box::new(only), alias: Some(alias), sample: None };
+    let mut around = parsed("SELECT 1")?;
+    if let ast::SetExpr::Select(select) = around.body.as_mut() {
+        select.projection = vec![ast::SelectItem::UnnamedExpr(ast::Expr::Identifier(name(place)))];
+        select.from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
+    }
+    Ok(around)
 }
 
 /// UPDATE table SET … [FROM …] [WHERE …] [RETURNING …].
@@ -117,6 +196,7 @@ pub(super) fn update(reader: &mut Reader<'_>, with: Option<ast::With>) -> Result
         return Err(reader.unexpected());
     };
     reader.normalize(&mut update)?;
+    update.assignments = one_by_one(update.assignments)?;
     if let Some(ast::UpdateTableFromKind::AfterSet(others) | ast::UpdateTableFromKind::BeforeSet(others)) = &mut update.from {
         others.iter_mut().try_for_each(|other| mark_joins(&mut other.joins, reader.text()))?;
     }

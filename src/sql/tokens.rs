@@ -2,7 +2,7 @@
 //!
 //! Blanks and comments are dropped, and what sqlparser has no grammar for is written in words it knows:
 //! `'a'` newline `'b'` becomes one literal, `TABLE t` becomes `SELECT * FROM t`, and the first argument of a window
-//! table function (`TABLE t`, `t AS a`) becomes a name or a subquery, `ROWS FROM (…)` a call, `ASOF JOIN` and `FOR SYSTEM_TIME` joins with a mark; so do EXCLUDE
+//! table function (`TABLE t`, `t AS a`) becomes a name or a subquery, `ROWS FROM (…)` a call, `trim(LEADING FROM x)` loses FROM, `ASOF JOIN` and `FOR SYSTEM_TIME` joins with a mark; so do EXCLUDE
 //! (`exclude`) and grouping sets within others (`grouping`). Every token keeps the place it came from.
 
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
@@ -10,7 +10,7 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Toke
 use super::dialect::QUERY;
 use super::position::locate;
 use super::windows::{PARTITION_BY, is_window_function};
-use super::{exclude, grouping};
+use super::{comments, exclude, grouping};
 use crate::error::{Error, Kind, Result};
 
 /// What `ROWS FROM (f(…), …)` is called.
@@ -19,12 +19,20 @@ pub const ROWS_FROM: &str = "rows_from";
 /// Bytes of a name at the most, as in PostgreSQL (`NAMEDATALEN` less one): clients rely on it, and so do the catalogs.
 pub const NAME_BYTES_MAX: usize = 63;
 
+/// What sqlparser's complaint about a comment without an end has in it.
+const UNTERMINATED_COMMENT: &str = "multi-line comment";
+
 /// How much of the text an error quotes.
 const QUOTED_CHARACTERS_MAX: usize = 60;
 
 /// The tokens of each statement in `text`; a statement has at least one.
 pub(super) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
-    let tokens = Tokenizer::new(&QUERY, text).tokenize_with_location().map_err(|error| not_a_token(text, &error))?;
+    let tokens = Tokenizer::new(&QUERY, &comments::apart(text)).tokenize_with_location().map_err(|error| not_a_token(text, &error))?;
+    if let Some(open) = tokens.iter().find(|token| matches!(&token.token, Token::CustomBinaryOperator(operator) if operator.contains("/*")))
+    {
+        let error = TokenizerError { message: UNTERMINATED_COMMENT.to_owned(), location: open.span.start };
+        return Err(not_a_token(text, &error));
+    }
     let mut statements = Vec::new();
     let mut current: Vec<TokenWithSpan> = Vec::new();
     for mut token in tokens.into_iter().flat_map(without_signs) {
@@ -46,8 +54,7 @@ pub(super) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
 /// (PostgreSQL, 4.1.3), so that `a>-1` compares.
 fn without_signs(token: TokenWithSpan) -> Vec<TokenWithSpan> {
     let Token::CustomBinaryOperator(operator) = &token.token else { return vec![token] };
-    if operator.contains("--") || operator.contains("/*") {
-        // PostgreSQL reads a comment here; what stands in it has become tokens already.
+    if operator.contains("--") {
         return vec![token];
     }
     let bare = operator.trim_end_matches(['+', '-']);
@@ -123,21 +130,38 @@ fn push_joining_strings(tokens: &mut Vec<TokenWithSpan>, token: TokenWithSpan) {
 fn prepare(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     super::depth::check(text, &tokens)?;
     let tokens = super::temporal_join::mark_words(text, super::as_of::mark_words(text, tokens)?)?;
-    let tokens = exclude::as_calls(grouping::known_clauses(name_rows_from(tokens)));
+    let tokens = exclude::as_calls(grouping::known_clauses(name_rows_from(trim_nothing_but_blanks(tokens))));
     Ok(expand_table_queries(expand_window_arguments(tokens)))
+}
+
+/// `trim(LEADING FROM x)` → `trim(LEADING x)`: with nothing between, FROM says nothing.
+fn trim_nothing_but_blanks(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let opens = |end: Option<usize>| {
+        let paren = end?;
+        (tokens[paren].token == Token::LParen && is_word(&tokens, paren.checked_sub(1)?, "trim")).then_some(())
+    };
+    let says_nothing = |index: usize| {
+        let before = index.checked_sub(1)?;
+        let sided = ["leading", "trailing", "both"].iter().any(|side| is_word(&tokens, before, side));
+        if is_word(&tokens, index, "from") { opens(if sided { before.checked_sub(1) } else { Some(before) }) } else { None }
+    };
+    let idle: Vec<bool> = (0..tokens.len()).map(|index| says_nothing(index).is_some()).collect();
+    let mut idle = idle.into_iter();
+    tokens.retain(|_| idle.next() != Some(true));
+    tokens
 }
 
 /// `ROWS FROM (f(…), g(…))` → a call of a function that has the calls for its arguments.
 fn name_rows_from(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let is_start = |tokens: &[TokenWithSpan], index: usize| {
-        is_word(tokens, index, "rows")
-            && is_word(tokens, index + 1, "from")
+    let is_start = |index: usize| {
+        is_word(&tokens, index, "rows")
+            && is_word(&tokens, index + 1, "from")
             && tokens.get(index + 2).is_some_and(|next| next.token == Token::LParen)
     };
-    while let Some(index) = (0..tokens.len()).find(|index| is_start(&tokens, *index)) {
-        tokens[index].token = Token::make_word(ROWS_FROM, None);
-        tokens.remove(index + 1);
-    }
+    let starts: Vec<bool> = (0..tokens.len()).map(is_start).collect();
+    tokens.iter_mut().zip(&starts).filter(|(_, start)| **start).for_each(|(token, _)| token.token = Token::make_word(ROWS_FROM, None));
+    let mut behind = std::iter::once(false).chain(starts);
+    tokens.retain(|_| behind.next() != Some(true));
     tokens
 }
 
@@ -284,7 +308,7 @@ fn end_of_relation(tokens: &[TokenWithSpan], start: usize) -> usize {
 /// The tokenizer's complaint, as PostgreSQL words it.
 fn not_a_token(text: &str, error: &TokenizerError) -> Error {
     let place = locate(text, error.location);
-    let (what, byte) = if error.message.contains("multi-line comment") {
+    let (what, byte) = if error.message.contains(UNTERMINATED_COMMENT) {
         ("unterminated /* comment", text.rfind("/*").unwrap_or(place.byte))
     } else if error.message.contains("dollar-quoted") || error.message.contains("Unterminated dollar") {
         ("unterminated dollar-quoted string", text[..place.byte].find('$').unwrap_or(place.byte))

@@ -29,13 +29,14 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Interval, ObjectName, Query, SelectItem,
-    SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, WindowType,
+    SetExpr, TableAlias, TableFactor, Value, VisitorMut, WildcardAdditionalOptions, WindowType,
 };
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Tokenizer;
 
 use super::dialect::QUERY;
 use super::query::folded;
+use super::walk::WalkMut;
 use crate::error::{Error, Kind, Result};
 
 /// A window table function.
@@ -110,7 +111,7 @@ pub(super) const PARTITION_BY: &str = "partition_by";
 
 /// Rewrites every window table function in `query`, in subqueries too. Fails with `42883` where the arguments do not fit.
 pub fn expand_windows(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Expand) {
+    match query.walk_mut(&mut Expand) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -250,7 +251,7 @@ fn expand(name: &str, arguments: Vec<FunctionArg>, alias: Option<TableAlias>) ->
         template(&WINDOW_COLUMNS.iter().fold(text.to_owned(), |text, name| text.replace(&format!("${name}"), &made_column(name))));
     mark(&mut query);
     // The filler's visit never breaks.
-    let ControlFlow::Continue(()) = query.visit(&mut Fill { relation, arguments, keys });
+    let ControlFlow::Continue(()) = query.walk_mut(&mut Fill { relation, arguments, keys });
     let own_name = own_name.unwrap_or_else(|| Ident::new(name));
     let alias = alias.unwrap_or(TableAlias { explicit: true, name: own_name, columns: Vec::new(), at: None });
     Ok(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None })

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
@@ -26,6 +26,7 @@ use datafusion::logical_expr::{
 use super::moments::{MomentTotals, moment};
 use super::replayed::Replayed;
 use crate::plan::node::Moment;
+use crate::plan::walk::{WalkPlan, WalkTree};
 use crate::types::{ExactSum, FloatSum};
 
 /// From here on a square times a count might leave the range of doubles: such a value counts as infinite, as in views' aggregates.
@@ -48,13 +49,13 @@ pub(in crate::plan) struct Framed {
 
 /// The plan with its float aggregates over window frames computed from exact sums, in subqueries too.
 pub(in crate::plan) fn exact_frames(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let exact = plan.transform_up_with_subqueries(|node| {
+    let exact = plan.change_all_up(|node| {
         if !matches!(node, LogicalPlan::Window(_)) {
             return Ok(Transformed::no(node));
         }
         let schema = merge_schema(&node.inputs());
-        node.map_expressions(|expr| {
-            expr.transform_up(|inner| match inner {
+        node.change_expressions(|expr| {
+            expr.change_up(|inner| match inner {
                 Expr::WindowFunction(call) => framed(*call, &schema),
                 other => Ok(Transformed::no(other)),
             })

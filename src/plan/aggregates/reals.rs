@@ -15,11 +15,12 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
 
 use crate::plan::open_literals::recomputed;
+use crate::plan::walk::WalkPlan;
 
 /// The plan with sums of `real` that are such, in subqueries too.
 pub(in crate::plan) fn real_sums(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let changed = Cell::new(false);
-    let done = plan.transform_up_with_subqueries(|node| {
+    let done = plan.change_all_up(|node| {
         let (first, sums) = match &node {
             LogicalPlan::Aggregate(aggregate) => {
                 let schema = aggregate.input.schema();

@@ -15,21 +15,22 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AccessExpr, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Query,
-    StructBracketKind, Subscript, Value, VisitMut, VisitorMut,
+    StructBracketKind, Subscript, Value, VisitorMut,
 };
 
 use super::compare::{ALL, ANY};
 use crate::plan::names::normal;
 use crate::plan::written_call::written_call;
+use crate::sql::WalkMut;
 
 /// Rewrites a query.
 pub(in crate::plan) fn rewrite(query: &mut Query) {
-    let _ = query.visit(&mut Rewriter);
+    let _ = query.walk_mut(&mut Rewriter);
 }
 
 /// Rewrites an expression.
 pub(in crate::plan) fn rewrite_expression(expr: &mut Expr) {
-    let _ = expr.visit(&mut Rewriter);
+    let _ = expr.walk_mut(&mut Rewriter);
 }
 
 struct Rewriter;

@@ -4,13 +4,14 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Array, Expr, Visit, Visitor};
+use sqlparser::ast::{Array, Expr, Visitor};
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::Walk;
 
 /// Refuses what is not rectangular: `2202E`.
-pub(in crate::plan) fn rectangular(tree: &impl Visit) -> Result<()> {
-    match tree.visit(&mut Shapes) {
+pub(in crate::plan) fn rectangular(tree: &impl Walk) -> Result<()> {
+    match tree.walk(&mut Shapes) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

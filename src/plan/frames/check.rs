@@ -3,15 +3,16 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArgumentClause, FunctionArguments, Query, UnaryOperator, Value, Visit, Visitor, WindowFrame, WindowFrameBound,
-    WindowFrameUnits, WindowSpec, WindowType, visit_expressions,
+    Expr, Function, FunctionArgumentClause, FunctionArguments, Query, UnaryOperator, Value, Visitor, WindowFrame, WindowFrameBound,
+    WindowFrameUnits, WindowSpec, WindowType,
 };
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::Walk;
 
 /// `42P20`, `42P10` and `22013` for frames that cannot be. All windows stand in their calls.
 pub(in crate::plan) fn check(query: &Query) -> Result<()> {
-    match query.visit(&mut Checks) {
+    match query.walk(&mut Checks) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -60,7 +61,7 @@ fn checked(spec: &WindowSpec, frame: &WindowFrame) -> Result<()> {
     ordered(&frame.start_bound, frame.end_bound.as_ref())?;
     for (offset, place) in [(start, "starting"), (end, "ending")] {
         let Some(offset) = offset else { continue };
-        let varies = visit_expressions(&offset, |inner| match inner {
+        let varies = offset.walk_expressions(|inner| match inner {
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });

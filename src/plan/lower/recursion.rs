@@ -14,12 +14,13 @@ use crate::plan::node::{Node, NodeKind, Scalar};
 use crate::plan::planner::Planner;
 use crate::plan::properties;
 use crate::plan::recursion::{Recurrence, Recursion, numbered_term, other_work_table, row_schema};
+use crate::plan::walk::WalkPlan;
 
 impl Planner {
     /// Takes recursive queries out of a plan: scans of `Recursion`s stand in their places. No rule of the optimiser sees both sides.
     pub(super) fn recursions_apart(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let mut number = 0;
-        let apart = plan.transform_up_with_subqueries(|node| {
+        let apart = plan.change_all_up(|node| {
             let LogicalPlan::RecursiveQuery(query) = node else { return Ok(Transformed::no(node)) };
             number += 1;
             self.apart(&query, number).map(Transformed::yes).map_err(external)

@@ -1,18 +1,19 @@
 //! What cannot be maintained yet: most is found before the optimiser turns it into something that the user would not recognise; subqueries
 //! afterwards, since the optimiser makes joins of them wherever it can.
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
 
 use super::temporal::{cannot_follow, reads_time};
 use crate::error::{Error, Result};
 use crate::plan::expressions::refuse_volatile;
+use crate::plan::walk::{WalkPlan, WalkTree};
 
 /// Refuses constructs by the names that SQL has for them.
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
     let mut refused = None;
-    let _ = plan.apply_with_subqueries(|node| {
-        let _ = node.apply_expressions(|expr| {
+    let _ = plan.look_at_all(|node| {
+        let _ = node.look_at_expressions(|expr| {
             refused = check_expression(expr).err();
             Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         });
@@ -30,13 +31,13 @@ pub(super) fn unsupported(construct: &str) -> Error {
 /// What is left of the time in other places than comparisons in conditions.
 pub(super) fn check_time(plan: &LogicalPlan) -> Result<()> {
     let mut refused = None;
-    let _ = plan.apply(|node| {
+    let _ = plan.look(|node| {
         let filters = match node {
             LogicalPlan::Filter(_) | LogicalPlan::TableScan(_) => true,
             LogicalPlan::Join(join) => join.join_type == JoinType::Inner,
             _ => false,
         };
-        let _ = node.apply_expressions(|expr| {
+        let _ = node.look_at_expressions(|expr| {
             refused = (!filters && reads_time(expr)).then(|| cannot_follow(expr));
             Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         });
@@ -53,8 +54,8 @@ fn check_expression(expr: &Expr) -> Result<()> {
 /// Refuses subqueries that the optimiser could not turn into joins.
 pub(super) fn check_optimized(plan: &LogicalPlan) -> Result<()> {
     let mut refused = None;
-    let _ = plan.apply(|node| {
-        let _ = node.apply_expressions(|expr| {
+    let _ = plan.look(|node| {
+        let _ = node.look_at_expressions(|expr| {
             refused = refuse(expr, subquery_name).err().map(|error| {
                 error.hint("Write it as a join, or move it from the select list, GROUP BY or ON into WHERE or a subquery in FROM.")
             });
@@ -80,7 +81,7 @@ fn subquery_name(expr: &Expr) -> Option<&'static str> {
 
 fn refuse(expr: &Expr, name: impl Fn(&Expr) -> Option<&'static str>) -> Result<()> {
     let mut construct = None;
-    let _ = expr.apply(|inner| {
+    let _ = expr.look(|inner| {
         construct = name(inner);
         Ok(if construct.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });

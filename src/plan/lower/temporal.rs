@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalMonthDayNano, Schema, TimeUnit};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, Operator, Projection};
@@ -20,6 +20,7 @@ use crate::plan::errors::from_datafusion;
 use crate::plan::expressions::{column_index, physical};
 use crate::plan::node::{Crossing, Node, NodeKind, Scalar};
 use crate::plan::properties;
+use crate::plan::walk::{WalkPlan, WalkTree};
 use crate::types::{Low, NOW, SqlType};
 
 /// What the variable, and the column that stands for it, is called: no column of a user's can be.
@@ -31,8 +32,8 @@ const HINT_OF_EQUALITY: &str = "Say when it begins to be true, and when it ends:
 
 /// The variable in the place of `now()` wherever rows are filtered, or joined.
 pub(super) fn with_variable(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Filter(_) | LogicalPlan::Join(_) => node.map_expressions(|expr| expr.transform_up(variable)),
+    let replaced = plan.change_all_up(|node| match node {
+        LogicalPlan::Filter(_) | LogicalPlan::Join(_) => node.change_expressions(|expr| expr.change_up(variable)),
         node => Ok(Transformed::no(node)),
     });
     replaced.map(|plan| plan.data).map_err(|error| from_datafusion(error, ""))
@@ -59,7 +60,7 @@ fn variable(expr: Expr) -> DataFusionResult<Transformed<Expr>> {
 
 /// The time back in the conditions from which the optimiser took what they have in common.
 pub(super) fn in_conditions(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = plan.transform_up(|node| {
+    let plan = plan.change_up(|node| {
         let LogicalPlan::Filter(filter) = &node else { return Ok(Transformed::no(node)) };
         let LogicalPlan::Projection(below) = filter.input.as_ref() else { return Ok(Transformed::no(node)) };
         let timed = below.expr.iter().zip(below.schema.columns()).filter(|(expr, _)| reads_time(expr));
@@ -82,7 +83,7 @@ pub(super) fn in_conditions(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn inlined(predicate: Expr, by: &HashMap<Column, Expr>) -> DataFusionResult<Expr> {
-    let replaced = predicate.transform_up(|expr| {
+    let replaced = predicate.change_up(|expr| {
         Ok(match &expr {
             Expr::Column(column) => by.get(column).map_or_else(|| Transformed::no(expr.clone()), |timed| Transformed::yes(timed.clone())),
             _ => Transformed::no(expr),
@@ -99,7 +100,7 @@ pub(super) fn reads_time(expr: &Expr) -> bool {
 fn time_field(expr: &Expr) -> Option<FieldRef> {
     let mut found = None;
     // The closure does not fail.
-    let _ = expr.apply(|inner| {
+    let _ = expr.look(|inner| {
         Ok(match inner {
             Expr::ScalarVariable(field, _) => {
                 found = Some(Arc::clone(field));
@@ -207,7 +208,7 @@ fn compared(value: Expr, time: &Expr, crossing: Crossing, schema: &DFSchema) -> 
     let Some(field) = time_field(time) else { return Ok(None) };
     let fail = |error| from_datafusion(error, "");
     let clock = DFSchema::from_unqualified_fields([field].into_iter().collect(), Default::default()).map_err(fail)?;
-    let named = time.clone().transform_up(|inner| {
+    let named = time.clone().change_up(|inner| {
         Ok(match inner {
             Expr::ScalarVariable(..) => Transformed::yes(Expr::Column(Column::new_unqualified(NOW_NAME))),
             inner => Transformed::no(inner),

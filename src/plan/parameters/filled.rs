@@ -5,13 +5,14 @@
 
 use datafusion::common::Result;
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 
 use super::placeholder_number;
 use crate::plan::map_named::map_named;
+use crate::plan::walk::{WalkPlan, WalkTree};
 use crate::types::SqlType;
 
 /// Values by their number, each of its type.
@@ -23,7 +24,7 @@ pub(in crate::plan) struct Filling<'a> {
 impl Filling<'_> {
     /// The expression with values in the place of parameters.
     pub(in crate::plan) fn expression(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
-        let filled = expr.transform_down(|inner| match self.value(&inner) {
+        let filled = expr.change_down(|inner| match self.value(&inner) {
             Some(value) => Ok(Transformed::yes(value)),
             None => self.call(inner, schema),
         });
@@ -32,9 +33,9 @@ impl Filling<'_> {
 
     /// The plan with values in those calls whose type would follow from them.
     pub(in crate::plan) fn calls(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let filled = plan.transform_up_with_subqueries(|node| {
+        let filled = plan.change_all_up(|node| {
             let schema = merge_schema(&node.inputs());
-            map_named(node, |expr| expr.transform_down(|inner| self.call(inner, &schema)))
+            map_named(node, |expr| expr.change_down(|inner| self.call(inner, &schema)))
         });
         filled.map(|filled| filled.data)
     }

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::logical_expr::expr::{InList, Placeholder, ScalarFunction};
 use datafusion::logical_expr::utils::merge_schema;
@@ -22,15 +22,16 @@ use crate::plan::arrays;
 use crate::plan::open_literals::{CHOOSING, common, type_beside};
 use crate::plan::scalar;
 use crate::plan::table_functions;
+use crate::plan::walk::{WalkPlan, WalkTree};
 use crate::types::{SqlType, sql_type_of};
 
 /// What a plan says of the parameters that are not among the `known`, in subqueries too.
 pub(in crate::plan) fn in_plan(plan: &LogicalPlan, known: &[Option<SqlType>]) -> Uses {
     let mut inference = Inference { known, uses: Uses::new() };
-    let _ = plan.apply_with_subqueries(|node| {
+    let _ = plan.look_at_all(|node| {
         inference.columns_agree(node);
         let schema = merge_schema(&node.inputs());
-        node.apply_expressions(|expr| {
+        node.look_at_expressions(|expr| {
             inference.visit(expr, &schema);
             Ok(TreeNodeRecursion::Continue)
         })
@@ -53,7 +54,7 @@ struct Inference<'a> {
 impl Inference<'_> {
     /// From the outside in: who holds a parameter knows better what it is than it does itself.
     fn visit(&mut self, expr: &Expr, schema: &DFSchema) {
-        let _ = expr.apply(|inner| {
+        let _ = expr.look(|inner| {
             match inner {
                 Expr::Placeholder(parameter) => self.seen(parameter),
                 Expr::ScalarFunction(call) if CHOOSING.contains(&call.func.name()) => self.together(call.args.iter(), schema),

@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, JoinConstraint, JoinOperator, LimitClause, Query,
-    Select, UnaryOperator, Value, ValueWithSpan, Visit, Visitor,
+    Select, UnaryOperator, Value, ValueWithSpan, Visitor,
 };
 
 use super::PARAMETERS_MAX;
 use crate::error::{Error, Kind, Result};
 use crate::plan::data_type::sql_type;
+use crate::sql::Walk;
 use crate::types::SqlType;
 
 /// Window functions, and at which place of their arguments a number of rows stands.
@@ -20,9 +21,9 @@ const ROW_COUNTS: [(&str, usize); 4] = [("lag", 1), ("lead", 1), ("nth_value", 1
 const FRACTIONS: [&str; 2] = ["percentile_cont", "percentile_disc"];
 
 /// The parameters that a query or an expression names, with what its text says of their types.
-pub(super) fn types(text: &impl Visit) -> Result<BTreeMap<usize, Option<SqlType>>> {
+pub(super) fn types(text: &impl Walk) -> Result<BTreeMap<usize, Option<SqlType>>> {
     let mut finder = Finder { found: BTreeMap::new(), error: None, begun: HashSet::new() };
-    let _ = text.visit(&mut finder);
+    let _ = text.walk(&mut finder);
     match finder.error {
         Some(error) => Err(error),
         None => Ok(finder.found),
@@ -111,7 +112,7 @@ impl Visitor for Finder {
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         // PostgreSQL looks at FROM before the list, in which the text has them the other way round.
         if self.begun.insert(std::ptr::from_ref(select)) {
-            let _ = select.from.visit(self);
+            let _ = select.from.walk(self);
         }
         for condition in select.selection.iter().chain(&select.having).chain(&select.qualify) {
             self.note_as(condition, SqlType::Bool);

@@ -23,6 +23,7 @@ use crate::plan::errors::external;
 use crate::plan::map_named::map_named;
 use crate::plan::names::hidden;
 use crate::plan::pack::packed;
+use crate::plan::walk::{WalkPlan, WalkTree};
 use crate::types::PackedRows;
 
 /// Numbers that make names unique start here: others are smaller.
@@ -39,10 +40,10 @@ const NOT_STRICT: [&str; 2] = ["string_to_table", "make_array"];
 
 /// A plan whose subqueries find their rows by equalities, where they called functions with columns from outside.
 pub(in crate::plan) fn with_keys(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|node| match node {
+    let replaced = plan.change_all_up(|node| match node {
         LogicalPlan::Filter(_) | LogicalPlan::Projection(_) => {
             let outer = Arc::new(node.inputs()[0].clone());
-            map_named(node, |expr| expr.transform_up(|inner| in_expression(inner, &outer)))
+            map_named(node, |expr| expr.change_up(|inner| in_expression(inner, &outer)))
         }
         LogicalPlan::Join(mut join) => match in_relation(&join.right, &join.left)? {
             Some(right) => {
@@ -107,7 +108,7 @@ fn in_expression(expr: Expr, outer: &LogicalPlan) -> DataFusionResult<Transforme
 /// The subquery, if it calls functions with columns of `outer`.
 fn keyed(plan: &LogicalPlan, outer: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
     let mut number = FIRST_NUMBER;
-    let replaced = plan.clone().transform_down(|node| {
+    let replaced = plan.clone().change_down(|node| {
         number += NAMES_MAX;
         Ok(match anchored(&node, outer, number)? {
             Some(plan) => Transformed::new(plan, true, TreeNodeRecursion::Jump),
@@ -118,7 +119,7 @@ fn keyed(plan: &LogicalPlan, outer: &LogicalPlan) -> DataFusionResult<Option<Log
         return Ok(None);
     }
     // What stood for itself is now an ordinary relation with a correlated filter.
-    let bare = replaced.data.transform_up(|node| {
+    let bare = replaced.data.change_up(|node| {
         node.map_children(|child| match child {
             LogicalPlan::Subquery(subquery) => Ok(Transformed::yes(Arc::unwrap_or_clone(subquery.subquery))),
             other => Ok(Transformed::no(other)),
@@ -138,7 +139,7 @@ fn anchored(node: &LogicalPlan, outer: &LogicalPlan, number: usize) -> DataFusio
         // A comparison with a column from outside is one with a key, too: it need not be an equality then.
         LogicalPlan::Filter(filter) => {
             let mut read = Vec::new();
-            filter.predicate.apply(|inner| {
+            filter.predicate.look(|inner| {
                 if reads_directly(inner, outer.schema()) && !read.contains(inner) {
                     read.push(inner.clone());
                 }
@@ -253,7 +254,7 @@ impl Keyed {
 
     /// An expression with the keys' columns in the place of what they are to the subquery.
     fn over_keys(&self, expr: Expr, place: impl Fn(&Column) -> Column) -> DataFusionResult<Expr> {
-        let replaced = expr.transform_down(|inner| {
+        let replaced = expr.change_down(|inner| {
             Ok(match self.keys.iter().position(|key| *key == inner) {
                 Some(index) => Transformed::new(Expr::Column(place(&self.columns[index])), true, TreeNodeRecursion::Jump),
                 None => Transformed::no(inner),
@@ -281,7 +282,7 @@ fn keys_of(projection: &Projection, outer: &DFSchema) -> DataFusionResult<Vec<Ex
         }
     };
     for expr in &projection.expr {
-        expr.apply(|inner| {
+        expr.look(|inner| {
             Ok(match inner {
                 Expr::Alias(_) => TreeNodeRecursion::Continue,
                 _ if is_ordinals(inner) => TreeNodeRecursion::Continue,
@@ -316,12 +317,12 @@ fn packed_alone(value: &Expr, outer: &DFSchema) -> DataFusionResult<Expr> {
 }
 
 fn reads(expr: &Expr, outer: &DFSchema) -> bool {
-    expr.exists(|inner| Ok(matches!(inner, Expr::OuterReferenceColumn(_, column) if outer.has_column(column)))).unwrap_or(false)
+    expr.has(|inner| Ok(matches!(inner, Expr::OuterReferenceColumn(_, column) if outer.has_column(column)))).unwrap_or(false)
 }
 
 /// The expression over the outer rows themselves.
 fn owned(expr: Expr, outer: &DFSchema) -> DataFusionResult<Expr> {
-    let owned = expr.transform_up(|inner| {
+    let owned = expr.change_up(|inner| {
         Ok(match inner {
             Expr::OuterReferenceColumn(_, column) if outer.has_column(&column) => Transformed::yes(Expr::Column(column)),
             other => Transformed::no(other),

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use datafusion::common::FunctionalDependencies;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+
+use crate::plan::walk::WalkTree;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -27,10 +29,10 @@ impl OptimizerRule for UnnestForgetsKeys {
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> DataFusionResult<Transformed<LogicalPlan>> {
         let depends =
             |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Unnest(_)) && !node.schema().functional_dependencies().is_empty());
-        if !plan.exists(depends)? {
+        if !plan.has(depends)? {
             return Ok(Transformed::no(plan));
         }
-        plan.transform_up(|node| match node {
+        plan.change_up(|node| match node {
             LogicalPlan::Unnest(mut unnest) => {
                 let schema = unnest.schema.as_ref().clone().with_functional_dependencies(FunctionalDependencies::empty())?;
                 unnest.schema = Arc::new(schema);

@@ -7,8 +7,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName,
-    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit, VisitMut, Visitor,
-    VisitorMut, visit_expressions_mut,
+    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Visitor, VisitorMut,
 };
 
 use super::{Columns, SetFunction, find};
@@ -16,11 +15,11 @@ use crate::error::{Error, Result};
 use crate::plan::names::normal;
 use crate::plan::time_windows::lists_windows;
 use crate::plan::written_call::{written_call, written_name};
-use crate::sql::ROWS_FROM;
+use crate::sql::{ROWS_FROM, Walk, WalkMut};
 
 /// Rewrites all set-returning functions of `query`, in subqueries too. Its columns have their names already.
 pub(in crate::plan) fn expand(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Expander) {
+    match query.walk_mut(&mut Expander) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -153,7 +152,7 @@ fn returns_set(expr: &Expr) -> bool {
             if calls && self.depth == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    expr.visit(&mut Search { depth: 0 }).is_break()
+    expr.walk(&mut Search { depth: 0 }).is_break()
 }
 
 /// Makes the functions in FROM lateral where they may be, and collects the aliases that mean a value, with the value's column.
@@ -208,7 +207,7 @@ fn name_value(select: &mut Select, alias: &Ident, column: &Ident) {
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', wanted.clone()) };
         }
     }
-    let _ = visit_expressions_mut(select, |expr| {
+    let _ = select.walk_expressions_mut(|expr| {
         if matches!(expr, Expr::Identifier(ident) if normal(ident) == wanted) {
             *expr = Expr::CompoundIdentifier(vec![alias.clone(), column.clone()]);
         }

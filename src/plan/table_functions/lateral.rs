@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, NullHandling, ScalarValue, UnnestOptions};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions_nested::make_array::make_array_udf;
@@ -24,13 +24,14 @@ use datafusion::logical_expr::{
 
 use crate::plan::casts::as_cast;
 use crate::plan::names::{hidden, visible};
+use crate::plan::walk::{WalkPlan, WalkTree};
 
 /// Numbers that make names unique start here: a query's own columns are numbered from 0.
 const FIRST_NUMBER: usize = 1_000_000;
 
 /// A plan without the LATERAL joins that can be computed row by row, in subqueries too.
 pub(in crate::plan) fn without_lateral(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|node| match node {
+    let replaced = plan.change_all_up(|node| match node {
         LogicalPlan::Join(join) if is_lateral(&join)? => match joined(&join)? {
             Some(plan) => Ok(Transformed::yes(plan)),
             None => Ok(Transformed::no(LogicalPlan::Join(join))),
@@ -124,9 +125,9 @@ fn by_values(join: &Join, condition: Option<Expr>) -> DataFusionResult<Option<Lo
 /// The columns from outside that a plan reads.
 fn outer_columns(plan: &LogicalPlan) -> DataFusionResult<BTreeSet<Column>> {
     let mut found = BTreeSet::new();
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|inner| {
+    plan.look_at_all(|node| {
+        node.look_at_expressions(|expr| {
+            expr.look(|inner| {
                 if let Expr::OuterReferenceColumn(_, column) = inner {
                     found.insert(column.clone());
                 }
@@ -286,7 +287,7 @@ impl Apply<'_> {
     /// An expression of the right side over the applied rows; `None` if it holds a subquery that reads from outside.
     fn over(&self, expr: Expr, schema: &DFSchema, columns: &[Column]) -> DataFusionResult<Option<Expr>> {
         let mut subquery = false;
-        let moved = expr.transform_down(|inner| {
+        let moved = expr.change_down(|inner| {
             Ok(match inner {
                 Expr::Column(column) => match schema.maybe_index_of_column(&column) {
                     Some(index) => Transformed::new(Expr::Column(columns[index].clone()), true, TreeNodeRecursion::Jump),

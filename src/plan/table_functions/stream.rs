@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -22,6 +22,7 @@ use super::lists::ORDINALS;
 use super::series::SERIES;
 use super::series_exec::{Output, SeriesExec};
 use crate::plan::names::hidden;
+use crate::plan::walk::WalkTree;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl PhysicalOptimizerRule for StreamSeries {
     }
 
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let streamed = plan.transform_up(|node| {
+        let streamed = plan.change_up(|node| {
             let streamed = node.downcast_ref::<UnnestExec>().map(streamed).transpose()?.flatten();
             Ok(streamed.map_or_else(|| Transformed::no(node), Transformed::yes))
         });

@@ -16,6 +16,7 @@ use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 
 use super::references::{free, lateral, refers, scope, subquery_of};
 use crate::plan::operands::clashes;
+use crate::plan::walk::{WalkPlan, WalkTree};
 
 /// What a subquery stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,15 +47,15 @@ pub(super) fn same_where_equal(left: &DataType, right: &DataType) -> bool {
 
 /// Whether a subquery within `plan` reads columns from outside of `plan`.
 fn reaches_deeper(plan: &LogicalPlan) -> bool {
-    let deeper = plan.exists(|node| {
+    let deeper = plan.has(|node| {
         let scope = scope(node);
         let beyond = |subquery: &Subquery, scope: &DFSchema| free(&subquery.subquery).keys().any(|column| !scope.has_column(column));
         let mut found = match node {
             LogicalPlan::Join(join) => lateral(&join.right).is_some_and(|subquery| beyond(subquery, join.left.schema())),
             _ => false,
         };
-        node.apply_expressions(|expr| {
-            found |= expr.exists(|inner| Ok(subquery_of(inner).is_some_and(|subquery| beyond(subquery, &scope))))?;
+        node.look_at_expressions(|expr| {
+            found |= expr.has(|inner| Ok(subquery_of(inner).is_some_and(|subquery| beyond(subquery, &scope))))?;
             Ok(TreeNodeRecursion::Continue)
         })?;
         Ok(found)
@@ -65,7 +66,7 @@ fn reaches_deeper(plan: &LogicalPlan) -> bool {
 /// Whether a column from outside would be taken for one of the subquery's own.
 fn is_captured(plan: &LogicalPlan) -> bool {
     let outer = free(plan);
-    plan.exists(|node| Ok(outer.keys().any(|column| node.schema().has_column(column)))).unwrap_or(true)
+    plan.has(|node| Ok(outer.keys().any(|column| node.schema().has_column(column)))).unwrap_or(true)
 }
 
 /// The top of a subquery: what stands above an aggregate, if there is one.
@@ -83,7 +84,7 @@ fn is_plain(plan: &LogicalPlan, wanted: Use) -> bool {
 }
 
 fn has_total(plan: &LogicalPlan) -> bool {
-    plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty()))).unwrap_or(true)
+    plan.has(|node| Ok(matches!(node, LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty()))).unwrap_or(true)
 }
 
 /// Whether the values that columns of the input must have can be grouped by instead.
@@ -96,7 +97,7 @@ fn groups_plainly(aggregate: &Aggregate, wanted: Use) -> bool {
     };
     let no_sets = !matches!(keys.as_slice(), [Expr::GroupingSet(_)]);
     let unequal = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Filter(filter) if !gives_values(filter)));
-    fits && no_sets && has_plain_rows(&aggregate.input) && !aggregate.input.exists(unequal).unwrap_or(true)
+    fits && no_sets && has_plain_rows(&aggregate.input) && !aggregate.input.has(unequal).unwrap_or(true)
 }
 
 /// Whether every condition with columns from outside says what a column equals.
@@ -135,7 +136,7 @@ fn has_plain_rows(plan: &LogicalPlan) -> bool {
 
 /// Whether no condition that would be moved has a subquery in it, which would be out of place in a join.
 fn has_plain_terms(filter: &Filter) -> bool {
-    let has_subquery = |term: &Expr| term.exists(|inner| Ok(subquery_of(inner).is_some())).unwrap_or(true);
+    let has_subquery = |term: &Expr| term.has(|inner| Ok(subquery_of(inner).is_some())).unwrap_or(true);
     !split_conjunction(&filter.predicate).into_iter().any(|term| term.contains_outer() && has_subquery(term))
 }
 

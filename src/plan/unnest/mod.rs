@@ -18,7 +18,7 @@ mod references;
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
@@ -36,12 +36,13 @@ use super::errors::external;
 use super::join_mark::is_marked;
 use super::names::hidden;
 use super::subqueries::{in_as_exists, one_value_of, three_valued};
+use super::walk::{WalkPlan, WalkTree};
 use crate::error::Error;
 
 /// Makes joins of the subqueries that nobody else can.
 pub(super) fn unnested(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let mut unnesting = Unnesting { next: 0 };
-    plan.transform_down_with_subqueries(|mut node| {
+    plan.change_all_down(|mut node| {
         let mut changed = false;
         while let Some(next) = unnesting.step(&node)? {
             (node, changed) = (next, true);
@@ -261,7 +262,7 @@ fn refused(what: &str) -> DataFusionError {
 /// An inner join with the correlated subqueries of its condition in a filter above it.
 fn condition_above(old: &Join) -> DataFusionResult<Option<LogicalPlan>> {
     let correlated =
-        |expr: &Expr| expr.exists(|inner| Ok(subquery_of(inner).is_some_and(|subquery| refers(&subquery.subquery)))).unwrap_or(false);
+        |expr: &Expr| expr.has(|inner| Ok(subquery_of(inner).is_some_and(|subquery| refers(&subquery.subquery)))).unwrap_or(false);
     let terms = old.filter.clone().map(split_conjunction_owned).unwrap_or_default();
     let (above, within): (Vec<_>, Vec<_>) = terms.into_iter().partition(correlated);
     let Some(above) = conjunction(above) else { return Ok(None) };
@@ -286,7 +287,7 @@ fn wide_enough(node: &LogicalPlan, input: &LogicalPlan) -> DataFusionResult<Opti
 
 /// An expression whose columns of `outside` come from there.
 fn from_outside(expr: Expr, outside: &DFSchema) -> DataFusionResult<Expr> {
-    let seen = expr.transform_up(|inner| match inner {
+    let seen = expr.change_up(|inner| match inner {
         Expr::Column(column) if outside.has_column(&column) => {
             let (_, field) = outside.qualified_field_from_column(&column)?;
             Ok(Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), column)))
@@ -304,7 +305,7 @@ fn as_existence(node: &LogicalPlan) -> DataFusionResult<Option<LogicalPlan>> {
 
 /// An expression with a value in the place of a subquery.
 fn replaced(expr: Expr, found: &Expr, value: &Expr) -> DataFusionResult<Expr> {
-    let replaced = expr.transform_down(|inner| {
+    let replaced = expr.change_down(|inner| {
         Ok(if &inner == found { Transformed::new(value.clone(), true, TreeNodeRecursion::Jump) } else { Transformed::no(inner) })
     });
     replaced.map(|replaced| replaced.data)
@@ -314,7 +315,7 @@ fn replaced(expr: Expr, found: &Expr, value: &Expr) -> DataFusionResult<Expr> {
 fn first_subquery(exprs: Vec<Expr>, anywhere: bool) -> Option<Expr> {
     let mut found = None;
     for expr in exprs {
-        let _ = expr.apply(|inner| {
+        let _ = expr.look(|inner| {
             let open = match inner {
                 Expr::ScalarSubquery(subquery) => refers(&subquery.subquery) && !(anywhere && is_left(&subquery.subquery, Use::Value)),
                 Expr::Exists(Exists { subquery, .. }) => !(anywhere && is_left(&subquery.subquery, Use::Exists)),

@@ -1,20 +1,21 @@
 //! Subqueries in places from which nobody makes a join of them are refused here, in words that a user knows.
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{JoinType, Span};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::references::{refers, subquery_of};
 use crate::error::{Error, Result};
 use crate::plan::errors::placed;
+use crate::plan::walk::{WalkPlan, WalkTree};
 
 /// Refuses a subquery that has been left anywhere but in WHERE, HAVING, a select list or the condition of an inner join. `text`: for the position.
 pub(in crate::plan) fn refuse_elsewhere(plan: &LogicalPlan, text: &str) -> Result<()> {
     let mut refused = None;
-    let _ = plan.apply_with_subqueries(|node| {
+    let _ = plan.look_at_all(|node| {
         let Some(place) = place(node) else { return Ok(TreeNodeRecursion::Continue) };
-        node.apply_expressions(|expr| {
-            expr.apply(|inner| {
+        node.look_at_expressions(|expr| {
+            expr.look(|inner| {
                 if refused.is_none()
                     && let Some(what) = what(inner)
                 {
@@ -59,7 +60,7 @@ fn what(expr: &Expr) -> Option<&'static str> {
 fn span(expr: &Expr) -> Option<Span> {
     let mut found = subquery_of(expr)?.spans.first();
     let mut look = |expr: &Expr| {
-        expr.apply(|inner| {
+        expr.look(|inner| {
             let spans = inner.spans().and_then(|spans| spans.first());
             found = spans.or(found);
             Ok(if spans.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })

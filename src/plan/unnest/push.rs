@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::FieldRef;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::functions_window::row_number::row_number_udwf;
@@ -38,6 +38,7 @@ use super::references::{free_in, lateral, refers, renamed, scope, subquery_of, w
 use crate::plan::errors::external;
 use crate::plan::names::hidden;
 use crate::plan::pack::packed;
+use crate::plan::walk::{WalkPlan, WalkTree};
 use crate::types::PackedRows;
 
 /// The outer values of one subquery.
@@ -193,7 +194,7 @@ impl Domain {
                 names.insert(outer.clone(), (Arc::clone(input.schema().qualified_field_from_column(&column)?.1), column));
             }
         }
-        let replaced = expr.transform_down(|inner| {
+        let replaced = expr.change_down(|inner| {
             if let Some(value) = self.values.iter().find(|value| value.inner == inner) {
                 return Ok(Transformed::new(column(input, &value.name)?, true, TreeNodeRecursion::Jump));
             }
@@ -240,7 +241,7 @@ impl Domain {
         let outer = self.columns(&input)?;
         let calls = window.window_expr.iter().map(|expr| {
             let name = expr.schema_name().to_string();
-            let within = self.within(expr.clone(), window.input.schema(), &input)?.transform_up(|inner| {
+            let within = self.within(expr.clone(), window.input.schema(), &input)?.change_up(|inner| {
                 Ok(match inner {
                     Expr::WindowFunction(mut call) => {
                         call.params.partition_by.extend(outer.iter().cloned());
@@ -315,8 +316,8 @@ fn values_of(plan: &LogicalPlan, found: &mut Vec<Expr>) {
         }
     };
     let scope = scope(plan);
-    let _ = plan.apply_expressions(|expr| {
-        expr.apply(|inner| {
+    let _ = plan.look_at_expressions(|expr| {
+        expr.look(|inner| {
             let is_outer = |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(..));
             match inner {
                 Expr::Cast(cast) if is_outer(&cast.expr) => {
@@ -348,7 +349,7 @@ fn values_of(plan: &LogicalPlan, found: &mut Vec<Expr>) {
 
 /// An outer value over the rows outside.
 fn outside(inner: &Expr) -> Expr {
-    let seen = inner.clone().transform_up(|expr| {
+    let seen = inner.clone().change_up(|expr| {
         Ok(match expr {
             Expr::OuterReferenceColumn(_, column) => Transformed::yes(Expr::Column(column)),
             other => Transformed::no(other),
@@ -361,7 +362,7 @@ fn outside(inner: &Expr) -> Expr {
 fn equal_to(term: &Expr, value: &Expr) -> Option<Expr> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = term else { return None };
     let other = if left.as_ref() == value { right } else { (right.as_ref() == value).then_some(left)? };
-    let own = !other.exists(|inner| Ok(matches!(inner, Expr::OuterReferenceColumn(..)) || subquery_of(inner).is_some())).unwrap_or(true);
+    let own = !other.has(|inner| Ok(matches!(inner, Expr::OuterReferenceColumn(..)) || subquery_of(inner).is_some())).unwrap_or(true);
     own.then(|| other.as_ref().clone())
 }
 

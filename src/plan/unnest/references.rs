@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::plan::walk::{WalkPlan, WalkTree};
 use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
@@ -26,7 +27,7 @@ pub(super) fn refers(plan: &LogicalPlan) -> bool {
 
 fn collect(plan: &LogicalPlan, found: &mut Outer) {
     let scope = scope(plan);
-    let _ = plan.apply_expressions(|expr| {
+    let _ = plan.look_at_expressions(|expr| {
         found.extend(free_in(expr, &scope));
         Ok(TreeNodeRecursion::Continue)
     });
@@ -42,7 +43,7 @@ fn collect(plan: &LogicalPlan, found: &mut Outer) {
 /// The same of one expression over rows of `scope`.
 pub(super) fn free_in(expr: &Expr, scope: &DFSchema) -> Outer {
     let mut found = Outer::new();
-    let _ = expr.apply(|inner| {
+    let _ = expr.look(|inner| {
         match inner {
             Expr::OuterReferenceColumn(field, column) => drop(found.insert(column.clone(), Arc::clone(field))),
             other => {
@@ -92,7 +93,7 @@ pub(super) fn renamed(plan: LogicalPlan, names: &BTreeMap<Column, (FieldRef, Col
         return Ok(plan);
     }
     let scope = scope(&plan);
-    let plan = plan.map_expressions(|expr| renamed_in(expr, &scope, names))?.data;
+    let plan = plan.change_expressions(|expr| renamed_in(expr, &scope, names))?.data;
     // What the left side of a LATERAL calls so is another column.
     let hidden = match &plan {
         LogicalPlan::Join(join) if lateral(&join.right).is_some() => Some((Arc::clone(&join.right), Arc::clone(join.left.schema()))),
@@ -114,7 +115,7 @@ pub(super) fn renamed(plan: LogicalPlan, names: &BTreeMap<Column, (FieldRef, Col
 
 /// The same for one expression over rows of `scope`.
 fn renamed_in(expr: Expr, scope: &DFSchema, names: &BTreeMap<Column, (FieldRef, Column)>) -> DataFusionResult<Transformed<Expr>> {
-    expr.transform_up(|inner| match inner {
+    expr.change_up(|inner| match inner {
         Expr::OuterReferenceColumn(field, column) => Ok(match names.get(&column) {
             Some((field, name)) => Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), name.clone())),
             None => Transformed::no(Expr::OuterReferenceColumn(field, column)),

@@ -24,7 +24,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::TableReference;
 use sqlparser::ast::{
     Cte, Expr, Ident, JoinConstraint, JoinOperator, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
-    Value, Visit, VisitMut, Visitor, VisitorMut, With,
+    Value, Visitor, VisitorMut, With,
 };
 
 use super::names::normal;
@@ -32,6 +32,7 @@ use super::planner::Planner;
 use super::resolve::Scope;
 use super::text;
 use crate::error::{Error, Kind, Result};
+use crate::sql::{Walk, WalkMut};
 use crate::types::SqlType;
 use merge::{Merge, Output};
 use references::{References, merged_among};
@@ -51,14 +52,14 @@ pub(super) struct Within<'a> {
 
 /// Rewrites `query` and all queries within it. `42601` for a join that says neither what its rows have in common nor that it is CROSS.
 pub(super) fn expand(query: &mut Query, within: Within<'_>) -> Result<()> {
-    if Visit::visit(query, &mut HasOpenJoin).is_break() {
+    if query.walk(&mut HasOpenJoin).is_break() {
         let error = Error::new(Kind::Syntax, "a JOIN has neither ON nor USING");
         return Err(error.hint("Write CROSS JOIN for all pairs of rows."));
     }
-    if Visit::visit(query, &mut HasUsing).is_continue() {
+    if query.walk(&mut HasUsing).is_continue() {
         return Ok(());
     }
-    match VisitMut::visit(query, &mut Expand { within, frames: Vec::new() }) {
+    match query.walk_mut(&mut Expand { within, frames: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Cte, Expr, Query, Select, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut};
+use sqlparser::ast::{Cte, Expr, Query, Select, SelectItem, SetExpr, Visitor, VisitorMut};
 
 use super::merge::Output;
 use super::{Columns, quoted};
 use crate::error::{Error, Result};
 use crate::plan::names::normal;
+use crate::sql::{Walk, WalkMut};
 
 /// The merged columns whose names mean nothing else.
 pub(super) fn merged_among(outputs: &[Output]) -> Vec<Output> {
@@ -30,11 +31,11 @@ impl<'a> References<'a> {
     }
 
     /// Does it in a part of a query.
-    pub(super) fn put_into(&mut self, part: &mut impl VisitMut) -> Result<()> {
+    pub(super) fn put_into(&mut self, part: &mut impl WalkMut) -> Result<()> {
         if self.merged.is_empty() {
             return Ok(());
         }
-        match part.visit(self) {
+        match part.walk_mut(self) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(error) => Err(error),
         }
@@ -49,7 +50,7 @@ impl<'a> References<'a> {
     /// The names of the columns that a query reads itself, if it says a merged column's name at all.
     fn own_names(&self, query: &Query) -> Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
-        if query.visit(&mut Says(self)).is_break() {
+        if query.walk(&mut Says(self)).is_break() {
             let more = query.with.as_ref().map_or(&[] as &[Cte], |with| &with.cte_tables);
             self.names_of(&query.body, more, &mut names)?;
         }

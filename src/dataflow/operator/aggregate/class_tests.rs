@@ -19,7 +19,7 @@ use crate::dataflow::operator::expand::Expand;
 use crate::dataflow::operator::map::Map;
 use crate::dataflow::operator::{Operator, Stateless};
 use crate::dataflow::row_errors::{RowErrorLog, RowErrorSink};
-use crate::plan::{Bound, NoSystemRelations, Node, NodeKind, Planner, PlannerOptions, Scope, schema_of};
+use crate::plan::{Bound, NoSystemRelations, Node, NodeKind, Planner, PlannerOptions, Scope, attach, schema_of};
 use crate::sql::{Statement, parse};
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, OnConflict, SqlType, hash_rows, worker_of};
@@ -291,7 +291,7 @@ impl View {
     fn check(&self, rows: &[Row], told: &str) {
         let batch = batch(rows);
         let provider = |_, _: &SchemaRef| Ok(Arc::new(MemTable::try_new(schema(), vec![vec![batch.clone()]]).unwrap()) as _);
-        let plan = self.planner.optimize(self.bound.attach(&provider).unwrap(), 0).unwrap();
+        let plan = attach(self.bound.optimized(&self.planner, &[], 0).unwrap(), &provider).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let batches: Vec<RecordBatch> = runtime.block_on(async {
             let physical = self.planner.physical(&plan).await.unwrap();
