@@ -1,6 +1,6 @@
 //! The only way into a worker. Every worker gets the same commands in the same order, and so builds the same dataflows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -54,6 +54,9 @@ pub struct Tick {
     pub inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>>,
     /// How far event time is after it.
     pub watermarks: Arc<Watermarks>,
+    /// The dataflows that it does not reach: all of theirs that they read stands still, and they have read all that was there before them. They finish
+    /// the epoch as soon as those before it. Whoever reads one that is not among them is not among them either.
+    pub still: BTreeSet<ObjectId>,
 }
 
 /// Where a dataflow's answer goes.

@@ -33,6 +33,7 @@ pub(crate) fn run(timely: &mut Timely, commands: &Receiver<Command>) {
         dataflows: BTreeMap::new(),
         readers: HashMap::new(),
         history: SharedHistory::default(),
+        ticked: 0,
     };
     loop {
         let mut busy = false;
@@ -68,11 +69,21 @@ struct Running {
     kept: Vec<SharedKept>,
     /// What the sink has written and nobody has taken yet.
     finished: Finished,
-    /// The first epoch that the sink has not finished here.
-    frontier: Rc<Cell<Epoch>>,
+    /// The first epoch that the sink has not finished here, of those that have reached it.
+    finished_before: Rc<Cell<Epoch>>,
+    /// No epoch from this one on has reached it.
+    reached_before: Epoch,
     /// The frontier as last handed on.
     told: Epoch,
     hydrating: bool,
+}
+
+impl Running {
+    /// The first epoch that is not finished here. Epochs that do not reach it are finished with the last one that does.
+    fn frontier(&self, ticked: Epoch) -> Epoch {
+        let finished_before = self.finished_before.get();
+        if finished_before < self.reached_before { finished_before } else { finished_before.max(ticked + 1) }
+    }
 }
 
 struct Worker {
@@ -84,6 +95,8 @@ struct Worker {
     readers: HashMap<ObjectId, Vec<ObjectId>>,
     /// How far event time was, epoch by epoch.
     history: SharedHistory,
+    /// The newest epoch that was ticked here.
+    ticked: Epoch,
 }
 
 impl Worker {
@@ -104,12 +117,12 @@ impl Worker {
 
     fn build(&mut self, timely: &mut Timely, spec: Arc<Dataflow>, beginning: &Arc<Beginning>) {
         let finished = Rc::new(RefCell::new(Vec::new()));
-        let frontier = Rc::new(Cell::new(0));
+        let finished_before = Rc::new(Cell::new(0));
         let index = timely.next_dataflow_index();
         let (worker, workers, history) = (self.index, self.workers, Rc::clone(&self.history));
         let (mut imports, operators, kept) = timely.dataflow::<Epoch, _, _>(|scope| {
             let Rendered { output, imports, operators, kept } = render(scope, &spec, beginning, &history, (worker, workers));
-            sink(output, &spec, worker, Rc::clone(&finished), Rc::clone(&frontier));
+            sink(output, &spec, worker, Rc::clone(&finished), Rc::clone(&finished_before));
             (imports, operators, kept)
         });
         for import in &mut imports {
@@ -123,7 +136,9 @@ impl Worker {
             }
         }
         let object = spec.object;
-        let running = Running { spec, index, imports, operators, kept, finished, frontier, told: 0, hydrating: true };
+        let reached_before = spec.last + 1;
+        let running =
+            Running { spec, index, imports, operators, kept, finished, finished_before, reached_before, told: 0, hydrating: true };
         self.dataflows.insert(object, running);
     }
 
@@ -164,8 +179,10 @@ impl Worker {
             let slowest = self.dataflows.values().map(|running| running.told).min().unwrap_or(tick.epoch);
             history.forget_before(slowest.saturating_sub(1));
         }
+        self.ticked = tick.epoch;
         let views: Vec<ObjectId> = self.dataflows.keys().copied().collect();
-        for running in self.dataflows.values_mut() {
+        for (_, running) in self.dataflows.iter_mut().filter(|(view, _)| !tick.still.contains(view)) {
+            running.reached_before = tick.epoch + 1;
             for import in &mut running.imports {
                 if let Some(shares) = tick.inputs.get(&import.object) {
                     for changes in &shares[self.index] {
@@ -184,7 +201,7 @@ impl Worker {
     fn hydrate(&mut self, busy: &mut bool) -> bool {
         let mut waiting = false;
         for running in self.dataflows.values_mut().filter(|running| running.hydrating) {
-            let frontier = running.frontier.get();
+            let frontier = running.finished_before.get();
             if running.spec.target.is_full() {
                 // Whoever takes it tells nobody here.
                 waiting = true;
@@ -221,7 +238,7 @@ impl Worker {
         let views: Vec<ObjectId> = self.dataflows.keys().copied().collect();
         for view in views {
             let running = self.dataflows.get_mut(&view).expect("listed above");
-            let frontier = running.frontier.get();
+            let frontier = running.frontier(self.ticked);
             let finished = std::mem::take(&mut *running.finished.borrow_mut());
             let advanced = frontier != running.told;
             if !advanced && finished.is_empty() {
@@ -232,11 +249,12 @@ impl Worker {
             let progress = Arc::clone(&running.spec.progress);
             for reader in self.readers.get(&view).map_or(&[][..], Vec::as_slice) {
                 let Some(reader) = self.dataflows.get_mut(reader) else { continue };
+                let closed = frontier.min(reader.reached_before);
                 for import in reader.imports.iter_mut().filter(|import| import.object == view) {
                     for (epoch, changes) in &finished {
                         import.offer_if_open(*epoch, changes);
                     }
-                    import.close(frontier);
+                    import.close(closed);
                 }
             }
             if advanced {

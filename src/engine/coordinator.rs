@@ -485,8 +485,8 @@ impl Coordinator {
     /// Views that stopped by themselves, and those that read one: each stands behind what it reads.
     fn note_failures(&self) {
         for view in self.views.values().filter(|view| !matches!(view.status(), ViewStatus::Failed(_))) {
-            let upstream = view.plan().root.imports().into_iter().find_map(|import| {
-                let upstream = self.views.get(&import)?;
+            let upstream = view.imports.iter().find_map(|import| {
+                let upstream = self.views.get(import)?;
                 matches!(upstream.status(), ViewStatus::Failed(_)).then(|| format!("it reads \"{}\", which has failed", upstream.name()))
             });
             if let Some(cause) = view.progress.failure().or(upstream) {
@@ -558,9 +558,21 @@ impl Coordinator {
             self.event_times.raise(&behind.watermarks, &self.unread, now);
         }
         self.note_behind(epoch, now, &before);
-        let watermarks = self.event_times.watermarks();
-        self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs, watermarks })));
+        let (watermarks, still) = (self.event_times.watermarks(), self.still(&inputs));
+        self.workers.broadcast(&Command::Tick(Arc::new(Tick { epoch, inputs, watermarks, still })));
         self.observe();
+    }
+
+    /// The views that an epoch with these rows cannot change: an epoch costs what it changes, however many views there are.
+    fn still(&self, inputs: &BTreeMap<ObjectId, Vec<Vec<Changes>>>) -> BTreeSet<ObjectId> {
+        let mut still = BTreeSet::new();
+        for (id, view) in &self.views {
+            let stands = |import| !inputs.contains_key(import) && (still.contains(import) || !self.views.contains_key(import));
+            if view.status() == ViewStatus::Ready && !view.follows_time && view.imports.iter().all(stands) {
+                still.insert(*id);
+            }
+        }
+        still
     }
 
     /// What time it is; while the log is replayed, what time it was.
@@ -844,9 +856,9 @@ impl Coordinator {
         let clock = self.views.values().any(|view| view.plan().root.reads_clock());
         self.event_times.follow_clock(clock, self.now());
         // A source that nobody reads any more stops; the next view replays it up to there, and goes on.
-        let wanted: Vec<ObjectId> = self.views.values().flat_map(|view| view.plan().root.imports()).collect();
+        let views = &self.views;
         self.sources.retain(|id, source| {
-            let keep = wanted.contains(id);
+            let keep = views.values().any(|view| view.imports.contains(id));
             if !keep {
                 source.stop("idle".to_owned());
             }

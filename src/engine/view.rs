@@ -18,6 +18,10 @@ pub(crate) struct RunningView {
     pub(crate) id: ObjectId,
     /// As it is called by now, and what maintains it, by where the columns are that it reads.
     described: RwLock<(Arc<str>, Arc<Plan>)>,
+    /// What it reads.
+    pub(crate) imports: Vec<ObjectId>,
+    /// Time alone may change it.
+    pub(crate) follows_time: bool,
     /// `None` for a view that throws its rows away.
     pub(crate) relation: Option<Arc<Relation>>,
     /// Of a sink: where its changes go.
@@ -55,6 +59,8 @@ impl RunningView {
     pub(crate) fn new(id: ObjectId, name: String, plan: Plan, relation: Option<Arc<Relation>>, progress: Arc<DataflowProgress>) -> Self {
         RunningView {
             id,
+            imports: plan.root.imports(),
+            follows_time: plan.root.follows_time(),
             described: RwLock::new((name.into(), Arc::new(plan))),
             relation,
             sink: None,

@@ -931,6 +931,12 @@ impl Node {
             || self.inputs().into_iter().any(Node::follows_epochs)
     }
 
+    /// Whether time alone, or an epoch without rows, may change what the plan below shows or holds.
+    pub fn follows_time(&self) -> bool {
+        let moves = |node: &Node| !node.lows().is_empty() || node.inputs().into_iter().any(Node::follows_time);
+        self.follows_epochs() || moves(self)
+    }
+
     /// Whether it takes event time to be less far than it is.
     pub(super) fn is_patient(&self) -> bool {
         matches!(self.kind, NodeKind::Import { lateness_us: 1.., .. }) || self.inputs().into_iter().any(Node::is_patient)

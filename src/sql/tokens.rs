@@ -28,20 +28,23 @@ const QUOTED_CHARACTERS_MAX: usize = 60;
 /// The tokens of each statement in `text`; a statement has at least one.
 pub(super) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
     let tokens = Tokenizer::new(&QUERY, &comments::apart(text)).tokenize_with_location().map_err(|error| not_a_token(text, &error))?;
-    if let Some(open) = tokens.iter().find(|token| matches!(&token.token, Token::CustomBinaryOperator(operator) if operator.contains("/*")))
-    {
-        let error = TokenizerError { message: UNTERMINATED_COMMENT.to_owned(), location: open.span.start };
-        return Err(not_a_token(text, &error));
-    }
     let mut statements = Vec::new();
     let mut current: Vec<TokenWithSpan> = Vec::new();
-    for mut token in tokens.into_iter().flat_map(without_signs) {
+    for mut token in tokens {
         if let Token::Word(word) = &mut token.token {
             word.value.truncate(cut_name(&word.value, NAME_BYTES_MAX).len());
         }
-        match token.token {
+        match &token.token {
             Token::Whitespace(_) | Token::EOF => {}
             Token::SemiColon => statements.push(std::mem::take(&mut current)),
+            Token::CustomBinaryOperator(operator) if operator.contains("/*") => {
+                let error = TokenizerError { message: UNTERMINATED_COMMENT.to_owned(), location: token.span.start };
+                return Err(not_a_token(text, &error));
+            }
+            Token::CustomBinaryOperator(operator) => match without_signs(operator, token.span.start) {
+                Some(apart) => current.extend(apart),
+                None => current.push(token),
+            },
             _ => push_joining_strings(&mut current, token),
         }
     }
@@ -50,26 +53,24 @@ pub(super) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>> {
     statements.into_iter().map(|tokens| prepare(text, tokens)).collect()
 }
 
-/// An operator and the signs that sqlparser took for its end: one ends in a sign only if it has a character that no other operator has
+/// An operator and the signs that sqlparser took for its end, if it did: one ends in a sign only if it has a character that no other operator has
 /// (PostgreSQL, 4.1.3), so that `a>-1` compares.
-fn without_signs(token: TokenWithSpan) -> Vec<TokenWithSpan> {
-    let Token::CustomBinaryOperator(operator) = &token.token else { return vec![token] };
+fn without_signs(operator: &str, mut start: Location) -> Option<Vec<TokenWithSpan>> {
     if operator.contains("--") {
-        return vec![token];
+        return None;
     }
     let bare = operator.trim_end_matches(['+', '-']);
     let bare = if bare.is_empty() { &operator[..1] } else { bare };
     if bare.len() == operator.len() || bare.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) {
-        return vec![token];
+        return None;
     }
-    let Ok(tokens) = Tokenizer::new(&QUERY, bare).tokenize() else { return vec![token] };
+    let tokens = Tokenizer::new(&QUERY, bare).tokenize().ok()?;
     let signs = operator[bare.len()..].chars().map(|sign| if sign == '-' { Token::Minus } else { Token::Plus });
-    let mut start = token.span.start;
     let apart = tokens.into_iter().map(|part| (part, bare.len() as u64)).chain(signs.map(|sign| (sign, 1))).map(|(part, length)| {
         let end = Location::new(start.line, start.column + length);
         TokenWithSpan::new(part, Span::new(std::mem::replace(&mut start, end), end))
     });
-    apart.collect()
+    Some(apart.collect())
 }
 
 /// A name of `bytes_max` at the most; what is longer loses its end.
@@ -135,33 +136,42 @@ fn prepare(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>>
 }
 
 /// `trim(LEADING FROM x)` → `trim(LEADING x)`: with nothing between, FROM says nothing.
-fn trim_nothing_but_blanks(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+fn trim_nothing_but_blanks(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let opens = |end: Option<usize>| {
         let paren = end?;
         (tokens[paren].token == Token::LParen && is_word(&tokens, paren.checked_sub(1)?, "trim")).then_some(())
     };
-    let says_nothing = |index: usize| {
-        let before = index.checked_sub(1)?;
+    let says_nothing = |index: &usize| {
+        let before = index.checked_sub(1).filter(|_| is_word(&tokens, *index, "from"))?;
         let sided = ["leading", "trailing", "both"].iter().any(|side| is_word(&tokens, before, side));
-        if is_word(&tokens, index, "from") { opens(if sided { before.checked_sub(1) } else { Some(before) }) } else { None }
+        opens(if sided { before.checked_sub(1) } else { Some(before) })
     };
-    let idle: Vec<bool> = (0..tokens.len()).map(|index| says_nothing(index).is_some()).collect();
-    let mut idle = idle.into_iter();
-    tokens.retain(|_| idle.next() != Some(true));
-    tokens
+    let idle: Vec<usize> = (0..tokens.len()).filter(|index| says_nothing(index).is_some()).collect();
+    without(tokens, &idle)
 }
 
 /// `ROWS FROM (f(…), g(…))` → a call of a function that has the calls for its arguments.
 fn name_rows_from(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let is_start = |index: usize| {
-        is_word(&tokens, index, "rows")
+    let is_start = |index: &usize| {
+        is_word(&tokens, *index, "rows")
             && is_word(&tokens, index + 1, "from")
             && tokens.get(index + 2).is_some_and(|next| next.token == Token::LParen)
     };
-    let starts: Vec<bool> = (0..tokens.len()).map(is_start).collect();
-    tokens.iter_mut().zip(&starts).filter(|(_, start)| **start).for_each(|(token, _)| token.token = Token::make_word(ROWS_FROM, None));
-    let mut behind = std::iter::once(false).chain(starts);
-    tokens.retain(|_| behind.next() != Some(true));
+    let starts: Vec<usize> = (0..tokens.len()).filter(is_start).collect();
+    starts.iter().for_each(|start| tokens[*start].token = Token::make_word(ROWS_FROM, None));
+    without(tokens, &starts.iter().map(|start| start + 1).collect::<Vec<_>>())
+}
+
+/// The tokens but for those at these places, which rise.
+fn without(mut tokens: Vec<TokenWithSpan>, places: &[usize]) -> Vec<TokenWithSpan> {
+    let (mut at, mut left) = (0, places.iter().peekable());
+    if !places.is_empty() {
+        tokens.retain(|_| {
+            let goes = left.next_if(|place| **place == at).is_some();
+            at += 1;
+            !goes
+        });
+    }
     tokens
 }
 

@@ -121,7 +121,7 @@ async fn play(feed: Feed, streams: &[Vec<Event>; 2], directory: &Path, mut rng: 
             }
         }
         targets[*target].bring(&client, piece, &mut rng).await.map_err(|failure| server.with_log(failure))?;
-        if rng.random_range(0..12) == 0 {
+        if rng.random_range(0..36) == 0 {
             server.crash(1 + rng.random_range(0..3)).await?;
             client = server.connect().await?;
         }

@@ -1,6 +1,6 @@
 //! A bank that only moves money around: whatever is read, at whatever moment, adds up to the same sum.
 //!
-//! `BANK_TRANSFERS` says how many transfers are made (8,000), `BANK_WRITERS` by how many sessions at a time. One transaction in four clears
+//! `BANK_TRANSFERS` says how many transfers are made (4,000), `BANK_WRITERS` by how many sessions at a time. One transaction in four clears
 //! [`CLEARED`] transfers at once.
 
 use std::cell::Cell;
@@ -57,7 +57,7 @@ async fn bank(workers: usize) -> Outcome {
     for (name, query) in VIEWS {
         views.push(View::create(&client, name, query).await?);
     }
-    let left = Rc::new(Cell::new(setting("BANK_TRANSFERS", 8_000_i64)));
+    let left = Rc::new(Cell::new(setting("BANK_TRANSFERS", 4_000_i64)));
     let mut writers = Vec::new();
     for seed in 0..setting("BANK_WRITERS", 8) {
         writers.push(write(server.connect().await?, seed, left.clone()));

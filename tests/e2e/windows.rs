@@ -4,7 +4,7 @@
 //! What a window is, is written down here once more, as plainly as it can be: every window that there may be, and the rows in it. A view has the
 //! windows of all rows; a view that emits on window close has those that end at the watermark or before, and no others.
 //!
-//! `WINDOWS_ROUNDS` says how many batches of rows each stream has (24), `WINDOWS_SEED` where the random numbers begin.
+//! `WINDOWS_ROUNDS` says how many batches of rows each stream has (16), `WINDOWS_SEED` where the random numbers begin.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -228,7 +228,7 @@ async fn windows(kind: Kind, workers: usize) -> Outcome {
     let mut client = server.connect().await?;
     run(&client, &kind.definition()).await?;
     let mut subjects = Vec::new();
-    let (before, rounds) = (stream.rng.random_range(0..6), setting("WINDOWS_ROUNDS", 24_usize));
+    let (before, rounds) = (stream.rng.random_range(0..6), setting("WINDOWS_ROUNDS", 16_usize));
     for round in 0..rounds {
         // Some rows are there before the views are.
         if round == before {

@@ -9,7 +9,7 @@
 //! join             rows of even epochs are of `t`, those of odd ones of `u`
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -199,7 +199,7 @@ impl Running {
         self.workers.broadcast(&Command::Measure);
         // Commands are executed in order: behind the next epoch everyone has measured.
         let epoch = self.progress.frontier();
-        self.feed(Tick { epoch, inputs: BTreeMap::new(), watermarks: Arc::default() });
+        self.feed(Tick { epoch, inputs: BTreeMap::new(), watermarks: Arc::default(), still: BTreeSet::new() });
         self.wait_for(epoch)?;
         Ok(self.progress.sizes().iter().map(|(_, _, size)| size.bytes).sum())
     }
@@ -213,7 +213,7 @@ fn tick(epoch: u64, keys: u64, input: Input, both: bool, options: &Options, work
     for (turn, start) in (first..end).step_by(BATCH_ROWS as usize).enumerate() {
         shares[turn % workers].push(batch(start, (start + BATCH_ROWS).min(end), keys, input));
     }
-    Tick { epoch: epoch + 1, inputs: BTreeMap::from([(object, shares)]), watermarks: Arc::default() }
+    Tick { epoch: epoch + 1, inputs: BTreeMap::from([(object, shares)]), watermarks: Arc::default(), still: BTreeSet::new() }
 }
 
 fn batch(start: u64, end: u64, keys: u64, input: Input) -> Changes {
