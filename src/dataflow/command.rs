@@ -54,8 +54,8 @@ pub struct Tick {
     pub inputs: BTreeMap<ObjectId, Vec<Vec<Changes>>>,
     /// How far event time is after it.
     pub watermarks: Arc<Watermarks>,
-    /// The dataflows that it does not reach: all of theirs that they read stands still, and they have read all that was there before them. They finish
-    /// the epoch as soon as those before it. Whoever reads one that is not among them is not among them either.
+    /// The dataflows that it does not reach: nothing that they read has rows in it, and they have read all that was there before them. They finish the
+    /// epoch as soon as those before it. Whoever reads one that is not among them is not among them either.
     pub still: BTreeSet<ObjectId>,
 }
 

@@ -71,18 +71,30 @@ struct Running {
     finished: Finished,
     /// The first epoch that the sink has not finished here, of those that have reached it.
     finished_before: Rc<Cell<Epoch>>,
-    /// No epoch from this one on has reached it.
-    reached_before: Epoch,
-    /// The frontier as last handed on.
-    told: Epoch,
+    reach: Reach,
     hydrating: bool,
 }
 
-impl Running {
-    /// The first epoch that is not finished here. Epochs that do not reach it are finished with the last one that does.
-    fn frontier(&self, ticked: Epoch) -> Epoch {
-        let finished_before = self.finished_before.get();
-        if finished_before < self.reached_before { finished_before } else { finished_before.max(ticked + 1) }
+/// Which epochs have reached a dataflow here, and what has been told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reach {
+    /// No epoch from this one on has reached it.
+    before: Epoch,
+    /// Its frontier as last handed on.
+    told: Epoch,
+}
+
+impl Reach {
+    /// The first epoch that is not finished here, if the dataflow has finished those before `finished_before` that have reached it. The others are
+    /// finished with the last one that has. It never goes back.
+    fn frontier(self, finished_before: Epoch, ticked: Epoch) -> Epoch {
+        let finished = if finished_before < self.before { finished_before } else { finished_before.max(ticked + 1) };
+        finished.max(self.told)
+    }
+
+    /// Where its import of a view is closed that has this frontier: no epoch that has not reached it moves it.
+    fn closed(self, frontier: Epoch) -> Epoch {
+        frontier.min(self.before)
     }
 }
 
@@ -128,7 +140,7 @@ impl Worker {
         for import in &mut imports {
             // What a view here has finished is in the snapshot or never comes; a view of constants will not say so again.
             if let Some(upstream) = self.dataflows.get(&import.object) {
-                import.close(upstream.told);
+                import.close(upstream.reach.told);
             }
             let readers = self.readers.entry(import.object).or_default();
             if !readers.contains(&spec.object) {
@@ -136,9 +148,8 @@ impl Worker {
             }
         }
         let object = spec.object;
-        let reached_before = spec.last + 1;
-        let running =
-            Running { spec, index, imports, operators, kept, finished, finished_before, reached_before, told: 0, hydrating: true };
+        let reach = Reach { before: spec.last + 1, told: 0 };
+        let running = Running { spec, index, imports, operators, kept, finished, finished_before, reach, hydrating: true };
         self.dataflows.insert(object, running);
     }
 
@@ -170,28 +181,28 @@ impl Worker {
         }
     }
 
-    /// Gives each dataflow its share of the epoch's input, and closes the epoch for every input that comes from outside.
+    /// Gives each dataflow that the epoch reaches its share of the input, and closes the epoch for every input of theirs that comes from outside.
     fn tick(&mut self, tick: &Tick) {
         {
             let mut history = self.history.borrow_mut();
             history.note(tick.epoch, &tick.watermarks);
             // The slowest one asks for those of the epoch before the one that it is in.
-            let slowest = self.dataflows.values().map(|running| running.told).min().unwrap_or(tick.epoch);
+            let slowest = self.dataflows.values().map(|running| running.reach.told).min().unwrap_or(tick.epoch);
             history.forget_before(slowest.saturating_sub(1));
         }
         self.ticked = tick.epoch;
-        let views: Vec<ObjectId> = self.dataflows.keys().copied().collect();
+        let told: BTreeMap<ObjectId, Epoch> = self.dataflows.iter().map(|(view, running)| (*view, running.reach.told)).collect();
         for (_, running) in self.dataflows.iter_mut().filter(|(view, _)| !tick.still.contains(view)) {
-            running.reached_before = tick.epoch + 1;
+            running.reach.before = tick.epoch + 1;
             for import in &mut running.imports {
                 if let Some(shares) = tick.inputs.get(&import.object) {
                     for changes in &shares[self.index] {
                         import.offer(tick.epoch, changes.clone());
                     }
                 }
-                if views.binary_search(&import.object).is_err() {
-                    import.close(tick.epoch + 1);
-                }
+                // A view may have said for the last time how far it is.
+                let frontier = told.get(&import.object).copied().unwrap_or(Epoch::MAX);
+                import.close(running.reach.closed(frontier));
             }
             // A dataflow without inputs has nothing to wait for.
         }
@@ -238,18 +249,18 @@ impl Worker {
         let views: Vec<ObjectId> = self.dataflows.keys().copied().collect();
         for view in views {
             let running = self.dataflows.get_mut(&view).expect("listed above");
-            let frontier = running.frontier(self.ticked);
+            let frontier = running.reach.frontier(running.finished_before.get(), self.ticked);
             let finished = std::mem::take(&mut *running.finished.borrow_mut());
-            let advanced = frontier != running.told;
+            let advanced = frontier != running.reach.told;
             if !advanced && finished.is_empty() {
                 continue;
             }
             moved = true;
-            running.told = frontier;
+            running.reach.told = frontier;
             let progress = Arc::clone(&running.spec.progress);
             for reader in self.readers.get(&view).map_or(&[][..], Vec::as_slice) {
                 let Some(reader) = self.dataflows.get_mut(reader) else { continue };
-                let closed = frontier.min(reader.reached_before);
+                let closed = reader.reach.closed(frontier);
                 for import in reader.imports.iter_mut().filter(|import| import.object == view) {
                     for (epoch, changes) in &finished {
                         import.offer_if_open(*epoch, changes);
@@ -284,5 +295,30 @@ impl Worker {
                 running.operators.iter().map(|(id, name, operator)| (id.node, (*name).to_owned(), operator.borrow().size())).collect();
             running.spec.progress.report_sizes(self.index, sizes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reach;
+    use crate::types::Epoch;
+
+    #[test]
+    fn epochs_that_do_not_reach_a_dataflow_are_finished_with_the_last_one_that_does() {
+        let mut reach = Reach { before: 11, told: 0 };
+        // Epoch 10 has reached it and is not finished; those behind it stand behind it, whatever they are.
+        assert_eq!((reach.frontier(10, 10), reach.frontier(10, 14)), (10, 10));
+        assert_eq!((reach.frontier(11, 10), reach.frontier(11, 14)), (11, 15));
+        // What has been told stays true when an epoch reaches it again that it has not begun.
+        reach = Reach { before: 16, told: 15 };
+        assert_eq!((reach.frontier(11, 15), reach.frontier(16, 15), reach.frontier(16, 20)), (15, 16, 21));
+        // One of constants has finished all at once.
+        assert_eq!(reach.frontier(Epoch::MAX, 15), Epoch::MAX);
+    }
+
+    #[test]
+    fn an_import_goes_no_further_than_its_dataflow() {
+        let reader = Reach { before: 16, told: 15 };
+        assert_eq!([12, 16, 20, Epoch::MAX].map(|frontier| reader.closed(frontier)), [12, 16, 16, 16]);
     }
 }

@@ -168,7 +168,8 @@ impl Session {
         if self.engine.catalog().get(table).is_none() {
             return Err(Error::new(Kind::UndefinedTable, "the table was dropped meanwhile"));
         }
-        self.transaction.get_or_insert_with(Transaction::single).hold(table, relation, turn);
+        let now = self.now_micros();
+        self.transaction.get_or_insert_with(|| Transaction::single(now)).hold(table, relation, turn);
         Ok(())
     }
 

@@ -39,6 +39,7 @@ impl Session {
     ) -> Result<PlannedChange> {
         let catalog = self.engine.catalog();
         let (statement, declared, parameters) = (Arc::clone(parsed), declared.to_vec(), parameters.map(<[ArrayRef]>::to_vec));
+        let now_micros = self.now_micros();
         let plan = move |planner: &Planner, scope: &Scope<'_>| {
             let change = match &statement.statement {
                 Statement::Insert(insert) => planner.insert(insert, scope, &declared)?,
@@ -47,7 +48,7 @@ impl Session {
                 _ => return Err(Error::internal("not a statement that writes")),
             };
             let update = match &parameters {
-                Some(values) => planner.conflict_update(&change, values, scope)?,
+                Some(values) => planner.conflict_update(&change, values, now_micros, scope)?,
                 None => None,
             };
             Ok((change, update))
@@ -145,7 +146,7 @@ impl Session {
     ) -> Result<Outcome> {
         let affected = rows.num_rows();
         providers.batch(RETURNED, rows);
-        let now = self.engine.wall.now_micros();
+        let now = self.now_micros();
         let rows = run(&self.engine.planner, returning, providers, parameters, now, self.engine.queries.handle()).await?;
         let rows: Vec<RecordBatch> = rows.try_collect().await?;
         drop(lease);

@@ -183,7 +183,7 @@ impl Session {
                 transaction.explicit = true;
                 transaction.reads_at = None;
             }
-            None => self.transaction = Some(Transaction::new(true)),
+            None => self.transaction = Some(Transaction::new(true, self.now_micros())),
         }
         if read_only.unwrap_or_else(|| self.settings.is_on("default_transaction_read_only")) {
             self.set("transaction_read_only", Some("on"), true)?;
@@ -265,7 +265,7 @@ impl Session {
             let detail = format!("Expected {} parameters but got {}.", description.parameters.len(), arguments.len());
             return Err(Error::new(Kind::Syntax, message).detail(detail));
         }
-        let (arguments, types, now) = (arguments.to_vec(), description.parameters.clone(), self.engine.wall.now_micros());
+        let (arguments, types, now) = (arguments.to_vec(), description.parameters.clone(), self.now_micros());
         let evaluate = move |planner: &Planner, scope: &Scope<'_>| {
             let values =
                 arguments.iter().zip(&types).map(|(value, sql_type)| planner.constant_text(&value.to_string(), sql_type, scope, now));

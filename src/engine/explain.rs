@@ -65,7 +65,7 @@ impl Session {
     }
 
     async fn explain_query(&mut self, kind: ExplainKind, query: &ast::Query, text: &str, view: Option<&CreateView>) -> Result<String> {
-        let (mut query, now, threads) = (query.clone(), self.engine.wall.now_micros(), self.engine.queries.handle().clone());
+        let (mut query, now, threads) = (query.clone(), self.now_micros(), self.engine.queries.handle().clone());
         let view = view.cloned();
         let explain = move |planner: &Planner, scope: &Scope<'_>| {
             crate::plan::prepare_catalog_query(&mut query);

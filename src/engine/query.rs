@@ -140,7 +140,7 @@ impl Session {
                 providers.relation(*id, self.engine.relation(catalog, *id)?, snapshot, catalog.indexes_of(*id));
             }
         }
-        let now = self.engine.wall.now_micros();
+        let now = self.now_micros();
         let rows = run(&self.engine.planner, bound, providers, parameters, now, self.engine.queries.handle()).await?;
         // Rows that the snapshot shows stay until the last of them has been read.
         let rows = rows.inspect(move |_| {

@@ -58,6 +58,8 @@ pub struct Session {
     ended: CancellationToken,
     /// When the running statement's time is over.
     deadline: Option<Instant>,
+    /// When the statement that runs began, in microseconds since 1970.
+    began_micros: i64,
     /// Raised while the running statement cannot be undone.
     pub(crate) shield: Shield,
     pub(crate) settings: Settings,
@@ -106,6 +108,7 @@ impl Engine {
             cancel,
             ended,
             deadline: None,
+            began_micros: now,
             shield: Shield::default(),
             settings,
             transaction: None,
@@ -221,8 +224,13 @@ impl Session {
     /// Statements from here on are one transaction, until `end_implicit` or a COMMIT.
     pub fn begin_implicit(&mut self) {
         if self.transaction.is_none() {
-            self.transaction = Some(Transaction::new(false));
+            self.transaction = Some(Transaction::new(false, self.now_micros()));
         }
+    }
+
+    /// What `now()` means, in microseconds since 1970: when the transaction began, or the statement if there is none.
+    pub(crate) fn now_micros(&self) -> i64 {
+        self.transaction.as_ref().map_or(self.began_micros, |transaction| transaction.began_micros)
     }
 
     /// Ends the implicit transaction, if there is one: what it wrote is durable when this returns.
@@ -321,6 +329,7 @@ impl Session {
             self.cancel = self.engine.registry.renew(self.process_id);
         }
         let limit = self.settings.duration_ms("statement_timeout");
+        self.began_micros = self.engine.wall.now_micros();
         self.deadline = (limit > 0).then(|| Instant::now() + Duration::from_millis(limit));
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Transaction {
     pub(crate) single: bool,
     /// A statement failed: everything but ROLLBACK is refused.
     pub(crate) failed: bool,
+    /// When it began, in microseconds since 1970: what `now()` means in it.
+    pub(crate) began_micros: i64,
     /// The epoch that its queries read, from the first one on.
     pub(crate) reads_at: Option<Lease>,
     /// Settings as they were before SET LOCAL.
@@ -45,15 +47,16 @@ struct WrittenTable {
 
 impl Transaction {
     /// The transaction of one statement that stands alone.
-    pub(crate) fn single() -> Self {
-        Transaction { single: true, ..Transaction::new(false) }
+    pub(crate) fn single(began_micros: i64) -> Self {
+        Transaction { single: true, ..Transaction::new(false, began_micros) }
     }
 
-    pub(crate) fn new(explicit: bool) -> Self {
+    pub(crate) fn new(explicit: bool, began_micros: i64) -> Self {
         Transaction {
             explicit,
             single: false,
             failed: false,
+            began_micros,
             reads_at: None,
             local_settings: Vec::new(),
             settings_before: None,

@@ -18,9 +18,9 @@ pub(crate) struct RunningView {
     pub(crate) id: ObjectId,
     /// As it is called by now, and what maintains it, by where the columns are that it reads.
     described: RwLock<(Arc<str>, Arc<Plan>)>,
-    /// What it reads.
+    /// What it reads. A plan that takes the place of another one over moved columns reads the same.
     pub(crate) imports: Vec<ObjectId>,
-    /// Time alone may change it.
+    /// Time alone may change it, or an epoch without rows.
     pub(crate) follows_time: bool,
     /// `None` for a view that throws its rows away.
     pub(crate) relation: Option<Arc<Relation>>,

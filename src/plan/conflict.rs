@@ -12,7 +12,7 @@ use sqlparser::ast;
 
 use super::dml::{Change, assigned_to, assigned_twice, note_parameter, table_of};
 use super::errors::from_datafusion;
-use super::expressions::{Assignment, assignment_cast, expression_text, is_literal, refuse_volatile};
+use super::expressions::{Assignment, assignment_cast, expression_text, is_literal};
 use super::node::Scalar;
 use super::parameters::{Filling, Parameters};
 use super::planner::Planner;
@@ -79,14 +79,17 @@ impl Planner {
             }
             None => None,
         };
-        for expr in values.iter().chain(&condition) {
-            refuse_volatile(expr)?;
-        }
         Ok(ConflictPlan { both, condition, values })
     }
 
-    /// What a change does on conflict, with values in the place of parameters: one array of length 1 each.
-    pub fn conflict_update(&self, change: &Change, values: &[ArrayRef], scope: &Scope<'_>) -> Result<Option<ConflictUpdate>> {
+    /// What a change does on conflict, with values in the place of parameters: one array of length 1 each. `now_micros`: what `now()` means.
+    pub fn conflict_update(
+        &self,
+        change: &Change,
+        values: &[ArrayRef],
+        now_micros: i64,
+        scope: &Scope<'_>,
+    ) -> Result<Option<ConflictUpdate>> {
         let Some(plan) = &change.conflict else { return Ok(None) };
         let table = table_of(&change.object)?;
         let values = change.rows.parameter_values(values)?;
@@ -94,7 +97,7 @@ impl Planner {
         let scalar = |expr: &Expr| {
             let text = expression_text(expr);
             let expr = filling.expression(expr.clone(), &plan.both).map_err(|error| from_datafusion(error, scope.text))?;
-            Ok(Scalar { expression: self.physical_expression(expr, &plan.both, None, scope)?, text })
+            Ok(Scalar { expression: self.physical_expression(expr, &plan.both, Some(now_micros), scope)?, text })
         };
         let generated =
             table.columns.iter().enumerate().filter_map(|(position, column)| Some((position, column, column.generated.as_ref()?)));

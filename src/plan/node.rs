@@ -927,14 +927,17 @@ impl Node {
 
     /// Whether what the plan below shows depends on which epochs changes are in, and so on when it was made.
     pub fn follows_epochs(&self) -> bool {
-        matches!(self.kind, NodeKind::LookupJoin { .. } | NodeKind::Versions { .. } | NodeKind::Arrival { .. })
-            || self.inputs().into_iter().any(Node::follows_epochs)
+        self.by_epoch() || self.inputs().into_iter().any(Node::follows_epochs)
     }
 
     /// Whether time alone, or an epoch without rows, may change what the plan below shows or holds.
     pub fn follows_time(&self) -> bool {
-        let moves = |node: &Node| !node.lows().is_empty() || node.inputs().into_iter().any(Node::follows_time);
-        self.follows_epochs() || moves(self)
+        self.by_epoch() || !self.lows().is_empty() || self.inputs().into_iter().any(Node::follows_time)
+    }
+
+    /// Whether what this node does depends on which epochs changes are in.
+    fn by_epoch(&self) -> bool {
+        matches!(self.kind, NodeKind::LookupJoin { .. } | NodeKind::Versions { .. } | NodeKind::Arrival { .. })
     }
 
     /// Whether it takes event time to be less far than it is.
