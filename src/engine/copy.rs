@@ -116,8 +116,6 @@ impl Session {
     /// A column that the lines do not give: its default.
     fn filled(&self, column: &Column, rows: usize) -> Result<ArrayRef> {
         let Some(default) = &column.default else { return Ok(new_null_array(&column.sql_type.arrow(), rows)) };
-        let value = self.engine.constant(default, &column.sql_type)?;
-        let indices = arrow::array::UInt32Array::from(vec![0; rows]);
-        Ok(arrow::compute::take(&value, &indices, None)?)
+        self.engine.constants(default, &column.sql_type, rows, self.now_micros())
     }
 }

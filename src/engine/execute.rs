@@ -268,7 +268,7 @@ impl Session {
         let (arguments, types, now) = (arguments.to_vec(), description.parameters.clone(), self.now_micros());
         let evaluate = move |planner: &Planner, scope: &Scope<'_>| {
             let values =
-                arguments.iter().zip(&types).map(|(value, sql_type)| planner.constant_text(&value.to_string(), sql_type, scope, now));
+                arguments.iter().zip(&types).map(|(value, sql_type)| planner.constant_text(&value.to_string(), sql_type, 1, scope, now));
             values.collect::<Result<Vec<_>>>()
         };
         let catalog = self.engine.catalog();
@@ -299,11 +299,16 @@ impl crate::engine::Engine {
         made.await.map_err(|_| Error::new(Kind::Shutdown, "the server is shutting down"))
     }
 
-    /// The value of an expression without columns.
+    /// The value of an expression without columns, at this moment.
     pub(crate) fn constant(&self, text: &str, sql_type: &SqlType) -> Result<ArrayRef> {
+        self.constants(text, sql_type, 1, self.wall.now_micros())
+    }
+
+    /// Its values for so many rows, at a moment.
+    pub(crate) fn constants(&self, text: &str, sql_type: &SqlType, rows: usize, now_micros: i64) -> Result<ArrayRef> {
         let catalog = self.catalog();
         let scope = crate::plan::Scope { catalog: &catalog, search_path: &[], relations: &crate::plan::NoSystemRelations, text };
-        self.planner.constant_text(text, sql_type, &scope, self.wall.now_micros())
+        self.planner.constant_text(text, sql_type, rows, &scope, now_micros)
     }
 }
 

@@ -58,7 +58,7 @@ pub struct Session {
     ended: CancellationToken,
     /// When the running statement's time is over.
     deadline: Option<Instant>,
-    /// When the statement that runs began, in microseconds since 1970.
+    /// When the message came that runs, in microseconds since 1970.
     began_micros: i64,
     /// Raised while the running statement cannot be undone.
     pub(crate) shield: Shield,
@@ -221,6 +221,11 @@ impl Session {
         result.map_err(|error| self.note_failure(located(error, &statement.text).shifted(statement.offset)))
     }
 
+    /// A message has come, whose statements all have this time.
+    pub fn begin_message(&mut self) {
+        self.began_micros = self.engine.wall.now_micros();
+    }
+
     /// Statements from here on are one transaction, until `end_implicit` or a COMMIT.
     pub fn begin_implicit(&mut self) {
         if self.transaction.is_none() {
@@ -228,7 +233,7 @@ impl Session {
         }
     }
 
-    /// What `now()` means, in microseconds since 1970: when the transaction began, or the statement if there is none.
+    /// What `now()` means, in microseconds since 1970: when the transaction began, or when the message came if there is none.
     pub(crate) fn now_micros(&self) -> i64 {
         self.transaction.as_ref().map_or(self.began_micros, |transaction| transaction.began_micros)
     }
@@ -329,7 +334,6 @@ impl Session {
             self.cancel = self.engine.registry.renew(self.process_id);
         }
         let limit = self.settings.duration_ms("statement_timeout");
-        self.began_micros = self.engine.wall.now_micros();
         self.deadline = (limit > 0).then(|| Instant::now() + Duration::from_millis(limit));
     }
 

@@ -83,21 +83,15 @@ impl Planner {
         Ok(volatile_function(&self.logical_expression(&text::expression(sql)?, &DFSchema::empty(), scope)?))
     }
 
-    /// The value of an expression without columns, cast to `target` as an assignment is: an array of length 1.
-    /// `now_micros`: what `now()` means.
-    pub fn constant(&self, expr: &ast::Expr, target: &SqlType, scope: &Scope<'_>, now_micros: i64) -> Result<ArrayRef> {
-        let schema = DFSchema::empty();
-        let logical = self.logical_expression(expr, &schema, scope)?;
-        let logical = assignment_cast(logical, &schema, target, &Assignment { column: "", literal: is_literal(expr) })?;
-        let physical = self.physical_expression(logical, &schema, Some(now_micros), scope)?;
-        let one_row =
-            RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &RecordBatchOptions::new().with_row_count(Some(1)))?;
-        physical.evaluate(&one_row).and_then(|value| value.into_array(1)).map_err(|error| from_datafusion(error, scope.text))
-    }
-
-    /// As `constant`, from the text that the catalog keeps.
-    pub fn constant_text(&self, sql: &str, target: &SqlType, scope: &Scope<'_>, now_micros: i64) -> Result<ArrayRef> {
-        self.constant(&text::expression(sql)?, target, &Scope { text: sql, ..*scope }, now_micros)
+    /// The values of an expression without columns for so many rows, cast to `target` as an assignment is. `now_micros`: what `now()` means.
+    pub fn constant_text(&self, sql: &str, target: &SqlType, rows: usize, scope: &Scope<'_>, now_micros: i64) -> Result<ArrayRef> {
+        let (schema, expr, scope) = (DFSchema::empty(), text::expression(sql)?, Scope { text: sql, ..*scope });
+        let logical = self.logical_expression(&expr, &schema, &scope)?;
+        let logical = assignment_cast(logical, &schema, target, &Assignment { column: "", literal: is_literal(&expr) })?;
+        let physical = self.physical_expression(logical, &schema, Some(now_micros), &scope)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+        physical.evaluate(&batch).and_then(|value| value.into_array(rows)).map_err(|error| from_datafusion(error, sql))
     }
 
     /// What turns rows of the columns at hand into rows of all of `columns`: those of the same name as they are, generated ones computed.
@@ -153,6 +147,9 @@ impl Planner {
                 Expr::WindowFunction(_) => Some((Kind::Grouping, "window functions are not allowed here")),
                 Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => {
                     Some((Kind::NotSupported, "subqueries are not allowed here"))
+                }
+                Expr::ScalarFunction(call) if call.func.as_async().is_some() => {
+                    Some((Kind::NotSupported, "pg_sleep() is not supported here"))
                 }
                 Expr::Unnest(_) => Some((Kind::NotSupported, "set-returning functions are not allowed here")),
                 _ => return Ok(TreeNodeRecursion::Continue),

@@ -140,8 +140,9 @@ impl VisitorMut for Spelling {
 /// Rewrites what stays the expression that it is; whether it is such a one.
 fn in_place(expr: &mut Expr) -> Result<bool> {
     match expr {
-        Expr::Function(function) if is_named(function, "transaction_timestamp") => function.name = written_name("now"),
-        Expr::Function(function) if is_named(function, "statement_timestamp") => function.name = written_name("clock_timestamp"),
+        Expr::Function(function) if is_named(function, "transaction_timestamp") || is_named(function, "statement_timestamp") => {
+            function.name = written_name("now");
+        }
         // `SELECT FROM t` has no columns; whether it has rows does not depend on them.
         Expr::Exists { subquery, .. } => {
             if let SetExpr::Select(select) = subquery.body.as_mut()

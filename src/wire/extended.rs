@@ -89,6 +89,7 @@ impl Connection {
 
     async fn describe_statement(&mut self, statement: Option<&Arc<Parsed>>, declared: &[Option<SqlType>]) -> Result<Description, Failure> {
         let Some(statement) = statement else { return Ok(Description { parameters: Vec::new(), columns: None }) };
+        self.session.begin_message();
         self.session.begin_statement();
         let interrupt = self.session.interrupt();
         let work = self.session.describe(statement, declared);
@@ -199,6 +200,7 @@ impl Connection {
 
     async fn run_portal(&mut self, portal: Portal, rows_max: Option<u64>) -> Result<Portal, Failure> {
         let Portal { prepared, formats, state } = portal;
+        self.session.begin_message();
         self.session.begin_statement();
         let state = match state {
             PortalState::Bound(parameters) => self.start_portal(&prepared, &formats, parameters, rows_max).await?,

@@ -29,6 +29,7 @@ impl Connection {
     }
 
     async fn run_script(&mut self, body: &[u8]) -> Result<(), Failure> {
+        self.session.begin_message();
         let statements = self.session.parse(read_text(body)?).await?;
         if statements.is_empty() {
             self.channel.put_bare(b'I');

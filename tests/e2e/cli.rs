@@ -68,6 +68,10 @@ async fn run_copy() -> Outcome {
     let sql = "CREATE TABLE t (a INT, b TEXT);\nCOPY t FROM STDIN;\n1\tit's\n2\t\\N\n\\.\nCOPY t (a) FROM STDIN (FORMAT csv);\n3\n\\.\n\
                COPY (SELECT a, b FROM t ORDER BY a) TO STDOUT;\nSELECT sum(a) FROM t;\n";
     ran(sql, 0, "CREATE TABLE\nCOPY 2\nCOPY 1\n1\tit's\n2\t\\N\n3\t\\N\n sum\n-----\n 6\n(1 row)\n")?;
+    // Defaults of columns that the lines do not give: the same moment for all rows, another UUID for each.
+    let sql = "CREATE TABLE d (a INT, u UUID DEFAULT gen_random_uuid(), at TIMESTAMPTZ DEFAULT now());\nCOPY d (a) FROM STDIN;\n1\n2\n3\n\\.\n\
+               SELECT count(DISTINCT u) * 10 + count(DISTINCT at) AS n FROM d;\n";
+    ran(sql, 0, "CREATE TABLE\nCOPY 3\n n\n----\n 31\n(1 row)\n")?;
     ran("CREATE TABLE t (a INT);\nCOPY t FROM STDIN;\n1\nx\n\\.\n", 2, "CREATE TABLE\n")
 }
 

@@ -20,9 +20,9 @@ use crate::types::{SqlType, interval_length, month_bin};
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn functions() -> Vec<Function> {
     vec![
-        function("now", "when the transaction began; also `current_timestamp`, `transaction_timestamp()`; not in a view", "now() > TIMESTAMPTZ '2020-01-01 00:00:00+00'", "t").known("-> timestamptz").stable(),
-        function("current_date", "the day on which the query began; not in a view", "current_date > DATE '2020-01-01'", "t").known("-> date").stable(),
-        function("current_time", "the time at which the query began; not in a view", "current_time IS NOT NULL", "t").known("-> time").stable(),
+        function("now", "when the transaction began; also `current_timestamp`, `transaction_timestamp()`, `statement_timestamp()`; not in a view", "now() > TIMESTAMPTZ '2020-01-01 00:00:00+00'", "t").known("-> timestamptz").stable(),
+        function("current_date", "the day on which the transaction began; not in a view", "current_date > DATE '2020-01-01'", "t").known("-> date").stable(),
+        function("current_time", "the time at which the transaction began; not in a view", "current_time IS NOT NULL", "t").known("-> time").stable(),
         function("extract", "a field: century, day, decade, dow, doy, epoch, hour, isodow, isoyear, julian, microseconds, millennium, milliseconds, minute, month, quarter, second, timezone, timezone_hour, timezone_minute, week, year", "extract(year FROM TIMESTAMP '2001-02-16 20:38:40')", "2001")
             .form_of("text, timestamp -> numeric", field_type, |call| map2::<Text, Timestamp, _>(call, |field, value| of_timestamp(field, value, None)))
             .form_of("text, timestamptz -> numeric", field_type, |call| map2::<Text, Timestamp, _>(call, |field, value| of_timestamp(field, value, Some(0))))

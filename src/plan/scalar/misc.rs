@@ -37,7 +37,7 @@ pub(super) fn functions() -> Vec<Function> {
             .volatile(),
         function(
             "clock_timestamp",
-            "the time of the moment in which it is asked for; also `statement_timestamp()`; not in a view",
+            "the time of the moment in which it is asked for; not in a view",
             "clock_timestamp() > TIMESTAMPTZ '2020-01-01 00:00:00+00'",
             "t",
         )
