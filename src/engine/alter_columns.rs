@@ -43,7 +43,7 @@ pub(super) enum Filling {
     Old(usize),
     /// One value for all rows.
     Value(ArrayRef),
-    /// An expression over the old columns.
+    /// An expression over the old columns, or over none: each row has its own value.
     Computed(Scalar),
 }
 
@@ -162,7 +162,7 @@ impl Engine {
                 let mut projection = self.generated_projection(before, std::slice::from_ref(&column))?;
                 Filling::Computed(projection.remove(0))
             }
-            (None, Some(default)) => Filling::Value(self.constant(default, &column.sql_type)?),
+            (None, Some(default)) => Filling::Computed(self.default_expression(default, &column.sql_type, self.wall.now_micros())?),
             (None, None) => Filling::Value(arrow::array::new_null_array(&column.sql_type.arrow(), 1)),
         });
         let places = (0..before.len()).map(Some).collect();

@@ -66,7 +66,7 @@ impl Session {
         for (position, column) in table.columns.iter().enumerate().filter(|(_, column)| column.generated.is_none()) {
             arrays.push(match target.columns.iter().position(|given| *given == position) {
                 Some(given) => Arc::clone(rows.column(given)),
-                None => self.filled(column, rows.num_rows())?,
+                None => self.filled(column, rows)?,
             });
         }
         let mut batch = RecordBatch::try_new(all_nullable(&schema_of(&plain)), arrays)?;
@@ -114,8 +114,8 @@ impl Session {
     }
 
     /// A column that the lines do not give: its default.
-    fn filled(&self, column: &Column, rows: usize) -> Result<ArrayRef> {
-        let Some(default) = &column.default else { return Ok(new_null_array(&column.sql_type.arrow(), rows)) };
-        self.engine.constants(default, &column.sql_type, rows, self.now_micros())
+    fn filled(&self, column: &Column, rows: &RecordBatch) -> Result<ArrayRef> {
+        let Some(default) = &column.default else { return Ok(new_null_array(&column.sql_type.arrow(), rows.num_rows())) };
+        self.engine.default_expression(default, &column.sql_type, self.now_micros())?.array(rows)
     }
 }

@@ -8,7 +8,7 @@ use crate::engine::outcome::{Description, Outcome};
 use crate::engine::session::Session;
 use crate::engine::transaction::Transaction;
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Planner, Scope};
+use crate::plan::{Planner, Scalar, Scope};
 use crate::sql::{CopySubject, Discard, Parsed, Statement};
 use crate::types::SqlType;
 
@@ -268,7 +268,7 @@ impl Session {
         let (arguments, types, now) = (arguments.to_vec(), description.parameters.clone(), self.now_micros());
         let evaluate = move |planner: &Planner, scope: &Scope<'_>| {
             let values =
-                arguments.iter().zip(&types).map(|(value, sql_type)| planner.constant_text(&value.to_string(), sql_type, 1, scope, now));
+                arguments.iter().zip(&types).map(|(value, sql_type)| planner.constant_text(&value.to_string(), sql_type, scope, now));
             values.collect::<Result<Vec<_>>>()
         };
         let catalog = self.engine.catalog();
@@ -301,14 +301,16 @@ impl crate::engine::Engine {
 
     /// The value of an expression without columns, at this moment.
     pub(crate) fn constant(&self, text: &str, sql_type: &SqlType) -> Result<ArrayRef> {
-        self.constants(text, sql_type, 1, self.wall.now_micros())
-    }
-
-    /// Its values for so many rows, at a moment.
-    pub(crate) fn constants(&self, text: &str, sql_type: &SqlType, rows: usize, now_micros: i64) -> Result<ArrayRef> {
         let catalog = self.catalog();
         let scope = crate::plan::Scope { catalog: &catalog, search_path: &[], relations: &crate::plan::NoSystemRelations, text };
-        self.planner.constant_text(text, sql_type, rows, &scope, now_micros)
+        self.planner.constant_text(text, sql_type, &scope, self.wall.now_micros())
+    }
+
+    /// What fills a column with its default, in rows whatever they are, each by itself.
+    pub(crate) fn default_expression(&self, text: &str, sql_type: &SqlType, now_micros: i64) -> Result<Scalar> {
+        let catalog = self.catalog();
+        let scope = crate::plan::Scope { catalog: &catalog, search_path: &[], relations: &crate::plan::NoSystemRelations, text };
+        self.planner.default_expression(text, sql_type, &scope, now_micros)
     }
 }
 

@@ -83,15 +83,19 @@ impl Planner {
         Ok(volatile_function(&self.logical_expression(&text::expression(sql)?, &DFSchema::empty(), scope)?))
     }
 
-    /// The values of an expression without columns for so many rows, cast to `target` as an assignment is. `now_micros`: what `now()` means.
-    pub fn constant_text(&self, sql: &str, target: &SqlType, rows: usize, scope: &Scope<'_>, now_micros: i64) -> Result<ArrayRef> {
+    /// An expression without columns, cast to `target` as an assignment is, for rows whatever they are. `now_micros`: what `now()` means.
+    pub fn default_expression(&self, sql: &str, target: &SqlType, scope: &Scope<'_>, now_micros: i64) -> Result<Scalar> {
         let (schema, expr, scope) = (DFSchema::empty(), text::expression(sql)?, Scope { text: sql, ..*scope });
         let logical = self.logical_expression(&expr, &schema, &scope)?;
         let logical = assignment_cast(logical, &schema, target, &Assignment { column: "", literal: is_literal(&expr) })?;
-        let physical = self.physical_expression(logical, &schema, Some(now_micros), &scope)?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
-        physical.evaluate(&batch).and_then(|value| value.into_array(rows)).map_err(|error| from_datafusion(error, sql))
+        Ok(Scalar { expression: self.physical_expression(logical, &schema, Some(now_micros), &scope)?, text: sql.to_owned() })
+    }
+
+    /// Its value: an array of length 1.
+    pub fn constant_text(&self, sql: &str, target: &SqlType, scope: &Scope<'_>, now_micros: i64) -> Result<ArrayRef> {
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        let one_row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+        self.default_expression(sql, target, scope, now_micros)?.array(&one_row)
     }
 
     /// What turns rows of the columns at hand into rows of all of `columns`: those of the same name as they are, generated ones computed.
