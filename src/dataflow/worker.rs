@@ -204,7 +204,6 @@ impl Worker {
                 let frontier = told.get(&import.object).copied().unwrap_or(Epoch::MAX);
                 import.close(running.reach.closed(frontier));
             }
-            // A dataflow without inputs has nothing to wait for.
         }
     }
 
@@ -243,7 +242,8 @@ impl Worker {
         waiting
     }
 
-    /// Hands what views have written to the dataflows that read them, large epochs in parts before they close, and tells frontiers. Returns whether anything moved.
+    /// Hands what views have written to the dataflows that read them, large epochs in parts before they close, and tells frontiers. Returns whether
+    /// anything moved.
     fn hand_on(&mut self) -> bool {
         let mut moved = false;
         let views: Vec<ObjectId> = self.dataflows.keys().copied().collect();
