@@ -29,6 +29,12 @@ pub(super) fn functions() -> Vec<Function> {
         .known("bytea -> bytea"),
         function("sha384", "the SHA-384 hash", "length(sha384('abc'::bytea))", "48").known("bytea -> bytea"),
         function("sha512", "the SHA-512 hash", "length(sha512('abc'::bytea))", "64").known("bytea -> bytea"),
+        function("convert_from", "the text that bytes are in `UTF8` or `LATIN1`", "convert_from('\\x6ac3b673c3a9'::bytea, 'UTF8')", "jösé")
+            .form("bytea, text -> text", |call| map2::<Bytes, Text, _>(call, convert_from))
+            .example("convert_from('\\x6af673e9'::bytea, 'LATIN1')", "jösé"),
+        function("convert_to", "a text as bytes in `UTF8` or `LATIN1`", "convert_to('jösé', 'UTF8')", "\\x6ac3b673c3a9")
+            .form("text, text -> bytea", |call| map2::<Text, Text, _>(call, convert_to))
+            .example("convert_to('jösé', 'LATIN1')", "\\x6af673e9"),
         function("get_byte", "a byte, counted from 0", "get_byte('\\x1234'::bytea, 1)", "52").form("bytea, integer -> integer", |call| {
             map2::<Bytes, Integer, _>(call, |bytes, place| Ok(i32::from(bytes[index(place, bytes.len())?])))
         }),
@@ -79,6 +85,81 @@ fn index(place: i64, length: usize) -> Result<usize> {
     let found = usize::try_from(place).ok().filter(|place| *place < length);
     let last = i64::try_from(length).unwrap_or(i64::MAX) - 1;
     found.ok_or_else(|| Error::new(Kind::ArraySubscript, format!("index {place} out of valid range, 0..{last}")))
+}
+
+/// How a text can be written in bytes.
+#[derive(Clone, Copy, PartialEq)]
+enum Encoding {
+    Utf8,
+    /// A byte for each of the first 256 characters of Unicode (ISO 8859-1).
+    Latin1,
+}
+
+impl Encoding {
+    /// `role`: "source" or "destination".
+    fn named(name: &str, role: &str) -> Result<Encoding> {
+        let letters: String = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
+        match letters.as_str() {
+            "utf8" | "unicode" => Ok(Encoding::Utf8),
+            "latin1" | "iso88591" => Ok(Encoding::Latin1),
+            _ => {
+                Err(Error::new(Kind::InvalidParameter, format!("invalid {role} encoding name \"{name}\""))
+                    .hint("There are UTF8 and LATIN1."))
+            }
+        }
+    }
+}
+
+fn convert_from(bytes: &[u8], encoding: &str) -> Result<String> {
+    let invalid = |bytes: &[u8]| {
+        let bytes: String = bytes.iter().map(|byte| format!(" 0x{byte:02x}")).collect();
+        Error::new(Kind::InvalidEncoding, format!("invalid byte sequence for encoding \"UTF8\":{bytes}"))
+    };
+    let text: String = match Encoding::named(encoding, "source")? {
+        Encoding::Latin1 => bytes.iter().copied().map(char::from).collect(),
+        Encoding::Utf8 => std::str::from_utf8(bytes).map(str::to_owned).map_err(|error| {
+            let wrong = &bytes[error.valid_up_to()..];
+            invalid(&wrong[..error.error_len().unwrap_or(wrong.len())])
+        })?,
+    };
+    if text.contains('\0') { Err(invalid(&[0])) } else { Ok(text) }
+}
+
+fn convert_to(text: &str, encoding: &str) -> Result<Vec<u8>> {
+    if Encoding::named(encoding, "destination")? == Encoding::Utf8 {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let byte = |character: char| {
+        u8::try_from(character).map_err(|_| {
+            let message = format!("character \"{character}\" has no equivalent in encoding \"LATIN1\"");
+            Error::new(Kind::UntranslatableCharacter, message)
+        })
+    };
+    text.chars().map(byte).collect()
+}
+
+/// Where bytes begin within others, from 1; 0 if they do not.
+pub(super) fn position(bytes: &[u8], part: &[u8]) -> usize {
+    let places = 0..=bytes.len().saturating_sub(part.len());
+    places.into_iter().find(|place| bytes[*place..].starts_with(part)).map_or(0, |place| place + 1)
+}
+
+/// With so many bytes from a place on, counted from 1, replaced by others.
+pub(super) fn overlay(bytes: &[u8], new: &[u8], from: i64, length: i64) -> Result<Vec<u8>> {
+    if from <= 0 {
+        return Err(Error::new(Kind::Substring, "negative substring length not allowed"));
+    }
+    let before = usize::try_from(from - 1).unwrap_or(usize::MAX).min(bytes.len());
+    let after = usize::try_from(from.saturating_add(length).saturating_sub(1)).unwrap_or(0).min(bytes.len());
+    Ok([&bytes[..before], new, &bytes[after..]].concat())
+}
+
+/// Without those bytes at the start, at the end.
+pub(super) fn trim<'a>(bytes: &'a [u8], set: &[u8], [start, end]: [bool; 2]) -> &'a [u8] {
+    let kept = |byte: &u8| !set.contains(byte);
+    let from = if start { bytes.iter().position(kept).unwrap_or(bytes.len()) } else { 0 };
+    let to = if end { bytes.iter().rposition(kept).map_or(from, |last| last + 1) } else { bytes.len() };
+    &bytes[from..to.max(from)]
 }
 
 /// Bytes from a place on, counted from 1.

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use std::sync::Arc;
 
 use super::call::Call;
-use super::column::{Integer, Text, map1, map2, map3, map4, part1, part2, part3, too_long};
+use super::column::{Bytes, Integer, Text, map1, map2, map3, map4, part1, part2, part3, too_long};
 use super::misc::Printed;
 use super::{Function, function};
 use crate::error::{Error, Kind, Result};
@@ -25,14 +25,14 @@ pub(super) fn functions() -> Vec<Function> {
         function("character_length", "characters of a text; also `char_length`", "character_length('jösé')", "4").known("text -> integer"),
         function("length", "characters of a text, or bytes of a bytea", "length('jösé')", "4")
             .form("text -> integer", |call| map1::<Text, _>(call, |text| Ok(count(text.chars().count()))))
-            .form("bytea -> integer", |call| map1::<super::column::Bytes, _>(call, |bytes| Ok(count(bytes.len()))))
+            .form("bytea -> integer", |call| map1::<Bytes, _>(call, |bytes| Ok(count(bytes.len()))))
             .example("length('\\x0102'::bytea)", "2"),
         function("octet_length", "bytes of a text or bytea", "octet_length('jösé')", "6")
             .form("text -> integer", |call| map1::<Text, _>(call, |text| Ok(count(text.len()))))
-            .form("bytea -> integer", |call| map1::<super::column::Bytes, _>(call, |bytes| Ok(count(bytes.len())))),
+            .form("bytea -> integer", |call| map1::<Bytes, _>(call, |bytes| Ok(count(bytes.len())))),
         function("bit_length", "bits of a text or bytea", "bit_length('é')", "16")
             .form("text -> integer", |call| map1::<Text, _>(call, |text| Ok(count(text.len() * 8))))
-            .form("bytea -> integer", |call| map1::<super::column::Bytes, _>(call, |bytes| Ok(count(bytes.len() * 8)))),
+            .form("bytea -> integer", |call| map1::<Bytes, _>(call, |bytes| Ok(count(bytes.len() * 8)))),
         function(
             "btrim",
             "without the given characters (blanks) at both ends; also `trim(both 'xyz' from text)`",
@@ -42,13 +42,16 @@ pub(super) fn functions() -> Vec<Function> {
         .aliases(&["trim"])
         .form("text -> text", |call| part1(call, |text| Ok(text.trim_matches(' '))))
         .form("text, text -> text", |call| part2::<Text>(call, |text, set| Ok(text.trim_matches(among(set)))))
+        .form("bytea, bytea -> bytea", |call| trim_bytes(call, [true, true]))
         .example("trim(both 'x' from 'xTomxx')", "Tom"),
         function("ltrim", "without the given characters (blanks) at the start; also `trim(leading …)`", "ltrim('zzzytest', 'xyz')", "test")
             .form("text -> text", |call| part1(call, |text| Ok(text.trim_start_matches(' '))))
-            .form("text, text -> text", |call| part2::<Text>(call, |text, set| Ok(text.trim_start_matches(among(set))))),
+            .form("text, text -> text", |call| part2::<Text>(call, |text, set| Ok(text.trim_start_matches(among(set)))))
+            .form("bytea, bytea -> bytea", |call| trim_bytes(call, [true, false])),
         function("rtrim", "without the given characters (blanks) at the end; also `trim(trailing …)`", "rtrim('testxxzx', 'xyz')", "test")
             .form("text -> text", |call| part1(call, |text| Ok(text.trim_end_matches(' '))))
-            .form("text, text -> text", |call| part2::<Text>(call, |text, set| Ok(text.trim_end_matches(among(set))))),
+            .form("text, text -> text", |call| part2::<Text>(call, |text, set| Ok(text.trim_end_matches(among(set)))))
+            .form("bytea, bytea -> bytea", |call| trim_bytes(call, [false, true])),
         function("left", "the first n characters; with -n, all but the last n", "left('abcde', 2)", "ab")
             .form("text, integer -> text", |call| part2::<Integer>(call, |text, n| Ok(left(text, n))))
             .example("left('abcde', -2)", "abc"),
@@ -84,6 +87,9 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .aliases(&["position", "instr"])
         .form("text, text -> integer", |call| map2::<Text, Text, _>(call, |text, part| Ok(position(text, part))))
+        .form("bytea, bytea -> integer", |call| {
+            map2::<Bytes, Bytes, _>(call, |bytes, part| Ok(count(super::binary::position(bytes, part))))
+        })
         .example("position('om' in 'Thomas')", "3"),
         function("starts_with", "whether it starts with a text", "starts_with('alphabet', 'alph')", "t")
             .form("text, text -> boolean", |call| map2::<Text, Text, _>(call, |text, start| Ok(text.starts_with(start)))),
@@ -125,10 +131,10 @@ pub(super) fn functions() -> Vec<Function> {
         })
         .form("text, text -> text", super::regex::substring)
         .form("bytea, integer -> bytea", |call| {
-            map2::<super::column::Bytes, Integer, _>(call, |bytes, from| super::binary::part(bytes, from, None).map(<[u8]>::to_vec))
+            map2::<Bytes, Integer, _>(call, |bytes, from| super::binary::part(bytes, from, None).map(<[u8]>::to_vec))
         })
         .form("bytea, integer, integer -> bytea", |call| {
-            map3::<super::column::Bytes, Integer, Integer, _>(call, |bytes, from, length| {
+            map3::<Bytes, Integer, Integer, _>(call, |bytes, from, length| {
                 super::binary::part(bytes, from, Some(length)).map(<[u8]>::to_vec)
             })
         })
@@ -154,7 +160,11 @@ pub(super) fn functions() -> Vec<Function> {
         .form("text, text, integer -> text", |call| {
             map3::<Text, Text, Integer, _>(call, |text, new, from| overlay(text, new, from, i64::from(count(new.chars().count()))))
         })
-        .form("text, text, integer, integer -> text", |call| map4::<Text, Text, Integer, Integer, _>(call, overlay)),
+        .form("text, text, integer, integer -> text", |call| map4::<Text, Text, Integer, Integer, _>(call, overlay))
+        .form("bytea, bytea, integer -> bytea", |call| {
+            map3::<Bytes, Bytes, Integer, _>(call, |bytes, new, from| super::binary::overlay(bytes, new, from, i64::from(count(new.len()))))
+        })
+        .form("bytea, bytea, integer, integer -> bytea", |call| map4::<Bytes, Bytes, Integer, Integer, _>(call, super::binary::overlay)),
         function("levenshtein", "single-character edits that make one text of the other", "levenshtein('kitten', 'sitting')", "3")
             .known("text, text -> integer"),
     ]
@@ -290,6 +300,10 @@ fn split_part<'t>(text: &'t str, separator: &str, n: i64) -> Result<&'t str> {
         (_, false) => text.split(separator).count().checked_sub(place.saturating_add(1)).and_then(|at| text.split(separator).nth(at)),
     };
     Ok(part.unwrap_or(""))
+}
+
+fn trim_bytes(call: &Call<'_>, ends: [bool; 2]) -> Result<ArrayRef> {
+    map2::<Bytes, Bytes, _>(call, |bytes, set| Ok(super::binary::trim(bytes, set, ends).to_vec()))
 }
 
 fn overlay(text: &str, new: &str, from: i64, length: i64) -> Result<String> {
