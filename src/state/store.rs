@@ -31,7 +31,7 @@ use crate::types::{BUCKETS, NOW, ObjectId, OperatorId};
 use arrow::array::RecordBatch;
 
 /// Goes up when the meaning of a key or value changes.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// Of one memtable: a checkpoint larger than this goes to disk while it is written.
 const MEMTABLE_BYTES: usize = 32 << 20;

@@ -30,18 +30,14 @@ impl Aggregate {
     fn write_values(&self, part: u16, mut values: Vec<ValueChange>, changes: &mut StateChanges) {
         values.retain(|value| self.has_key(value.slot));
         for range in part_ranges(values.len(), |at| self.groups.table.key_bytes(values[at].slot)) {
-            let values = &values[range];
+            let values = &mut values[range];
             let slots: Vec<u32> = values.iter().map(|value| value.slot).collect();
-            for (value, bucket) in values.iter().zip(self.buckets(&slots)) {
+            for (value, bucket) in values.iter_mut().zip(self.buckets(&slots)) {
                 let mut group = Vec::new();
                 self.groups.table.encode(value.slot, &mut group);
                 let key = entry_key(&group, part, &value.value);
-                match value.count {
-                    Some(count) => {
-                        let mut bytes = Vec::new();
-                        write_count(count, &mut bytes);
-                        changes.puts.push(StateEntry { bucket, key, value: bytes });
-                    }
+                match value.counts.take() {
+                    Some(counts) => changes.puts.push(StateEntry { bucket, key, value: counts }),
                     None => changes.deletes.push((bucket, key)),
                 }
             }
@@ -77,7 +73,7 @@ impl Aggregate {
     fn group_value(&self, slot: u32) -> Vec<u8> {
         let mut value = Vec::new();
         write_count(self.groups.rows[slot], &mut value);
-        self.layout.accumulators.iter().for_each(|accumulator| accumulator.state.write(slot, &mut value));
+        self.layout.accumulators.iter().for_each(|accumulator| accumulator.write(slot, &self.groups.rows, &mut value));
         value
     }
 
@@ -94,21 +90,21 @@ impl Aggregate {
         self.grow();
         let mut input = Reader(&entry.value);
         if part == GROUP_PART {
-            return self.read_group(slot, &mut input);
-        }
-        let count = input.count()?;
-        if part >= ACCUMULATOR_PARTS {
+            self.read_group(slot, &mut input)?;
+        } else if part >= ACCUMULATOR_PARTS {
             let number = usize::from(part - ACCUMULATOR_PARTS);
-            return self.layout.accumulators.get_mut(number).ok_or_else(damaged)?.state.read_value(slot, value, count);
+            self.layout.accumulators.get_mut(number).ok_or_else(damaged)?.state.read_value(slot, value, &mut input)?;
+        } else {
+            let number = usize::from(part - DISTINCT_PARTS);
+            self.layout.distincts.get_mut(number).ok_or_else(damaged)?.values.read_value(slot, value, &mut input)?;
         }
-        let number = usize::from(part - DISTINCT_PARTS);
-        self.layout.distincts.get_mut(number).ok_or_else(damaged)?.values.read_value(slot, value, count)
+        if input.0.is_empty() { Ok(()) } else { Err(damaged()) }
     }
 
     fn read_group(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
         self.groups.rows[slot] = input.count()?;
         for accumulator in &mut self.layout.accumulators {
-            accumulator.state.read(slot, input)?;
+            accumulator.read(slot, &self.groups.rows, input)?;
         }
         self.groups.stored.set(slot);
         self.groups.live += 1;

@@ -10,11 +10,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::keys::{KeyTable, key_table};
-use super::layout::Layout;
+use super::layout::{Layout, row_counts};
 use super::segments::Segments;
 use super::state::{End, Input};
 use crate::dataflow::operator::Stateless;
@@ -91,23 +91,19 @@ impl Combine {
         let mut columns = Vec::new();
         for (call, output) in self.calls.iter().zip(&self.layout.outputs) {
             if let Some(state) = output.state {
-                columns.push(self.layout.accumulators[state].state.values(slots, output.end)?);
+                columns.push(self.layout.accumulators[state].values(slots, output.end, &self.rows)?);
             }
             let counts_rows = call.function == AggregateFunction::Count && call.argument.is_none() && call.filter.is_none();
             if counts_rows || matches!(call.function, AggregateFunction::Min | AggregateFunction::Max) {
                 continue;
             }
             columns.push(match output.count {
-                Some(count) => self.layout.accumulators[count].state.values(slots, End::Least)?,
-                None => counts(&self.rows, slots),
+                Some(count) => self.layout.accumulators[count].values(slots, End::Least, &self.rows)?,
+                None => row_counts(slots, &self.rows),
             });
         }
         Ok(columns)
     }
-}
-
-fn counts(counts: &Segments<i64>, slots: &[u32]) -> ArrayRef {
-    Arc::new(Int64Array::from_iter_values(slots.iter().map(|slot| counts[*slot])))
 }
 
 impl Stateless for Combine {
@@ -119,8 +115,9 @@ impl Stateless for Combine {
         let mut columns = self.groups(&changes, &mut slots)?;
         let groups = slots.iter().max().map_or(0, |last| *last as usize + 1);
         self.rows.grow(groups);
-        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.grow(groups));
+        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.grow(groups));
 
+        self.layout.update(&changes, &slots, &self.rows, None)?;
         let weights = changes.weights().map(|weights| &weights.values()[..]);
         let rows = &mut self.rows;
         let input = Input { slots: &slots, values: None, valid: None, weights };
@@ -129,16 +126,15 @@ impl Stateless for Combine {
             changes.grow(groups);
             input.for_each(|_, slot, weight| changes[slot] += weight.saturating_abs());
         }
-        self.layout.update(&changes, &slots)?;
 
         let all: Vec<u32> = (0..groups as u32).collect();
-        columns.push(counts(&self.rows, &all));
+        columns.push(row_counts(&all, &self.rows));
         columns.extend(self.partials(&all)?);
-        columns.extend(self.changes.as_ref().map(|changes| counts(changes, &all)));
+        columns.extend(self.changes.as_ref().map(|changes| row_counts(&all, changes)));
         for slot in all {
             self.rows[slot] = 0;
             self.changes.iter_mut().for_each(|changes| changes[slot] = 0);
-            self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.reset(slot));
+            self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(slot));
         }
         output.push(self.output.changes(columns, groups, None)?);
         Ok(())

@@ -43,7 +43,7 @@ impl Aggregate {
         let Some(result) = place.checked_sub(self.keys.len()) else { return self.groups.table.columns(slots) };
         let output = self.layout.outputs.get(result).and_then(|output| Some((output.state?, output.end)));
         let (state, end) = output.ok_or_else(|| Error::internal("groups go by a result that there is not"))?;
-        let column = self.layout.accumulators[state].state.values(slots, end)?;
+        let column = self.layout.accumulators[state].values(slots, end, &self.groups.rows)?;
         Ok(vec![column; place + 1])
     }
 
@@ -73,7 +73,7 @@ impl Aggregate {
     fn drop_group(&mut self, slot: u32) {
         self.groups.rows[slot] = 0;
         self.groups.live -= 1;
-        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.reset(slot));
+        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(slot));
         if !self.groups.dirty.set(slot) {
             self.groups.dirty_slots.push(slot);
         }

@@ -1,11 +1,11 @@
 //! Which accumulators the calls of one aggregate need: each once, however many calls share it.
 //!
 //! `sum(x)`, `avg(x)` and `count(x)` need one sum and one count between them; `min(x)` and `max(x)` one ordered set.
-//! Where every row has a value (no filter, a column that is never NULL) the group's row count serves as the count.
+//! As long as every row has a value (no filter, and no NULL has come) the groups' numbers of rows serve as the counts.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::take as take_rows;
 use arrow::datatypes::{
@@ -13,12 +13,14 @@ use arrow::datatypes::{
     UInt64Type,
 };
 
-use super::distinct::{DistinctValues, distinct_values};
+use super::codec::{Reader, write_count};
+use super::distinct::{DistinctValues, FILTERS_MAX, Turned, distinct_values};
 use super::extremes::Extremes;
 use super::finish::Finish;
 use super::moments::Moments;
 use super::multiset::Multisets;
 use super::running::Running;
+use super::segments::Segments;
 use super::state::{AddedCounts, Counts, End, GroupState, Input, valid_rows};
 use super::sums::{FloatSums, Sums};
 use super::value::{Shape, shape};
@@ -34,14 +36,22 @@ pub(super) struct Source {
     pub(super) argument: Option<usize>,
     /// Position of the filter.
     pub(super) filter: Option<usize>,
-    /// Number of the table that lets each value through once.
-    pub(super) distinct: Option<usize>,
+    /// Lets each value through once.
+    pub(super) distinct: Option<Once>,
+}
+
+/// A table of DISTINCT values, and one of its filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Once {
+    table: usize,
+    filter: usize,
 }
 
 /// One DISTINCT argument.
 pub(super) struct DistinctArgument {
-    pub(super) argument: usize,
-    pub(super) filter: Option<usize>,
+    argument: usize,
+    /// Positions of filters; `None`: every row.
+    filters: Vec<Option<usize>>,
     pub(super) values: Box<dyn DistinctValues>,
 }
 
@@ -72,6 +82,8 @@ pub(super) struct Accumulator {
     pub(super) state: Box<dyn GroupState>,
     /// Number of the accumulator that counts its values; `None`: the group's rows do.
     pub(super) count: Option<usize>,
+    /// It counts rows, and until now every one: then the groups' own numbers of rows serve, and the state is empty.
+    every_row: bool,
 }
 
 /// One result column.
@@ -114,7 +126,7 @@ impl Layout {
     }
 
     /// Whether some accumulator wants to see the values that a DISTINCT argument lets through, and not just their number.
-    fn wants_values(&self, distinct: usize) -> bool {
+    fn wants_values(&self, distinct: Once) -> bool {
         self.accumulators.iter().any(|accumulator| accumulator.source.distinct == Some(distinct) && accumulator.need != Need::Count)
     }
 
@@ -156,15 +168,15 @@ impl Layout {
         Ok(Output { state, count: Some(count), end, finish })
     }
 
-    /// Takes rows into the accumulators.
-    pub(super) fn update(&mut self, changes: &Changes, slots: &[u32]) -> Result<()> {
+    /// Takes rows into the accumulators. `rows`: how many each group had before them; `rows_at`: the column that says how many a row stands for.
+    pub(super) fn update(&mut self, changes: &Changes, slots: &[u32], rows: &Segments<i64>, rows_at: Option<usize>) -> Result<()> {
         let weights = changes.weights().map(|weights| &weights.values()[..]);
         let passed = self.pass_distinct(changes, slots, weights)?;
         let mut masks: Vec<(ArgumentAndFilter, Option<BooleanBuffer>)> = Vec::new();
         for accumulator in &mut self.accumulators {
             let source = accumulator.source;
             if let Some(distinct) = source.distinct {
-                let Passed { slots, signs, values } = &passed[distinct];
+                let Passed { slots, signs, values } = &passed[distinct.table][distinct.filter];
                 accumulator.state.update(&Input { slots, values: values.as_ref(), valid: None, weights: Some(signs) })?;
                 continue;
             }
@@ -174,25 +186,35 @@ impl Layout {
                 masks.len() - 1
             });
             let values = source.argument.map(|argument| changes.column(argument));
-            accumulator.state.update(&Input { slots, values, valid: masks[place].1.as_ref(), weights })?;
+            let input = Input { slots, values, valid: masks[place].1.as_ref(), weights };
+            if accumulator.every_row {
+                if accumulator.counts_all(&input, rows_at.map(|column| changes.column(column))) {
+                    continue;
+                }
+                accumulator.every_row = false;
+                accumulator.state.start_from(rows);
+            }
+            accumulator.state.update(&input)?;
         }
         Ok(())
     }
 
-    /// Sends a batch through the DISTINCT arguments.
-    fn pass_distinct(&mut self, changes: &Changes, slots: &[u32], weights: Option<&[i64]>) -> Result<Vec<Passed>> {
+    /// Sends a batch through the DISTINCT arguments: by table and filter.
+    fn pass_distinct(&mut self, changes: &Changes, slots: &[u32], weights: Option<&[i64]>) -> Result<Vec<Vec<Passed>>> {
         let mut passed = Vec::with_capacity(self.distincts.len());
-        for number in 0..self.distincts.len() {
-            let wants_values = self.wants_values(number);
-            let distinct = &mut self.distincts[number];
-            let valid = mask(changes, Some(distinct.argument), distinct.filter);
+        for table in 0..self.distincts.len() {
+            let distinct = &mut self.distincts[table];
             let column = changes.column(distinct.argument);
-            let (mut rows, mut signs) = (Vec::new(), Vec::new());
-            let input = Input { slots, values: Some(column), valid: valid.as_ref(), weights };
-            distinct.values.update(&input, &mut rows, &mut signs)?;
-            let slots = rows.iter().map(|row| slots[*row as usize]).collect();
-            let values = wants_values.then(|| take_rows(column, &UInt32Array::from(rows), None)).transpose()?;
-            passed.push(Passed { slots, signs, values });
+            let filters: Vec<_> = distinct.filters.iter().map(|filter| mask(changes, Some(distinct.argument), *filter)).collect();
+            let mut turned: Vec<Turned> = filters.iter().map(|_| Turned::default()).collect();
+            distinct.values.update(&Input { slots, values: Some(column), valid: None, weights }, &filters, &mut turned)?;
+            let by_filter = turned.into_iter().enumerate().map(|(filter, Turned { rows, signs })| {
+                let slots = rows.iter().map(|row| slots[*row as usize]).collect();
+                let wanted = self.wants_values(Once { table, filter });
+                let values = wanted.then(|| take_rows(column, &UInt32Array::from(rows), None)).transpose()?;
+                Ok(Passed { slots, signs, values })
+            });
+            passed.push(by_filter.collect::<Result<_>>()?);
         }
         Ok(passed)
     }
@@ -249,15 +271,26 @@ impl Layout {
         let AggregateCall { argument, filter, .. } = *call;
         use AggregateFunction::{Avg, BitXor, Count, Moment, Sum};
         let counts_each = matches!(call.function, Count | Sum | Avg | BitXor | Moment(_));
-        let distinct = argument.filter(|_| call.distinct && counts_each).map(|argument| {
-            let known = self.distincts.iter().position(|other| (other.argument, other.filter) == (argument, filter));
-            known.unwrap_or_else(|| {
-                let values = distinct_values(input.field(argument).data_type());
-                self.distincts.push(DistinctArgument { argument, filter, values });
-                self.distincts.len() - 1
-            })
-        });
+        let distinct = argument.filter(|_| call.distinct && counts_each);
+        let distinct = distinct.map(|argument| self.once(argument, filter, input.field(argument).data_type()));
         Source { argument, filter, distinct }
+    }
+
+    /// The table for an argument's values, with a filter: one that is there, if possible.
+    fn once(&mut self, argument: usize, filter: Option<usize>, data_type: &DataType) -> Once {
+        let fits =
+            |other: &DistinctArgument| other.argument == argument && (other.filters.len() < FILTERS_MAX || other.filters.contains(&filter));
+        let table = self.distincts.iter().position(fits).unwrap_or_else(|| {
+            self.distincts.push(DistinctArgument { argument, filters: Vec::new(), values: distinct_values(data_type, 0) });
+            self.distincts.len() - 1
+        });
+        let distinct = &mut self.distincts[table];
+        let filter = distinct.filters.iter().position(|other| *other == filter).unwrap_or_else(|| {
+            distinct.filters.push(filter);
+            distinct.values = distinct_values(data_type, distinct.filters.len());
+            distinct.filters.len() - 1
+        });
+        Once { table, filter }
     }
 
     fn count(&mut self, input: &Schema, source: Source) -> Result<Option<usize>> {
@@ -291,9 +324,69 @@ impl Layout {
         if let Some(known) = self.accumulators.iter().position(|other| other.source == source && other.need == need) {
             return Ok(known);
         }
-        self.accumulators.push(Accumulator { source, need, state: state()?, count });
+        let every_row = matches!(need, Need::Count | Need::AddedCount) && source.filter.is_none() && source.distinct.is_none();
+        self.accumulators.push(Accumulator { source, need, state: state()?, count, every_row });
         Ok(self.accumulators.len() - 1)
     }
+}
+
+impl Accumulator {
+    /// Whether it counts as many of these rows as there are. `rows`: how many each stands for.
+    fn counts_all(&self, input: &Input, rows: Option<&ArrayRef>) -> bool {
+        let all = match rows.filter(|_| self.need == Need::AddedCount) {
+            None => self.need == Need::Count,
+            Some(rows) => input.weights.is_none() && input.values.is_some_and(|counts| counts.as_ref() == rows.as_ref()),
+        };
+        all && input.valid.is_none()
+    }
+
+    /// Whether the groups' own numbers of rows say what it counts.
+    pub(super) fn is_every_row(&self) -> bool {
+        self.every_row
+    }
+
+    /// Makes room for slots below `slots`.
+    pub(super) fn grow(&mut self, slots: usize) {
+        if !self.every_row {
+            self.state.grow(slots);
+        }
+    }
+
+    /// The partial results of groups, of which `rows` has the numbers of rows.
+    pub(super) fn values(&self, slots: &[u32], end: End, rows: &Segments<i64>) -> Result<ArrayRef> {
+        if self.every_row { Ok(row_counts(slots, rows)) } else { self.state.values(slots, end) }
+    }
+
+    /// Back to nothing: the group has gone.
+    pub(super) fn reset(&mut self, slot: u32) {
+        if !self.every_row {
+            self.state.reset(slot);
+        }
+    }
+
+    /// Writes a group's part of its state entry.
+    pub(super) fn write(&self, slot: u32, rows: &Segments<i64>, output: &mut Vec<u8>) {
+        if self.every_row { write_count(rows[slot], output) } else { self.state.write(slot, output) }
+    }
+
+    /// Reads what `write` wrote, of a group whose number of rows is in `rows`.
+    pub(super) fn read(&mut self, slot: u32, rows: &Segments<i64>, input: &mut Reader) -> Result<()> {
+        if self.every_row {
+            let mut ahead = Reader(input.0);
+            if ahead.count()? == rows[slot] {
+                *input = ahead;
+                return Ok(());
+            }
+            self.every_row = false;
+            self.state.start_from(rows);
+        }
+        self.state.read(slot, input)
+    }
+}
+
+/// The numbers of rows of groups.
+pub(super) fn row_counts(slots: &[u32], rows: &Segments<i64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(slots.iter().map(|slot| rows[*slot])))
 }
 
 fn mask(changes: &Changes, argument: Option<usize>, filter: Option<usize>) -> Option<BooleanBuffer> {

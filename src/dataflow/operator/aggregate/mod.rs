@@ -1,7 +1,8 @@
 //! GROUP BY, maintained, with every aggregate function there is, DISTINCT and FILTER; without functions it is DISTINCT.
 //!
 //! In: weighted rows. Out: per group and epoch at most one retraction (the row that was emitted before) and one insertion.
-//! Holds: for every group a slot, and under that number one cell in every accumulator's column. Nothing is kept of what was emitted:
+//! Holds: for every group a slot, and under that number one cell in every accumulator's column (counts of values have none as long as they are the
+//! numbers of rows). Nothing is kept of what was emitted:
 //! before an epoch's rows go in, the touched groups are evaluated, and that is what will be retracted.
 //! Always: what we have emitted equals the groups with rows, at each closed epoch. Results are those of DataFusion's batch aggregates
 //! (integer and decimal sums wrap), with two exceptions: an average that overflows is NULL, and float sums are rounded only once.
@@ -59,7 +60,7 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use self::expiry::Closing;
 use self::finish::Finish;
 use self::keys::{KeyTable, key_table};
-use self::layout::Layout;
+use self::layout::{Layout, row_counts};
 use self::recompute::recompute;
 use self::segments::{Bits, Segments};
 use self::state::Input;
@@ -247,7 +248,7 @@ impl Aggregate {
         groups.touched.grow(end);
         groups.dirty.grow(end);
         groups.stored.grow(end);
-        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.grow(end));
+        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.grow(end));
     }
 
     /// Takes changes of the open epoch into the groups, and notes what those were before.
@@ -263,8 +264,10 @@ impl Aggregate {
             let slots = self.locate(&changes, &mut touched)?;
             batches.push((changes, slots));
         }
-        let existing = &touched.existing[known..];
         if !self.holds_back() {
+            let existing = &mut touched.existing[known..];
+            // In the order of their slots, what there is of them is read from one end of each column to the other.
+            existing.sort_unstable();
             for slots in self.groups.table.blocks(existing) {
                 old.push((slots.len(), self.evaluate(slots)?));
             }
@@ -282,9 +285,10 @@ impl Aggregate {
             Some(column) => Some(&changes.column(column).as_primitive::<Int64Type>().values()[..]),
             None => changes.weights().map(|weights| &weights.values()[..]),
         };
+        self.layout.update(changes, slots, &self.groups.rows, self.rows_at)?;
         let rows = &mut self.groups.rows;
         Input { slots, values: None, valid: None, weights }.for_each(|_, slot, weight| rows[slot] += weight);
-        self.layout.update(changes, slots)
+        Ok(())
     }
 
     /// After an epoch's rows: the input must not have taken away what was not there.
@@ -317,10 +321,11 @@ impl Aggregate {
     }
 
     fn counts(&self, accumulator: Option<usize>, slots: &[u32]) -> Result<Int64Array> {
-        let Some(number) = accumulator else {
-            return Ok(Int64Array::from_iter_values(slots.iter().map(|slot| self.groups.rows[*slot])));
+        let rows = &self.groups.rows;
+        let counts = match accumulator {
+            Some(number) => self.layout.accumulators[number].values(slots, state::End::Least, rows)?,
+            None => row_counts(slots, rows),
         };
-        let counts = self.layout.accumulators[number].state.values(slots, state::End::Least)?;
         Ok(counts.as_primitive::<Int64Type>().clone())
     }
 
@@ -338,15 +343,17 @@ impl Aggregate {
                 failures.into_iter().for_each(|(place, error)| failed(place, error, format!("{{{general:?}}}")));
                 continue;
             }
-            let partial = output.state.map(|state| self.layout.accumulators[state].state.values(slots, output.end)).transpose()?;
+            let partial =
+                output.state.map(|state| self.layout.accumulators[state].values(slots, output.end, &self.groups.rows)).transpose()?;
             if let (Finish::Extreme, Some(partial)) = (&output.finish, &partial) {
                 columns.push(Arc::clone(partial));
                 continue;
             }
-            let place = match counts.iter().position(|(known, _)| *known == output.count) {
+            let count = output.count.filter(|number| !self.layout.accumulators[*number].is_every_row());
+            let place = match counts.iter().position(|(known, _)| *known == count) {
                 Some(place) => place,
                 None => {
-                    counts.push((output.count, self.counts(output.count, slots)?));
+                    counts.push((count, self.counts(count, slots)?));
                     counts.len() - 1
                 }
             };
@@ -439,7 +446,7 @@ impl Aggregate {
             if live || self.global.is_some() {
                 continue;
             }
-            self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.state.reset(slot));
+            self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(slot));
             if !self.groups.stored.get(slot) {
                 self.groups.table.remove(slot);
             }

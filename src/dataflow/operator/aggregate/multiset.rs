@@ -266,9 +266,14 @@ impl<V: Value> GroupState for Multisets<V> {
                 }),
                 _ => None,
             };
+            let counts = count.map(|count| {
+                let mut counts = Vec::new();
+                write_count(count, &mut counts);
+                counts
+            });
             let mut bytes = Vec::new();
             value.write(&mut bytes);
-            ValueChange { slot, value: bytes, count }
+            ValueChange { slot, value: bytes, counts }
         };
         changes.into_iter().map(&mut current).collect()
     }
@@ -287,8 +292,8 @@ impl<V: Value> GroupState for Multisets<V> {
         }
     }
 
-    fn read_value(&mut self, slot: u32, value: &[u8], count: i64) -> Result<()> {
-        let value = V::read(value)?;
+    fn read_value(&mut self, slot: u32, value: &[u8], counts: &mut Reader) -> Result<()> {
+        let (value, count) = (V::read(value)?, counts.count()?);
         let set = &mut self.sets[slot];
         if !matches!(set, Set::Many(_)) {
             *set = Set::Many(Box::default());

@@ -11,7 +11,7 @@ const SEGMENT_BITS: u32 = 16;
 const SEGMENT_CELLS: usize = 1 << SEGMENT_BITS;
 
 /// A column of cells, numbered from 0, all there and at their default until written.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Segments<T> {
     segments: Vec<Vec<T>>,
     cells: usize,

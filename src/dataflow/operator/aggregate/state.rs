@@ -53,8 +53,8 @@ impl Input<'_> {
 pub(super) struct ValueChange {
     pub(super) slot: u32,
     pub(super) value: Vec<u8>,
-    /// How often it stands in the set now; `None` if no longer.
-    pub(super) count: Option<i64>,
+    /// How often it stands in the set now, as a checkpoint holds it; `None` if no longer.
+    pub(super) counts: Option<Vec<u8>>,
 }
 
 /// One accumulator of all groups.
@@ -84,6 +84,9 @@ pub(super) trait GroupState {
         0
     }
 
+    /// Of what counts rows: until now it has counted every one, so each group's count is its number of rows.
+    fn start_from(&mut self, _rows: &Segments<i64>) {}
+
     /// Nobody will ask for changes.
     fn without_changes(&mut self) {}
 
@@ -96,7 +99,7 @@ pub(super) trait GroupState {
     fn for_each_value(&self, _slot: u32, _visit: &mut dyn FnMut(&[u8], i64)) {}
 
     /// Takes back one value of a large set.
-    fn read_value(&mut self, _slot: u32, _value: &[u8], _count: i64) -> Result<()> {
+    fn read_value(&mut self, _slot: u32, _value: &[u8], _counts: &mut Reader) -> Result<()> {
         Err(damaged())
     }
 }
@@ -151,6 +154,10 @@ impl GroupState for Counts {
     fn bytes(&self) -> usize {
         self.counts.bytes()
     }
+
+    fn start_from(&mut self, rows: &Segments<i64>) {
+        self.counts = rows.clone();
+    }
 }
 
 /// The sum of partial counts.
@@ -190,6 +197,10 @@ impl GroupState for AddedCounts {
 
     fn bytes(&self) -> usize {
         self.counts.bytes()
+    }
+
+    fn start_from(&mut self, rows: &Segments<i64>) {
+        self.counts = rows.clone();
     }
 }
 
