@@ -26,6 +26,16 @@ pub fn hash_rows(columns: &[ArrayRef], rows: usize) -> Vec<u64> {
     hashes
 }
 
+/// The hash of one value of fixed width, as `hash_rows` has it.
+pub fn hash_value(value: impl IntoBits) -> u64 {
+    mix(value.into_bits())
+}
+
+/// The hash of one NULL.
+pub fn hash_null() -> u64 {
+    mix(NULL_HASH)
+}
+
 /// Which of the 256 buckets a hash falls into. Hash tables use its lowest and highest bits, so this takes others.
 pub fn bucket(hash: u64) -> u8 {
     (hash >> 40) as u8
@@ -128,7 +138,8 @@ fn mix(value: u64) -> u64 {
 }
 
 /// Fixed-width values as 64 bits.
-trait IntoBits {
+pub trait IntoBits {
+    /// All bits of an integer; of what is wider or a float, bits that equal values share.
     fn into_bits(self) -> u64;
 }
 

@@ -39,7 +39,7 @@ pub use definition::{Include, OnConflict};
 pub use exact_sum::{ExactSum, two_sum};
 pub use float_sum::{FloatSum, HUGE};
 pub use growth::Growth;
-pub use hash::{BUCKETS, bucket, hash_bytes, hash_rows, worker_of};
+pub use hash::{BUCKETS, IntoBits, bucket, hash_bytes, hash_null, hash_rows, hash_value, worker_of};
 pub use ids::{Epoch, ObjectId, OperatorId};
 pub use interval_text::IntervalStyle;
 pub use json_lines::json_lines;

@@ -17,7 +17,7 @@ use arrow::datatypes::{BinaryType, ByteArrayType, DataType, Schema, Utf8Type};
 use arrow::row::{RowConverter, SortField};
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{decode_rows, rows_equal};
+use crate::types::{IntoBits, decode_rows, hash_null, hash_rows, hash_value, rows_equal};
 
 /// Rows per chunk, a power of two. Smaller chunks cost a pointer more often; larger ones waste more when a chunk is half full.
 const CHUNK_ROWS: usize = 1 << CHUNK_BITS;
@@ -122,6 +122,11 @@ impl RowStore {
         self.columns.iter().zip(columns).all(|(store, values)| store.equal(row, values, other))
     }
 
+    /// The hash of one value, as `hash_rows` has it.
+    pub fn hash(&self, column: usize, row: u32) -> u64 {
+        self.columns[column].hash(row)
+    }
+
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         self.columns.iter().map(|column| column.bytes()).sum()
@@ -133,6 +138,11 @@ trait ColumnStore {
     fn append(&mut self, values: &ArrayRef, rows: &[u32]) -> Result<()>;
     fn gather(&self, rows: &[u32]) -> Result<ArrayRef>;
     fn equal(&self, row: u32, values: &ArrayRef, other: usize) -> bool;
+    /// The hash of a value, as `hash_rows` has it.
+    fn hash(&self, row: u32) -> u64 {
+        let value = self.gather(&[row]).expect("one value, which has been held, is no more than a batch can hold");
+        hash_rows(&[value], 1)[0]
+    }
     /// Bytes of every value, if all have as many.
     fn width(&self) -> Option<usize>;
     /// Bytes of one value, where they differ.
@@ -252,7 +262,10 @@ impl<T: ArrowPrimitiveType> Fixed<T> {
     }
 }
 
-impl<T: ArrowPrimitiveType> ColumnStore for Fixed<T> {
+impl<T: ArrowPrimitiveType> ColumnStore for Fixed<T>
+where
+    T::Native: IntoBits,
+{
     fn append(&mut self, values: &ArrayRef, rows: &[u32]) -> Result<()> {
         let source = values.as_primitive::<T>().values();
         self.validity.append(values.as_ref(), rows);
@@ -283,6 +296,10 @@ impl<T: ArrowPrimitiveType> ColumnStore for Fixed<T> {
         }
         // Both zeros are one value, and so are all NaNs: rare enough to take the long way.
         self.data_type.is_floating() && self.gather(&[row]).is_ok_and(|held| rows_equal(&[held], 0, std::slice::from_ref(values), other))
+    }
+
+    fn hash(&self, row: u32) -> u64 {
+        if self.validity.is_null(row) { hash_null() } else { hash_value(self.value(row)) }
     }
 
     fn width(&self) -> Option<usize> {
@@ -529,7 +546,7 @@ impl ColumnStore for Encoded {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_ROWS, PART_BYTES, RowStore};
+    use super::{CHUNK_ROWS, PART_BYTES, RowStore, hash_rows};
     use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray};
     use arrow::datatypes::{Field, Int32Type, Schema};
     use std::sync::Arc;
@@ -566,6 +583,10 @@ mod tests {
             assert_eq!(gathered.len(), rows);
             let expected = arrow::compute::take(column, &arrow::array::UInt32Array::from(wanted.clone()), None).unwrap();
             assert_eq!(gathered.as_ref(), expected.as_ref());
+        }
+        for (position, column) in columns.iter().enumerate() {
+            let hashes = hash_rows(std::slice::from_ref(column), rows);
+            assert!([0, 1, 2, rows - 1].iter().all(|row| store.hash(position, *row as u32) == hashes[*row]), "column {position}");
         }
         assert!(store.equal(rows as u32 - 1, &columns, rows - 1));
         assert!(!store.equal(3, &columns, 4));

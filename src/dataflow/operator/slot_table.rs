@@ -33,8 +33,32 @@ fn slot_of(entry: u64) -> u32 {
 /// A table takes the lower half of a hash: of one to which all bits of `hash` have come (Knuth, TAOCP 3, 6.4: multiplicative hashing). Hashes of the
 /// rows of one worker have some bits in common.
 pub(super) fn spread(hash: u64) -> u64 {
-    hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+    hash.wrapping_mul(SPREAD) >> 32
 }
+
+/// What a table takes, and the rest: both together are as good as the hash.
+pub(super) fn spread_apart(hash: u64) -> (u64, u32) {
+    let product = hash.wrapping_mul(SPREAD);
+    (product >> 32, product as u32)
+}
+
+/// The hash that was spread apart.
+pub(super) fn put_together(spread: u64, rest: u32) -> u64 {
+    (spread << 32 | u64::from(rest)).wrapping_mul(SPREAD_INVERSE)
+}
+
+/// Odd, so that multiplying by it can be undone.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// `SPREAD * SPREAD_INVERSE` is 1 modulo 2⁶⁴ (by Newton's method: each step doubles the number of right bits, of which there are three at first).
+const SPREAD_INVERSE: u64 = {
+    let (mut inverse, mut step) = (SPREAD, 0);
+    while step < 5 {
+        inverse = inverse.wrapping_mul(2_u64.wrapping_sub(SPREAD.wrapping_mul(inverse)));
+        step += 1;
+    }
+    inverse
+};
 
 impl SlotTable {
     /// Where the search for a hash begins.
@@ -164,7 +188,15 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
-    use super::SlotTable;
+    use super::{SlotTable, put_together, spread, spread_apart};
+
+    #[test]
+    fn a_hash_comes_together_again() {
+        for hash in [0, 1, u64::MAX, 0x1234_5678_9ABC_DEF0, 1 << 63] {
+            let (high, low) = spread_apart(hash);
+            assert_eq!((high, put_together(high, low)), (spread(hash), hash));
+        }
+    }
 
     /// Few hashes, so that chains are long and wrap around.
     #[test]

@@ -76,7 +76,7 @@ fn checkpoint_numbered(side: &mut Side, partners: Option<&Partners>, place: Plac
             let key = numbered(place, number);
             let mut value = partners.map_or_else(Vec::new, |partners| varint(partners.count(*row)));
             value.extend_from_slice(&bytes);
-            changes.puts.push(StateEntry { bucket: place.bucket(side.links[*row as usize].hash()), key, value });
+            changes.puts.push(StateEntry { bucket: place.bucket(side.key_hash(*row)), key, value });
         }
     }
     side.unsaved = side.rows.len();
@@ -100,7 +100,7 @@ fn checkpoint_weighted(side: &mut Side, partners: Option<&Partners>, place: Plac
         for (row, bytes) in part.iter().zip(encoded) {
             let mut key = vec![place.tag];
             key.extend_from_slice(&bytes);
-            let bucket = place.bucket(side.links[*row as usize].hash());
+            let bucket = place.bucket(side.key_hash(*row));
             match ledger.weight(*row) {
                 0 => deletes.push((bucket, key)),
                 weight => {

@@ -159,7 +159,7 @@ impl Side {
         for row in rows {
             let saved = (*row as usize) < self.unsaved;
             if expiry.drop_row(*row) && saved {
-                expiry.unsaid.push((self.links[*row as usize].hash(), self.numbers[*row as usize]));
+                expiry.unsaid.push((self.chains.hash(&self.rows, *row), self.numbers[*row as usize]));
             }
         }
         Ok(())

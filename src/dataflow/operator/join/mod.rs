@@ -16,6 +16,7 @@
 //! changed (`alone`). Semi, anti and mark joins do the same without pairs (`witness`).
 
 mod alone;
+mod chains;
 mod durable;
 mod expiry;
 mod ledger;
@@ -113,7 +114,7 @@ impl Join {
             Side::new(left, left_keys, null_equals_null, spec.left_append_only)?.expiring(left_goes),
             Side::new(right, right_keys, null_equals_null, right_append_only)?.expiring(right_goes),
         ];
-        if sides[0].hash_is_exact() {
+        if sides[0].chains.are_exact() {
             matcher.trust_hashes();
         }
         Ok(Join {

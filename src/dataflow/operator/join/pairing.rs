@@ -147,7 +147,7 @@ impl Probe {
             return Ok(None);
         }
         self.pairs.clear();
-        self.done = !sides[1 - self.side].next_pairs(&self.heads, &mut self.cursor, &mut self.pairs);
+        self.done = !sides[1 - self.side].next_pairs(&self.arrived.hashes, &self.heads, &mut self.cursor, &mut self.pairs);
         if self.pairs.held.is_empty() {
             return Ok(None);
         }

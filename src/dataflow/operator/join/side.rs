@@ -1,17 +1,10 @@
-//! The rows of one side of a join, and the way from a key to them.
+//! The rows of one side of a join, and the way from a key to them: a [chain](Chains) per hash.
 //!
-//! ```text
-//! heads: key hash → newest row with it      links: per row its key hash and the next older row
-//!        ┌─────┐                                   ┌───┐   ┌───┐   ┌───┐
-//!        │  7  │ ────────────────────────────────▶ │ 7 │ ─▶│ 4 │ ─▶│ 0 │
-//!        └─────┘                                   └───┘   └───┘   └───┘
-//! ```
+//! Where different keys may share a hash, `Join` compares the keys of the pairs, a batch at a time.
 //!
-//! A chain holds all rows of one *hash*: the index never compares keys. Where different keys may share a hash, `Join` compares the
-//! keys of the pairs, a batch at a time.
-//!
-//! A side that can lose rows also has a [ledger](Ledger) of their weights. A row of weight 0 is dead: the next probe that meets it
-//! takes it out of its chain, and compaction frees it when more than half of all rows are dead.
+//! A side that can lose rows also has a [ledger](Ledger) of their weights. A row of weight 0 is dead: the next walk that meets it
+//! takes it out of its chain, and compaction frees it when more than half of all rows are dead. A change of a row that is there is told from a new row
+//! by walking along its chain; of a key with many rows those are entered by the hash of the whole row.
 
 use std::collections::HashSet;
 
@@ -20,26 +13,24 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::chains::{BLOCK_ROWS, Chains, NONE};
 use super::expiry::Expiry;
 use super::ledger::Ledger;
 use crate::dataflow::operator::StateSize;
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS, RowStore};
-use crate::dataflow::operator::slot_table::{SlotTable, spread};
 use crate::error::{Error, Result};
 use crate::types::{Changes, hash_rows, rows_equal};
-
-/// No row: the end of a chain.
-pub(super) const NONE: u32 = u32::MAX;
 
 /// Pairs and bytes found per call. Bounds the memory of a batch of output, however many rows share a key and however long they are.
 pub(super) const PAIRS_MAX: usize = PART_ROWS;
 const PAIR_BYTES_MAX: usize = PART_BYTES;
 
-/// Rows whose cache misses overlap: as many as a core has loads in flight, a few times over.
-pub(super) const BLOCK_ROWS: usize = 32;
-
 /// Rows of a chain that are looked at ahead. Longer chains are rare, or so long that what they give is more work than finding it.
 const LINKS_AHEAD: usize = 4;
+
+/// Keys with more rows than this have them entered by the hash of the whole row. Fewer are walked along, of which the first [`LINKS_AHEAD`] are near.
+/// (In tests fewer, so that those see many.)
+const CROWD: usize = if cfg!(test) { 3 } else { 16 };
 
 /// Dead rows below this number are not worth a compaction. (In tests they are, so that those see many.)
 const DEAD_MIN: usize = if cfg!(test) { 16 } else { 4_096 };
@@ -50,9 +41,7 @@ pub(super) struct Side {
     pub(super) keys: Vec<usize>,
     null_equals_null: bool,
     pub(super) rows: RowStore,
-    pub(super) links: Vec<Link>,
-    /// By the hash of the key, spread.
-    heads: SlotTable,
+    pub(super) chains: Chains,
     /// `None`: rows only ever arrive, each stands for itself.
     pub(super) ledger: Option<Ledger>,
     /// Without a ledger: the first row that no checkpoint has seen yet.
@@ -65,13 +54,6 @@ pub(super) struct Side {
     pub(super) recounted: HashSet<u32>,
     /// When rows go by their times.
     pub(super) expiry: Option<Expiry>,
-}
-
-/// Twelve bytes: the hash is in halves so that nothing is padded.
-pub(super) struct Link {
-    hash_low: u32,
-    hash_high: u32,
-    next: u32,
 }
 
 /// Rows that arrived: none with a NULL key that matches nothing, none of weight 0; without weights if the side has no ledger.
@@ -94,6 +76,17 @@ pub(super) struct Pairs {
     arrived_bytes: Vec<usize>,
 }
 
+/// A batch that is being entered, row by row.
+struct Entering<'a> {
+    arrived: &'a Arrived,
+    /// Of whole rows.
+    row_hashes: Vec<u64>,
+    /// The number of its first new row.
+    base: u32,
+    /// Its rows that are new.
+    fresh: Vec<u32>,
+}
+
 /// How far a batch has been probed.
 pub(super) struct Cursor {
     row: usize,
@@ -103,16 +96,6 @@ pub(super) struct Cursor {
     previous: u32,
     /// Rows before this one have been looked up ahead.
     seen: usize,
-}
-
-impl Link {
-    fn new(hash: u64, next: u32) -> Self {
-        Link { hash_low: hash as u32, hash_high: (hash >> 32) as u32, next }
-    }
-
-    pub(super) fn hash(&self) -> u64 {
-        (u64::from(self.hash_high) << 32) | u64::from(self.hash_low)
-    }
 }
 
 impl Arrived {
@@ -158,13 +141,13 @@ impl Cursor {
 impl Side {
     pub(super) fn new(schema: SchemaRef, keys: Vec<usize>, null_equals_null: bool, append_only: bool) -> Result<Self> {
         let rows = RowStore::new(&schema)?;
+        let chains = Chains::new(&schema, &keys, null_equals_null);
         Ok(Side {
             schema,
             keys,
             null_equals_null,
             rows,
-            links: Vec::new(),
-            heads: SlotTable::default(),
+            chains,
             ledger: (!append_only).then(Ledger::default),
             unsaved: 0,
             sequence: 0,
@@ -172,15 +155,6 @@ impl Side {
             recounted: HashSet::new(),
             expiry: None,
         })
-    }
-
-    /// Whether equal hashes mean equal keys: the hash of a single integer or time is a bijection.
-    pub(super) fn hash_is_exact(&self) -> bool {
-        match self.keys.as_slice() {
-            [] => true,
-            [key] => !self.null_equals_null && is_word(self.schema.field(*key).data_type()),
-            _ => false,
-        }
     }
 
     /// Prepares what arrived on this side; `None` if nothing of it can match anything.
@@ -221,9 +195,14 @@ impl Side {
         }
     }
 
+    /// The hash of a row's key.
+    pub(super) fn key_hash(&self, row: u32) -> u64 {
+        self.chains.hash(&self.rows, row)
+    }
+
     /// Rows that are held, as if they arrived (again).
     pub(super) fn again(&self, rows: &[u32], weights: Option<Int64Array>) -> Result<Arrived> {
-        let hashes = rows.iter().map(|row| self.links[*row as usize].hash()).collect();
+        let hashes = rows.iter().map(|row| self.key_hash(*row)).collect();
         Ok(Arrived { columns: self.rows.gather_all(rows)?, weights, hashes })
     }
 
@@ -246,29 +225,9 @@ impl Side {
         Ok(if self.ledger.is_none() { Changes::insertions(taken.into_parts().0) } else { taken })
     }
 
-    /// Per hash the newest row that has it. Apart from the walk along the chains, so that the misses of many lookups overlap.
+    /// Per hash the newest row that has it.
     pub(super) fn heads(&self, hashes: &[u64]) -> Vec<u32> {
-        if self.heads.is_empty() {
-            return Vec::new();
-        }
-        let mut heads = Vec::with_capacity(hashes.len());
-        for block in hashes.chunks(BLOCK_ROWS) {
-            self.bring_near(block);
-            heads.extend(block.iter().map(|hash| self.head(*hash).unwrap_or(NONE)));
-        }
-        heads
-    }
-
-    fn head(&self, hash: u64) -> Option<u32> {
-        self.heads.find(spread(hash), |head| self.links[head as usize].hash() == hash)
-    }
-
-    /// Looks at the newest rows of these keys, so that they are near when they are needed.
-    fn bring_near(&self, hashes: &[u64]) {
-        let mut spread_hashes = [0; BLOCK_ROWS];
-        let spread_hashes = &mut spread_hashes[..hashes.len()];
-        spread_hashes.iter_mut().zip(hashes).for_each(|(to, hash)| *to = spread(*hash));
-        self.heads.touch(spread_hashes, |head| u64::from(self.links[head as usize].hash_low));
+        self.chains.heads(hashes)
     }
 
     /// Looks at the first rows of chains, all chains at a time.
@@ -280,14 +239,14 @@ impl Side {
         for _ in 0..LINKS_AHEAD {
             for at in next.iter_mut().filter(|at| **at != NONE) {
                 seen = seen.wrapping_add(self.weight(*at));
-                *at = self.links[*at as usize].next;
+                *at = self.chains.next(*at);
             }
         }
         std::hint::black_box((seen, next));
     }
 
     /// Fills `pairs` from where the cursor is, up to the limit; false when all is done.
-    pub(super) fn next_pairs(&mut self, heads: &[u32], cursor: &mut Cursor, pairs: &mut Pairs) -> bool {
+    pub(super) fn next_pairs(&mut self, hashes: &[u64], heads: &[u32], cursor: &mut Cursor, pairs: &mut Pairs) -> bool {
         while cursor.row < heads.len() {
             if cursor.row >= cursor.seen {
                 let block = &heads[cursor.row..heads.len().min(cursor.row + BLOCK_ROWS)];
@@ -299,9 +258,9 @@ impl Side {
                     return true;
                 }
                 let at = cursor.at;
-                cursor.at = self.links[at as usize].next;
+                cursor.at = self.chains.next(at);
                 if self.weight(at) == 0 {
-                    self.unlink(cursor.previous, at, cursor.at);
+                    self.chains.unlink(hashes[cursor.row], cursor.previous, at);
                 } else {
                     pairs.push(cursor.row, at, self.rows.row_bytes(at));
                     cursor.previous = at;
@@ -312,20 +271,6 @@ impl Side {
             cursor.previous = NONE;
         }
         false
-    }
-
-    /// Takes a dead row out of its chain. Its own link stays: a probe that started from it still finds its way.
-    fn unlink(&mut self, previous: u32, dead: u32, next: u32) {
-        let hash = self.links[dead as usize].hash();
-        if previous != NONE {
-            self.links[previous as usize].next = next;
-        } else if self.head(hash) == Some(dead) {
-            if next == NONE {
-                self.heads.remove(spread(hash), dead);
-            } else {
-                self.heads.replace(spread(hash), dead, next);
-            }
-        }
     }
 
     /// Adds what arrived. `numbers` gets the number of each row, if anybody wants to know.
@@ -346,56 +291,80 @@ impl Side {
         }
         let all: Vec<u32> = (0..count as u32).collect();
         self.rows.append(&arrived.columns, &all)?;
-        let mut row = base;
         for block in arrived.hashes.chunks(BLOCK_ROWS) {
-            self.bring_near(block);
-            for hash in block {
-                self.link(row, *hash);
-                row += 1;
-            }
+            self.chains.bring_near(block);
+            block.iter().for_each(|hash| self.chains.link(*hash, self.chains.head(*hash)));
         }
         Ok(())
     }
 
     fn insert_weighted(&mut self, arrived: &Arrived, mut numbers: Option<&mut Vec<u32>>) -> Result<()> {
-        let row_hashes = hash_rows(&arrived.columns, arrived.hashes.len());
-        let base = self.rows.next_number(arrived.hashes.len())?;
-        let mut fresh = Vec::new();
-        for (row, row_hash) in row_hashes.iter().copied().enumerate() {
+        let count = arrived.hashes.len();
+        let row_hashes = hash_rows(&arrived.columns, count);
+        let mut batch = Entering { arrived, row_hashes, base: self.rows.next_number(count)?, fresh: Vec::new() };
+        for row in 0..count {
             if row % BLOCK_ROWS == 0 {
-                let block = row..row_hashes.len().min(row + BLOCK_ROWS);
-                self.bring_near(&arrived.hashes[block.clone()]);
-                self.ledger.iter().for_each(|ledger| ledger.bring_near(&row_hashes[block.clone()]));
+                let heads = self.heads(&arrived.hashes[row..count.min(row + BLOCK_ROWS)]);
+                self.look_ahead(&heads);
             }
-            let weight = arrived.weight(row);
+            let (hash, row_hash, weight) = (arrived.hashes[row], batch.row_hashes[row], arrived.weight(row));
+            let (known, head) = self.known(&batch, row)?;
             let ledger = self.ledger.as_mut().expect("the caller looked");
-            let same = |held: u32| match held.checked_sub(base) {
-                None => self.rows.equal(held, &arrived.columns, row),
-                Some(new) => rows_equal(&arrived.columns, fresh[new as usize] as usize, &arrived.columns, row),
-            };
-            let known = ledger.add(row_hash, weight, same);
-            let number = known.unwrap_or(base + fresh.len() as u32);
-            if known.is_none() {
-                ledger.push(row_hash, weight, number);
-                fresh.push(row as u32);
-                self.link(number, arrived.hashes[row]);
+            let number = known.unwrap_or(batch.base + batch.fresh.len() as u32);
+            if known.is_some() {
+                ledger.add(number, weight, row_hash);
+            } else {
+                ledger.push(number, weight, row_hash, hash);
+                batch.fresh.push(row as u32);
+                self.chains.link(hash, head);
             }
             if let Some(numbers) = &mut numbers {
                 numbers.push(number);
             }
         }
-        self.rows.append(&arrived.columns, &fresh)
+        self.rows.append(&arrived.columns, &batch.fresh)
     }
 
-    /// Puts the next row at the head of its chain.
-    fn link(&mut self, row: u32, hash: u64) {
-        debug_assert_eq!(row as usize, self.links.len(), "rows are linked in the order of their numbers");
-        let next = self.head(hash);
-        match next {
-            Some(head) => self.heads.replace(spread(hash), head, row),
-            None => self.heads.insert(spread(hash), row),
+    /// The number of a row of the batch, if the same row is held; and the head of its key's chain.
+    fn known(&mut self, batch: &Entering<'_>, row: usize) -> Result<(Option<u32>, u32)> {
+        let (hash, row_hash) = (batch.arrived.hashes[row], batch.row_hashes[row]);
+        let mut head = self.chains.head(hash);
+        let Some(ledger) = &self.ledger else { return Ok((None, head)) };
+        if ledger.is_crowd(hash) {
+            let found = ledger.find(row_hash, |held| ledger.weight(held) != 0 && batch.same(&self.rows, held, row));
+            return Ok((found, head));
         }
-        self.links.push(Link::new(hash, next.unwrap_or(NONE)));
+        let (mut at, mut previous, mut passed) = (head, NONE, 0);
+        while at != NONE {
+            let next = self.chains.next(at);
+            if ledger.weight(at) == 0 {
+                self.chains.unlink(hash, previous, at);
+                head = if at == head { next } else { head };
+            } else if ledger.may_be(at, row_hash) && batch.same(&self.rows, at, row) {
+                break;
+            } else {
+                (previous, passed) = (at, passed + 1);
+            }
+            at = next;
+        }
+        if passed > CROWD {
+            self.crowd(batch, hash)?;
+        }
+        Ok(((at != NONE).then_some(at), head))
+    }
+
+    /// Enters all rows of a key in the ledger by their own hashes.
+    fn crowd(&mut self, batch: &Entering<'_>, hash: u64) -> Result<()> {
+        let row = |at: u32| (at != NONE).then_some(at);
+        let chain = std::iter::successors(row(self.chains.head(hash)), |at| row(self.chains.next(*at)));
+        let (fresh, held): (Vec<u32>, Vec<u32>) = chain.filter(|at| self.weight(*at) != 0).partition(|at| *at >= batch.base);
+        let mut entries: Vec<(u32, u64)> =
+            fresh.iter().map(|at| (*at, batch.row_hashes[batch.fresh[(at - batch.base) as usize] as usize])).collect();
+        for part in self.rows.parts(&held, |row| *row) {
+            entries.extend(part.iter().copied().zip(hash_rows(&self.rows.gather_all(part)?, part.len())));
+        }
+        self.ledger.iter_mut().for_each(|ledger| ledger.crowd(hash, &entries));
+        Ok(())
     }
 
     /// What a checkpoint stores of a row has changed, beside its weight.
@@ -425,17 +394,15 @@ impl Side {
             let all: Vec<u32> = (0..part.len() as u32).collect();
             let columns = self.rows.gather_all(part)?;
             compacted.rows.append(&columns, &all)?;
-            let row_hashes = if self.ledger.is_some() { hash_rows(&columns, part.len()) } else { Vec::new() };
-            for (place, row) in part.iter().enumerate() {
-                let number = compacted.links.len() as u32;
-                let hash = self.links[*row as usize].hash();
+            for row in part {
+                let hash = self.key_hash(*row);
                 if let (Some(ledger), Some(copy)) = (&self.ledger, &mut compacted.ledger) {
-                    copy.copy(ledger, *row, row_hashes[place], number);
+                    copy.copy(ledger, *row);
                 }
                 if self.weight(*row) == 0 {
-                    compacted.links.push(Link::new(hash, NONE));
+                    compacted.chains.leave_out(hash);
                 } else {
-                    compacted.link(number, hash);
+                    compacted.chains.link(hash, compacted.chains.head(hash));
                 }
             }
         }
@@ -460,11 +427,21 @@ impl Side {
     pub(super) fn size(&self) -> StateSize {
         let gone = self.expiry.as_ref().map_or(0, Expiry::gone);
         let dead = self.ledger.as_ref().map_or(gone, Ledger::dead);
-        let index = self.links.capacity() * size_of::<Link>() + self.heads.bytes();
         let ledger = self.ledger.as_ref().map_or(0, Ledger::bytes);
         let expiry = self.expiry.as_ref().map_or(0, Expiry::bytes);
         let numbers = self.numbers.capacity() * size_of::<u64>();
-        StateSize { rows: self.rows.len() - dead, bytes: self.rows.bytes() + index + ledger + expiry + numbers }
+        StateSize { rows: self.rows.len() - dead, bytes: self.rows.bytes() + self.chains.bytes() + ledger + expiry + numbers }
+    }
+}
+
+impl Entering<'_> {
+    /// Whether a row of the side, or one of the batch that is new, is the same as a row of the batch.
+    fn same(&self, rows: &RowStore, held: u32, row: usize) -> bool {
+        let columns = &self.arrived.columns;
+        match held.checked_sub(self.base) {
+            None => rows.equal(held, columns, row),
+            Some(new) => rows_equal(columns, self.fresh[new as usize] as usize, columns, row),
+        }
     }
 }
 
@@ -489,25 +466,4 @@ impl Pairs {
     fn are_enough(&self) -> bool {
         self.held.len() == PAIRS_MAX || self.bytes >= PAIR_BYTES_MAX
     }
-}
-
-/// Types whose values are at most one word, each with bits of its own.
-fn is_word(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Int8
-            | DataType::Int16
-            | DataType::Int32
-            | DataType::Int64
-            | DataType::UInt8
-            | DataType::UInt16
-            | DataType::UInt32
-            | DataType::UInt64
-            | DataType::Date32
-            | DataType::Date64
-            | DataType::Time32(_)
-            | DataType::Time64(_)
-            | DataType::Timestamp(_, _)
-            | DataType::Duration(_)
-    )
 }
