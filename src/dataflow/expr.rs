@@ -15,6 +15,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 
+use crate::dataflow::predicate::Predicate;
 use crate::dataflow::row_errors::{RowError, RowErrorSink, SAMPLES_MAX};
 use crate::error::{Error, Result};
 use crate::plan::{Scalar, from_datafusion};
@@ -25,9 +26,15 @@ const SAMPLE_BYTES_MAX: usize = 1_000;
 
 /// Computes one expression.
 pub struct Evaluator {
-    expression: Arc<dyn PhysicalExpr>,
+    what: What,
     result: DataType,
     errors: RowErrorSink,
+}
+
+/// What is computed.
+enum What {
+    Value(Arc<dyn PhysicalExpr>),
+    Truth(Predicate),
 }
 
 /// The rows that failed within one batch.
@@ -40,12 +47,12 @@ struct Failures {
 impl Evaluator {
     /// Computes `scalar` as a column of type `result`; other representations (Utf8View for Utf8) are cast.
     pub fn new(scalar: &Scalar, result: DataType, errors: RowErrorSink) -> Self {
-        Evaluator { expression: Arc::clone(&scalar.expression), result, errors }
+        Evaluator { what: What::Value(Arc::clone(&scalar.expression)), result, errors }
     }
 
-    /// Computes a condition.
-    pub fn predicate(scalar: &Scalar, errors: RowErrorSink) -> Self {
-        Evaluator::new(scalar, DataType::Boolean, errors)
+    /// Computes a condition, of which only matters where it is true.
+    pub fn predicate(scalar: &Scalar, errors: RowErrorSink) -> Result<Self> {
+        Ok(Evaluator { what: What::Truth(Predicate::new(&scalar.expression)?), result: DataType::Boolean, errors })
     }
 
     /// One value per row; NULL where the expression fails. Failures are reported, except on rows whose weight is negative:
@@ -65,7 +72,10 @@ impl Evaluator {
     }
 
     fn compute(&self, rows: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
-        let values = self.expression.evaluate(rows)?.into_array(rows.num_rows())?;
+        let values = match &self.what {
+            What::Truth(predicate) => return Ok(Arc::new(predicate.truth(rows)?)),
+            What::Value(expression) => expression.evaluate(rows)?.into_array(rows.num_rows())?,
+        };
         if *values.data_type() == self.result {
             return Ok(one_zero(values));
         }
@@ -127,7 +137,7 @@ impl Condition {
     pub fn new(scalar: &Scalar, schema: &Schema, errors: RowErrorSink) -> Result<Self> {
         let (columns, narrowed) = narrow(std::slice::from_ref(scalar))?;
         let schema = SchemaRef::new(schema.project(&columns)?);
-        Ok(Condition { evaluator: Evaluator::predicate(&narrowed[0], errors), columns, schema })
+        Ok(Condition { evaluator: Evaluator::predicate(&narrowed[0], errors)?, columns, schema })
     }
 
     /// For which of `count` rows it is true. `read` gives a column by its position. Errors are reported where the weight is positive.

@@ -14,6 +14,7 @@ pub mod operator;
 mod outlet;
 mod packet;
 mod pool;
+mod predicate;
 mod pressure;
 mod progress;
 mod recursion;

@@ -47,7 +47,7 @@ impl Map {
                 }
             })
             .collect();
-        let predicate = predicate.map(|scalar| Evaluator::predicate(&scalar, errors));
+        let predicate = predicate.map(|scalar| Evaluator::predicate(&scalar, errors)).transpose()?;
         Ok(Map { predicate, columns, projection, output: OutputSchema::new(output) })
     }
 
