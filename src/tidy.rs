@@ -38,7 +38,7 @@ const LIBRARIES: &[(&str, Places)] = &[
         &[
             ("plan/", &[]),
             ("serve/", &[]),
-            ("dataflow/expr.rs", &[]),
+            ("dataflow/expr", &[]),
             ("dataflow/operator/window/", &[]),
             ("engine/system.rs", &[]),
             ("engine/", &["TableProvider", "ScalarUDF"]),

@@ -3,6 +3,8 @@
 //! The kernel runs on the whole batch. Only if that fails is the batch halved, and halved again, until the failing rows stand alone:
 //! the rows around them still go through the kernel, and a batch without errors pays nothing.
 
+mod predicate;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
@@ -15,7 +17,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 
-use crate::dataflow::predicate::Predicate;
+use self::predicate::Predicate;
 use crate::dataflow::row_errors::{RowError, RowErrorSink, SAMPLES_MAX};
 use crate::error::{Error, Result};
 use crate::plan::{Scalar, from_datafusion};

@@ -14,7 +14,6 @@ pub mod operator;
 mod outlet;
 mod packet;
 mod pool;
-mod predicate;
 mod pressure;
 mod progress;
 mod recursion;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tokio_postgres::Client;
 
@@ -16,6 +17,9 @@ use crate::{Failure, Outcome, Skipped, Test};
 
 /// A loaded machine takes its time; a broker that is not there by then never comes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long one request for a topic may take.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sources and their broker.
 pub(crate) fn tests() -> Vec<Test> {
@@ -65,12 +69,22 @@ impl Kafka {
         self.script(&["start", "--port", &self.port.to_string()]).await
     }
 
-    /// Creates a topic.
+    /// Creates a topic. A broker that has just started may leave a request without an answer, so it is asked again.
     pub(crate) async fn topic(&self, name: &str, partitions: i32) -> Outcome {
-        let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", self.brokers()).create()?;
-        let options = AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT)).request_timeout(Some(ANSWER_TIMEOUT));
-        let results = admin.create_topics([&NewTopic::new(name, partitions, TopicReplication::Fixed(1))], &options).await?;
-        results.into_iter().try_for_each(|result| result.map(drop).map_err(|(topic, code)| format!("topic {topic}: {code}").into()))
+        let options = AdminOptions::new().operation_timeout(Some(TOPIC_TIMEOUT)).request_timeout(Some(TOPIC_TIMEOUT));
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", self.brokers()).create()?;
+            match admin.create_topics([&NewTopic::new(name, partitions, TopicReplication::Fixed(1))], &options).await {
+                Ok(results) => {
+                    let failed =
+                        results.into_iter().filter_map(Result::err).find(|(_, code)| *code != RDKafkaErrorCode::TopicAlreadyExists);
+                    return failed.map_or(Ok(()), |(topic, code)| Err(format!("topic {topic}: {code}").into()));
+                }
+                Err(cause) if Instant::now() > deadline => return Err(cause.into()),
+                Err(_) => {}
+            }
+        }
     }
 
     /// Queues one record.

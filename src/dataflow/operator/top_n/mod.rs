@@ -172,6 +172,7 @@ impl Operator for TopN {
             self.groups.touch(block.iter().map(|(slot, _)| *slot));
             for (slot, of_group) in block.iter().copied() {
                 emitted.slot = slot;
+                let of_group = if append_only { window.first(of_group) } else { of_group };
                 if let Some((_, due)) = &mut self.settling {
                     of_group.iter().filter(|(_, weight)| *weight > 0).for_each(|(row, _)| due.note(slot, row));
                 }
@@ -234,6 +235,22 @@ impl Window {
             Ranking::DenseRank => return true,
         };
         !behind || rows.total() < self.end
+    }
+
+    /// Those of an append-only group's new rows that may come out: behind as many as are wanted no other does, whatever the group holds.
+    fn first(self, changes: GroupChanges<'_>) -> GroupChanges<'_> {
+        let end = usize::try_from(self.end).unwrap_or(usize::MAX);
+        if changes.len() <= end {
+            return changes;
+        }
+        let order = |number: usize| changes.get(number).map(|(row, _)| row.order);
+        let peers_end = |from: usize| (from..changes.len()).find(|number| order(*number) != order(from)).unwrap_or(changes.len());
+        let kept = match self.ranking {
+            Ranking::RowNumber => end,
+            Ranking::Rank => end.checked_sub(1).map_or(0, peers_end),
+            Ranking::DenseRank => (0..end).fold(0, |from, _| peers_end(from)),
+        };
+        changes.part(0..kept)
     }
 
     /// How many rows there are up to the last one wanted, if places are counted from `first`.

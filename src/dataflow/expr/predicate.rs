@@ -17,7 +17,7 @@ use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-use super::expr::narrow;
+use super::narrow;
 use crate::error::Result;
 use crate::plan::Scalar;
 
