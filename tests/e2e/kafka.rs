@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tokio_postgres::Client;
 
@@ -17,9 +18,6 @@ use crate::{Failure, Outcome, Skipped, Test};
 
 /// A loaded machine takes its time; a broker that is not there by then never comes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long one request for a topic may take.
-const TOPIC_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sources and their broker.
 pub(crate) fn tests() -> Vec<Test> {
@@ -69,22 +67,12 @@ impl Kafka {
         self.script(&["start", "--port", &self.port.to_string()]).await
     }
 
-    /// Creates a topic. A broker that has just started may leave a request without an answer, so it is asked again.
+    /// Creates a topic.
     pub(crate) async fn topic(&self, name: &str, partitions: i32) -> Outcome {
-        let options = AdminOptions::new().operation_timeout(Some(TOPIC_TIMEOUT)).request_timeout(Some(TOPIC_TIMEOUT));
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
-        loop {
-            let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", self.brokers()).create()?;
-            match admin.create_topics([&NewTopic::new(name, partitions, TopicReplication::Fixed(1))], &options).await {
-                Ok(results) => {
-                    let failed =
-                        results.into_iter().filter_map(Result::err).find(|(_, code)| *code != RDKafkaErrorCode::TopicAlreadyExists);
-                    return failed.map_or(Ok(()), |(topic, code)| Err(format!("topic {topic}: {code}").into()));
-                }
-                Err(cause) if Instant::now() > deadline => return Err(cause.into()),
-                Err(_) => {}
-            }
-        }
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", self.brokers()).create()?;
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT)).request_timeout(Some(ANSWER_TIMEOUT));
+        let results = admin.create_topics([&NewTopic::new(name, partitions, TopicReplication::Fixed(1))], &options).await?;
+        results.into_iter().try_for_each(|result| result.map(drop).map_err(|(topic, code)| format!("topic {topic}: {code}").into()))
     }
 
     /// Queues one record.
@@ -123,16 +111,15 @@ impl Drop for Kafka {
     }
 }
 
-/// Two free ports next to each other, the broker's and its controller's: the first of them.
+/// Two ports next to each other: the broker's own and its controller's. Below those that the system gives to connections: a broker comes after
+/// seconds, and without its controller it would answer nothing.
 fn free_ports() -> Result<u16, Failure> {
-    for _ in 0..100 {
-        let first = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let port = first.local_addr()?.port();
-        if port < u16::MAX && std::net::TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err("there are no two free ports next to each other".into())
+    let mut rng = StdRng::seed_from_u64(
+        u64::from(std::process::id()) << 32 | u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos()),
+    );
+    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = (0..100).map(|_| rng.random_range(10_000..30_000));
+    ports.find(|port| is_free(*port) && is_free(port + 1)).ok_or_else(|| "there are no two free ports next to each other".into())
 }
 
 /// Asks until the answer is `expected`.
