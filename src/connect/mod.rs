@@ -25,7 +25,7 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
 
 use crate::error::Result;
-use crate::types::{Changes, Include, SqlType, json_lines};
+use crate::types::{Changes, Include, RowErrors, SqlType, json_lines};
 
 /// Where to read on: for each partition the offset of the next record.
 pub type Positions = BTreeMap<i32, i64>;
@@ -142,6 +142,8 @@ pub struct SourceBatch {
     pub offsets: Vec<i64>,
     /// Records that could not become rows.
     pub dead_letters: Vec<DeadLetter>,
+    /// Generated columns that could not be computed.
+    pub errors: RowErrors,
     /// How many records the source holds behind this batch, in all partitions, where that is known. Filled in by whoever polls.
     pub lag: Option<i64>,
     /// What the reader saw before `next_offset`, if the connector can tell.
@@ -168,9 +170,9 @@ impl SourceBatch {
     }
 
     /// The records before an offset, and those from it on. How far event time is is not known of either, the
-    /// fingerprint not of the first.
+    /// fingerprint not of the first, and what could not be computed is told with the first.
     pub(crate) fn split_at(self, offset: i64) -> (Self, Self) {
-        let SourceBatch { partition, mut offsets, changes, dead_letters, .. } = self;
+        let SourceBatch { partition, mut offsets, changes, dead_letters, errors, .. } = self;
         let before = offsets.partition_point(|at| *at < offset);
         let later_offsets = offsets.split_off(before);
         let later_changes = changes.slice(before, changes.len() - before);
@@ -181,11 +183,20 @@ impl SourceBatch {
             changes: changes.slice(0, before),
             offsets,
             dead_letters: letters,
+            errors,
             lag: None,
             fingerprint: None,
             watermark: None,
         };
-        (first, SourceBatch { changes: later_changes, offsets: later_offsets, dead_letters: later_letters, watermark: None, ..self })
+        let later = SourceBatch {
+            changes: later_changes,
+            offsets: later_offsets,
+            dead_letters: later_letters,
+            errors: RowErrors::default(),
+            watermark: None,
+            ..self
+        };
+        (first, later)
     }
 }
 

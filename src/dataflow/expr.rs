@@ -18,10 +18,10 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 
 use self::predicate::Predicate;
-use crate::dataflow::row_errors::{RowError, RowErrorSink, SAMPLES_MAX};
+use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Result};
 use crate::plan::{Scalar, from_datafusion};
-use crate::types::one_zero;
+use crate::types::{RowError, RowErrors, one_zero};
 
 /// The longest text of a sampled row, in bytes: samples are read by people.
 const SAMPLE_BYTES_MAX: usize = 1_000;
@@ -118,8 +118,8 @@ impl Evaluator {
         let appears = |row: usize| weights.is_none_or(|weights| weights.value(row) > 0);
         let reported: Vec<(usize, String)> = failures.rows.into_iter().zip(failures.texts).filter(|(row, _)| appears(*row)).collect();
         let count = reported.len() as u64;
-        let skip = reported.len().saturating_sub(SAMPLES_MAX);
-        let samples = reported.into_iter().skip(skip).map(|(row, error)| RowError { error, row: row_text(rows, row) }).collect();
+        let skip = reported.len().saturating_sub(RowErrors::SAMPLES_MAX);
+        let samples = reported.into_iter().skip(skip).map(|(row, error)| RowError { error, row: row_text(rows, row) });
         if count > 0 {
             self.errors.record(count, samples);
         }

@@ -1,15 +1,18 @@
 //! Rows that came too late for what they belong to: counted, per view and per table or source whose watermark had passed them; the newest ones
 //! kept, of views that ask for it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::plan::{LetterColumn, Plan};
+use crate::state::{ReportChanges, Tail};
 use crate::types::{ObjectId, OperatorId, json_lines};
 
 /// Rows kept for each operator, as many as of a source.
@@ -26,11 +29,11 @@ pub struct LateRows {
     /// The tables and sources that say how far event time is.
     pub sources: BTreeSet<ObjectId>,
     /// The newest of them, the oldest first, if the view keeps them.
-    pub newest: VecDeque<LateRow>,
+    pub newest: Vec<LateRow>,
 }
 
 /// A row that was left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateRow {
     /// When, in microseconds since 1970.
     pub time_micros: i64,
@@ -42,6 +45,7 @@ pub struct LateRow {
 #[derive(Debug, Default)]
 pub struct LateLog {
     operators: Mutex<BTreeMap<OperatorId, LateRows>>,
+    newest: Mutex<BTreeMap<OperatorId, Tail<LateRow, KEPT_MAX>>>,
     /// The columns of the rows that operators keep, by the names that they have now.
     letters: Mutex<BTreeMap<OperatorId, Arc<[LetterColumn]>>>,
 }
@@ -49,12 +53,33 @@ pub struct LateLog {
 impl LateLog {
     /// Everything, by view and operator.
     pub fn snapshot(&self) -> Vec<(OperatorId, LateRows)> {
-        self.operators.lock().iter().map(|(operator, late)| (*operator, late.clone())).collect()
+        let (operators, newest) = (self.operators.lock(), self.newest.lock());
+        let kept = |operator| newest.get(operator).map_or_else(Vec::new, |tail| tail.iter().cloned().collect());
+        operators.iter().map(|(operator, late)| (*operator, LateRows { newest: kept(operator), ..late.clone() })).collect()
+    }
+
+    /// Which rows are kept that the store does not know yet, by view; the keys begin with `prefix`. From now on they count as stored.
+    pub fn take_changes(&self, prefix: u8, of: impl Fn(ObjectId) -> bool) -> Vec<(ObjectId, ReportChanges)> {
+        let changes = |(operator, tail): (&OperatorId, &mut Tail<LateRow, KEPT_MAX>)| {
+            let mut changes = ReportChanges::default();
+            tail.take_changes(&[&[prefix], &operator.node.to_be_bytes()[..]].concat(), &mut changes);
+            (operator.object, changes)
+        };
+        self.newest.lock().iter_mut().filter(|(operator, _)| of(operator.object)).map(changes).collect()
+    }
+
+    /// Takes back a row of a view that was stored: `key` is what stood behind the prefix.
+    pub fn restore(&self, view: ObjectId, key: &[u8], value: &[u8]) -> Result<()> {
+        let (node, number) =
+            key.split_at_checked(4).ok_or_else(|| Error::internal("the data directory is damaged: the key of a late row is too short"))?;
+        let operator = OperatorId { object: view, node: u32::from_be_bytes(node.try_into().expect("4 bytes")) };
+        self.newest.lock().entry(operator).or_default().restore(number, value)
     }
 
     /// Drops what is known of a view: it is gone.
     pub fn forget(&self, view: ObjectId) {
         self.operators.lock().retain(|operator, _| operator.object != view);
+        self.newest.lock().retain(|operator, _| operator.object != view);
         self.letters.lock().retain(|operator, _| operator.object != view);
     }
 
@@ -110,10 +135,14 @@ impl LateSink {
         // Before the lock, which all workers share.
         let lines = json_lines(&newest, ROW_BYTES_MAX);
         let texts = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned());
-        let mut operators = self.log.operators.lock();
-        let Some(late) = operators.get_mut(&self.operator) else { return };
-        late.newest.extend(texts.map(|row| LateRow { time_micros: now, row }));
-        late.newest.drain(..late.newest.len().saturating_sub(KEPT_MAX));
+        // Nobody asks for those of a view that has gone.
+        let operators = self.log.operators.lock();
+        if !operators.contains_key(&self.operator) {
+            return;
+        }
+        let mut newest = self.log.newest.lock();
+        let tail = newest.entry(self.operator).or_default();
+        texts.for_each(|row| tail.push(LateRow { time_micros: now, row }));
     }
 }
 

@@ -29,4 +29,4 @@ pub use late_rows::{LateLog, LateRows, LateSink};
 pub use outlet::Outlet;
 pub use pool::Workers;
 pub use progress::{DataflowProgress, Wake};
-pub use row_errors::{ObjectRowErrors, RowError, RowErrorLog, RowErrorSink};
+pub use row_errors::{RowErrorLog, RowErrorSink};

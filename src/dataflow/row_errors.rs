@@ -1,39 +1,21 @@
 //! Rows for which an expression failed: counted and sampled per object, never a reason to stop.
 //!
-//! In: counts and a few samples from the operators. Out: what `tidemill.row_errors` shows. Holds at most 16 samples per object.
+//! In: counts and a few samples from the operators. Out: what `tidemill.row_errors` shows, and what checkpoints store of it. Holds at most 16
+//! samples per object.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::types::ObjectId;
-
-/// Samples kept per object: enough to see a pattern, little enough to show whole.
-pub(super) const SAMPLES_MAX: usize = 16;
-
-/// One row that an expression failed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowError {
-    /// What went wrong.
-    pub error: String,
-    /// The columns that the expression reads, as JSON-like text.
-    pub row: String,
-}
-
-/// The errors of one object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ObjectRowErrors {
-    /// Failures since the object was made or the process started. A row counts once for each expression that failed on it.
-    pub count: u64,
-    /// The latest of them, oldest first.
-    pub samples: VecDeque<RowError>,
-}
+use crate::types::{ObjectId, RowError, RowErrors};
 
 /// The errors of all objects; shared by the workers and by whoever reads `tidemill.row_errors`.
 #[derive(Debug, Default)]
 pub struct RowErrorLog {
-    objects: Mutex<BTreeMap<ObjectId, ObjectRowErrors>>,
+    objects: Mutex<BTreeMap<ObjectId, RowErrors>>,
+    /// The counts that the store has.
+    stored: Mutex<BTreeMap<ObjectId, u64>>,
 }
 
 impl RowErrorLog {
@@ -43,12 +25,34 @@ impl RowErrorLog {
     }
 
     /// Everything, in the order of the objects' ids. Objects without errors are not in it.
-    pub fn snapshot(&self) -> Vec<(ObjectId, ObjectRowErrors)> {
+    pub fn snapshot(&self) -> Vec<(ObjectId, RowErrors)> {
         self.objects.lock().iter().map(|(object, errors)| (*object, errors.clone())).collect()
+    }
+
+    /// Those of objects of which the store does not know everything yet. From now on it counts as stored.
+    pub fn take_changes(&self, of: impl Fn(ObjectId) -> bool) -> Vec<(ObjectId, RowErrors)> {
+        let mut stored = self.stored.lock();
+        let objects = self.objects.lock();
+        let changed = objects.iter().filter(|(object, errors)| stored.get(object) != Some(&errors.count) && of(**object));
+        let changed: Vec<_> = changed.map(|(object, errors)| (*object, errors.clone())).collect();
+        stored.extend(changed.iter().map(|(object, errors)| (*object, errors.count)));
+        changed
+    }
+
+    /// Takes back what was stored of an object.
+    pub fn restore(&self, object: ObjectId, errors: RowErrors) {
+        self.stored.lock().insert(object, errors.count);
+        self.objects.lock().insert(object, errors);
+    }
+
+    /// Gives what is known of an object, and forgets it.
+    pub fn take(&self, object: ObjectId) -> RowErrors {
+        self.objects.lock().remove(&object).unwrap_or_default()
     }
 
     /// Drops what is known of an object: it is gone.
     pub fn forget(&self, object: ObjectId) {
+        self.stored.lock().remove(&object);
         self.objects.lock().remove(&object);
     }
 }
@@ -61,20 +65,15 @@ pub struct RowErrorSink {
 }
 
 impl RowErrorSink {
-    /// Adds `count` errors, of which `samples` are the latest (at most `SAMPLES_MAX` are of use).
-    pub fn record(&self, count: u64, samples: Vec<RowError>) {
-        let mut objects = self.log.objects.lock();
-        let errors = objects.entry(self.object).or_default();
-        errors.count += count;
-        errors.samples.extend(samples);
-        let excess = errors.samples.len().saturating_sub(SAMPLES_MAX);
-        errors.samples.drain(..excess);
+    /// Adds `count` errors, of which `samples` are the latest (at most [`RowErrors::SAMPLES_MAX`] are of use).
+    pub fn record(&self, count: u64, samples: impl IntoIterator<Item = RowError>) {
+        self.log.objects.lock().entry(self.object).or_default().add(count, samples);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{RowError, RowErrorLog, SAMPLES_MAX};
+    use super::{RowError, RowErrorLog, RowErrors};
     use std::sync::Arc;
 
     #[test]
@@ -86,9 +85,24 @@ mod tests {
         let snapshot = log.snapshot();
         assert_eq!(snapshot[0].0, 7);
         assert_eq!(snapshot[0].1.count, 20);
-        assert_eq!(snapshot[0].1.samples.len(), SAMPLES_MAX);
+        assert_eq!(snapshot[0].1.samples.len(), RowErrors::SAMPLES_MAX);
         assert_eq!(snapshot[0].1.samples[0].row, "4");
         log.forget(7);
         assert!(log.snapshot().is_empty());
+    }
+
+    #[test]
+    fn counts_were_those_since_the_start() {
+        let log = Arc::new(RowErrorLog::default());
+        log.sink(7).record(3, Vec::new());
+        assert!(log.take_changes(|object| object != 7).is_empty());
+        let mut stored = log.take_changes(|_| true);
+        assert!(stored.len() == 1 && log.take_changes(|_| true).is_empty());
+
+        let again = Arc::new(RowErrorLog::default());
+        stored.drain(..).for_each(|(object, errors)| again.restore(object, errors));
+        assert!(again.take_changes(|_| true).is_empty());
+        again.sink(7).record(1, Vec::new());
+        assert_eq!(again.take_changes(|_| true)[0].1.count, 4);
     }
 }

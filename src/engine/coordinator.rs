@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::{Mutex, RwLock};
 
 use crate::connect::SourceBatch;
-use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, LateLog, SnapshotFeed, Tick, Workers};
+use crate::dataflow::{Beginning, Command, Dataflow, DataflowProgress, LateLog, RowErrorLog, SnapshotFeed, Tick, Workers};
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::clock::{EpochClock, Group, Write};
 use crate::engine::event_time::{EventRule, EventTimeReport, EventTimes, StoredEventTime};
@@ -155,6 +155,8 @@ pub(crate) struct Setting {
     pub(crate) event_times: Arc<Mutex<BTreeMap<ObjectId, EventTimeReport>>>,
     /// Where rows are counted that come too late.
     pub(crate) late: Arc<LateLog>,
+    /// Where rows are counted on which an expression failed.
+    pub(crate) row_errors: Arc<RowErrorLog>,
 }
 
 /// A table that a connector fills.

@@ -13,14 +13,13 @@ use crate::catalog::{
     Catalog, Column, ConnectorOptions, EventTime, Object, ObjectKind, Source, Table, View, ViewOptions, ViewRetention, arrivals, nearest,
 };
 use crate::connect::{Connector, SourceColumn, SourceSpec};
-use crate::dataflow::operator::map::Map;
 use crate::engine::arrival::Arrival;
 use crate::engine::clock::Write;
 use crate::engine::coordinator::{BuildView, ImportFrom, Request, progress};
 use crate::engine::dependants::depends_on;
 use crate::engine::dml::collected;
 use crate::engine::event_time::{EventRule, IDLE_TIMEOUT, MAX_FUTURE, duration, event_time};
-use crate::engine::intake::{Intake, MakeIntake};
+use crate::engine::intake::{Compute, Intake, MakeIntake};
 use crate::engine::retention::{self, RETENTION, RETENTION_COLUMN};
 use crate::engine::session::Session;
 use crate::engine::source::{SourcePosition, SourceRecipe, SourceReport};
@@ -334,24 +333,23 @@ impl Engine {
     ) -> Result<SourceRecipe> {
         let rule = event_time.map(|event_time| self.event_rule(columns, event_time)).transpose()?;
         let arrival = Arrival::new(columns, rule.clone());
-        let intake = self.intake(id, columns, rule, connector.as_ref())?;
+        let intake = self.intake(columns, rule, connector.as_ref())?;
         let needs = Arc::new(self.column_needs(columns, event_time, connector.as_ref())?);
-        Ok(SourceRecipe { id, connector, intake, arrival, needs, only: None })
+        Ok(SourceRecipe { id, connector, intake, arrival, needs, errors: self.row_errors.sink(id), only: None })
     }
 
     /// How the connector's columns become the object's.
-    fn intake(&self, id: ObjectId, columns: &[Column], rule: Option<EventRule>, connector: &dyn Connector) -> Result<MakeIntake> {
+    fn intake(&self, columns: &[Column], rule: Option<EventRule>, connector: &dyn Connector) -> Result<MakeIntake> {
         let schema = schema_of(columns);
         if columns.iter().all(|column| column.generated.is_none()) {
             return Ok(Arc::new(move || Intake::new(None, Arc::clone(&schema)).in_time(rule.clone())));
         }
         let delivered: Vec<Column> = connector.columns().iter().map(column_of).collect();
         let projection = self.generated_projection(&delivered, columns)?;
-        let errors = self.row_errors.sink(id);
-        Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone())?;
+        Compute::new(projection.clone(), &schema)?;
         Ok(Arc::new(move || {
-            let map = Map::new(None, projection.clone(), Arc::clone(&schema), errors.clone()).expect("it was made once above");
-            Intake::new(Some(map), Arc::clone(&schema)).in_time(rule.clone())
+            let compute = Compute::new(projection.clone(), &schema).expect("it was made once above");
+            Intake::new(Some(compute), Arc::clone(&schema)).in_time(rule.clone())
         }))
     }
 

@@ -9,11 +9,13 @@ use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
 use crate::connect::SourceBatch;
+use crate::dataflow::RowErrorLog;
 use crate::dataflow::operator::Stateless;
 use crate::dataflow::operator::map::Map;
 use crate::engine::event_time::EventRule;
 use crate::error::{Error, Result};
-use crate::types::Changes;
+use crate::plan::Scalar;
+use crate::types::{Changes, ObjectId, RowErrors};
 
 /// Makes an intake, for each thread its own.
 pub(crate) type MakeIntake = Arc<dyn Fn() -> Intake + Send + Sync>;
@@ -21,15 +23,29 @@ pub(crate) type MakeIntake = Arc<dyn Fn() -> Intake + Send + Sync>;
 /// What a connector's rows pass on their way to an object.
 pub(crate) struct Intake {
     /// Computes generated columns, if there are any.
-    compute: Option<Map>,
+    compute: Option<Compute>,
     /// The object's columns.
     schema: SchemaRef,
     event_time: Option<EventRule>,
 }
 
+/// Computes generated columns.
+pub(crate) struct Compute {
+    map: Map,
+    errors: Arc<RowErrorLog>,
+}
+
+impl Compute {
+    /// `projection` makes the columns of `schema` from the connector's.
+    pub(crate) fn new(projection: Vec<Scalar>, schema: &SchemaRef) -> Result<Self> {
+        let errors = Arc::new(RowErrorLog::default());
+        Ok(Compute { map: Map::new(None, projection, Arc::clone(schema), errors.sink(ObjectId::default()))?, errors })
+    }
+}
+
 impl Intake {
     /// `compute` turns the connector's columns into those of `schema`; without it they are the same.
-    pub(crate) fn new(compute: Option<Map>, schema: SchemaRef) -> Self {
+    pub(crate) fn new(compute: Option<Compute>, schema: SchemaRef) -> Self {
         Intake { compute, schema, event_time: None }
     }
 
@@ -47,7 +63,8 @@ impl Intake {
             return Ok(batch);
         }
         let from = delivered.rows().clone();
-        let changes = self.computed(delivered)?;
+        let (changes, errors) = self.computed(delivered)?;
+        batch.errors = errors;
         let complete = complete_rows(&self.schema, changes.rows());
         let rows = changes.rows().clone();
         batch.changes = changes;
@@ -73,13 +90,15 @@ impl Intake {
         format!("column \"{}\": no value, but it is NOT NULL", missing.collect::<Vec<_>>().join("\", \""))
     }
 
-    fn computed(&mut self, delivered: Changes) -> Result<Changes> {
-        let Some(map) = &mut self.compute else { return Ok(delivered) };
+    /// A generated column that cannot be computed is NULL.
+    fn computed(&mut self, delivered: Changes) -> Result<(Changes, RowErrors)> {
+        let Some(compute) = &mut self.compute else { return Ok((delivered, RowErrors::default())) };
         let mut out = Vec::with_capacity(1);
         let rows = delivered.len();
-        // A generated column that cannot be computed is NULL: the map tells its row errors itself.
-        map.apply(delivered, &mut out)?;
-        out.pop().filter(|out| out.len() == rows).ok_or_else(|| Error::internal("generated columns changed the number of rows"))
+        compute.map.apply(delivered, &mut out)?;
+        let computed = out.pop().filter(|out| out.len() == rows);
+        let computed = computed.ok_or_else(|| Error::internal("generated columns changed the number of rows"))?;
+        Ok((computed, compute.errors.take(ObjectId::default())))
     }
 }
 
@@ -99,12 +118,10 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-    use super::Intake;
+    use super::{Compute, Intake};
     use crate::connect::{DeadLetter, SourceBatch};
-    use crate::dataflow::RowErrorLog;
-    use crate::dataflow::operator::map::Map;
     use crate::plan::Scalar;
-    use crate::types::Changes;
+    use crate::types::{Changes, RowErrors};
 
     fn delivered(n: Vec<Option<i64>>) -> SourceBatch {
         let offsets = (10..10 + n.len() as i64).collect();
@@ -116,6 +133,7 @@ mod tests {
             changes,
             offsets,
             dead_letters: Vec::new(),
+            errors: RowErrors::default(),
             lag: None,
             fingerprint: None,
             watermark: None,
@@ -140,9 +158,8 @@ mod tests {
     fn a_batch_without_rows_had_the_connectors_columns() {
         let column = || Scalar { expression: Arc::new(datafusion::physical_expr::expressions::Column::new("n", 0)), text: String::new() };
         let schema = schema(&["n", "copy"]);
-        let errors = Arc::new(RowErrorLog::default()).sink(1);
-        let map = Map::new(None, vec![column(), column()], Arc::clone(&schema), errors).unwrap();
-        let mut intake = Intake::new(Some(map), Arc::clone(&schema));
+        let compute = Compute::new(vec![column(), column()], &schema).unwrap();
+        let mut intake = Intake::new(Some(compute), Arc::clone(&schema));
         assert_eq!(intake.take(delivered(vec![])).unwrap().changes.schema(), schema);
         let batch = intake.take(delivered(vec![None, Some(5)])).unwrap();
         assert_eq!((batch.changes.len(), batch.changes.schema(), batch.dead_letters.len()), (1, schema, 1));

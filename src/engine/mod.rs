@@ -35,6 +35,7 @@ mod query;
 mod recover;
 mod registry;
 mod replace;
+mod reports;
 mod retention;
 mod retrace;
 mod savepoint;

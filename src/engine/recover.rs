@@ -56,6 +56,7 @@ impl Engine {
         let relations = Arc::new(Mutex::new(BTreeMap::new()));
         let event_times = Arc::new(Mutex::new(BTreeMap::new()));
         let late_rows = Arc::new(LateLog::default());
+        let row_errors = Arc::new(RowErrorLog::default());
         let sinks = Arc::new(RwLock::new(BTreeMap::new()));
         let workers = Workers::start(config.workers)?;
         let setting = Setting {
@@ -68,6 +69,7 @@ impl Engine {
             relations: Arc::clone(&relations),
             event_times: Arc::clone(&event_times),
             late: Arc::clone(&late_rows),
+            row_errors: Arc::clone(&row_errors),
         };
         let (coordinator, requests) = Coordinator::new(setting, workers, checkpoint);
         let wake = coordinator.wake();
@@ -101,7 +103,7 @@ impl Engine {
             views: RwLock::default(),
             sinks,
             sources: RwLock::default(),
-            row_errors: Arc::new(RowErrorLog::default()),
+            row_errors,
             late_rows,
             event_times,
             table_locks: Mutex::default(),
@@ -169,6 +171,8 @@ impl Engine {
             }
         }
         self.restore_indexes();
+        // Nothing is told before the clock goes on.
+        objects.iter().try_for_each(|object| self.restore_reports(object.id))?;
         self.replay(checkpoint, &mut anew).await?;
         self.ask(Request::Recovered)?;
         for object in objects {
@@ -365,7 +369,15 @@ impl Engine {
             let schema = schema_of(columns);
             let intake = Arc::new(move || Intake::new(None, Arc::clone(&schema)));
             let connector = Arc::new(Unreadable(error));
-            SourceRecipe { id, connector, intake, arrival: Arrival::default(), needs: Arc::new(ColumnNeeds::default()), only: None }
+            SourceRecipe {
+                id,
+                connector,
+                intake,
+                arrival: Arrival::default(),
+                needs: Arc::new(ColumnNeeds::default()),
+                errors: self.row_errors.sink(id),
+                only: None,
+            }
         }))
     }
 }

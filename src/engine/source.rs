@@ -15,8 +15,9 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::system::DeadLetterFacts;
 use crate::connect::{Connector, DeadLetter, Fingerprints, Poll, Positions, Reader, SourceBatch};
-use crate::dataflow::{Feed, FeedStep, Wake};
+use crate::dataflow::{Feed, FeedStep, RowErrorSink, Wake};
 use crate::engine::arrival::Arrival;
 use crate::engine::checkpoint_writer::CheckpointWriter;
 use crate::engine::column_needs::ColumnNeeds;
@@ -24,8 +25,8 @@ use crate::engine::event_time::StoredEventTime;
 use crate::engine::intake::{Intake, MakeIntake};
 use crate::engine::recover::undecodable;
 use crate::error::{Error, Kind, Result};
-use crate::state::{Store, fatal};
-use crate::types::{ObjectId, Rate};
+use crate::state::{Store, Tail, fatal};
+use crate::types::{ObjectId, Rate, RowErrors};
 
 /// Batches that wait between a reader and the clock. Enough to keep both busy; when it is full, reading pauses.
 const QUEUE_BATCHES: usize = 8;
@@ -105,8 +106,8 @@ pub(crate) struct SourceReport {
     pub(crate) rate: Rate,
     /// Records behind the position, where known.
     pub(crate) lag: Option<i64>,
-    /// The newest dead letters since the server started, with the time (microseconds since 1970) they were seen.
-    pub(crate) dead_letters: VecDeque<(i64, DeadLetter)>,
+    /// The newest dead letters.
+    pub(crate) dead_letters: Tail<DeadLetterFacts, DEAD_LETTERS_KEPT>,
 }
 
 /// How to read a source.
@@ -120,6 +121,8 @@ pub(crate) struct SourceRecipe {
     pub(crate) arrival: Arrival,
     /// Which of the connector's columns are decoded for which of the object's.
     pub(crate) needs: Arc<ColumnNeeds>,
+    /// Where it is told what could not be computed of rows that have entered an epoch.
+    pub(crate) errors: RowErrorSink,
     /// The columns that are read; `None`: all, or whatever they may be.
     pub(crate) only: Option<BTreeSet<usize>>,
 }
@@ -146,6 +149,7 @@ pub(crate) struct RunningSource {
     pub(super) strayed: bool,
     stop: Arc<AtomicBool>,
     arrival: Arrival,
+    errors: RowErrorSink,
     /// The columns that it gives; `None`: all.
     only: Option<BTreeSet<usize>>,
 }
@@ -172,8 +176,17 @@ impl RunningSource {
         let noted = Some(Arc::clone(&report));
         let thread = ReaderThread { reader, intake: (recipe.intake)(), queue: sender, stop: Arc::clone(&stop), wake, report: noted };
         thread.spawn(format!("source-{}", recipe.id), tell)?;
-        let (waiting, strayed) = (VecDeque::new(), false);
-        Ok(RunningSource { id: recipe.id, report, queue, waiting, strayed, stop, arrival: recipe.arrival, only: recipe.only })
+        Ok(RunningSource {
+            id: recipe.id,
+            report,
+            queue,
+            waiting: VecDeque::new(),
+            strayed: false,
+            stop,
+            arrival: recipe.arrival,
+            errors: recipe.errors,
+            only: recipe.only,
+        })
     }
 
     /// Whether its rows have values in all of these columns.
@@ -244,6 +257,10 @@ impl RunningSource {
 
     /// Notes that a batch has entered an epoch.
     pub(crate) fn note(&self, batch: &mut SourceBatch, now_micros: i64) {
+        let RowErrors { count, samples } = std::mem::take(&mut batch.errors);
+        if count > 0 {
+            self.errors.record(count, samples);
+        }
         let mut report = self.report.lock();
         report.position.positions.insert(batch.partition, batch.next_offset);
         match batch.fingerprint {
@@ -259,11 +276,10 @@ impl RunningSource {
         if batch.lag.is_some() {
             report.lag = batch.lag;
         }
-        for letter in batch.dead_letters.drain(..) {
-            if report.dead_letters.len() == DEAD_LETTERS_KEPT {
-                report.dead_letters.pop_front();
-            }
-            report.dead_letters.push_back((now_micros, letter));
+        let newest = batch.dead_letters.len().saturating_sub(DEAD_LETTERS_KEPT)..;
+        for DeadLetter { partition, offset, error, payload } in std::mem::take(&mut batch.dead_letters).drain(newest) {
+            let payload = String::from_utf8_lossy(&payload).into_owned();
+            report.dead_letters.push(DeadLetterFacts { partition, offset, time_micros: now_micros, error, payload });
         }
     }
 }
@@ -477,14 +493,14 @@ mod tests {
 
     use super::{ReplayFeed, RunningSource, SourcePosition, SourceRecipe, SourceReport};
     use crate::connect::{Connector, Poll, Positions, Reader, SourceBatch, SourceColumn};
-    use crate::dataflow::{Feed, FeedStep};
+    use crate::dataflow::{Feed, FeedStep, RowErrorLog};
     use crate::engine::arrival::Arrival;
     use crate::engine::checkpoint_writer::CheckpointWriter;
     use crate::engine::column_needs::ColumnNeeds;
     use crate::engine::intake::{Intake, MakeIntake};
     use crate::error::Result;
     use crate::state::Store;
-    use crate::types::Changes;
+    use crate::types::{Changes, RowErrors};
 
     fn rows() -> RecordBatch {
         RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap()
@@ -515,6 +531,7 @@ mod tests {
                     changes: Changes::insertions(rows()),
                     offsets: vec![7, 8],
                     dead_letters: Vec::new(),
+                    errors: RowErrors::default(),
                     lag: None,
                     fingerprint: None,
                     watermark: None,
@@ -535,7 +552,15 @@ mod tests {
         let schema: SchemaRef = rows().schema();
         let intake: MakeIntake = Arc::new(move || Intake::new(None, Arc::clone(&schema)));
         let (connector, needs) = (Arc::new(Script(script, 0)), Arc::new(ColumnNeeds::default()));
-        SourceRecipe { id: 1_000, connector, intake, arrival: Arrival::default(), needs, only: None }
+        SourceRecipe {
+            id: 1_000,
+            connector,
+            intake,
+            arrival: Arrival::default(),
+            needs,
+            errors: Arc::new(RowErrorLog::default()).sink(1_000),
+            only: None,
+        }
     }
 
     /// How many rows a replay gives, and how it ends.

@@ -26,8 +26,8 @@ use parking_lot::Mutex;
 
 use crate::catalog::Catalog;
 use crate::catalog::system::{
-    self, DeadLetterFacts, EpochFacts, FUNCTIONS, Facts, Function, LateFacts, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts,
-    SourceFacts, Value, ViewFacts, WatermarkFacts, array_of, values_of,
+    self, EpochFacts, FUNCTIONS, Facts, Function, LateFacts, RelationFacts, RowErrorFacts, SessionFacts, SinkFacts, SourceFacts, Value,
+    ViewFacts, WatermarkFacts, array_of, values_of,
 };
 use crate::engine::session::{Configured, Session};
 use crate::engine::settings::{SERVER_VERSION, Settings};
@@ -215,13 +215,6 @@ impl Engine {
 
 fn source_facts(id: ObjectId, source: &KnownSource, now_micros: i64) -> SourceFacts {
     let report = source.report.lock();
-    let letters = report.dead_letters.iter().map(|(time_micros, letter)| DeadLetterFacts {
-        partition: letter.partition,
-        offset: letter.offset,
-        time_micros: *time_micros,
-        error: letter.error.clone(),
-        payload: String::from_utf8_lossy(&letter.payload).into_owned(),
-    });
     SourceFacts {
         id,
         // Nobody has started to read it: it is created, and no view needs it yet.
@@ -231,7 +224,7 @@ fn source_facts(id: ObjectId, source: &KnownSource, now_micros: i64) -> SourceFa
         dead_letters: report.position.dead_letters,
         lag: report.lag,
         positions: report.position.positions.iter().map(|(partition, offset)| (*partition, *offset)).collect(),
-        newest_dead_letters: letters.collect(),
+        newest_dead_letters: report.dead_letters.iter().cloned().collect(),
     }
 }
 

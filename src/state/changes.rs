@@ -1,4 +1,5 @@
-//! What operators hand over at a checkpoint, and get back at a restart: keys and values that only they understand.
+//! What operators hand over at a checkpoint, and get back at a restart: keys and values that only they understand. What is told of objects
+//! goes the same way.
 
 /// One live piece of an operator's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,4 +19,13 @@ pub struct StateChanges {
     pub puts: Vec<StateEntry>,
     /// Bucket and key of entries that are gone.
     pub deletes: Vec<(u8, Vec<u8>)>,
+}
+
+/// What changed in what is told of an object since the last checkpoint.
+#[derive(Clone, Debug, Default)]
+pub struct ReportChanges {
+    /// Entries that are new or different, by key.
+    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Keys of entries that are gone.
+    pub deletes: Vec<Vec<u8>>,
 }

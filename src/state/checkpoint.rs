@@ -15,7 +15,7 @@
 use rocksdb::{DB, WriteBatch};
 
 use super::blocks::RelationDelta;
-use super::changes::StateChanges;
+use super::changes::{ReportChanges, StateChanges};
 use super::format;
 use super::keyspace::{self, ROWS};
 use super::log::cut_log;
@@ -44,6 +44,8 @@ pub struct CheckpointData {
     pub relations: Vec<(ObjectId, RelationDelta)>,
     /// How far sources have been read: replaces what was stored for the object.
     pub offsets: Vec<(ObjectId, Vec<u8>)>,
+    /// What changed in what is told of objects.
+    pub reports: Vec<(ObjectId, ReportChanges)>,
     /// What sinks have still to write: replaces what was stored for the object.
     pub owed: Vec<(ObjectId, Vec<Changes>)>,
     /// Objects whose log stays, though it is of earlier epochs: sinks that are not part of the checkpoint.
@@ -95,6 +97,14 @@ impl Store {
         }
         for (object, offsets) in data.offsets.iter().filter(|(object, _)| !gone.contains(object)) {
             parts.add(|batch| batch.put(keyspace::of_object(keyspace::POSITION, *object), offsets));
+        }
+        for (object, changes) in data.reports.iter().filter(|(object, _)| !gone.contains(object)) {
+            for entry in &changes.deletes {
+                parts.add(|batch| batch.delete(keyspace::report(*object, entry)));
+            }
+            for (entry, value) in &changes.puts {
+                parts.add(|batch| batch.put(keyspace::report(*object, entry), value));
+            }
         }
         for (object, owed) in data.owed.iter().filter(|(object, _)| !gone.contains(object)) {
             parts.add_owed(*object, owed);

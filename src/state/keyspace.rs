@@ -10,6 +10,8 @@ use crate::types::{Epoch, ObjectId, OperatorId};
 pub(super) const CHECKPOINT: u8 = b'C';
 /// Object, shard, page, start → which rows of a block are not there, a bit each.
 pub(super) const DEAD: u8 = b'D';
+/// Object, name → what is told of it.
+pub(super) const REPORT: u8 = b'E';
 /// Name → a small fact.
 pub(super) const FACT: u8 = b'F';
 /// Number → a part of a checkpoint too large for one write.
@@ -34,7 +36,7 @@ pub(super) const SHARDS: u8 = b'T';
 pub(super) const VERSION: u8 = b'V';
 
 /// The kinds of keys that start with an object's number, except its definition.
-pub(super) const OF_OBJECT: [u8; 7] = [DEAD, LOG, POSITION, OWED, ROWS, STATE, SHARDS];
+pub(super) const OF_OBJECT: [u8; 8] = [DEAD, REPORT, LOG, POSITION, OWED, ROWS, STATE, SHARDS];
 
 /// Where a stored block of rows belongs: it holds the rows of a shard's page from place `start` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +87,13 @@ pub(super) fn journal(part: u32) -> Vec<u8> {
 pub(super) fn owed(object: ObjectId, part: u32) -> Vec<u8> {
     let mut key = of_object(OWED, object);
     key.extend(part.to_be_bytes());
+    key
+}
+
+/// The key of an entry of what is told of an object.
+pub(super) fn report(object: ObjectId, entry: &[u8]) -> Vec<u8> {
+    let mut key = of_object(REPORT, object);
+    key.extend(entry);
     key
 }
 

@@ -30,11 +30,12 @@ mod shard;
 mod snapshot;
 mod store;
 mod sunk;
+mod tail;
 #[cfg(test)]
 pub(crate) mod test_directory;
 
 pub use blocks::RelationDelta;
-pub use changes::{StateChanges, StateEntry};
+pub use changes::{ReportChanges, StateChanges, StateEntry};
 pub use checkpoint::{CheckpointData, CheckpointInfo};
 pub use draft::{Draft, DraftMark, NEWEST};
 pub use format::{decode_changes, encode_changes};
@@ -47,3 +48,4 @@ pub use shard::chosen;
 pub use snapshot::Snapshot;
 pub use store::{Store, fatal};
 pub use sunk::Sunk;
+pub use tail::Tail;

@@ -210,6 +210,14 @@ impl Store {
         }))
     }
 
+    /// What is told of an object, as of the last checkpoint: entries in the order of their keys.
+    pub fn reports(&self, object: ObjectId) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_ {
+        let start = keyspace::report(object, &[]);
+        let prefix = start.len();
+        let entries = self.range(start, keyspace::after_object(keyspace::REPORT, object));
+        entries.map(move |pair| pair.map(|(key, value)| (key[prefix..].to_vec(), value.into_vec())))
+    }
+
     /// The source positions of an object as of the last checkpoint.
     pub fn offsets(&self, object: ObjectId) -> Result<Option<Vec<u8>>> {
         self.get(&keyspace::of_object(keyspace::POSITION, object))

@@ -1,13 +1,17 @@
 //! Views that go by time, after restarts: rows that wait for their time find their views again with any number of workers, and a server comes up
-//! whatever of its views is in the last checkpoint.
+//! whatever of its views is in the last checkpoint. And what was told of rows that are nowhere to be found is told again.
+
+use std::fmt::Write as _;
+use std::path::Path;
 
 use tokio_postgres::Client;
 
 use crate::client::{rows, run};
 use crate::compare::View;
+use crate::files;
 use crate::kafka::wait_for;
-use crate::server::Server;
-use crate::{Outcome, Test};
+use crate::server::{Server, new_directory};
+use crate::{Failure, Outcome, Test};
 
 /// Clean stops with other numbers of workers; crashes between a checkpoint and the next.
 pub(crate) fn tests() -> Vec<Test> {
@@ -18,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
     for (number, chain) in CHAINS.into_iter().enumerate() {
         tests.push(Test::new(format!("restart/views_over_checkpointed_views_hung/{number}"), move || chain_of_views(chain)));
     }
+    tests.push(Test::new("restart/what_was_told_was_forgotten", told));
     tests
 }
 
@@ -118,4 +123,96 @@ async fn chain_of_views(chain: Chain) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Everything that is told of records and rows beside the views, but for the time at which it was.
+const TOLD: [&str; 4] = [
+    "SELECT name, rows, dead_letters FROM tidemill.sources",
+    "SELECT source, partition, \"offset\", error, payload FROM tidemill.dead_letters ORDER BY \"offset\", error, payload",
+    "SELECT name, rows FROM tidemill.late_rows ORDER BY name",
+    "SELECT name, count, error, row FROM tidemill.row_errors ORDER BY name, row",
+];
+
+/// Dead letters, late rows and errors of rows were gone after a restart.
+async fn told() -> Outcome {
+    let directory = new_directory()?;
+    let path = directory.join("log.jsonl");
+    let played = play_told(&path).await;
+    std::fs::remove_dir_all(&directory)?;
+    played
+}
+
+async fn play_told(path: &Path) -> Outcome {
+    let grow = |records: std::ops::Range<u32>| -> Outcome {
+        let mut text = String::new();
+        for record in records {
+            // One in three is no number, so that more come than are kept.
+            let n = if record % 3 == 0 { "\"none\"".to_owned() } else { record.to_string() };
+            writeln!(text, "{{\"n\": {n}}}")?;
+        }
+        std::io::Write::write_all(&mut std::fs::OpenOptions::new().create(true).append(true).open(path)?, text.as_bytes())?;
+        Ok(())
+    };
+    grow(0..0)?;
+    let mut server = Server::start(2).await?;
+    let client = server.connect().await?;
+    let options = format!("WITH (connector = 'file', path = '{}') FORMAT PLAIN ENCODE JSON", path.display());
+    run(&client, &format!("CREATE SOURCE s (n INT, share INT GENERATED ALWAYS AS (100 / (n % 5)) STORED) {options}")).await?;
+    run(&client, "CREATE MATERIALIZED VIEW read AS SELECT count(*) AS rows, sum(share) AS shares FROM s").await?;
+    run(&client, "CREATE TABLE t (id INT PRIMARY KEY, ts TIMESTAMP, WATERMARK FOR ts AS ts)").await?;
+    run(&client, "CREATE MATERIALIZED VIEW shares AS SELECT id, 100 / (id % 3) AS share FROM t").await?;
+    run(
+        &client,
+        "CREATE MATERIALIZED VIEW per_minute WITH (late_rows = 'dead_letter') AS \
+         SELECT window_start, count(*) AS n FROM TUMBLE(t, ts, INTERVAL '1 minute') GROUP BY window_start",
+    )
+    .await?;
+    let (mut written, mut ids) = (0, 0);
+    // Nothing stored; some; more than are kept; a clean stop; twice without news.
+    for (records, checkpoint, workers, clean) in [
+        (9, false, 2, false),
+        (30, true, 1, false),
+        (6_000, true, 3, false),
+        (9, false, 2, false),
+        (90, false, 1, true),
+        (0, true, 2, false),
+    ] {
+        let client = server.connect().await?;
+        grow(written..written + records)?;
+        written += records;
+        let rows_read = (written - written.div_ceil(3)).to_string();
+        files::wait_for(&client, "SELECT rows::TEXT FROM read", &rows_read).await?;
+        run(&client, &format!("INSERT INTO t SELECT n, '2024-01-01 01:00:00'::TIMESTAMP + n * INTERVAL '1 minute' FROM generate_series({ids}, {ids} + 5) AS s (n)")).await?;
+        run(&client, &format!("INSERT INTO t VALUES ({ids} + 6, '2024-01-01'), ({ids} + 7, '2024-01-01 00:00:30')")).await?;
+        ids += 8;
+        if checkpoint {
+            run(&client, "CHECKPOINT").await?;
+            run(&client, &format!("INSERT INTO t VALUES ({ids}, '2024-01-01 00:00:10')")).await?;
+            ids += 1;
+        }
+        let before = all_told(&client).await?;
+        drop(client);
+        if clean {
+            server.terminate().await?;
+            server.restart(workers).await?;
+        } else {
+            server.crash(workers).await?;
+        }
+        let client = server.connect().await?;
+        files::wait_for(&client, "SELECT rows::TEXT FROM read", &rows_read).await?;
+        let after = all_told(&client).await?;
+        let different = before.iter().zip(&after).find(|(before, after)| before != after);
+        if let Some((before, after)) = different {
+            return Err(server.with_log(format!("{before:?}\nbefore record {written}, and then\n{after:?}")));
+        }
+    }
+    Ok(())
+}
+
+async fn all_told(client: &Client) -> Result<Vec<Vec<String>>, Failure> {
+    let mut told = Vec::new();
+    for sql in TOLD {
+        told.push(rows(client, sql).await?.into_iter().map(|row| format!("{row:?}")).collect());
+    }
+    Ok(told)
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::catalog::Catalog;
 use crate::types::{Epoch, ObjectId};
 
@@ -90,7 +92,7 @@ pub struct SourceFacts {
 }
 
 /// A record that could not become a row.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DeadLetterFacts {
     /// Where it stood.
     pub partition: i32,

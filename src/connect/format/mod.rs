@@ -23,7 +23,7 @@ use self::json_form::Found;
 use super::options::Options;
 use super::{DEAD_LETTER_PAYLOAD_MAX, DeadLetter, SOURCE_BATCH_ROWS, SourceBatch, SourceColumn, SourceSpec};
 use crate::error::{Error, Kind, Result};
-use crate::types::{Changes, ColumnBuilder, Include, SqlType, Value, usual_timestamp};
+use crate::types::{Changes, ColumnBuilder, Include, RowErrors, SqlType, Value, usual_timestamp};
 
 /// Columns for which there is room without asking for memory: most records have fewer.
 const COLUMNS_AT_HAND: usize = 16;
@@ -433,6 +433,7 @@ impl Decoder {
             changes: Changes::insertions(rows),
             offsets,
             dead_letters,
+            errors: RowErrors::default(),
             lag: None,
             fingerprint: None,
             watermark: None,

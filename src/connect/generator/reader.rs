@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 
 use crate::connect::{Poll, Positions, Reader, SOURCE_BATCH_ROWS, SourceBatch};
 use crate::error::{Error, Kind, Result};
-use crate::types::Changes;
+use crate::types::{Changes, RowErrors};
 
 use super::Slots;
 
@@ -99,6 +99,7 @@ impl GeneratorReader {
             changes: Changes::insertions(rows),
             offsets: numbers.iter().map(|number| i64::try_from(*number).unwrap_or(i64::MAX)).collect(),
             dead_letters: Vec::new(),
+            errors: RowErrors::default(),
             lag: None,
             fingerprint: None,
             watermark: None,

@@ -11,6 +11,7 @@ use crossbeam_channel::bounded;
 
 use super::{Coordinator, SETTLING_STEP};
 use crate::dataflow::{Command, WorkerCheckpoint};
+use crate::engine::reports;
 use crate::engine::retention::is_keeper;
 use crate::engine::sink::{LOST, RunningSink};
 use crate::engine::source::SourcePosition;
@@ -64,8 +65,14 @@ impl Coordinator {
         let relations = relations.into_iter().filter(|(id, _)| kept(id)).map(|(id, relation)| (id, relation.delta(epoch))).collect();
         let running = self.sources.iter().map(|(id, source)| (*id, &source.report));
         let filled = self.tables.iter().map(|(id, table)| (*id, &table.source.report));
-        let mut positions: BTreeMap<ObjectId, SourcePosition> =
-            running.chain(filled).map(|(id, report)| (id, report.lock().position.clone())).collect();
+        let mut positions: BTreeMap<ObjectId, SourcePosition> = BTreeMap::new();
+        let held = |id| self.views.get(&id).is_none_or(|_| ready.contains(&id));
+        let mut told = reports::of_objects(&self.setting.row_errors, &self.setting.late, held);
+        for (id, report) in running.chain(filled) {
+            let mut report = report.lock();
+            positions.insert(id, report.position.clone());
+            told.push((id, reports::of_source(&mut report)));
+        }
         for object in self.event_times.objects() {
             // A source that nobody reads stays where it was stored.
             let is_written = relations_of.contains(&object);
@@ -102,6 +109,7 @@ impl Coordinator {
             operators: parts.into_iter().flat_map(|part| part.operators).collect(),
             relations,
             offsets,
+            reports: told,
             ..CheckpointData::default()
         }
     }

@@ -11,13 +11,12 @@ use arrow::array::{Array, BooleanArray, RecordBatch, UInt32Array};
 use super::owed::{stamped, with_schema};
 use super::running::RunningSink;
 use crate::catalog::{ObjectKind, Table};
-use crate::dataflow::RowError;
 use crate::dataflow::expr::row_text;
 use crate::engine::Engine;
 use crate::engine::clock::{SunkBy, Write};
 use crate::engine::retention::is_keeper;
 use crate::error::{Error, Result};
-use crate::types::{Changes, ObjectId, hash_rows};
+use crate::types::{Changes, ObjectId, RowError, hash_rows};
 
 /// Bytes of changes that are looked at together. More, after a restart or in one epoch, are split by key: one array holds 2 GiB of text at the most.
 const PIECE_BYTES: usize = 256 << 20;
@@ -81,7 +80,7 @@ impl Engine {
     fn tell_refused(&self, sink: ObjectId, rows: &RecordBatch, error: impl Fn(usize) -> String) {
         if rows.num_rows() > 0 {
             let last = rows.num_rows().saturating_sub(SAMPLES)..rows.num_rows();
-            let samples = last.map(|row| RowError { error: error(row), row: row_text(rows, row) }).collect();
+            let samples = last.map(|row| RowError { error: error(row), row: row_text(rows, row) });
             self.row_errors.sink(sink).record(rows.num_rows() as u64, samples);
         }
     }

@@ -65,11 +65,11 @@ use self::recompute::recompute;
 use self::segments::{Bits, Segments};
 use self::state::Input;
 use super::{Operator, StateSize};
-use crate::dataflow::row_errors::{RowError, RowErrorSink};
+use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Kind, Result};
 use crate::plan::AggregateCall;
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, Epoch, one_zero, rows_equal};
+use crate::types::{Changes, Epoch, RowError, one_zero, rows_equal};
 
 /// An incremental GROUP BY.
 pub struct Aggregate {

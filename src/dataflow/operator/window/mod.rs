@@ -52,11 +52,11 @@ use super::ordered::{Batch, GroupChanges, Groups, Kept, Place, RowRef};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
 use crate::dataflow::event_time::LowAt;
-use crate::dataflow::row_errors::{RowError, RowErrorSink};
+use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Result};
 use crate::plan::{OrderColumn, WindowCall};
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, Epoch, all_nullable, decode_rows};
+use crate::types::{Changes, Epoch, RowError, all_nullable, decode_rows};
 
 /// The state of a running aggregate at one place of a partition, or why it got stuck before.
 type CallState = Result<Vec<ScalarValue>, Arc<str>>;
