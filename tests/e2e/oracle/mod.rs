@@ -1,6 +1,6 @@
 //! Random tables, random changes, and views of random queries that must at each step hold what their queries give.
 //!
-//! `FUZZ_SEEDS` says how many seeds run (200), `FUZZ_FIRST` which is the first, `FUZZ_MINUTES` when to end early. A failure prints its seed and
+//! `FUZZ_SEEDS` says how many seeds run (300), `FUZZ_FIRST` which is the first, `FUZZ_MINUTES` when to end early. A failure prints its seed and
 //! the smallest script that shows it; the same seed makes the same script again. Beside the comparison with the query itself:
 //!
 //! - rows that come and go leave every view as it was;
@@ -57,7 +57,7 @@ static SHRUNK: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn tests() -> Vec<Test> {
     LazyLock::force(&BEGUN);
     let first: u64 = setting("FUZZ_FIRST", 0);
-    let end = first + setting("FUZZ_SEEDS", 200_u64);
+    let end = first + setting("FUZZ_SEEDS", 300_u64);
     let of = |place: u64| (first..end).filter(move |seed| seed % CYCLE == place);
     let calm: Vec<u64> = (first..end).filter(|seed| seed % CYCLE < CYCLE - 2).collect();
     let mut tests = Vec::new();

@@ -13,7 +13,7 @@ use super::{once_in, queries};
 const VIEWS: usize = 6;
 
 /// Changes that come after the first views.
-const CHANGES: usize = 6;
+const CHANGES: usize = 4;
 
 /// What a seed does.
 #[derive(Clone, Debug)]
