@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Decimal256Array, Float64Array, Int64Array, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, make_array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, Float64Type, Int64Type, i256};
 
 use super::moments;
 use super::unpack::unpack;
+use super::value::primitive;
 use crate::error::{Error, Result};
 use crate::plan::{GeneralAggregate, Moment, PackedColumn};
 
@@ -62,7 +63,7 @@ impl Finish {
                 let average = |(sum, count): (&f64, &i64)| (*count != 0).then(|| sum / *count as f64);
                 Arc::new(sums.iter().zip(counts.values()).map(average).collect::<Float64Array>())
             }
-            Finish::DecimalSum(result) => decimal_sum(&partial, counts, result),
+            Finish::DecimalSum(result) => decimal_sum(&partial, counts, result)?,
             Finish::DecimalAverage { digits, result } => decimal_average(&partial, counts, *digits, result)?,
             Finish::And => truth(&partial, counts, |trues, all| trues == all),
             Finish::Or => truth(&partial, counts, |trues, _| trues > 0),
@@ -87,14 +88,14 @@ fn null_without_values(partial: ArrayRef, counts: &Int64Array) -> Result<ArrayRe
 }
 
 /// Where the sum does not fit into its type a view has NULL.
-fn decimal_sum(sums: &ArrayRef, counts: &Int64Array, result: &DataType) -> ArrayRef {
-    let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) = *result else { return Arc::clone(sums) };
+fn decimal_sum(sums: &ArrayRef, counts: &Int64Array, result: &DataType) -> Result<ArrayRef> {
+    let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) = *result else { return Ok(Arc::clone(sums)) };
     let fitting = |(sum, count): (&i256, &i64)| {
         let sum = sum.to_i128().filter(|_| *count != 0)?;
         Decimal128Type::validate_decimal_precision(sum, precision, scale).is_ok().then_some(sum)
     };
     let sums = sums.as_primitive::<Decimal256Type>().values();
-    Arc::new(sums.iter().zip(counts.values()).map(fitting).collect::<Decimal128Array>().with_data_type(result.clone()))
+    primitive::<Decimal128Type>(sums.iter().zip(counts.values()).map(fitting), result)
 }
 
 /// Rounded half away from zero, as the `avg` of queries; where that overflows a view has NULL.
@@ -117,8 +118,7 @@ fn decimal_average(sums: &ArrayRef, counts: &Int64Array, digits: u32, result: &D
             };
             Decimal128Type::validate_decimal_precision(average, precision, scale).is_ok().then_some(average)
         };
-        let averages = sums.values().iter().zip(counts.values()).map(average).collect::<Decimal128Array>();
-        return Ok(Arc::new(averages.with_data_type(result.clone())));
+        return primitive::<Decimal128Type>(sums.values().iter().zip(counts.values()).map(average), result);
     }
     let sums = sums.as_primitive::<Decimal256Type>();
     let average = |(sum, count): (&i256, &i64)| {
@@ -126,12 +126,10 @@ fn decimal_average(sums: &ArrayRef, counts: &Int64Array, digits: u32, result: &D
         Decimal256Type::validate_decimal_precision(average, precision, scale).is_ok().then_some(average)
     };
     let averages = sums.values().iter().zip(counts.values()).map(average);
-    Ok(match result {
-        DataType::Decimal128(..) => {
-            Arc::new(averages.map(|average| average?.to_i128()).collect::<Decimal128Array>().with_data_type(result.clone()))
-        }
-        _ => Arc::new(averages.collect::<Decimal256Array>().with_data_type(result.clone())),
-    })
+    match result {
+        DataType::Decimal128(..) => primitive::<Decimal128Type>(averages.map(|average| average?.to_i128()), result),
+        _ => primitive::<Decimal256Type>(averages, result),
+    }
 }
 
 /// `sum * 10^digits / count`, rounded half away from zero.

@@ -395,16 +395,26 @@ impl Aggregate {
         if retracted.is_empty() {
             return Ok(());
         }
-        let key_slots: Vec<u32> = retracted.iter().chain(&inserted).map(|place| slots[*place as usize]).collect();
+        let rows = retracted.len() + inserted.len();
         let mut weights = vec![-1; retracted.len()];
-        weights.resize(key_slots.len(), 1);
-        let mut columns = self.groups.table.columns(&key_slots)?;
+        weights.resize(rows, 1);
+        let keys = |places: &[u32]| self.groups.table.columns(&places.iter().map(|place| slots[*place as usize]).collect::<Vec<_>>());
+        let old_keys = keys(&retracted)?;
+        // Nearly always: every group that was touched has changed and is still there.
+        let new_keys = if inserted.len() == retracted.len() { old_keys.clone() } else { keys(&inserted)? };
         let (retracted, inserted) = (UInt32Array::from(retracted), UInt32Array::from(inserted));
-        for (old, new) in old.iter().zip(&new) {
-            let (old, new) = (take_rows(old, &retracted, None)?, take_rows(new, &inserted, None)?);
-            columns.push(concat(&[&old, &new])?);
+        let some = |column: &ArrayRef, places: &UInt32Array| match places.len() == column.len() {
+            true => Ok(Arc::clone(column)),
+            false => take_rows(column, places, None),
+        };
+        let mut columns = Vec::with_capacity(old_keys.len() + old.len());
+        for (old, new) in old_keys.iter().zip(&new_keys) {
+            columns.push(concat(&[old, new])?);
         }
-        output.push(Changes::new(self.batch(columns, key_slots.len())?, Some(Int64Array::from(weights))));
+        for (old, new) in old.iter().zip(&new) {
+            columns.push(concat(&[&some(old, &retracted)?, &some(new, &inserted)?])?);
+        }
+        output.push(Changes::new(self.batch(columns, rows)?, Some(Int64Array::from(weights))));
         Ok(())
     }
 

@@ -368,7 +368,8 @@ fn reinterpret(array: &ArrayRef, data_type: DataType) -> Result<ArrayRef> {
     Ok(make_array(array.to_data().into_builder().data_type(data_type).build()?))
 }
 
-fn primitive<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::Native>>, data_type: &DataType) -> Result<ArrayRef> {
+/// Values of a type, NULL where there is none.
+pub(super) fn primitive<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::Native>>, data_type: &DataType) -> Result<ArrayRef> {
     Ok(Arc::new(values.collect::<PrimitiveArray<T>>().with_data_type(data_type.clone())))
 }
 
