@@ -6,7 +6,7 @@
 use arrow::array::Int64Array;
 use arrow::datatypes::SchemaRef;
 
-use super::ordered::{Batch, Count, Groups, Place, RowRef, Sorted};
+use super::ordered::{Batch, Count, Groups, Place};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
 use crate::dataflow::event_time::LowAt;
@@ -62,8 +62,7 @@ impl Close {
 impl Operator for Close {
     /// After an error the state is undefined: the view has failed.
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
-        let everything = None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>;
-        let changes = self.groups.gather(inputs.into_iter().flatten().collect(), everything)?;
+        let changes = self.groups.gather(inputs.into_iter().flatten())?;
         let mut emptied = Vec::new();
         for (slot, of_group) in changes.groups() {
             let mut group = self.groups.open(slot);

@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 
 use super::delta_join::{Input, SharedKept, pieces};
 use super::net::Net;
-use super::ordered::{Batch, Count, Groups, Place, RowRef, Sorted, not_there};
+use super::ordered::{Batch, Count, Groups, Place, not_there};
 use super::output::OutputSchema;
 use super::rows::part_ranges;
 use super::{Operator, StateSize, Work};
@@ -182,8 +182,7 @@ impl LookupJoin {
 
 impl Memory {
     fn apply(&mut self, changes: Changes) -> Result<()> {
-        let everything = None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>;
-        let changes = self.groups.gather(vec![changes], everything)?;
+        let changes = self.groups.gather([changes])?;
         for (slot, of_slot) in changes.groups() {
             self.groups.open(slot).apply(of_slot)?;
             self.groups.close(slot);

@@ -31,7 +31,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::hop::timestamps;
@@ -57,6 +57,8 @@ pub struct Session {
     input: SchemaRef,
     output: OutputSchema,
     /// Of the columns at the end.
+    /// Position of the column that is the time.
+    time: usize,
     time_type: DataType,
 }
 
@@ -117,6 +119,7 @@ impl Session {
             spans: Vec::new(),
             expiry: None,
             input: all_nullable(input),
+            time,
             time_type: input.field(time).data_type().clone(),
             output: OutputSchema::new(output),
         })
@@ -422,6 +425,14 @@ fn time_of(row: RowRef<'_>) -> Option<i64> {
     Some((u64::from_be_bytes(time.try_into().ok()?) ^ (1 << 63)) as i64)
 }
 
+/// Without the rows that have no time: they are in no session.
+fn in_time(changes: Changes, time: usize) -> Changes {
+    match changes.column(time).nulls().filter(|nulls| nulls.null_count() > 0) {
+        Some(nulls) => changes.filter(&BooleanArray::new(nulls.inner().clone(), None)),
+        None => changes,
+    }
+}
+
 /// Stretches of time whose sessions the changes may change, none of them near another; each with its changes.
 fn touched(spans: &Spans, changes: &[Change<'_>], gap_us: i64) -> Vec<(std::ops::RangeInclusive<i64>, Range<usize>)> {
     let mut found: Vec<(i64, i64, Range<usize>)> = Vec::new();
@@ -444,8 +455,8 @@ fn touched(spans: &Spans, changes: &[Change<'_>], gap_us: i64) -> Vec<(std::ops:
 impl Operator for Session {
     /// After an error the state is undefined: the view has failed.
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
-        let timed = |_: &Sorted<Count>, row: RowRef<'_>| time_of(row).is_some();
-        let changes = self.groups.gather(inputs.into_iter().flatten().collect(), Some(timed))?;
+        let time = self.time;
+        let changes = self.groups.gather(inputs.into_iter().flatten().map(|changes| in_time(changes, time)))?;
         let over = self.expiry.as_ref().and_then(|expiry| expiry.low.before(epoch));
         let mut emitted = Emitted::default();
         for (slot, of_group) in changes.groups() {

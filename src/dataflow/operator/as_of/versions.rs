@@ -91,7 +91,6 @@ impl Versions {
 
     /// Applies what changes, and gives it out.
     fn write(&mut self, written: &Written, output: &mut Vec<Changes>) -> Result<()> {
-        let everything = || None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>;
         let mut changes = Vec::new();
         for range in self.timed.groups.parts(&written.rows, |_| 0) {
             let mut columns = self.timed.groups.columns(&written.rows, range.clone())?;
@@ -103,7 +102,7 @@ impl Versions {
             }
             changes.push(self.output.changes(columns, range.len(), Some(Int64Array::from(written.weights[range].to_vec())))?);
         }
-        let gathered = self.timed.groups.gather(changes.clone(), everything())?;
+        let gathered = self.timed.groups.gather(changes.clone())?;
         for (slot, of_slot) in gathered.groups() {
             self.timed.apply(slot, of_slot)?;
         }
@@ -181,10 +180,9 @@ impl Written {
 impl Operator for Versions {
     /// After an error the state is undefined: the view has failed.
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
-        let everything = || None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>;
         let changes: Vec<Changes> = inputs.into_iter().flatten().collect();
         let (come, gone) = (self.versions(&changes, 1)?, self.versions(&changes, -1)?);
-        let (come, gone) = (self.timed.groups.gather(come, everything())?, self.timed.groups.gather(gone, everything())?);
+        let (come, gone) = (self.timed.groups.gather(come)?, self.timed.groups.gather(gone)?);
         let mut slots: BTreeMap<u32, [Option<GroupChanges<'_>>; 2]> = BTreeMap::new();
         come.groups().for_each(|(slot, changes)| slots.entry(slot).or_default()[0] = Some(changes));
         gone.groups().for_each(|(slot, changes)| slots.entry(slot).or_default()[1] = Some(changes));

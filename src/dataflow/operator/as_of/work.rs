@@ -13,7 +13,7 @@ use super::AsOf;
 use super::walk::{Cursor, Emitted, Walk};
 use crate::dataflow::operator::Work;
 use crate::dataflow::operator::ordered::gather::Gathered;
-use crate::dataflow::operator::ordered::{Count, Groups, RowRef, Sorted};
+use crate::dataflow::operator::ordered::{Count, Groups};
 use crate::dataflow::operator::rows::PART_ROWS;
 use crate::error::Result;
 use crate::types::{Changes, Epoch};
@@ -40,9 +40,8 @@ enum Stage {
 impl AsOf {
     /// Takes what an epoch brings.
     pub(super) fn begin(&mut self, epoch: Epoch, changes: Vec<Changes>, output: &mut Vec<Changes>) -> Result<()> {
-        let changes = changes.into_iter().map(|changes| self.pass(changes, output)).collect::<Result<_>>()?;
-        let everything = None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>;
-        let changes = self.timed.groups.gather(changes, everything)?;
+        let changes = changes.into_iter().map(|changes| self.pass(changes, output)).collect::<Result<Vec<_>>>()?;
+        let changes = self.timed.groups.gather(changes)?;
         let touched: Vec<u32> = changes.groups().map(|(slot, _)| slot).collect();
         let mut keys = BTreeSet::new();
         for slots in touched.chunks(PART_ROWS) {

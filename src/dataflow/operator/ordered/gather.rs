@@ -1,8 +1,26 @@
 //! An epoch's changes, sorted by group and row, each row once. The rows stay where they were encoded.
+//!
+//! Where only the first rows of a group will ever come out, most rows of a large epoch go no further than a [`Sieve`], which looks at the bytes of
+//! their order alone.
 
 use std::ops::Range;
 
-use super::row::{Encoded, RowRef};
+use super::piece::Payload;
+use super::row::{Encoded, Orders, RowRef};
+use super::sorted::Sorted;
+
+/// After a batch of which a sieve let more than half through, so many batches pass without: they have few rows of each group.
+const PAUSE_BATCHES: u32 = 16;
+
+/// Which rows need not be gathered, told by their order.
+pub(in crate::dataflow::operator) trait Sieve<P: Payload, M> {
+    /// Whether a row of this order may matter to a group.
+    fn may_enter(&self, rows: &Sorted<P, M>, order: &[u8]) -> bool;
+    /// How many may matter of so many new rows of one group, sorted; `order` gives the order of each.
+    fn first<'o>(&self, rows: usize, order: &dyn Fn(usize) -> &'o [u8]) -> usize;
+    /// Whether a row may matter, all of it known.
+    fn admits(&self, rows: &Sorted<P, M>, row: RowRef<'_>) -> bool;
+}
 
 /// How often a row came (or, below zero, went) in an epoch.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +38,73 @@ struct Change {
 pub(in crate::dataflow::operator) struct Gathered {
     batches: Vec<Encoded>,
     changes: Vec<Change>,
+}
+
+/// What is gathered of an epoch that is not complete.
+#[derive(Debug, Default)]
+pub(in crate::dataflow::operator) struct Gathering {
+    pub(super) gathered: Gathered,
+    /// Groups that were none before.
+    pub(super) fresh: Vec<u32>,
+    /// Batches that still pass without a sieve.
+    pub(super) pause: u32,
+}
+
+/// Rows of one batch on their way through a sieve.
+#[derive(Debug, Default)]
+pub(super) struct Sifting(Vec<Candidate>);
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    slot: u32,
+    row: u32,
+    /// The order's first bytes.
+    prefix: u64,
+}
+
+impl Sifting {
+    /// A row that may matter to its group.
+    pub(super) fn push(&mut self, slot: u32, row: usize, order: &[u8]) {
+        self.0.push(Candidate { slot, row: row as u32, prefix: first_bytes(order) });
+    }
+
+    /// Those that may still matter beside the others, in the order in which they came.
+    pub(super) fn sifted<P: Payload, M>(mut self, orders: &Orders, sieve: &impl Sieve<P, M>) -> Vec<u32> {
+        let order = |candidate: &Candidate| orders.row(candidate.row as usize);
+        self.0.sort_unstable_by(|left, right| {
+            let first = (left.slot, left.prefix).cmp(&(right.slot, right.prefix));
+            first.then_with(|| order(left).cmp(order(right)))
+        });
+        let mut kept = Vec::new();
+        for group in self.0.chunk_by(|left, right| left.slot == right.slot) {
+            let first = sieve.first(group.len(), &|number| order(&group[number]));
+            kept.extend(group[..first].iter().map(|candidate| candidate.row));
+        }
+        kept.sort_unstable();
+        kept
+    }
+}
+
+impl Gathering {
+    /// What was gathered; nothing of the next epoch is yet.
+    pub(in crate::dataflow::operator) fn take(&mut self) -> Gathering {
+        let next = Gathering { pause: self.pause, ..Gathering::default() };
+        std::mem::replace(self, next)
+    }
+
+    /// Whether the next batch of `rows` goes through a sieve.
+    pub(super) fn sifts(&mut self) -> bool {
+        let sifts = self.pause == 0;
+        self.pause = self.pause.saturating_sub(1);
+        sifts
+    }
+
+    /// How many rows of how many a sieve has let through.
+    pub(super) fn sifted(&mut self, through: usize, rows: usize) {
+        if through * 2 > rows {
+            self.pause = PAUSE_BATCHES;
+        }
+    }
 }
 
 /// The changes of one group, in the order of their rows; no weight is 0.
@@ -107,7 +192,10 @@ impl<'a> GroupChanges<'a> {
 
 /// A smaller prefix is a smaller row; equal ones say nothing.
 fn prefix(row: RowRef<'_>) -> u64 {
-    let bytes = if row.order.is_empty() { row.rest } else { row.order };
+    first_bytes(if row.order.is_empty() { row.rest } else { row.order })
+}
+
+fn first_bytes(bytes: &[u8]) -> u64 {
     let mut first = [0; 8];
     let length = bytes.len().min(8);
     first[..length].copy_from_slice(&bytes[..length]);

@@ -14,7 +14,7 @@ use std::ops::Range;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::gather::Gathered;
+use super::gather::{Gathered, Gathering, Sieve, Sifting};
 use super::piece::Payload;
 use super::row::{Row, RowFormat, RowRef};
 use super::sorted::{Place, Sorted};
@@ -192,27 +192,48 @@ impl<P: Payload, M: Default> Groups<P, M> {
         self.partitioning = places;
     }
 
-    /// The epoch's changes by group and row, each row once; a row for which `admit` says no is left out.
-    pub(in crate::dataflow::operator) fn gather(
+    /// The epoch's changes by group and row, each row once.
+    pub(in crate::dataflow::operator) fn gather(&mut self, inputs: impl IntoIterator<Item = Changes>) -> Result<Gathered> {
+        let mut gathering = Gathering::default();
+        self.gather_part(&mut gathering, inputs, None::<&Everything>)?;
+        self.gathered(gathering)
+    }
+
+    /// Takes some of an epoch's changes; rows that `sieve` says do not matter are left out.
+    pub(in crate::dataflow::operator) fn gather_part(
         &mut self,
-        inputs: Vec<Changes>,
-        admit: Option<impl Fn(&Sorted<P, M>, RowRef<'_>) -> bool>,
-    ) -> Result<Gathered> {
-        let (mut gathered, mut slots, mut fresh) = (Gathered::default(), Vec::new(), Vec::new());
-        for changes in inputs.iter().filter(|changes| !changes.is_empty()) {
+        gathering: &mut Gathering,
+        inputs: impl IntoIterator<Item = Changes>,
+        sieve: Option<&impl Sieve<P, M>>,
+    ) -> Result<()> {
+        let mut slots = Vec::new();
+        for mut changes in inputs.into_iter().filter(|changes| !changes.is_empty()) {
             let columns = changes.rows().columns();
             let keys: Vec<ArrayRef> = self.keys.iter().map(|key| ArrayRef::clone(&columns[*key])).collect();
             slots.clear();
             self.table.locate(&keys, changes.len(), &mut slots)?;
             self.grow();
-            gathered.begin(self.format.encode(columns)?);
-            for (position, slot) in slots.iter().copied().enumerate() {
+            for slot in slots.iter().copied() {
                 if self.mark(slot) {
-                    fresh.push(slot);
+                    gathering.fresh.push(slot);
                 }
+            }
+            if let Some(sieve) = sieve
+                && gathering.sifts()
+            {
+                let kept = self.sift(&changes, &slots, sieve)?;
+                gathering.sifted(kept.len(), slots.len());
+                if kept.len() < slots.len() {
+                    slots = kept.iter().map(|row| slots[*row as usize]).collect();
+                    changes = changes.take(&kept.into());
+                }
+            }
+            let gathered = &mut gathering.gathered;
+            gathered.begin(self.format.encode(changes.rows().columns())?);
+            for (position, slot) in slots.iter().copied().enumerate() {
                 let weight = changes.weight(position);
-                let admitted = || match (&admit, gathered.row(position)) {
-                    (Some(admit), Some(row)) => admit(&self.groups[slot as usize].rows, row),
+                let admitted = || match (&sieve, gathered.row(position)) {
+                    (Some(sieve), Some(row)) => sieve.admits(&self.groups[slot as usize].rows, row),
                     _ => true,
                 };
                 if weight != 0 && admitted() {
@@ -220,6 +241,25 @@ impl<P: Payload, M: Default> Groups<P, M> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Which of a batch's rows may matter, going by their order alone.
+    fn sift(&self, changes: &Changes, slots: &[u32], sieve: &impl Sieve<P, M>) -> Result<Vec<u32>> {
+        let orders = self.format.encode_order(changes.rows().columns())?;
+        let mut sifting = Sifting::default();
+        for (row, slot) in slots.iter().copied().enumerate() {
+            let order = orders.row(row);
+            if sieve.may_enter(&self.groups[slot as usize].rows, order) {
+                sifting.push(slot, row, order);
+            }
+        }
+        Ok(sifting.sifted(&orders, sieve))
+    }
+
+    /// What was gathered of an epoch, now that all of it has come.
+    pub(in crate::dataflow::operator) fn gathered(&mut self, gathering: Gathering) -> Result<Gathered> {
+        let Gathering { mut gathered, fresh, .. } = gathering;
         gathered.consolidate();
         self.note(&fresh)?;
         // Groups of which nothing is left, or was there in the first place.
@@ -414,6 +454,23 @@ impl<P: Payload, M: Default> Groups<P, M> {
             rows: self.entries,
             bytes: self.heap + groups + slots + self.table.bytes() + self.expiries.iter().map(Expiry::bytes).sum::<usize>(),
         }
+    }
+}
+
+/// Lets every row through.
+struct Everything;
+
+impl<P: Payload, M> Sieve<P, M> for Everything {
+    fn may_enter(&self, _rows: &Sorted<P, M>, _order: &[u8]) -> bool {
+        true
+    }
+
+    fn first<'o>(&self, rows: usize, _order: &dyn Fn(usize) -> &'o [u8]) -> usize {
+        rows
+    }
+
+    fn admits(&self, _rows: &Sorted<P, M>, _row: RowRef<'_>) -> bool {
+        true
     }
 }
 

@@ -18,7 +18,7 @@ mod tests;
 
 pub(super) use counts::{Count, not_there};
 pub(super) use due::Due;
-pub(super) use gather::GroupChanges;
+pub(super) use gather::{Gathering, GroupChanges, Sieve};
 pub(super) use groups::{Batch, Groups, Kept};
 pub(super) use piece::{Column, Entry, Payload};
 pub(super) use row::RowRef;

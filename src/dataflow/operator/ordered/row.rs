@@ -86,6 +86,9 @@ pub(in crate::dataflow::operator) struct Encoded {
     rest: Option<Rows>,
 }
 
+/// Of one batch's rows the bytes of the order's columns.
+pub(super) struct Orders(Option<Rows>);
+
 /// Which column goes where, for one input.
 pub(in crate::dataflow::operator) struct RowFormat {
     keys: Vec<usize>,
@@ -109,6 +112,11 @@ impl RowFormat {
         let options = |column: &OrderColumn| SortOptions { descending: column.descending, nulls_first: column.nulls_first };
         let ordered: Vec<(usize, SortOptions)> = ordered.iter().map(|column| (column.column, options(column))).collect();
         Ok(RowFormat { keys: keys.to_vec(), order: Part::new(schema, &ordered)?, rest: Part::new(schema, &rest)?, width })
+    }
+
+    /// The bytes of every row's order, a fraction of all.
+    pub(super) fn encode_order(&self, columns: &[ArrayRef]) -> Result<Orders> {
+        Ok(Orders(self.order.encode(columns)?))
     }
 
     /// The bytes of every row.
@@ -162,6 +170,13 @@ impl Encoded {
     /// One row.
     pub(in crate::dataflow::operator) fn row(&self, row: usize) -> RowRef<'_> {
         RowRef { order: part(self.order.as_ref(), row), rest: part(self.rest.as_ref(), row) }
+    }
+}
+
+impl Orders {
+    /// Those of one row.
+    pub(super) fn row(&self, row: usize) -> &[u8] {
+        part(self.0.as_ref(), row)
     }
 }
 

@@ -223,7 +223,7 @@ fn changes(keys: impl Iterator<Item = i64>, value: impl Fn(i64) -> i64, weight: 
 
 /// Applies a batch; says how many groups it touched.
 fn apply(groups: &mut Groups<Count>, changes: Changes) -> usize {
-    let gathered = groups.gather(vec![changes], None::<fn(&Sorted<Count>, RowRef<'_>) -> bool>).unwrap();
+    let gathered = groups.gather([changes]).unwrap();
     for (slot, of_group) in gathered.groups() {
         let mut group = groups.open(slot);
         for (row, weight) in of_group.iter() {

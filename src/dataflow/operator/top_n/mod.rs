@@ -20,7 +20,7 @@ use arrow::array::{ArrayRef, Int64Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 
 use self::walk::{Emit, Walk};
-use super::ordered::{Batch, Count, Due, GroupChanges, Groups, Kept, Place, RowRef, Sorted};
+use super::ordered::{Batch, Count, Due, Gathering, GroupChanges, Groups, Kept, Place, RowRef, Sieve, Sorted};
 use super::output::OutputSchema;
 use super::{Operator, StateSize};
 use crate::dataflow::event_time::LowAt;
@@ -65,6 +65,8 @@ pub struct TopN {
     numbered: bool,
     candidates: bool,
     output: OutputSchema,
+    /// What has come of an epoch that is not complete.
+    gathering: Gathering,
     /// The watermark of the order's time, and when it passes the rows of groups.
     settling: Option<(LowAt, Due)>,
 }
@@ -104,6 +106,7 @@ impl TopN {
             numbered: spec.numbered,
             candidates: spec.candidates,
             output: OutputSchema::new(spec.output),
+            gathering: Gathering::default(),
             settling: None,
         })
     }
@@ -144,6 +147,11 @@ impl TopN {
         }
     }
 
+    /// What rows need not be looked at, if no row that is not among the first will ever come out.
+    fn sieve(&self) -> Option<Window> {
+        (self.append_only && !self.window.complement).then_some(self.window)
+    }
+
     fn emit(&self, emitted: Emitted, output: &mut Vec<Changes>) -> Result<()> {
         let Emitted { batch, weights, numbers, .. } = emitted;
         for range in self.groups.parts(&batch, |_| 0) {
@@ -162,9 +170,9 @@ impl TopN {
 impl Operator for TopN {
     /// After an error the state is undefined: the view has failed.
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
-        let (window, append_only) = (self.window, self.append_only && !self.window.complement);
-        let admit = append_only.then_some(|rows: &Sorted<Count>, row: RowRef<'_>| window.may_enter(rows, row));
-        let changes = self.groups.gather(inputs.into_iter().flatten().collect(), admit)?;
+        self.take_part(epoch, inputs, output)?;
+        let (window, sieve) = (self.window, self.sieve());
+        let changes = self.groups.gathered(self.gathering.take())?;
         let mut emitted = Emitted { numbered: self.numbered, only_insertions: self.candidates, ..Emitted::default() };
         let mut emptied = Vec::new();
         let touched: Vec<(u32, GroupChanges<'_>)> = changes.groups().collect();
@@ -172,14 +180,14 @@ impl Operator for TopN {
             self.groups.touch(block.iter().map(|(slot, _)| *slot));
             for (slot, of_group) in block.iter().copied() {
                 emitted.slot = slot;
-                let of_group = if append_only { window.first(of_group) } else { of_group };
+                let of_group = if sieve.is_some() { window.first_changes(of_group) } else { of_group };
                 if let Some((_, due)) = &mut self.settling {
                     of_group.iter().filter(|(_, weight)| *weight > 0).for_each(|(row, _)| due.note(slot, row));
                 }
                 Walk::new(window, self.groups.rows(slot), of_group).run(&mut emitted)?;
                 let mut group = self.groups.open(slot);
                 group.apply(of_group)?;
-                if append_only {
+                if sieve.is_some() {
                     window.prune(&mut group);
                 }
                 if group.rows().is_empty() {
@@ -191,6 +199,16 @@ impl Operator for TopN {
         self.settle(epoch);
         emptied.into_iter().for_each(|slot| self.groups.close(slot));
         self.groups.expire(epoch)
+    }
+
+    /// Nothing of a group changes before the epoch is complete.
+    fn takes_parts(&self) -> bool {
+        true
+    }
+
+    fn take_part(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, _output: &mut Vec<Changes>) -> Result<()> {
+        let sieve = self.sieve();
+        self.groups.gather_part(&mut self.gathering, inputs.into_iter().flatten(), sieve.as_ref())
     }
 
     /// Candidates are not kept: without them more rows come through, none too few, and which worker had them is nobody's business.
@@ -221,36 +239,40 @@ impl Operator for TopN {
     }
 }
 
-impl Window {
-    /// Whether a row may be among the first ones of an append-only group that holds its first ones.
-    fn may_enter(self, rows: &Sorted<Count>, row: RowRef<'_>) -> bool {
-        if self.end == 0 {
-            return false;
-        }
-        let Some(last) = rows.last() else { return true };
-        let behind = match self.ranking {
-            Ranking::RowNumber => row >= last.row,
-            // Peers of the last row come in with it. How many groups of peers there are is not known without counting.
-            Ranking::Rank => row.order > last.row.order,
-            Ranking::DenseRank => return true,
-        };
-        !behind || rows.total() < self.end
+/// Of an append-only group that holds its first rows.
+impl Sieve<Count, ()> for Window {
+    fn may_enter(&self, rows: &Sorted<Count>, order: &[u8]) -> bool {
+        let Some(last) = rows.last() else { return self.end > 0 };
+        // Peers of the last row may come before it, or with it. How many groups of peers there are is not known without counting.
+        let behind = self.ranking != Ranking::DenseRank && order > last.row.order;
+        self.end > 0 && (!behind || rows.total() < self.end)
     }
 
-    /// Those of an append-only group's new rows that may come out: behind as many as are wanted no other does, whatever the group holds.
-    fn first(self, changes: GroupChanges<'_>) -> GroupChanges<'_> {
+    /// Behind as many as are wanted no other comes out, whatever the group holds.
+    fn first<'o>(&self, rows: usize, order: &dyn Fn(usize) -> &'o [u8]) -> usize {
         let end = usize::try_from(self.end).unwrap_or(usize::MAX);
-        if changes.len() <= end {
-            return changes;
+        if rows <= end {
+            return rows;
         }
-        let order = |number: usize| changes.get(number).map(|(row, _)| row.order);
-        let peers_end = |from: usize| (from..changes.len()).find(|number| order(*number) != order(from)).unwrap_or(changes.len());
-        let kept = match self.ranking {
-            Ranking::RowNumber => end,
-            Ranking::Rank => end.checked_sub(1).map_or(0, peers_end),
+        let peers_end = |from: usize| (from..rows).find(|number| order(*number) != order(from)).unwrap_or(rows);
+        match self.ranking {
+            Ranking::RowNumber | Ranking::Rank => end.checked_sub(1).map_or(0, peers_end),
             Ranking::DenseRank => (0..end).fold(0, |from, _| peers_end(from)),
-        };
-        changes.part(0..kept)
+        }
+    }
+
+    fn admits(&self, rows: &Sorted<Count>, row: RowRef<'_>) -> bool {
+        let is_last_place_taken = self.ranking == Ranking::RowNumber && rows.total() >= self.end;
+        self.may_enter(rows, row.order) && !rows.last().is_some_and(|last| is_last_place_taken && row >= last.row)
+    }
+}
+
+impl Window {
+    /// Those of an append-only group's new rows that may come out.
+    fn first_changes(self, changes: GroupChanges<'_>) -> GroupChanges<'_> {
+        let order = |number: usize| changes.get(number).map_or(&[][..], |(row, _)| row.order);
+        let first = self.first(changes.len(), &order);
+        changes.part(0..if self.ranking == Ranking::RowNumber { first.min(usize::try_from(self.end).unwrap_or(usize::MAX)) } else { first })
     }
 
     /// How many rows there are up to the last one wanted, if places are counted from `first`.

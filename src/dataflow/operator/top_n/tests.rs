@@ -177,7 +177,7 @@ fn run(case: Case, seed: u64, [keys, orders, others]: [u64; 3]) {
     let (mut held, mut emitted, mut disk) = (Bag::new(), Bag::new(), Disk::default());
     for epoch in 0..60 {
         let mut drawn = Vec::new();
-        for _ in 0..random.below(8) {
+        for _ in 0..random.below(if epoch % 8 == 0 { 60 } else { 8 }) {
             let row = (random.below(keys), Some(random.below(orders)).filter(|order| *order > 0), random.below(others));
             let weight = if case.append_only { 1 + random.below(4) / 3 } else { random.below(5) - 2 };
             let there = held.get(&row).copied().unwrap_or(0);
@@ -193,6 +193,11 @@ fn run(case: Case, seed: u64, [keys, orders, others]: [u64; 3]) {
         }
         drawn.retain(|(_, weight)| *weight != 0);
         let mut output = Vec::new();
+        while random.below(2) == 0 {
+            let part = drawn.split_off(drawn.len() - drawn.len().min(random.below(8) as usize));
+            operator.take_part(epoch, vec![vec![changes(&part, &mut random)]], &mut output).unwrap();
+            assert!(output.is_empty(), "an epoch's first rows are known when it is complete");
+        }
         operator.step(epoch, vec![vec![changes(&drawn, &mut random)]], &mut output).unwrap();
         collect(&output, case.numbered, &mut emitted);
         assert_eq!(emitted, case.expected(&held), "{case:?} seed {seed} epoch {epoch}");
@@ -283,7 +288,7 @@ fn steps(ranking: Ranking, limit: u64, numbered: bool, order: i64, weight: i64) 
     operator.step(1, vec![vec![changes(&rows, &mut random)]], &mut Vec::new()).unwrap();
     let other = if weight > 0 { 30_000 } else { 10_000.min(order * 1_000) };
     let change = changes(&[((0, Some(order), other), weight)], &mut random);
-    let gathered = operator.groups.gather(vec![change], None::<fn(&super::Sorted<super::Count>, super::RowRef<'_>) -> bool>).unwrap();
+    let gathered = operator.groups.gather([change]).unwrap();
     let (slot, of_group) = gathered.groups().next().unwrap();
     let mut emitted = Emitted { numbered, ..Emitted::default() };
     Walk::new(operator.window, operator.groups.rows(slot), of_group).run(&mut emitted).unwrap()

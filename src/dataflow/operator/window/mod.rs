@@ -45,7 +45,7 @@ use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
 
 use self::compute::{Computation, Failure};
-use self::reach::{Rows, Seam};
+use self::reach::Seam;
 use self::results::Results;
 use self::settle::Settling;
 use super::ordered::{Batch, GroupChanges, Groups, Kept, Place, RowRef};
@@ -282,7 +282,7 @@ fn replace(group: &mut Kept<'_, Results, Memo>, slot: u32, place: Place, results
 impl Operator for Window {
     /// After an error the state is undefined: the view has failed.
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
-        let changes = self.groups.gather(inputs.into_iter().flatten().collect(), None::<fn(&Rows, RowRef<'_>) -> bool>)?;
+        let changes = self.groups.gather(inputs.into_iter().flatten())?;
         let mut emitted = Emitted::default();
         for (slot, of_group) in changes.groups() {
             self.note(slot, of_group);
