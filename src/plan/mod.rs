@@ -5,6 +5,7 @@ mod ambiguous;
 mod arrays;
 mod arrow_kinds;
 mod as_of;
+mod barrier;
 mod bound;
 mod bounds;
 mod call_clauses;

@@ -27,6 +27,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+use super::barrier::{Barriers, WindowsSorted};
 use super::constant_filter::PushDownConditions;
 use super::marks::MarksInLists;
 use super::null_equality::{KeysOfJoins, OrderOfJoins, minding_nulls};
@@ -48,14 +49,16 @@ pub(super) fn all() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
-/// The rules for physical plans: series as streams, then DataFusion's own, without its last check. That one no longer finds an order that is there once it has found
-/// out that one of its expressions follows from another (`ORDER BY k, abs(k / 2), b`), and refuses a plan that is right. And without
-/// ProjectionPushdown, which finds columns by their names, though both sides of a join may have one of that name.
+/// The rules for physical plans: series as streams and barriers, then DataFusion's own, without its last check. That one no longer finds an order that is there
+/// once it has found out that one of its expressions follows from another (`ORDER BY k, abs(k / 2), b`), and refuses a plan that is right. And without
+/// ProjectionPushdown and FilterPushdown, which find columns by their names, though both sides of a join may have one of that name. The filters that
+/// the latter makes while a query runs would find nobody here who can use them.
 pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let wrong = ["SanityCheckPlan", "ProjectionPushdown"];
+    let wrong = ["SanityCheckPlan", "ProjectionPushdown", "FilterPushdown", "FilterPushdown(Post)"];
     let own = PhysicalOptimizer::new().rules.into_iter().filter(|rule| !wrong.contains(&rule.name()));
     // First, while each unnest stands right above its lists.
-    std::iter::once(Arc::new(StreamSeries) as Arc<dyn PhysicalOptimizerRule + Send + Sync>).chain(own).collect()
+    let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] = [Arc::new(StreamSeries), Arc::new(Barriers)];
+    first.into_iter().chain(own).chain([Arc::new(WindowsSorted) as Arc<dyn PhysicalOptimizerRule + Send + Sync>]).collect()
 }
 
 /// The rules for views, in DataFusion's order, behind what gives subqueries their meaning.

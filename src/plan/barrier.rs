@@ -1,0 +1,206 @@
+//! Where DataFusion's physical rules believe too much: a node between two others, which passes rows on and says of them what is true.
+//!
+//! ```text
+//! OFFSET 3 without LIMIT      GlobalLimitExec  ─▶  BarrierExec: skip=3      an order wanted above it was made below it, of other rows
+//! GROUP BY GROUPING SETS      AggregateExec ◀─ FilterExec: id = 5
+//!                       ─▶    AggregateExec ◀─ BarrierExec ◀─ FilterExec    `id` was taken for a constant, though it is NULL in other sets
+//! OVER (PARTITION BY c)       WindowAggExec ◀─ HashJoinExec
+//!                       ─▶    WindowAggExec ◀─ SortExec ◀─ BarrierExec ◀─ HashJoinExec    for a constant of one side no order was made, and then missed
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::limit::GlobalLimitExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, get_ordered_partition_by_indices};
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, InputOrderMode, PlanProperties,
+    ReplaceChildrenOptions,
+};
+
+use super::walk::WalkTree;
+
+/// Puts barriers where they are needed; the first of the rules, while each node stands as it was planned.
+#[derive(Debug)]
+pub(super) struct Barriers;
+
+impl PhysicalOptimizerRule for Barriers {
+    fn name(&self) -> &'static str {
+        "barriers"
+    }
+
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let barred = plan.change_up(|node| {
+            if let Some(limit) = node.downcast_ref::<GlobalLimitExec>().filter(|limit| limit.fetch().is_none()) {
+                return without_first(Arc::clone(limit.input()), limit.skip()).map(Transformed::yes);
+            }
+            if let Some(aggregate) = node.downcast_ref::<AggregateExec>().filter(|aggregate| aggregate.group_expr().has_grouping_set()) {
+                let below = Arc::clone(aggregate.input());
+                return with_input(node, Arc::new(BarrierExec::new(below, 0))).map(Transformed::yes);
+            }
+            Ok(Transformed::no(node))
+        });
+        barred.map(|done| done.data)
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Sorts, behind a barrier, what a window needs sorted; the last of the rules.
+#[derive(Debug)]
+pub(super) struct WindowsSorted;
+
+impl PhysicalOptimizerRule for WindowsSorted {
+    fn name(&self) -> &'static str {
+        "windows_sorted"
+    }
+
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let sorted = plan.change_up(|node| match wanted_order(&node)? {
+            Some((input, order)) => {
+                let sorted = SortExec::new(order, Arc::new(BarrierExec::new(input, 0)));
+                with_input(node, Arc::new(sorted)).map(Transformed::yes)
+            }
+            None => Ok(Transformed::no(node)),
+        });
+        sorted.map(|done| done.data)
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// The input of a window that will not find the order of its partitions in it, and that order.
+fn wanted_order(node: &Arc<dyn ExecutionPlan>) -> DataFusionResult<Option<(Arc<dyn ExecutionPlan>, LexOrdering)>> {
+    let (input, window) = if let Some(window) = node.downcast_ref::<WindowAggExec>() {
+        (window.input(), window.window_expr().first())
+    } else if let Some(window) =
+        node.downcast_ref::<BoundedWindowAggExec>().filter(|window| window.input_order_mode == InputOrderMode::Sorted)
+    {
+        (window.input(), window.window_expr().first())
+    } else {
+        return Ok(None);
+    };
+    let Some(window) = window else { return Ok(None) };
+    let partition = window.partition_by();
+    if get_ordered_partition_by_indices(partition, input)?.len() == partition.len() {
+        return Ok(None);
+    }
+    let partition = partition.iter().map(|expression| PhysicalSortExpr::new_default(Arc::clone(expression)));
+    let order = LexOrdering::new(partition.chain(window.order_by().iter().cloned()));
+    Ok(order.map(|order| (Arc::clone(input), order)))
+}
+
+/// The rows of a plan but for so many at the front. Below projections: they may lack the columns that the rows are sorted by.
+fn without_first(input: Arc<dyn ExecutionPlan>, skip: usize) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    match input.downcast_ref::<ProjectionExec>().map(|projection| Arc::clone(projection.input())) {
+        Some(below) => with_input(input, without_first(below, skip)?),
+        None => Ok(Arc::new(BarrierExec::new(input, skip))),
+    }
+}
+
+fn with_input(node: Arc<dyn ExecutionPlan>, input: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    node.replace_children(vec![input], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+}
+
+/// See the file's header.
+#[derive(Debug)]
+struct BarrierExec {
+    input: Arc<dyn ExecutionPlan>,
+    /// Rows left out at the front.
+    skip: usize,
+    /// The order of the rows that come in, if the first ones are left out: it stays theirs whatever is done to the input.
+    order: Option<LexOrdering>,
+    properties: Arc<PlanProperties>,
+}
+
+impl BarrierExec {
+    fn new(input: Arc<dyn ExecutionPlan>, skip: usize) -> Self {
+        let order = input.output_ordering().cloned().filter(|_| skip > 0);
+        Self::over(input, skip, order)
+    }
+
+    fn over(input: Arc<dyn ExecutionPlan>, skip: usize, order: Option<LexOrdering>) -> Self {
+        let equivalences = EquivalenceProperties::new_with_orderings(input.schema(), order.clone());
+        let partitioning = input.output_partitioning().clone();
+        let properties = PlanProperties::new(equivalences, partitioning, input.pipeline_behavior(), input.boundedness());
+        BarrierExec { input, skip, order, properties: Arc::new(properties) }
+    }
+}
+
+impl DisplayAs for BarrierExec {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.skip {
+            0 => write!(f, "BarrierExec"),
+            skip => write!(f, "BarrierExec: skip={skip}"),
+        }
+    }
+}
+
+impl ExecutionPlan for BarrierExec {
+    fn name(&self) -> &'static str {
+        "BarrierExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    /// It does, but DataFusion takes that for leave to sort the input instead of the output.
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![self.order.clone().map(OrderingRequirements::from)]
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        vec![if self.skip > 0 { Distribution::SinglePartition } else { Distribution::UnspecifiedDistribution }]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
+    ) -> DataFusionResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(BarrierExec::over(input, self.skip, self.order.clone()))),
+            _ => Err(DataFusionError::Internal("BarrierExec has one child".to_owned())),
+        }
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+        match self.skip {
+            0 => self.input.execute(partition, context),
+            skip => GlobalLimitExec::new(Arc::clone(&self.input), skip, None).execute(partition, context),
+        }
+    }
+}
