@@ -37,7 +37,7 @@ impl Grammar<'_> {
         let of_left = self.one_in(2);
         let correlation = self.correlation(if of_left { &left.columns } else { &right.columns }, outer)?;
         // Several relations are one side of a join in parentheses only.
-        let grouped = |source: &Source| if source.sql.contains(" JOIN ") { format!("({})", source.sql) } else { source.sql.clone() };
+        let grouped = |source: &Source| if source.joined { format!("({})", source.sql) } else { source.sql.clone() };
         let joined = if self.one_in(2) {
             format!("{} {kind} JOIN {} ON {equal} AND {correlation}", grouped(&left), grouped(&right))
         } else {
