@@ -56,9 +56,9 @@ pub struct Session {
     expiry: Option<Expiry>,
     input: SchemaRef,
     output: OutputSchema,
-    /// Of the columns at the end.
     /// Position of the column that is the time.
     time: usize,
+    /// Of the columns at the end.
     time_type: DataType,
 }
 

@@ -9,10 +9,13 @@ use super::piece::Payload;
 use super::row::{Encoded, Orders, RowRef};
 use super::sorted::Sorted;
 
+/// Batches below this many rows pass without a sieve: there is little to gain.
+const ROWS_MIN: usize = 32;
+
 /// After a batch of which a sieve let more than half through, so many batches pass without: they have few rows of each group.
 const PAUSE_BATCHES: u32 = 16;
 
-/// Which rows need not be gathered, told by their order.
+/// Which rows may matter, told by their order: the others need not be gathered.
 pub(in crate::dataflow::operator) trait Sieve<P: Payload, M> {
     /// Whether a row of this order may matter to a group.
     fn may_enter(&self, rows: &Sorted<P, M>, order: &[u8]) -> bool;
@@ -69,7 +72,7 @@ impl Sifting {
     }
 
     /// Those that may still matter beside the others, in the order in which they came.
-    pub(super) fn sifted<P: Payload, M>(mut self, orders: &Orders, sieve: &impl Sieve<P, M>) -> Vec<u32> {
+    pub(super) fn kept<P: Payload, M>(mut self, orders: &Orders, sieve: &impl Sieve<P, M>) -> Vec<u32> {
         let order = |candidate: &Candidate| orders.row(candidate.row as usize);
         self.0.sort_unstable_by(|left, right| {
             let first = (left.slot, left.prefix).cmp(&(right.slot, right.prefix));
@@ -92,15 +95,18 @@ impl Gathering {
         std::mem::replace(self, next)
     }
 
-    /// Whether the next batch of `rows` goes through a sieve.
-    pub(super) fn sifts(&mut self) -> bool {
+    /// Whether the next batch, of so many rows, goes through a sieve. Counts it.
+    pub(super) fn begin_sifting(&mut self, rows: usize) -> bool {
+        if rows < ROWS_MIN {
+            return false;
+        }
         let sifts = self.pause == 0;
         self.pause = self.pause.saturating_sub(1);
         sifts
     }
 
     /// How many rows of how many a sieve has let through.
-    pub(super) fn sifted(&mut self, through: usize, rows: usize) {
+    pub(super) fn end_sifting(&mut self, through: usize, rows: usize) {
         if through * 2 > rows {
             self.pause = PAUSE_BATCHES;
         }
@@ -118,6 +124,13 @@ impl Gathered {
     /// A batch whose rows follow.
     pub(super) fn begin(&mut self, batch: Encoded) {
         self.batches.push(batch);
+    }
+
+    /// No more rows of the last batch follow: it goes if there were none.
+    pub(super) fn end(&mut self) {
+        if self.changes.last().is_none_or(|last| last.batch as usize + 1 != self.batches.len()) {
+            self.batches.pop();
+        }
     }
 
     /// The row of the last batch.

@@ -219,10 +219,11 @@ impl<P: Payload, M: Default> Groups<P, M> {
                 }
             }
             if let Some(sieve) = sieve
-                && gathering.sifts()
+                && changes.weights().is_none_or(|weights| weights.values().iter().all(|weight| *weight > 0))
+                && gathering.begin_sifting(slots.len())
             {
                 let kept = self.sift(&changes, &slots, sieve)?;
-                gathering.sifted(kept.len(), slots.len());
+                gathering.end_sifting(kept.len(), slots.len());
                 if kept.len() < slots.len() {
                     slots = kept.iter().map(|row| slots[*row as usize]).collect();
                     changes = changes.take(&kept.into());
@@ -240,11 +241,12 @@ impl<P: Payload, M: Default> Groups<P, M> {
                     gathered.push(slot, position, weight);
                 }
             }
+            gathered.end();
         }
         Ok(())
     }
 
-    /// Which of a batch's rows may matter, going by their order alone.
+    /// Which of a batch's insertions may matter, going by their order alone.
     fn sift(&self, changes: &Changes, slots: &[u32], sieve: &impl Sieve<P, M>) -> Result<Vec<u32>> {
         let orders = self.format.encode_order(changes.rows().columns())?;
         let mut sifting = Sifting::default();
@@ -254,7 +256,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
                 sifting.push(slot, row, order);
             }
         }
-        Ok(sifting.sifted(&orders, sieve))
+        Ok(sifting.kept(&orders, sieve))
     }
 
     /// What was gathered of an epoch, now that all of it has come.

@@ -201,9 +201,9 @@ impl Operator for TopN {
         self.groups.expire(epoch)
     }
 
-    /// Nothing of a group changes before the epoch is complete.
+    /// Where most rows need not be kept even for the epoch. Nothing of a group changes before it is complete.
     fn takes_parts(&self) -> bool {
-        true
+        self.sieve().is_some()
     }
 
     fn take_part(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, _output: &mut Vec<Changes>) -> Result<()> {
@@ -271,8 +271,12 @@ impl Window {
     /// Those of an append-only group's new rows that may come out.
     fn first_changes(self, changes: GroupChanges<'_>) -> GroupChanges<'_> {
         let order = |number: usize| changes.get(number).map_or(&[][..], |(row, _)| row.order);
-        let first = self.first(changes.len(), &order);
-        changes.part(0..if self.ranking == Ranking::RowNumber { first.min(usize::try_from(self.end).unwrap_or(usize::MAX)) } else { first })
+        let mut first = self.first(changes.len(), &order);
+        if self.ranking == Ranking::RowNumber {
+            // All is known of the rows: peers are told apart.
+            first = first.min(usize::try_from(self.end).unwrap_or(usize::MAX));
+        }
+        changes.part(0..first)
     }
 
     /// How many rows there are up to the last one wanted, if places are counted from `first`.

@@ -177,7 +177,7 @@ fn run(case: Case, seed: u64, [keys, orders, others]: [u64; 3]) {
     let (mut held, mut emitted, mut disk) = (Bag::new(), Bag::new(), Disk::default());
     for epoch in 0..60 {
         let mut drawn = Vec::new();
-        for _ in 0..random.below(if epoch % 8 == 0 { 60 } else { 8 }) {
+        for _ in 0..random.below(if epoch % 4 == 0 { 100 } else { 8 }) {
             let row = (random.below(keys), Some(random.below(orders)).filter(|order| *order > 0), random.below(others));
             let weight = if case.append_only { 1 + random.below(4) / 3 } else { random.below(5) - 2 };
             let there = held.get(&row).copied().unwrap_or(0);
@@ -194,7 +194,7 @@ fn run(case: Case, seed: u64, [keys, orders, others]: [u64; 3]) {
         drawn.retain(|(_, weight)| *weight != 0);
         let mut output = Vec::new();
         while random.below(2) == 0 {
-            let part = drawn.split_off(drawn.len() - drawn.len().min(random.below(8) as usize));
+            let part = drawn.split_off(drawn.len() - drawn.len().min(random.below(64) as usize));
             operator.take_part(epoch, vec![vec![changes(&part, &mut random)]], &mut output).unwrap();
             assert!(output.is_empty(), "an epoch's first rows are known when it is complete");
         }
