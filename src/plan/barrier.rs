@@ -40,7 +40,7 @@ impl PhysicalOptimizerRule for Barriers {
 
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let barred = plan.change_up(|node| {
-            if let Some(limit) = node.downcast_ref::<GlobalLimitExec>().filter(|limit| limit.fetch().is_none()) {
+            if let Some(limit) = node.downcast_ref::<GlobalLimitExec>().filter(|limit| limit.skip() > 0 && limit.fetch().is_none()) {
                 return without_first(Arc::clone(limit.input()), limit.skip()).map(Transformed::yes);
             }
             if let Some(aggregate) = node.downcast_ref::<AggregateExec>().filter(|aggregate| aggregate.group_expr().has_grouping_set()) {
