@@ -11,12 +11,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -27,58 +25,33 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions,
 };
 
-use super::walk::WalkTree;
+use super::node_rule::{Changed, NodeRule};
 
-/// Puts barriers where they are needed; the first of the rules, while each node stands as it was planned.
-#[derive(Debug)]
-pub(super) struct Barriers;
-
-impl PhysicalOptimizerRule for Barriers {
-    fn name(&self) -> &'static str {
-        "barriers"
-    }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let barred = plan.change_up(|node| {
-            if let Some(limit) = node.downcast_ref::<GlobalLimitExec>().filter(|limit| limit.skip() > 0 && limit.fetch().is_none()) {
-                return without_first(Arc::clone(limit.input()), limit.skip()).map(Transformed::yes);
-            }
-            if let Some(aggregate) = node.downcast_ref::<AggregateExec>().filter(|aggregate| aggregate.group_expr().has_grouping_set()) {
-                let below = Arc::clone(aggregate.input());
-                return with_input(node, Arc::new(BarrierExec::new(below, 0))).map(Transformed::yes);
-            }
-            Ok(Transformed::no(node))
-        });
-        barred.map(|done| done.data)
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+/// Puts barriers where they are needed; one of the first rules, while each node stands as it was planned.
+pub(super) const BARRIERS: NodeRule = NodeRule { name: "barriers", change: barred };
 
 /// Sorts, behind a barrier, what a window needs sorted; the last of the rules.
-#[derive(Debug)]
-pub(super) struct WindowsSorted;
+pub(super) const WINDOWS_SORTED: NodeRule = NodeRule { name: "windows_sorted", change: sorted };
 
-impl PhysicalOptimizerRule for WindowsSorted {
-    fn name(&self) -> &'static str {
-        "windows_sorted"
+fn barred(node: Arc<dyn ExecutionPlan>) -> Changed {
+    if let Some(limit) = node.downcast_ref::<GlobalLimitExec>().filter(|limit| limit.skip() > 0 && limit.fetch().is_none()) {
+        return without_first(Arc::clone(limit.input()), limit.skip()).map(Transformed::yes);
     }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let sorted = plan.change_up(|node| match wanted_order(&node)? {
-            Some((input, order)) => {
-                let sorted = SortExec::new(order, Arc::new(BarrierExec::new(input, 0)));
-                with_input(node, Arc::new(sorted)).map(Transformed::yes)
-            }
-            None => Ok(Transformed::no(node)),
-        });
-        sorted.map(|done| done.data)
+    if let Some(aggregate) = node.downcast_ref::<AggregateExec>().filter(|aggregate| aggregate.group_expr().has_grouping_set()) {
+        let below = Arc::clone(aggregate.input());
+        return with_input(node, Arc::new(BarrierExec::new(below, 0))).map(Transformed::yes);
     }
+    Ok(Transformed::no(node))
+}
 
-    fn schema_check(&self) -> bool {
-        true
+fn sorted(node: Arc<dyn ExecutionPlan>) -> Changed {
+    match wanted_order(&node)? {
+        Some((input, order)) => {
+            // Rows of one window's partition are in one of the plan's.
+            let sorted = SortExec::new(order, Arc::new(BarrierExec::new(input, 0))).with_preserve_partitioning(true);
+            with_input(node, Arc::new(sorted)).map(Transformed::yes)
+        }
+        None => Ok(Transformed::no(node)),
     }
 }
 

@@ -48,6 +48,7 @@ mod names;
 mod names_apart;
 mod names_once;
 mod node;
+mod node_rule;
 mod null_equality;
 mod open_literals;
 mod operands;

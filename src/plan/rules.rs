@@ -27,12 +27,13 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
-use super::barrier::{Barriers, WindowsSorted};
+use super::barrier::{BARRIERS, WINDOWS_SORTED};
 use super::constant_filter::PushDownConditions;
 use super::marks::MarksInLists;
+use super::node_rule::NodeRule;
 use super::null_equality::{KeysOfJoins, OrderOfJoins, minding_nulls};
 use super::subqueries::{OneValue, SubqueryMeaning};
-use super::table_functions::{StreamSeries, UnnestForgetsKeys};
+use super::table_functions::{STREAM_SERIES, UnnestForgetsKeys};
 
 /// The rules for queries that run once: DataFusion's own, behind what gives subqueries their meaning. Without single_distinct_to_groupby: its sums
 /// of sums are of a wider numeric type than what HAVING compares them with.
@@ -57,8 +58,8 @@ pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Syn
     let wrong = ["SanityCheckPlan", "ProjectionPushdown", "FilterPushdown", "FilterPushdown(Post)"];
     let own = PhysicalOptimizer::new().rules.into_iter().filter(|rule| !wrong.contains(&rule.name()));
     // First, while each unnest stands right above its lists.
-    let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] = [Arc::new(StreamSeries), Arc::new(Barriers)];
-    first.into_iter().chain(own).chain([Arc::new(WindowsSorted) as Arc<dyn PhysicalOptimizerRule + Send + Sync>]).collect()
+    let rule = |rule: NodeRule| Arc::new(rule) as Arc<dyn PhysicalOptimizerRule + Send + Sync>;
+    [STREAM_SERIES, BARRIERS].map(rule).into_iter().chain(own).chain([rule(WINDOWS_SORTED)]).collect()
 }
 
 /// The rules for views, in DataFusion's order, behind what gives subqueries their meaning.

@@ -38,7 +38,7 @@ pub(super) use expand::expand;
 pub(super) use lateral::without_lateral;
 pub(super) use lists::{element_of, flat_list, list_array, no_such};
 pub(super) use relation::planners;
-pub(super) use stream::StreamSeries;
+pub(super) use stream::STREAM_SERIES;
 
 use crate::types::SqlType;
 

@@ -9,11 +9,9 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::unnest::UnnestExec;
@@ -22,29 +20,16 @@ use super::lists::ORDINALS;
 use super::series::SERIES;
 use super::series_exec::{Output, SeriesExec};
 use crate::plan::names::hidden;
-use crate::plan::walk::WalkTree;
+use crate::plan::node_rule::NodeRule;
 
 /// See the file's header.
-#[derive(Debug)]
-pub(in crate::plan) struct StreamSeries;
-
-impl PhysicalOptimizerRule for StreamSeries {
-    fn name(&self) -> &'static str {
-        "stream_series"
-    }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let streamed = plan.change_up(|node| {
-            let streamed = node.downcast_ref::<UnnestExec>().map(streamed).transpose()?.flatten();
-            Ok(streamed.map_or_else(|| Transformed::no(node), Transformed::yes))
-        });
-        streamed.map(|done| done.data)
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+pub(in crate::plan) const STREAM_SERIES: NodeRule = NodeRule {
+    name: "stream_series",
+    change: |node| {
+        let streamed = node.downcast_ref::<UnnestExec>().map(streamed).transpose()?.flatten();
+        Ok(streamed.map_or_else(|| Transformed::no(node), Transformed::yes))
+    },
+};
 
 /// An unnest without its series' lists; `None` if it has no series, or takes apart more than one level of lists.
 fn streamed(unnest: &UnnestExec) -> DataFusionResult<Option<Arc<dyn ExecutionPlan>>> {
