@@ -13,9 +13,15 @@ use crate::types::{ObjectId, RowError, RowErrors};
 /// The errors of all objects; shared by the workers and by whoever reads `tidemill.row_errors`.
 #[derive(Debug, Default)]
 pub struct RowErrorLog {
-    objects: Mutex<BTreeMap<ObjectId, RowErrors>>,
-    /// The counts that the store has.
-    stored: Mutex<BTreeMap<ObjectId, u64>>,
+    objects: Mutex<BTreeMap<ObjectId, Told>>,
+}
+
+/// The errors of one object.
+#[derive(Debug, Default)]
+struct Told {
+    errors: RowErrors,
+    /// The count that the store has.
+    stored: u64,
 }
 
 impl RowErrorLog {
@@ -26,33 +32,32 @@ impl RowErrorLog {
 
     /// Everything, in the order of the objects' ids. Objects without errors are not in it.
     pub fn snapshot(&self) -> Vec<(ObjectId, RowErrors)> {
-        self.objects.lock().iter().map(|(object, errors)| (*object, errors.clone())).collect()
+        self.objects.lock().iter().map(|(object, told)| (*object, told.errors.clone())).collect()
     }
 
     /// Those of objects of which the store does not know everything yet. From now on it counts as stored.
     pub fn take_changes(&self, of: impl Fn(ObjectId) -> bool) -> Vec<(ObjectId, RowErrors)> {
-        let mut stored = self.stored.lock();
-        let objects = self.objects.lock();
-        let changed = objects.iter().filter(|(object, errors)| stored.get(object) != Some(&errors.count) && of(**object));
-        let changed: Vec<_> = changed.map(|(object, errors)| (*object, errors.clone())).collect();
-        stored.extend(changed.iter().map(|(object, errors)| (*object, errors.count)));
-        changed
+        let mut objects = self.objects.lock();
+        let changed = objects.iter_mut().filter(|(object, told)| told.stored != told.errors.count && of(**object));
+        let stored = |(object, told): (&ObjectId, &mut Told)| {
+            told.stored = told.errors.count;
+            (*object, told.errors.clone())
+        };
+        changed.map(stored).collect()
     }
 
     /// Takes back what was stored of an object.
     pub fn restore(&self, object: ObjectId, errors: RowErrors) {
-        self.stored.lock().insert(object, errors.count);
-        self.objects.lock().insert(object, errors);
+        self.objects.lock().insert(object, Told { stored: errors.count, errors });
     }
 
     /// Gives what is known of an object, and forgets it.
     pub fn take(&self, object: ObjectId) -> RowErrors {
-        self.objects.lock().remove(&object).unwrap_or_default()
+        self.objects.lock().remove(&object).unwrap_or_default().errors
     }
 
     /// Drops what is known of an object: it is gone.
     pub fn forget(&self, object: ObjectId) {
-        self.stored.lock().remove(&object);
         self.objects.lock().remove(&object);
     }
 }
@@ -67,7 +72,7 @@ pub struct RowErrorSink {
 impl RowErrorSink {
     /// Adds `count` errors, of which `samples` are the latest (at most [`RowErrors::SAMPLES_MAX`] are of use).
     pub fn record(&self, count: u64, samples: impl IntoIterator<Item = RowError>) {
-        self.log.objects.lock().entry(self.object).or_default().add(count, samples);
+        self.log.objects.lock().entry(self.object).or_default().errors.add(count, samples);
     }
 }
 
