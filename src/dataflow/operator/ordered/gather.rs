@@ -72,7 +72,7 @@ impl Sifting {
     }
 
     /// Those that may still matter beside the others, in the order in which they came.
-    pub(super) fn kept<P: Payload, M>(mut self, orders: &Orders, sieve: &impl Sieve<P, M>) -> Vec<u32> {
+    pub(super) fn kept<P: Payload, M>(mut self, orders: &Orders, sieve: &dyn Sieve<P, M>) -> Vec<u32> {
         let order = |candidate: &Candidate| orders.row(candidate.row as usize);
         self.0.sort_unstable_by(|left, right| {
             let first = (left.slot, left.prefix).cmp(&(right.slot, right.prefix));

@@ -195,7 +195,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
     /// The epoch's changes by group and row, each row once.
     pub(in crate::dataflow::operator) fn gather(&mut self, inputs: impl IntoIterator<Item = Changes>) -> Result<Gathered> {
         let mut gathering = Gathering::default();
-        self.gather_part(&mut gathering, inputs, None::<&Everything>)?;
+        self.gather_part(&mut gathering, inputs, None)?;
         self.gathered(gathering)
     }
 
@@ -204,7 +204,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
         &mut self,
         gathering: &mut Gathering,
         inputs: impl IntoIterator<Item = Changes>,
-        sieve: Option<&impl Sieve<P, M>>,
+        sieve: Option<&dyn Sieve<P, M>>,
     ) -> Result<()> {
         let mut slots = Vec::new();
         for mut changes in inputs.into_iter().filter(|changes| !changes.is_empty()) {
@@ -233,7 +233,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
             gathered.begin(self.format.encode(changes.rows().columns())?);
             for (position, slot) in slots.iter().copied().enumerate() {
                 let weight = changes.weight(position);
-                let admitted = || match (&sieve, gathered.row(position)) {
+                let admitted = || match (sieve, gathered.row(position)) {
                     (Some(sieve), Some(row)) => sieve.admits(&self.groups[slot as usize].rows, row),
                     _ => true,
                 };
@@ -247,7 +247,7 @@ impl<P: Payload, M: Default> Groups<P, M> {
     }
 
     /// Which of a batch's insertions may matter, going by their order alone.
-    fn sift(&self, changes: &Changes, slots: &[u32], sieve: &impl Sieve<P, M>) -> Result<Vec<u32>> {
+    fn sift(&self, changes: &Changes, slots: &[u32], sieve: &dyn Sieve<P, M>) -> Result<Vec<u32>> {
         let orders = self.format.encode_order(changes.rows().columns())?;
         let mut sifting = Sifting::default();
         for (row, slot) in slots.iter().copied().enumerate() {
@@ -456,23 +456,6 @@ impl<P: Payload, M: Default> Groups<P, M> {
             rows: self.entries,
             bytes: self.heap + groups + slots + self.table.bytes() + self.expiries.iter().map(Expiry::bytes).sum::<usize>(),
         }
-    }
-}
-
-/// Lets every row through.
-struct Everything;
-
-impl<P: Payload, M> Sieve<P, M> for Everything {
-    fn may_enter(&self, _rows: &Sorted<P, M>, _order: &[u8]) -> bool {
-        true
-    }
-
-    fn first<'o>(&self, rows: usize, _order: &dyn Fn(usize) -> &'o [u8]) -> usize {
-        rows
-    }
-
-    fn admits(&self, _rows: &Sorted<P, M>, _row: RowRef<'_>) -> bool {
-        true
     }
 }
 

@@ -208,7 +208,11 @@ impl Operator for TopN {
 
     fn take_part(&mut self, _epoch: Epoch, inputs: Vec<Vec<Changes>>, _output: &mut Vec<Changes>) -> Result<()> {
         let sieve = self.sieve();
-        self.groups.gather_part(&mut self.gathering, inputs.into_iter().flatten(), sieve.as_ref())
+        self.groups.gather_part(
+            &mut self.gathering,
+            inputs.into_iter().flatten(),
+            sieve.as_ref().map(|window| window as &dyn Sieve<Count, ()>),
+        )
     }
 
     /// Candidates are not kept: without them more rows come through, none too few, and which worker had them is nobody's business.
