@@ -3,11 +3,14 @@
 //!
 //! An entry is 8 bytes: the slot, and 32 bits of the key's hash, from which its home follows (Lemire: Fast random integer generation in an
 //! interval, 2019), whatever the number of entries: so the table grows by half and not to the double, and growing reads nothing but the table, and a
-//! probe looks at a key only when 32 bits agree. A table of many groups is larger than the caches: `touch` reads the homes of a block of
-//! rows one after the other, independent of each other, so that their cache misses overlap.
+//! probe looks at a key only when 32 bits agree. A table of many groups is larger than the caches: `touch` reads first the homes of a block of
+//! rows, then the keys that belong to them, each independent of the others, so that their cache misses overlap.
 
 /// Tables begin with this many entries.
 const ENTRIES_MIN: usize = 16;
+
+/// Tables of fewer entries are in the second-level cache, where there is nothing to wait for. (In tests all are far.)
+const ENTRIES_FAR: usize = if cfg!(test) { 1 } else { 16_384 };
 
 /// The entry of nobody: slots are below 2³² - 1.
 const FREE: u64 = u64::MAX;
@@ -141,12 +144,15 @@ impl SlotTable {
         self.entries[hole] = FREE;
     }
 
-    /// Reads the homes of these hashes: `read` gets the slot of whoever lives there, and may read its key for the same reason.
+    /// Looks for these hashes, so that their entries are near when they are needed; `read` gets the slots that they most likely mean, and may read
+    /// their keys for the same reason.
     #[inline]
     pub(super) fn touch(&self, hashes: &[u64], mut read: impl FnMut(u32) -> u64) {
-        let home = |hash: &u64| self.entries.get(self.home(*hash as u32)).copied().unwrap_or(FREE);
-        let homes = hashes.iter().map(home).fold(0, |sum, found| sum ^ found);
-        let keys = hashes.iter().map(home).filter(|found| *found != FREE).fold(0, |sum, found| sum ^ read(slot_of(found)));
+        if self.entries.len() < ENTRIES_FAR {
+            return;
+        }
+        let homes = hashes.iter().map(|hash| self.entries[self.home(*hash as u32)]).fold(0, |sum, found| sum ^ found);
+        let keys = hashes.iter().filter_map(|hash| self.find(*hash, |_| true)).fold(0, |sum, slot| sum ^ read(slot));
         // The sums are good for nothing, but the loads must not be optimised away.
         std::hint::black_box(homes ^ keys);
     }

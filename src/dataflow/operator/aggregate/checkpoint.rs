@@ -3,6 +3,7 @@
 use arrow::array::ArrayRef;
 
 use super::Aggregate;
+use super::cells::ROWS;
 use super::codec::{GROUP_PART, Reader, damaged, entry_key, write_count};
 use super::state::ValueChange;
 use crate::dataflow::operator::rows::part_ranges;
@@ -72,8 +73,8 @@ impl Aggregate {
 
     fn group_value(&self, slot: u32) -> Vec<u8> {
         let mut value = Vec::new();
-        write_count(self.groups.rows[slot], &mut value);
-        self.layout.accumulators.iter().for_each(|accumulator| accumulator.write(slot, &self.groups.rows, &mut value));
+        write_count(self.layout.cells.rows(slot), &mut value);
+        self.layout.accumulators.iter().for_each(|accumulator| accumulator.write(slot, &self.layout.cells, &mut value));
         value
     }
 
@@ -102,12 +103,11 @@ impl Aggregate {
     }
 
     fn read_group(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
-        self.groups.rows[slot] = input.count()?;
-        for accumulator in &mut self.layout.accumulators {
-            accumulator.read(slot, &self.groups.rows, input)?;
-        }
+        let rows = input.count()?;
+        self.layout.cells.change(slot, ROWS, |_: i64| rows);
+        self.layout.read(slot, input)?;
         self.groups.stored.set(slot);
-        self.groups.live += 1;
+        self.set_live(slot, true);
         if let Some(global) = &mut self.global {
             global.emitted = true;
         }

@@ -10,13 +10,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{Schema, SchemaRef};
 
+use super::cells::Taken;
 use super::keys::{KeyTable, key_table};
-use super::layout::{Layout, row_counts};
-use super::segments::Segments;
-use super::state::{End, Input};
+use super::layout::Layout;
+use super::state::End;
 use crate::dataflow::operator::Stateless;
 use crate::dataflow::operator::output::OutputSchema;
 use crate::error::Result;
@@ -34,9 +34,8 @@ pub struct Combine {
     keys: Vec<usize>,
     calls: Vec<AggregateCall>,
     table: Box<dyn KeyTable>,
-    rows: Segments<i64>,
-    /// Rows that came and went, if that is asked for.
-    changes: Option<Segments<i64>>,
+    /// Whether rows that came and went are asked for.
+    counts_changes: bool,
     layout: Layout,
     output: OutputSchema,
     /// Batches that are still to pass row by row.
@@ -49,8 +48,7 @@ impl Combine {
         let types: Vec<_> = keys.iter().map(|key| input.field(*key).data_type().clone()).collect();
         Ok(Combine {
             table: key_table(&types)?,
-            rows: Segments::new(),
-            changes: None,
+            counts_changes: false,
             layout: Layout::new(input, append_only, &calls)?,
             output: OutputSchema::new(output),
             keys,
@@ -62,7 +60,7 @@ impl Combine {
     /// Also tells how many rows came and went: one more column of the output, the last.
     #[must_use]
     pub fn counting_changes(mut self) -> Self {
-        self.changes = Some(Segments::new());
+        self.counts_changes = true;
         self
     }
 
@@ -87,19 +85,19 @@ impl Combine {
     }
 
     /// The partial results of every call, over groups.
-    fn partials(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+    fn partials(&self, groups: &Taken) -> Result<Vec<ArrayRef>> {
         let mut columns = Vec::new();
         for (call, output) in self.calls.iter().zip(&self.layout.outputs) {
             if let Some(state) = output.state {
-                columns.push(self.layout.accumulators[state].values(slots, output.end, &self.rows)?);
+                columns.push(self.layout.accumulators[state].values(groups, output.end)?);
             }
             let counts_rows = call.function == AggregateFunction::Count && call.argument.is_none() && call.filter.is_none();
             if counts_rows || matches!(call.function, AggregateFunction::Min | AggregateFunction::Max) {
                 continue;
             }
             columns.push(match output.count {
-                Some(count) => self.layout.accumulators[count].values(slots, End::Least, &self.rows)?,
-                None => row_counts(slots, &self.rows),
+                Some(count) => self.layout.accumulators[count].values(groups, End::Least)?,
+                None => groups.row_counts(),
             });
         }
         Ok(columns)
@@ -114,28 +112,19 @@ impl Stateless for Combine {
         let mut slots = Vec::new();
         let mut columns = self.groups(&changes, &mut slots)?;
         let groups = slots.iter().max().map_or(0, |last| *last as usize + 1);
-        self.rows.grow(groups);
-        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.grow(groups));
-
-        self.layout.update(&changes, &slots, &self.rows, None)?;
-        let weights = changes.weights().map(|weights| &weights.values()[..]);
-        let rows = &mut self.rows;
-        let input = Input { slots: &slots, values: None, valid: None, weights };
-        input.for_each(|_, slot, weight| rows[slot] += weight);
-        if let Some(changes) = &mut self.changes {
-            changes.grow(groups);
-            input.for_each(|_, slot, weight| changes[slot] += weight.saturating_abs());
-        }
+        self.layout.grow(groups);
+        self.layout.update(&changes, &slots, None)?;
 
         let all: Vec<u32> = (0..groups as u32).collect();
-        columns.push(row_counts(&all, &self.rows));
-        columns.extend(self.partials(&all)?);
-        columns.extend(self.changes.as_ref().map(|changes| row_counts(&all, changes)));
-        for slot in all {
-            self.rows[slot] = 0;
-            self.changes.iter_mut().for_each(|changes| changes[slot] = 0);
-            self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(slot));
+        let taken = self.layout.cells.take(&all);
+        columns.push(taken.row_counts());
+        columns.extend(self.partials(&taken)?);
+        if self.counts_changes {
+            let mut counts = vec![0; groups];
+            (0..changes.len()).for_each(|row| counts[slots[row] as usize] += changes.weight(row).saturating_abs());
+            columns.push(Arc::new(Int64Array::from(counts)));
         }
+        self.layout.reset_all(groups as u32);
         output.push(self.output.changes(columns, groups, None)?);
         Ok(())
     }

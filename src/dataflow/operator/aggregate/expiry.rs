@@ -30,7 +30,7 @@ impl Aggregate {
     pub(super) fn watch(&mut self, slots: &[u32]) -> Result<()> {
         let Some(closing) = &self.closing else { return Ok(()) };
         let place = closing.expiry.place();
-        let live: Vec<u32> = slots.iter().copied().filter(|slot| self.groups.rows[*slot] > 0).collect();
+        let live: Vec<u32> = slots.iter().copied().filter(|slot| self.layout.cells.rows(*slot) > 0).collect();
         for slots in self.groups.table.blocks(&live) {
             let columns = self.columns_until(place, slots)?;
             self.closing.iter_mut().try_for_each(|closing| closing.expiry.note(&columns, slots))?;
@@ -43,7 +43,7 @@ impl Aggregate {
         let Some(result) = place.checked_sub(self.keys.len()) else { return self.groups.table.columns(slots) };
         let output = self.layout.outputs.get(result).and_then(|output| Some((output.state?, output.end)));
         let (state, end) = output.ok_or_else(|| Error::internal("groups go by a result that there is not"))?;
-        let column = self.layout.accumulators[state].values(slots, end, &self.groups.rows)?;
+        let column = self.layout.accumulators[state].values(&self.layout.cells.take(slots), end)?;
         Ok(vec![column; place + 1])
     }
 
@@ -52,7 +52,7 @@ impl Aggregate {
         let Some(closing) = &mut self.closing else { return Ok(()) };
         let (Some(mut passed), emits) = (closing.expiry.passed(epoch), closing.emits) else { return Ok(()) };
         let place = closing.expiry.place();
-        passed.slots.retain(|slot| self.groups.rows[*slot] > 0);
+        passed.slots.retain(|slot| self.layout.cells.rows(*slot) > 0);
         let (mut gone, mut risen) = (BTreeSet::new(), BTreeSet::new());
         for slots in self.groups.table.blocks(&passed.slots) {
             let mut over = passed.over(&self.columns_until(place, slots)?, slots)?;
@@ -71,9 +71,8 @@ impl Aggregate {
     }
 
     fn drop_group(&mut self, slot: u32) {
-        self.groups.rows[slot] = 0;
-        self.groups.live -= 1;
-        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(slot));
+        self.set_live(slot, false);
+        self.layout.reset(slot);
         if !self.groups.dirty.set(slot) {
             self.groups.dirty_slots.push(slot);
         }

@@ -1,4 +1,4 @@
-//! The table from group keys to slots: a slot is the group's place in every accumulator's column.
+//! The table from group keys to slots: a slot is where everything that is kept of the group has its place.
 //!
 //! Keys of up to four columns of at most 64 bits are kept as words; all others as bytes in Arrow's row format. The hash table holds
 //! nothing but slots and looks the keys up in their column, so a group of one bigint costs 8 bytes for its key and 11 to 16 for the table.
@@ -276,8 +276,7 @@ impl RowKeys {
         Ok(RowKeys { converter, table: SlotTable::default(), keys: Segments::new(), slots: Slots::default(), key_bytes: 0 })
     }
 
-    fn find_or_insert(&mut self, key: &[u8]) -> Result<u32> {
-        let hash = hash_bytes(key);
+    fn find_or_insert(&mut self, key: &[u8], hash: u64) -> Result<u32> {
         if let Some(slot) = self.table.find(hash, |slot| *self.keys[slot] == *key) {
             return Ok(slot);
         }
@@ -295,14 +294,22 @@ impl KeyTable for RowKeys {
         slots.reserve(rows);
         let columns: Vec<ArrayRef> = columns.iter().map(canonical).collect();
         let encoded = self.converter.convert_columns(&columns)?;
-        for row in 0..rows {
-            slots.push(self.find_or_insert(encoded.row(row).as_ref())?);
+        let mut hashes = [0; BLOCK_ROWS];
+        for start in (0..rows).step_by(BLOCK_ROWS) {
+            let block = BLOCK_ROWS.min(rows - start);
+            for (row, hash) in hashes[..block].iter_mut().enumerate() {
+                *hash = hash_bytes(encoded.row(start + row).as_ref());
+            }
+            self.table.touch(&hashes[..block], |slot| self.keys[slot].first().copied().map_or(0, u64::from));
+            for (row, hash) in hashes[..block].iter().enumerate() {
+                slots.push(self.find_or_insert(encoded.row(start + row).as_ref(), *hash)?);
+            }
         }
         Ok(())
     }
 
     fn locate_encoded(&mut self, key: &[u8]) -> Result<u32> {
-        self.find_or_insert(key)
+        self.find_or_insert(key, hash_bytes(key))
     }
 
     fn encode(&self, slot: u32, output: &mut Vec<u8>) {

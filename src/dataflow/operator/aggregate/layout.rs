@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::take as take_rows;
 use arrow::datatypes::{
@@ -13,15 +13,15 @@ use arrow::datatypes::{
     UInt64Type,
 };
 
-use super::codec::{Reader, write_count};
+use super::cells::{Cells, ROWS, Taken};
+use super::codec::Reader;
 use super::distinct::{DistinctValues, FILTERS_MAX, Turned, distinct_values};
-use super::extremes::Extremes;
+use super::extremes::{Extremes, LongExtremes};
 use super::finish::Finish;
 use super::moments::Moments;
 use super::multiset::Multisets;
 use super::running::Running;
-use super::segments::Segments;
-use super::state::{AddedCounts, Counts, End, GroupState, Input, valid_rows};
+use super::state::{Counts, End, GroupState, Input, valid_rows};
 use super::sums::{FloatSums, Sums};
 use super::value::{Shape, shape};
 use super::xors::Xors;
@@ -80,10 +80,10 @@ pub(super) struct Accumulator {
     pub(super) source: Source,
     need: Need,
     pub(super) state: Box<dyn GroupState>,
+    /// Where its words are in the cells. What counts rows, and has counted every one until now, shares the place of the groups' own numbers.
+    place: usize,
     /// Number of the accumulator that counts its values; `None`: the group's rows do.
     pub(super) count: Option<usize>,
-    /// It counts rows, and until now every one: then the groups' own numbers of rows serve, and the state is empty.
-    every_row: bool,
 }
 
 /// One result column.
@@ -106,18 +106,26 @@ struct Passed {
     values: Option<ArrayRef>,
 }
 
-/// Everything that the calls of one aggregate need.
-#[derive(Default)]
+/// Everything that the calls of one aggregate need, and how many rows each group has.
 pub(super) struct Layout {
+    pub(super) cells: Cells,
     pub(super) distincts: Vec<DistinctArgument>,
     pub(super) accumulators: Vec<Accumulator>,
     pub(super) outputs: Vec<Output>,
 }
 
+/// Rows that go into the cells of all accumulators before the next ones do: the words of so many groups, at 64 bytes each, are half of a
+/// first-level cache or all of it. (In tests fewer, so that those see many blocks.)
+const BLOCK_ROWS: usize = if cfg!(test) { 7 } else { 512 };
+
 impl Layout {
+    fn empty() -> Self {
+        Layout { cells: Cells::new(), distincts: Vec::new(), accumulators: Vec::new(), outputs: Vec::new() }
+    }
+
     /// Fails with `NotSupported` for functions over types that they are not defined for.
     pub(super) fn new(input: &Schema, append_only: bool, calls: &[AggregateCall]) -> Result<Self> {
-        let mut layout = Layout::default();
+        let mut layout = Layout::empty();
         for call in calls {
             let output = layout.output(input, append_only, call)?;
             layout.outputs.push(output);
@@ -132,7 +140,7 @@ impl Layout {
 
     /// For rows that `Combine` made: the same results, from partial ones that start at column `next`.
     pub(super) fn merging(input: &Schema, append_only: bool, calls: &[AggregateCall], mut next: usize) -> Result<Self> {
-        let mut layout = Layout::default();
+        let mut layout = Layout::empty();
         for call in calls {
             let columns = call.partial_types(append_only).ok_or_else(|| unsupported(call))?.len();
             let output = layout.merged_output(input, call, next, columns)?;
@@ -145,7 +153,7 @@ impl Layout {
     /// `columns` partial results from column `first` on: see `AggregateCall::partial_types`.
     fn merged_output(&mut self, input: &Schema, call: &AggregateCall, first: usize, columns: usize) -> Result<Output> {
         let source = |argument| Source { argument: Some(argument), filter: None, distinct: None };
-        let added = || Ok(Box::new(AddedCounts::default()) as Box<dyn GroupState>);
+        let added = || Ok(Box::new(Counts::Added) as Box<dyn GroupState>);
         let end = if call.function == AggregateFunction::Min { End::Least } else { End::Greatest };
         if columns == 0 {
             return Ok(Output { state: None, count: None, end, finish: Finish::Count });
@@ -168,33 +176,105 @@ impl Layout {
         Ok(Output { state, count: Some(count), end, finish })
     }
 
-    /// Takes rows into the accumulators. `rows`: how many each group had before them; `rows_at`: the column that says how many a row stands for.
-    pub(super) fn update(&mut self, changes: &Changes, slots: &[u32], rows: &Segments<i64>, rows_at: Option<usize>) -> Result<()> {
+    /// Takes rows into the groups. `rows_at`: the column that says how many a row stands for.
+    pub(super) fn update(&mut self, changes: &Changes, slots: &[u32], rows_at: Option<usize>) -> Result<()> {
         let weights = changes.weights().map(|weights| &weights.values()[..]);
         let passed = self.pass_distinct(changes, slots, weights)?;
         let mut masks: Vec<(ArgumentAndFilter, Option<BooleanBuffer>)> = Vec::new();
-        for accumulator in &mut self.accumulators {
-            let source = accumulator.source;
-            if let Some(distinct) = source.distinct {
+        for Accumulator { source, .. } in &self.accumulators {
+            let rows_of = (source.argument, source.filter);
+            if source.distinct.is_none() && !masks.iter().any(|(known, _)| *known == rows_of) {
+                masks.push((rows_of, mask(changes, source.argument, source.filter)));
+            }
+        }
+        let (mut blockwise, mut apart) = (Vec::new(), Vec::new());
+        for (number, accumulator) in self.accumulators.iter_mut().enumerate() {
+            let Source { argument, filter, distinct } = accumulator.source;
+            if let Some(distinct) = distinct {
                 let Passed { slots, signs, values } = &passed[distinct.table][distinct.filter];
-                accumulator.state.update(&Input { slots, values: values.as_ref(), valid: None, weights: Some(signs) })?;
+                accumulator.update(&Input { slots, values: values.as_ref(), valid: None, weights: Some(signs) }, &mut self.cells)?;
                 continue;
             }
-            let rows_of = (source.argument, source.filter);
-            let place = masks.iter().position(|(known, _)| *known == rows_of).unwrap_or_else(|| {
-                masks.push((rows_of, mask(changes, source.argument, source.filter)));
-                masks.len() - 1
-            });
-            let values = source.argument.map(|argument| changes.column(argument));
-            let input = Input { slots, values, valid: masks[place].1.as_ref(), weights };
-            if accumulator.every_row {
+            let valid = masks.iter().find(|(known, _)| *known == (argument, filter)).and_then(|(_, mask)| mask.as_ref());
+            let input = Input { slots, values: argument.map(|argument| changes.column(argument)), valid, weights };
+            if accumulator.is_every_row() {
                 if accumulator.counts_all(&input, rows_at.map(|column| changes.column(column))) {
                     continue;
                 }
-                accumulator.every_row = false;
-                accumulator.state.start_from(rows);
+                apart.push(number);
             }
-            accumulator.state.update(&input)?;
+            if accumulator.state.words() > 0 {
+                blockwise.push((number, input));
+            } else {
+                accumulator.update(&input, &mut self.cells)?;
+            }
+        }
+        self.count_apart(&apart);
+        let counts = rows_at.map(|column| changes.column(column).as_primitive::<Int64Type>()).or(changes.weights());
+        let rows = Input { slots, values: None, valid: None, weights: counts.map(|counts| &counts.values()[..]) };
+        if slots.len() <= BLOCK_ROWS {
+            Counts::Rows.update(&rows, &mut self.cells, ROWS)?;
+            return blockwise.iter().try_for_each(|(number, input)| self.accumulators[*number].update(input, &mut self.cells));
+        }
+        for start in (0..slots.len()).step_by(BLOCK_ROWS) {
+            let block = start..slots.len().min(start + BLOCK_ROWS);
+            Counts::Rows.update(&rows.only(&block, None, None), &mut self.cells, ROWS)?;
+            for (number, input) in &blockwise {
+                let values = input.values.map(|values| values.slice(block.start, block.len()));
+                let valid = input.valid.map(|valid| valid.slice(block.start, block.len()));
+                self.accumulators[*number].update(&input.only(&block, values.as_ref(), valid.as_ref()), &mut self.cells)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for slots below `slots`.
+    pub(super) fn grow(&mut self, slots: usize) {
+        self.cells.grow(slots);
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.state.grow(slots));
+    }
+
+    /// Back to nothing: the group has gone.
+    pub(super) fn reset(&mut self, slot: u32) {
+        self.cells.clear(slot);
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.state.reset(slot));
+    }
+
+    /// All groups have gone, of which `slots` there were.
+    pub(super) fn reset_all(&mut self, slots: u32) {
+        self.cells.clear_all(slots);
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.state.reset_all(slots));
+    }
+
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        let accumulators = self.accumulators.iter().map(|accumulator| accumulator.state.bytes()).sum::<usize>();
+        let distincts = self.distincts.iter().map(|distinct| distinct.values.bytes()).sum::<usize>();
+        self.cells.bytes() + accumulators + distincts
+    }
+
+    /// These accumulators have counted every row, and count for themselves from now on.
+    fn count_apart(&mut self, apart: &[usize]) {
+        let Some(place) = (!apart.is_empty()).then(|| self.cells.widen(apart.len())) else { return };
+        for (place, number) in (place..).zip(apart) {
+            self.accumulators[*number].place = place;
+            self.cells.copy_rows(place);
+        }
+    }
+
+    /// Reads what `Accumulator::write` wrote of a group, whose number of rows is there.
+    pub(super) fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
+        for number in 0..self.accumulators.len() {
+            if self.accumulators[number].is_every_row() {
+                let mut ahead = Reader(input.0);
+                if ahead.count()? == self.cells.rows(slot) {
+                    *input = ahead;
+                    continue;
+                }
+                self.count_apart(&[number]);
+            }
+            let Accumulator { state, place, .. } = &mut self.accumulators[number];
+            state.read(slot, self.cells.part(slot, *place, state.words()), input)?;
         }
         Ok(())
     }
@@ -298,7 +378,7 @@ impl Layout {
         if every_row && source.filter.is_none() && source.distinct.is_none() {
             return Ok(None);
         }
-        let state = || Ok(Box::new(Counts::new(false)) as Box<dyn GroupState>);
+        let state = || Ok(Box::new(Counts::Rows) as Box<dyn GroupState>);
         self.find_or_add(source, Need::Count, None, state).map(Some)
     }
 
@@ -325,7 +405,9 @@ impl Layout {
             return Ok(known);
         }
         let every_row = matches!(need, Need::Count | Need::AddedCount) && source.filter.is_none() && source.distinct.is_none();
-        self.accumulators.push(Accumulator { source, need, state: state()?, count, every_row });
+        let state = state()?;
+        let place = if every_row { ROWS } else { self.cells.widen(state.words()) };
+        self.accumulators.push(Accumulator { source, need, state, place, count });
         Ok(self.accumulators.len() - 1)
     }
 }
@@ -342,51 +424,28 @@ impl Accumulator {
 
     /// Whether the groups' own numbers of rows say what it counts.
     pub(super) fn is_every_row(&self) -> bool {
-        self.every_row
+        self.place == ROWS
     }
 
-    /// Makes room for slots below `slots`.
-    pub(super) fn grow(&mut self, slots: usize) {
-        if !self.every_row {
-            self.state.grow(slots);
-        }
+    fn update(&mut self, input: &Input, cells: &mut Cells) -> Result<()> {
+        self.state.update(input, cells, self.place)
     }
 
-    /// The partial results of groups, of which `rows` has the numbers of rows.
-    pub(super) fn values(&self, slots: &[u32], end: End, rows: &Segments<i64>) -> Result<ArrayRef> {
-        if self.every_row { Ok(row_counts(slots, rows)) } else { self.state.values(slots, end) }
+    /// The partial results of groups.
+    pub(super) fn values(&self, groups: &Taken, end: End) -> Result<ArrayRef> {
+        self.state.values(groups, self.place, end)
     }
 
-    /// Back to nothing: the group has gone.
-    pub(super) fn reset(&mut self, slot: u32) {
-        if !self.every_row {
-            self.state.reset(slot);
-        }
+    /// Back to nothing, in a group that stays.
+    pub(super) fn reset(&mut self, slot: u32, cells: &mut Cells) {
+        cells.part(slot, self.place, self.state.words()).fill(0);
+        self.state.reset(slot);
     }
 
     /// Writes a group's part of its state entry.
-    pub(super) fn write(&self, slot: u32, rows: &Segments<i64>, output: &mut Vec<u8>) {
-        if self.every_row { write_count(rows[slot], output) } else { self.state.write(slot, output) }
+    pub(super) fn write(&self, slot: u32, cells: &Cells, output: &mut Vec<u8>) {
+        self.state.write(slot, &cells.words_from(slot, self.place)[..self.state.words()], output);
     }
-
-    /// Reads what `write` wrote, of a group whose number of rows is in `rows`.
-    pub(super) fn read(&mut self, slot: u32, rows: &Segments<i64>, input: &mut Reader) -> Result<()> {
-        if self.every_row {
-            let mut ahead = Reader(input.0);
-            if ahead.count()? == rows[slot] {
-                *input = ahead;
-                return Ok(());
-            }
-            self.every_row = false;
-            self.state.start_from(rows);
-        }
-        self.state.read(slot, input)
-    }
-}
-
-/// The numbers of rows of groups.
-pub(super) fn row_counts(slots: &[u32], rows: &Segments<i64>) -> ArrayRef {
-    Arc::new(Int64Array::from_iter_values(slots.iter().map(|slot| rows[*slot])))
 }
 
 fn mask(changes: &Changes, argument: Option<usize>, filter: Option<usize>) -> Option<BooleanBuffer> {
@@ -403,9 +462,9 @@ fn decimal_scale(data_type: &DataType) -> Option<i8> {
 
 fn state_for(need: &Need, data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupState>> {
     Ok(match need {
-        Need::Count => Box::new(Counts::new(false)),
-        Need::AddedCount => Box::new(AddedCounts::default()),
-        Need::TrueCount if *data_type == DataType::Boolean => Box::new(Counts::new(true)),
+        Need::Count => Box::new(Counts::Rows),
+        Need::AddedCount => Box::new(Counts::Added),
+        Need::TrueCount if *data_type == DataType::Boolean => Box::new(Counts::True),
         Need::TrueCount => return Err(unsupported(call)),
         Need::Sum => return sum_for(data_type, call),
         Need::WideSum => return wide_sum_for(data_type, call),
@@ -422,7 +481,7 @@ fn state_for(need: &Need, data_type: &DataType, call: &AggregateCall) -> Result<
         Need::Extreme(end) => match shape(data_type) {
             Shape::Word => Box::new(Extremes::<u64>::new(*end, data_type.clone())),
             Shape::Wide => Box::new(Extremes::<u128>::new(*end, data_type.clone())),
-            Shape::Bytes => Box::new(Extremes::<Box<[u8]>>::new(*end, data_type.clone())),
+            Shape::Bytes => Box::new(LongExtremes::new(*end, data_type.clone())),
             Shape::Opaque => return Err(unsupported(call)),
         },
         Need::Ordered => match shape(data_type) {
@@ -448,7 +507,7 @@ fn sum_for(data_type: &DataType, call: &AggregateCall) -> Result<Box<dyn GroupSt
         (DataType::Int64, DataType::Int64) => Box::new(Sums::<Int64Type, Int64Type>::new(result)),
         (DataType::Int64, DataType::Decimal128(_, 0)) => Box::new(Sums::<Int64Type, Decimal128Type>::new(result)),
         (DataType::UInt64, DataType::UInt64) => Box::new(Sums::<UInt64Type, UInt64Type>::new(result)),
-        (DataType::Float64, DataType::Float64) => Box::new(FloatSums::new()),
+        (DataType::Float64, DataType::Float64) => Box::new(FloatSums::default()),
         (DataType::Decimal128(..), DataType::Decimal128(..)) => Box::new(Sums::<Decimal128Type, Decimal128Type>::new(result)),
         (DataType::Decimal128(..), DataType::Decimal256(..)) => Box::new(Sums::<Decimal128Type, Decimal256Type>::new(result)),
         (DataType::Decimal256(..), DataType::Decimal256(..)) => Box::new(Sums::<Decimal256Type, Decimal256Type>::new(result)),

@@ -1,9 +1,9 @@
 //! GROUP BY, maintained, with every aggregate function there is, DISTINCT and FILTER; without functions it is DISTINCT.
 //!
 //! In: weighted rows. Out: per group and epoch at most one retraction (the row that was emitted before) and one insertion.
-//! Holds: for every group a slot, and under that number one cell in every accumulator's column (counts of values have none as long as they are the
-//! numbers of rows). Nothing is kept of what was emitted:
-//! before an epoch's rows go in, the touched groups are evaluated, and that is what will be retracted.
+//! Holds: for every group a slot, and under that number a row of words, in which the accumulators have their places (counts of values share that of
+//! the number of rows as long as they are the same). What has no fixed size is in columns of the accumulators' own. Nothing is kept of what was
+//! emitted: before an epoch's rows go in, the touched groups are evaluated, and that is what will be retracted.
 //! Always: what we have emitted equals the groups with rows, at each closed epoch. Results are those of DataFusion's batch aggregates
 //! (integer and decimal sums wrap), with two exceptions: an average that overflows is NULL, and float sums are rounded only once.
 //!
@@ -15,12 +15,13 @@
 //! Functions are of three classes. Linear: an accumulator to which a row is added and from which it is taken away. Ordered: the first or
 //! last of a set of values, in place where rows only come. General: the set of the group's (packed) rows, from which DataFusion's own
 //! accumulator computes the result whenever the group is touched; or, where rows only come and their order does not matter, that
-//! accumulator itself. A query may mix them: each is one more column under the same slots.
+//! accumulator itself. A query may mix them: each has its place under the same slots.
 //!
 //! A slot is free, live (it has rows), or kept: without rows, but still in the last checkpoint, whose entry the next one must delete.
 //!
 //! Where a key is a time, groups go when event time has passed them (`expiry`): silently, or with their results if those were held back.
 
+mod cells;
 mod checkpoint;
 #[cfg(test)]
 mod class_tests;
@@ -51,25 +52,30 @@ use std::mem::take;
 use std::slice;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp;
-use arrow::compute::{concat, take as take_rows};
+use arrow::compute::{FilterBuilder, FilterPredicate, concat};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
+use self::cells::Taken;
 use self::expiry::Closing;
 use self::finish::Finish;
 use self::keys::{KeyTable, key_table};
-use self::layout::{Layout, row_counts};
+use self::layout::Layout;
 use self::recompute::recompute;
-use self::segments::{Bits, Segments};
-use self::state::Input;
+use self::segments::{Bits, sort_slots};
 use super::{Operator, StateSize};
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Kind, Result};
 use crate::plan::AggregateCall;
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{Changes, Epoch, RowError, one_zero, rows_equal};
+
+/// Groups whose results are computed at once, at the most: fewer than fit into a batch, so that their words, their keys and their columns before and
+/// after, some 200 bytes a group together, stay in the second-level cache until they are put together. (In tests fewer, so that
+/// those see many blocks.)
+const BLOCK_GROUPS: usize = if cfg!(test) { 7 } else { 4_096 };
 
 /// An incremental GROUP BY.
 pub struct Aggregate {
@@ -84,6 +90,8 @@ pub struct Aggregate {
     global: Option<Global>,
     /// DISTINCT of an append-only input: a group that is there cannot change any more.
     presence_only: bool,
+    /// The input never takes rows away.
+    append_only: bool,
     /// Position of the column that says how many rows an input row stands for, where `Combine` made them.
     rows_at: Option<usize>,
     /// Where failures of general aggregates are told.
@@ -100,6 +108,8 @@ struct Open {
     touched: Touched,
     /// The results of `touched.existing` before the epoch, a batch of groups each.
     old: Vec<(usize, Results)>,
+    /// Whether rows were taken away.
+    retracts: bool,
 }
 
 /// What the functions say of some groups.
@@ -128,10 +138,9 @@ struct Global {
 /// Which groups there are.
 struct Groups {
     table: Box<dyn KeyTable>,
-    /// Rows of every group.
-    rows: Segments<i64>,
-    /// Groups with rows.
-    live: usize,
+    /// Slots whose group has rows, as it was before the open epoch, and how many those are.
+    live: Bits,
+    live_groups: usize,
     /// Slots touched in this epoch.
     touched: Bits,
     /// Slots changed since the last checkpoint, as bits and as a list.
@@ -166,8 +175,8 @@ impl Aggregate {
         let types: Vec<_> = keys.iter().map(|key| input.field(*key).data_type().clone()).collect();
         let groups = Groups {
             table: key_table(&types)?,
-            rows: Segments::new(),
-            live: 0,
+            live: Bits::default(),
+            live_groups: 0,
             touched: Bits::default(),
             dirty: Bits::default(),
             dirty_slots: Vec::new(),
@@ -181,6 +190,7 @@ impl Aggregate {
             keys,
             output,
             groups,
+            append_only: input_append_only,
             rows_at: None,
             errors: None,
             closing: None,
@@ -224,7 +234,7 @@ impl Aggregate {
         self.groups.table.locate(&columns, changes.len(), &mut slots)?;
         self.grow();
         for slot in &slots {
-            if self.presence_only && self.groups.rows[*slot] > 0 {
+            if self.presence_only && self.groups.live.get(*slot) {
                 continue;
             }
             self.touch(*slot, touched);
@@ -232,28 +242,34 @@ impl Aggregate {
         Ok(slots)
     }
 
+    /// Whether a batch takes rows away. Of rows that `Combine` made the numbers may say nothing of it: what came and went is netted there.
+    fn retracts(&self, changes: &Changes) -> bool {
+        let negative = || changes.weights().is_some_and(|weights| weights.values().iter().any(|weight| *weight < 0));
+        !self.append_only && (self.rows_at.is_some() || negative())
+    }
+
     #[inline]
     fn touch(&mut self, slot: u32, touched: &mut Touched) {
         if self.groups.touched.set(slot) {
             return;
         }
-        let existing = self.global.as_ref().map_or(self.groups.rows[slot] > 0, |global| global.emitted);
+        let existing = self.global.as_ref().map_or_else(|| self.groups.live.get(slot), |global| global.emitted);
         if existing { touched.existing.push(slot) } else { touched.fresh.push(slot) }
     }
 
     fn grow(&mut self) {
         let end = self.groups.table.end();
         let groups = &mut self.groups;
-        groups.rows.grow(end);
+        groups.live.grow(end);
         groups.touched.grow(end);
         groups.dirty.grow(end);
         groups.stored.grow(end);
-        self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.grow(end));
+        self.layout.grow(end);
     }
 
     /// Takes changes of the open epoch into the groups, and notes what those were before.
     fn gather(&mut self, inputs: Vec<Vec<Changes>>) -> Result<()> {
-        let Open { mut touched, mut old } = take(&mut self.open);
+        let Open { mut touched, mut old, mut retracts } = take(&mut self.open);
         if self.global.as_ref().is_some_and(|global| global.owner && !global.emitted) {
             self.grow();
             self.touch(0, &mut touched);
@@ -261,39 +277,28 @@ impl Aggregate {
         let known = touched.existing.len();
         let mut batches = Vec::new();
         for changes in inputs.into_iter().flatten().filter(|changes| !changes.is_empty()) {
+            retracts |= self.retracts(&changes);
             let slots = self.locate(&changes, &mut touched)?;
             batches.push((changes, slots));
         }
         if !self.holds_back() {
             let existing = &mut touched.existing[known..];
-            // In the order of their slots, what there is of them is read from one end of each column to the other.
-            existing.sort_unstable();
-            for slots in self.groups.table.blocks(existing) {
+            // In the order of their slots, what there is of them is read from one end to the other: now, and when they come out.
+            sort_slots(existing, self.groups.table.end());
+            for slots in self.blocks(existing) {
                 old.push((slots.len(), self.evaluate(slots)?));
             }
         }
         for (changes, slots) in batches {
-            self.update(&changes, &slots)?;
+            self.layout.update(&changes, &slots, self.rows_at)?;
         }
-        self.open = Open { touched, old };
-        Ok(())
-    }
-
-    /// Takes a batch into the groups.
-    fn update(&mut self, changes: &Changes, slots: &[u32]) -> Result<()> {
-        let weights = match self.rows_at {
-            Some(column) => Some(&changes.column(column).as_primitive::<Int64Type>().values()[..]),
-            None => changes.weights().map(|weights| &weights.values()[..]),
-        };
-        self.layout.update(changes, slots, &self.groups.rows, self.rows_at)?;
-        let rows = &mut self.groups.rows;
-        Input { slots, values: None, valid: None, weights }.for_each(|_, slot, weight| rows[slot] += weight);
+        self.open = Open { touched, old, retracts };
         Ok(())
     }
 
     /// After an epoch's rows: the input must not have taken away what was not there.
     fn check(&self, touched: &Touched) -> Result<()> {
-        let fewer = |slot: &u32| self.groups.rows[*slot] < 0;
+        let fewer = |slot: &u32| self.layout.cells.rows(*slot) < 0;
         let groups = touched.existing.iter().chain(&touched.fresh).filter(|slot| fewer(slot)).count();
         let accumulators = self.layout.accumulators.iter().map(|accumulator| accumulator.state.negative()).sum::<usize>();
         let values = accumulators + self.layout.distincts.iter().map(|distinct| distinct.values.negative()).sum::<usize>();
@@ -311,26 +316,32 @@ impl Aggregate {
             if !accumulator.state.leaves_residue() {
                 continue;
             }
-            for slots in [&touched.existing, &touched.fresh] {
-                let counts = self.counts(count, slots)?;
-                let state = &mut self.layout.accumulators[number].state;
-                slots.iter().zip(counts.values()).filter(|(_, count)| **count == 0).for_each(|(slot, _)| state.reset(*slot));
+            for slots in [&touched.existing, &touched.fresh].into_iter().flat_map(|slots| slots.chunks(BLOCK_GROUPS)) {
+                let counts = self.counts(count, &self.layout.cells.take(slots))?;
+                let Layout { cells, accumulators, .. } = &mut self.layout;
+                let without = slots.iter().zip(counts.values()).filter(|(_, count)| **count == 0);
+                without.for_each(|(slot, _)| accumulators[number].reset(*slot, cells));
             }
         }
         Ok(())
     }
 
-    fn counts(&self, accumulator: Option<usize>, slots: &[u32]) -> Result<Int64Array> {
-        let rows = &self.groups.rows;
+    fn counts(&self, accumulator: Option<usize>, groups: &Taken) -> Result<Int64Array> {
         let counts = match accumulator {
-            Some(number) => self.layout.accumulators[number].values(slots, state::End::Least, rows)?,
-            None => row_counts(slots, rows),
+            Some(number) => self.layout.accumulators[number].values(groups, state::End::Least)?,
+            None => groups.row_counts(),
         };
         Ok(counts.as_primitive::<Int64Type>().clone())
     }
 
+    /// Cuts a list of groups into parts whose results can be computed at once.
+    fn blocks<'a>(&self, slots: &'a [u32]) -> impl Iterator<Item = &'a [u32]> {
+        slots.chunks(BLOCK_GROUPS).flat_map(|slots| self.groups.table.blocks(slots))
+    }
+
     /// The results of groups, without their keys.
     fn evaluate(&self, slots: &[u32]) -> Result<Results> {
+        let groups = self.layout.cells.take(slots);
         let mut counts: Vec<(Option<usize>, Int64Array)> = Vec::new();
         let mut columns = Vec::with_capacity(self.layout.outputs.len());
         let mut failures = Vec::new();
@@ -343,8 +354,7 @@ impl Aggregate {
                 failures.into_iter().for_each(|(place, error)| failed(place, error, format!("{{{general:?}}}")));
                 continue;
             }
-            let partial =
-                output.state.map(|state| self.layout.accumulators[state].values(slots, output.end, &self.groups.rows)).transpose()?;
+            let partial = output.state.map(|state| self.layout.accumulators[state].values(&groups, output.end)).transpose()?;
             if let (Finish::Extreme, Some(partial)) = (&output.finish, &partial) {
                 columns.push(Arc::clone(partial));
                 continue;
@@ -353,7 +363,7 @@ impl Aggregate {
             let place = match counts.iter().position(|(known, _)| *known == count) {
                 Some(place) => place,
                 None => {
-                    counts.push((count, self.counts(count, slots)?));
+                    counts.push((count, self.counts(count, &groups)?));
                     counts.len() - 1
                 }
             };
@@ -379,42 +389,43 @@ impl Aggregate {
     }
 
     fn is_live(&self, slot: u32) -> bool {
-        self.groups.rows[slot] > 0 || self.global.is_some()
+        self.layout.cells.rows(slot) > 0 || self.global.is_some()
     }
 
     /// Retracts the old rows and inserts the new ones of groups that had a row before, where they differ.
     fn emit_existing(&self, slots: &[u32], old: &Results, output: &mut Vec<Changes>) -> Result<()> {
         let Results { columns: new, failures } = self.evaluate(slots)?;
         self.report(&old.failures, failures);
-        let old = &old.columns;
-        let differ = differences(old, &new, slots.len())?;
-        let gone = |place: &u32| !self.is_live(slots[*place as usize]);
-        let places = 0..slots.len() as u32;
-        let retracted: Vec<u32> = places.clone().filter(|place| differ.value(*place as usize) || gone(place)).collect();
-        let inserted: Vec<u32> = places.filter(|place| differ.value(*place as usize) && !gone(place)).collect();
-        if retracted.is_empty() {
+        let differ = differences(&old.columns, &new, slots.len())?;
+        let here = BooleanBuffer::collect_bool(slots.len(), |place| self.is_live(slots[place]));
+        let (retracted, inserted) = (BooleanArray::from(&differ | &!&here), BooleanArray::from(&differ & &here));
+        let (taken_back, put) = (retracted.true_count(), inserted.true_count());
+        if taken_back == 0 {
             return Ok(());
         }
-        let rows = retracted.len() + inserted.len();
-        let mut weights = vec![-1; retracted.len()];
-        weights.resize(rows, 1);
-        let keys = |places: &[u32]| self.groups.table.columns(&places.iter().map(|place| slots[*place as usize]).collect::<Vec<_>>());
-        let old_keys = keys(&retracted)?;
-        // Nearly always: every group that was touched has changed and is still there.
-        let new_keys = if inserted.len() == retracted.len() { old_keys.clone() } else { keys(&inserted)? };
-        let (retracted, inserted) = (UInt32Array::from(retracted), UInt32Array::from(inserted));
-        let some = |column: &ArrayRef, places: &UInt32Array| match places.len() == column.len() {
-            true => Ok(Arc::clone(column)),
-            false => take_rows(column, places, None),
+        let mut weights = vec![-1; taken_back];
+        weights.resize(taken_back + put, 1);
+        let keys = |places: &BooleanArray| {
+            let slots: Vec<u32> = places.values().set_indices().map(|place| slots[place]).collect();
+            self.groups.table.columns(&slots)
         };
-        let mut columns = Vec::with_capacity(old_keys.len() + old.len());
+        // Nearly always: every group that was touched has changed and is still there.
+        let chosen = |places, count| (count < slots.len()).then(|| FilterBuilder::new(places).optimize().build());
+        let some = |column: &ArrayRef, chosen: &Option<FilterPredicate>| match chosen {
+            None => Ok(Arc::clone(column)),
+            Some(chosen) => chosen.filter(column),
+        };
+        let old_keys = keys(&retracted)?;
+        let new_keys = if put == taken_back { old_keys.clone() } else { keys(&inserted)? };
+        let (retracted, inserted) = (chosen(&retracted, taken_back), chosen(&inserted, put));
+        let mut columns = Vec::with_capacity(self.output.fields().len());
         for (old, new) in old_keys.iter().zip(&new_keys) {
             columns.push(concat(&[old, new])?);
         }
-        for (old, new) in old.iter().zip(&new) {
+        for (old, new) in old.columns.iter().zip(&new) {
             columns.push(concat(&[&some(old, &retracted)?, &some(new, &inserted)?])?);
         }
-        output.push(Changes::new(self.batch(columns, rows)?, Some(Int64Array::from(weights))));
+        output.push(Changes::new(self.batch(columns, taken_back + put)?, Some(Int64Array::from(weights))));
         Ok(())
     }
 
@@ -442,13 +453,11 @@ impl Aggregate {
         self.closing.as_ref().is_some_and(|closing| closing.emits)
     }
 
-    /// Ends the epoch for the touched groups: those without rows lose their slots, unless the last checkpoint knows them.
-    fn retire(&mut self, touched: Touched) {
-        let existed = touched.existing.len();
-        for (place, slot) in touched.existing.into_iter().chain(touched.fresh).enumerate() {
-            let live = self.groups.rows[slot] > 0;
-            self.groups.live += usize::from(live);
-            self.groups.live -= usize::from(place < existed && self.global.is_none());
+    /// Ends the epoch for some of the touched groups: those without rows lose their slots, unless the last checkpoint knows them.
+    fn retire(&mut self, touched: &[u32]) {
+        for slot in touched.iter().copied() {
+            let live = self.layout.cells.rows(slot) > 0;
+            self.set_live(slot, live);
             self.groups.touched.clear(slot);
             if !self.groups.dirty.set(slot) {
                 self.groups.dirty_slots.push(slot);
@@ -456,14 +465,21 @@ impl Aggregate {
             if live || self.global.is_some() {
                 continue;
             }
-            self.layout.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(slot));
+            self.layout.reset(slot);
             if !self.groups.stored.get(slot) {
                 self.groups.table.remove(slot);
             }
         }
         if let Some(global) = &self.global {
-            self.groups.live = usize::from(global.emitted);
+            self.groups.live_groups = usize::from(global.emitted);
         }
+    }
+
+    /// Notes whether a group has rows.
+    fn set_live(&mut self, slot: u32, live: bool) {
+        let groups = &mut self.groups;
+        let before = groups.live.put(slot, live);
+        groups.live_groups = groups.live_groups + usize::from(live) - usize::from(before);
     }
 }
 
@@ -471,17 +487,21 @@ impl Operator for Aggregate {
     /// After an error the state is undefined: the view has failed.
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<Changes>>, output: &mut Vec<Changes>) -> Result<()> {
         self.gather(inputs)?;
-        let Open { touched, old } = take(&mut self.open);
-        self.check(&touched)?;
-        self.settle(&touched)?;
+        let Open { touched, old, retracts } = take(&mut self.open);
+        if retracts {
+            self.check(&touched)?;
+            self.settle(&touched)?;
+        }
         let mut existing = &touched.existing[..];
         for (count, old) in old {
             let (these, others) = existing.split_at(count);
             self.emit_existing(these, &old, output)?;
+            self.retire(these);
             existing = others;
         }
+        self.retire(existing);
         if !self.holds_back() {
-            for slots in self.groups.table.blocks(&touched.fresh) {
+            for slots in self.blocks(&touched.fresh) {
                 self.emit_fresh(slots, output)?;
             }
         }
@@ -489,7 +509,7 @@ impl Operator for Aggregate {
         if let Some(global) = &mut self.global {
             global.emitted |= !touched.fresh.is_empty();
         }
-        self.retire(touched);
+        self.retire(&touched.fresh);
         self.expire(epoch, output)
     }
 
@@ -524,15 +544,14 @@ impl Operator for Aggregate {
 
     fn size(&self) -> StateSize {
         let groups = &self.groups;
-        let marks = groups.touched.bytes() + groups.dirty.bytes() + groups.stored.bytes() + groups.dirty_slots.capacity() * 4;
-        let accumulators = self.layout.accumulators.iter().map(|accumulator| accumulator.state.bytes()).sum::<usize>();
-        let distincts = self.layout.distincts.iter().map(|distinct| distinct.values.bytes()).sum::<usize>();
-        StateSize { rows: groups.live, bytes: groups.table.bytes() + groups.rows.bytes() + marks + accumulators + distincts }
+        let marks =
+            groups.live.bytes() + groups.touched.bytes() + groups.dirty.bytes() + groups.stored.bytes() + groups.dirty_slots.capacity() * 4;
+        StateSize { rows: groups.live_groups, bytes: groups.table.bytes() + marks + self.layout.bytes() }
     }
 }
 
 /// In which rows some column of `old` and `new` differs; NULL equals NULL.
-fn differences(old: &[ArrayRef], new: &[ArrayRef], rows: usize) -> Result<BooleanArray> {
+fn differences(old: &[ArrayRef], new: &[ArrayRef], rows: usize) -> Result<BooleanBuffer> {
     let mut differ = BooleanBuffer::new_unset(rows);
     for (old, new) in old.iter().zip(new) {
         differ = if old.data_type().is_nested() {
@@ -541,5 +560,5 @@ fn differences(old: &[ArrayRef], new: &[ArrayRef], rows: usize) -> Result<Boolea
             &differ | cmp::distinct(old, new)?.values()
         };
     }
-    Ok(BooleanArray::new(differ, None))
+    Ok(differ)
 }

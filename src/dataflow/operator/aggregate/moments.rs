@@ -13,6 +13,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StructArr
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 
+use super::cells::{Cells, Taken};
 use super::codec::{Reader, write_count};
 use super::exact::{self, ExactSum};
 use super::segments::Segments;
@@ -143,7 +144,7 @@ impl<const N: usize> GroupState for Moments<N> {
         self.sums.grow(slots);
     }
 
-    fn update(&mut self, input: &Input) -> Result<()> {
+    fn update(&mut self, input: &Input, _cells: &mut Cells, _place: usize) -> Result<()> {
         let columns = columns::<N>(input.argument());
         let (sums, special, heap) = (&mut self.sums, &mut self.special, &mut self.heap);
         input.for_each(|row, slot, weight| {
@@ -160,9 +161,9 @@ impl<const N: usize> GroupState for Moments<N> {
     }
 
     /// A struct: rows, then what `totals` gives.
-    fn values(&self, slots: &[u32], _end: End) -> Result<ArrayRef> {
-        let rows: Int64Array = slots.iter().map(|slot| self.sums[*slot].rows).collect::<Vec<_>>().into();
-        let totals: Vec<[f64; 5]> = slots.iter().map(|slot| self.totals(*slot)).collect();
+    fn values(&self, groups: &Taken, _place: usize, _end: End) -> Result<ArrayRef> {
+        let rows: Int64Array = groups.slots.iter().map(|slot| self.sums[*slot].rows).collect::<Vec<_>>().into();
+        let totals: Vec<[f64; 5]> = groups.slots.iter().map(|slot| self.totals(*slot)).collect();
         let field = |name: &str, data_type| Arc::new(Field::new(name, data_type, false));
         let mut columns: Vec<(Arc<Field>, ArrayRef)> = vec![(field("rows", DataType::Int64), Arc::new(rows))];
         for (number, name) in ["first", "first_spread", "second", "second_spread", "spread"].into_iter().enumerate() {
@@ -178,7 +179,7 @@ impl<const N: usize> GroupState for Moments<N> {
         self.special.remove(&slot);
     }
 
-    fn write(&self, slot: u32, output: &mut Vec<u8>) {
+    fn write(&self, slot: u32, _words: &[u64], output: &mut Vec<u8>) {
         let sums = &self.sums[slot];
         write_count(sums.rows, output);
         sums.sums().for_each(|sum| exact::write(sum, output));
@@ -187,7 +188,7 @@ impl<const N: usize> GroupState for Moments<N> {
         }
     }
 
-    fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
+    fn read(&mut self, slot: u32, _words: &mut [u64], input: &mut Reader) -> Result<()> {
         let sums = &mut self.sums[slot];
         sums.rows = input.count()?;
         for sum in sums.values.iter_mut().chain(&mut sums.squares).chain([&mut sums.products]) {

@@ -10,6 +10,7 @@ use std::mem::take;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
+use super::cells::{Cells, Taken};
 use super::codec::{Reader, damaged, write_count};
 use super::segments::Segments;
 use super::state::{End, GroupState, Input, ValueChange};
@@ -188,15 +189,15 @@ impl<V: Value> GroupState for Multisets<V> {
         self.sets.grow(slots);
     }
 
-    fn update(&mut self, input: &Input) -> Result<()> {
+    fn update(&mut self, input: &Input, _cells: &mut Cells, _place: usize) -> Result<()> {
         let column = V::column(input.argument())?;
         let (sets, log) = (&mut self.sets, &mut self.log);
         input.for_each(|row, slot, weight| add(&mut sets[slot], slot, V::get(&column, row), weight, log));
         Ok(())
     }
 
-    fn values(&self, slots: &[u32], end: End) -> Result<ArrayRef> {
-        V::array(slots.iter().map(|slot| self.sets[*slot].end(end)), &self.data_type)
+    fn values(&self, groups: &Taken, _place: usize, end: End) -> Result<ArrayRef> {
+        V::array(groups.slots.iter().map(|slot| self.sets[*slot].end(end)), &self.data_type)
     }
 
     fn reset(&mut self, slot: u32) {
@@ -213,7 +214,7 @@ impl<V: Value> GroupState for Multisets<V> {
         }
     }
 
-    fn write(&self, slot: u32, output: &mut Vec<u8>) {
+    fn write(&self, slot: u32, _words: &[u64], output: &mut Vec<u8>) {
         match &self.sets[slot] {
             Set::One(value, count) => {
                 write_count(1, output);
@@ -227,7 +228,7 @@ impl<V: Value> GroupState for Multisets<V> {
         }
     }
 
-    fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
+    fn read(&mut self, slot: u32, _words: &mut [u64], input: &mut Reader) -> Result<()> {
         let values = input.count()?;
         if values == MANY_MARK {
             return Ok(());

@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::{concat, take as take_rows};
 use arrow::datatypes::{DataType, Field};
 
+use super::cells::{Cells, Taken};
 use super::codec::{Reader, damaged, write_count};
 use super::state::{End, GroupState, Input};
 use crate::error::{Error, Result};
@@ -73,7 +74,7 @@ impl GroupState for Running {
         }
     }
 
-    fn update(&mut self, input: &Input) -> Result<()> {
+    fn update(&mut self, input: &Input, _cells: &mut Cells, _place: usize) -> Result<()> {
         let mut rows: Vec<(u32, u32)> = Vec::new();
         let mut retracted = false;
         input.for_each(|row, slot, weight| {
@@ -106,8 +107,8 @@ impl GroupState for Running {
         Ok(())
     }
 
-    fn values(&self, slots: &[u32], _end: End) -> Result<ArrayRef> {
-        let results = slots.iter().map(|slot| self.result_of(*slot)).collect::<Result<Vec<_>>>()?;
+    fn values(&self, groups: &Taken, _place: usize, _end: End) -> Result<ArrayRef> {
+        let results = groups.slots.iter().map(|slot| self.result_of(*slot)).collect::<Result<Vec<_>>>()?;
         if results.is_empty() {
             return Ok(arrow::array::new_empty_array(&self.result));
         }
@@ -121,7 +122,7 @@ impl GroupState for Running {
     }
 
     /// Giving the state away ends an accumulator; another one goes on from there, as it would after a restart.
-    fn write(&self, slot: u32, output: &mut Vec<u8>) {
+    fn write(&self, slot: u32, _words: &[u64], output: &mut Vec<u8>) {
         let written = || -> Result<Option<Vec<u8>>> {
             let Ok(result) = self.result_of(slot) else { return Ok(None) };
             let Some(group) = self.groups.borrow_mut()[slot as usize].take() else { return Ok(None) };
@@ -141,7 +142,7 @@ impl GroupState for Running {
         }
     }
 
-    fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
+    fn read(&mut self, slot: u32, _words: &mut [u64], input: &mut Reader) -> Result<()> {
         let Some(length) = input.length()?.checked_sub(1) else { return Ok(()) };
         let mut columns = self.stored.unpack([input.bytes(length)?])?;
         let result = columns.pop().ok_or_else(damaged)?;

@@ -1,12 +1,14 @@
-//! What an accumulator is: a column of partial results, one cell per group slot, changed by weighted rows.
+//! What an accumulator is: a partial result per group, changed by weighted rows. Results of a few words lie in the groups' [`Cells`], those of any
+//! size in columns of the accumulator's own.
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Int64Type;
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::cells::{Cells, Taken, Words};
 use super::codec::{Reader, damaged, write_count};
-use super::segments::Segments;
 use crate::error::Result;
 
 /// Which end of an ordered set is asked for.
@@ -29,7 +31,16 @@ pub(super) struct Input<'a> {
     pub(super) weights: Option<&'a [i64]>,
 }
 
-impl Input<'_> {
+impl<'a> Input<'a> {
+    /// Some of the rows, of which these are the values.
+    pub(super) fn only<'b>(&self, rows: &Range<usize>, values: Option<&'b ArrayRef>, valid: Option<&'b BooleanBuffer>) -> Input<'b>
+    where
+        'a: 'b,
+    {
+        let weights = self.weights.map(|weights| &weights[rows.clone()]);
+        Input { slots: &self.slots[rows.clone()], values, valid, weights }
+    }
+
     /// Calls `apply(row, slot, weight)` for every row that counts. The four cases are separate loops without tests inside.
     #[inline(always)]
     pub(super) fn for_each(&self, mut apply: impl FnMut(usize, u32, i64)) {
@@ -57,22 +68,32 @@ pub(super) struct ValueChange {
     pub(super) counts: Option<Vec<u8>>,
 }
 
-/// One accumulator of all groups.
+/// One accumulator of all groups. `place`: where its words are in a group's cells, if it has any there.
 pub(super) trait GroupState {
-    /// Makes room for slots below `slots`.
-    fn grow(&mut self, slots: usize);
+    /// How many words it has in each group's cells.
+    fn words(&self) -> usize {
+        0
+    }
+    /// Makes room for slots below `slots`, beside the cells.
+    fn grow(&mut self, _slots: usize) {}
     /// Takes rows in.
-    fn update(&mut self, input: &Input) -> Result<()>;
+    fn update(&mut self, input: &Input, cells: &mut Cells, place: usize) -> Result<()>;
     /// The partial results of groups; what a group without values gives is for `finish` to say.
-    fn values(&self, slots: &[u32], end: End) -> Result<ArrayRef>;
-    /// Back to nothing: the group has gone.
-    fn reset(&mut self, slot: u32);
-    /// Writes the group's part of its state entry.
-    fn write(&self, slot: u32, output: &mut Vec<u8>);
+    fn values(&self, groups: &Taken, place: usize, end: End) -> Result<ArrayRef>;
+    /// No value is left in the group; the caller clears its words.
+    fn reset(&mut self, _slot: u32) {}
+    /// As `reset`, of all groups, of which there are `slots`.
+    fn reset_all(&mut self, slots: u32) {
+        (0..slots).for_each(|slot| self.reset(slot));
+    }
+    /// Writes the group's part of its state entry. `words`: its own of the group's cells.
+    fn write(&self, slot: u32, words: &[u64], output: &mut Vec<u8>);
     /// Reads what `write` wrote.
-    fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()>;
-    /// Bytes of memory.
-    fn bytes(&self) -> usize;
+    fn read(&mut self, slot: u32, words: &mut [u64], input: &mut Reader) -> Result<()>;
+    /// Bytes of memory, beside the cells.
+    fn bytes(&self) -> usize {
+        0
+    }
 
     /// Whether `reset` must be called when no value is left in a group that stays, because of what rounding left behind.
     fn leaves_residue(&self) -> bool {
@@ -83,9 +104,6 @@ pub(super) trait GroupState {
     fn negative(&self) -> usize {
         0
     }
-
-    /// Of what counts rows: until now it has counted every one, so each group's count is its number of rows.
-    fn start_from(&mut self, _rows: &Segments<i64>) {}
 
     /// Nobody will ask for changes.
     fn without_changes(&mut self) {}
@@ -104,103 +122,48 @@ pub(super) trait GroupState {
     }
 }
 
-/// How many rows count; of boolean arguments optionally only the true ones.
-pub(super) struct Counts {
-    counts: Segments<i64>,
-    only_true: bool,
-}
-
-impl Counts {
-    pub(super) fn new(only_true: bool) -> Self {
-        Counts { counts: Segments::new(), only_true }
-    }
+/// How many rows count.
+pub(super) enum Counts {
+    Rows,
+    /// Those whose boolean argument is true.
+    True,
+    /// As many as the argument says: the sum of partial counts.
+    Added,
 }
 
 impl GroupState for Counts {
-    fn grow(&mut self, slots: usize) {
-        self.counts.grow(slots);
+    fn words(&self) -> usize {
+        i64::COUNT
     }
 
-    fn update(&mut self, input: &Input) -> Result<()> {
-        let counts = &mut self.counts;
-        let add = |_, slot, weight| counts[slot] += weight;
-        if self.only_true {
-            let array = input.argument().as_boolean();
-            let valid = input.valid.map_or_else(|| array.values().clone(), |valid| valid & array.values());
-            Input { valid: Some(&valid), ..*input }.for_each(add);
-        } else {
-            input.for_each(add);
+    fn update(&mut self, input: &Input, cells: &mut Cells, place: usize) -> Result<()> {
+        let mut add = |slot, more| cells.change::<i64>(slot, place, |count| count + more);
+        match self {
+            Counts::Rows => input.for_each(|_, slot, weight| add(slot, weight)),
+            Counts::True => {
+                let array = input.argument().as_boolean();
+                let valid = input.valid.map_or_else(|| array.values().clone(), |valid| valid & array.values());
+                Input { valid: Some(&valid), ..*input }.for_each(|_, slot, weight| add(slot, weight));
+            }
+            Counts::Added => {
+                let added = input.argument().as_primitive::<Int64Type>().values();
+                input.for_each(|row, slot, weight| add(slot, added[row] * weight));
+            }
         }
         Ok(())
     }
 
-    fn values(&self, slots: &[u32], _end: End) -> Result<ArrayRef> {
-        Ok(Arc::new(Int64Array::from_iter_values(slots.iter().map(|slot| self.counts[*slot]))))
+    fn values(&self, groups: &Taken, place: usize, _end: End) -> Result<ArrayRef> {
+        Ok(Arc::new(Int64Array::from_iter_values(groups.each::<i64>(place))))
     }
 
-    fn reset(&mut self, slot: u32) {
-        self.counts[slot] = 0;
+    fn write(&self, _slot: u32, words: &[u64], output: &mut Vec<u8>) {
+        write_count(i64::load(words), output);
     }
 
-    fn write(&self, slot: u32, output: &mut Vec<u8>) {
-        write_count(self.counts[slot], output);
-    }
-
-    fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
-        self.counts[slot] = input.count()?;
+    fn read(&mut self, _slot: u32, words: &mut [u64], input: &mut Reader) -> Result<()> {
+        input.count()?.store(words);
         Ok(())
-    }
-
-    fn bytes(&self) -> usize {
-        self.counts.bytes()
-    }
-
-    fn start_from(&mut self, rows: &Segments<i64>) {
-        self.counts = rows.clone();
-    }
-}
-
-/// The sum of partial counts.
-#[derive(Default)]
-pub(super) struct AddedCounts {
-    counts: Segments<i64>,
-}
-
-impl GroupState for AddedCounts {
-    fn grow(&mut self, slots: usize) {
-        self.counts.grow(slots);
-    }
-
-    fn update(&mut self, input: &Input) -> Result<()> {
-        let added = input.argument().as_primitive::<Int64Type>().values();
-        let counts = &mut self.counts;
-        input.for_each(|row, slot, weight| counts[slot] += added[row] * weight);
-        Ok(())
-    }
-
-    fn values(&self, slots: &[u32], _end: End) -> Result<ArrayRef> {
-        Ok(Arc::new(Int64Array::from_iter_values(slots.iter().map(|slot| self.counts[*slot]))))
-    }
-
-    fn reset(&mut self, slot: u32) {
-        self.counts[slot] = 0;
-    }
-
-    fn write(&self, slot: u32, output: &mut Vec<u8>) {
-        write_count(self.counts[slot], output);
-    }
-
-    fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
-        self.counts[slot] = input.count()?;
-        Ok(())
-    }
-
-    fn bytes(&self) -> usize {
-        self.counts.bytes()
-    }
-
-    fn start_from(&mut self, rows: &Segments<i64>) {
-        self.counts = rows.clone();
     }
 }
 

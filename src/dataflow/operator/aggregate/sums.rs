@@ -9,15 +9,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, PrimitiveArray};
 use arrow::datatypes::{DataType, Float64Type, IntervalMonthDayNano, i256};
 
+use super::cells::{Cells, Taken, Words};
 use super::codec::Reader;
 use super::exact;
-use super::segments::Segments;
 use super::state::{End, GroupState, Input};
 use crate::error::Result;
 use crate::types::{FloatSum, HUGE, two_sum};
 
 /// Numbers that form a group under addition: whatever is added can be taken away again.
-pub(super) trait Summand: Copy + Default {
+pub(super) trait Summand: Copy {
     /// `self + value * weight`, wrapping.
     fn plus(self, value: Self, weight: i64) -> Self;
     fn write(self, output: &mut Vec<u8>);
@@ -85,58 +85,45 @@ impl Summand for IntervalMonthDayNano {
 }
 
 /// Exact sums of arguments of type `A`, kept as `R`.
-pub(super) struct Sums<A, R: ArrowPrimitiveType> {
-    sums: Segments<R::Native>,
+pub(super) struct Sums<A, R> {
     data_type: DataType,
-    argument: PhantomData<A>,
+    types: PhantomData<(A, R)>,
 }
 
-impl<A, R: ArrowPrimitiveType> Sums<A, R> {
+impl<A, R> Sums<A, R> {
     /// `data_type`: of the sums.
     pub(super) fn new(data_type: DataType) -> Self {
-        Sums { sums: Segments::new(), data_type, argument: PhantomData }
+        Sums { data_type, types: PhantomData }
     }
 }
 
 impl<A: ArrowPrimitiveType, R: ArrowPrimitiveType> GroupState for Sums<A, R>
 where
     A::Native: Into<R::Native>,
-    R::Native: Summand,
+    R::Native: Summand + Words,
 {
-    fn grow(&mut self, slots: usize) {
-        self.sums.grow(slots);
+    fn words(&self) -> usize {
+        R::Native::COUNT
     }
 
-    fn update(&mut self, input: &Input) -> Result<()> {
+    fn update(&mut self, input: &Input, cells: &mut Cells, place: usize) -> Result<()> {
         let values = input.argument().as_primitive::<A>().values();
-        let sums = &mut self.sums;
-        input.for_each(|row, slot, weight| {
-            let sum = &mut sums[slot];
-            *sum = sum.plus(values[row].into(), weight);
-        });
+        input.for_each(|row, slot, weight| cells.change::<R::Native>(slot, place, |sum| sum.plus(values[row].into(), weight)));
         Ok(())
     }
 
-    fn values(&self, slots: &[u32], _end: End) -> Result<ArrayRef> {
-        let sums = PrimitiveArray::<R>::from_iter_values(slots.iter().map(|slot| self.sums[*slot]));
+    fn values(&self, groups: &Taken, place: usize, _end: End) -> Result<ArrayRef> {
+        let sums = PrimitiveArray::<R>::from_iter_values(groups.each::<R::Native>(place));
         Ok(Arc::new(sums.with_data_type(self.data_type.clone())))
     }
 
-    fn reset(&mut self, slot: u32) {
-        self.sums[slot] = R::Native::default();
+    fn write(&self, _slot: u32, words: &[u64], output: &mut Vec<u8>) {
+        R::Native::load(words).write(output);
     }
 
-    fn write(&self, slot: u32, output: &mut Vec<u8>) {
-        self.sums[slot].write(output);
-    }
-
-    fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
-        self.sums[slot] = R::Native::read(input)?;
+    fn read(&mut self, _slot: u32, words: &mut [u64], input: &mut Reader) -> Result<()> {
+        R::Native::read(input)?.store(words);
         Ok(())
-    }
-
-    fn bytes(&self) -> usize {
-        self.sums.bytes()
     }
 }
 
@@ -145,15 +132,29 @@ where
 ///
 /// A naive sum keeps the rounding errors of values that have long been retracted. Here a retraction takes away exactly what came. Infinities and NaN
 /// are counted, not added, so they too can be taken away. Against DataFusion's naive sum the last digits may differ: this one is the nearest double.
+#[derive(Default)]
 pub(super) struct FloatSums {
-    sums: Segments<Double>,
     /// Of the few groups that have (or had) something other than modest finite values of a like size.
     special: Specials,
 }
 
 /// A number as an unevaluated sum of two, the second at most half a unit in the last place of the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Double(f64, f64);
+
+impl Words for Double {
+    const COUNT: usize = 2;
+
+    #[inline]
+    fn load(words: &[u64]) -> Double {
+        Double(f64::from_bits(words[0]), f64::from_bits(words[1]))
+    }
+
+    #[inline]
+    fn store(self, words: &mut [u64]) {
+        (words[0], words[1]) = (self.0.to_bits(), self.1.to_bits());
+    }
+}
 
 impl Double {
     /// `lost` gets what is too small beside the two.
@@ -215,12 +216,7 @@ impl Specials {
 }
 
 impl FloatSums {
-    pub(super) fn new() -> Self {
-        FloatSums { sums: Segments::new(), special: Specials::default() }
-    }
-
-    fn sum(&self, slot: u32) -> f64 {
-        let modest = self.sums[slot];
+    fn sum(&self, slot: u32, modest: Double) -> f64 {
         match self.special.get(slot) {
             Some(special) => {
                 let mut all = special.clone();
@@ -233,20 +229,18 @@ impl FloatSums {
 }
 
 impl GroupState for FloatSums {
-    fn grow(&mut self, slots: usize) {
-        self.sums.grow(slots);
+    fn words(&self) -> usize {
+        Double::COUNT
     }
 
-    fn update(&mut self, input: &Input) -> Result<()> {
+    fn update(&mut self, input: &Input, cells: &mut Cells, place: usize) -> Result<()> {
         let values = input.argument().as_primitive::<Float64Type>().values();
-        let (sums, special) = (&mut self.sums, &mut self.special);
+        let special = &mut self.special;
         input.for_each(|row, slot, weight| {
             let value = values[row];
             if value.abs() < HUGE {
-                let sum = &mut sums[slot];
-                *sum = sum.plus_weighted(value, weight, &mut |rest| {
-                    special.change(slot, |group| group.modest.add(rest));
-                });
+                let mut lost = |rest| special.change(slot, |group| group.modest.add(rest));
+                cells.change::<Double>(slot, place, |sum| sum.plus_weighted(value, weight, &mut lost));
             } else {
                 special.change(slot, |group| group.add(value, weight));
             }
@@ -254,19 +248,19 @@ impl GroupState for FloatSums {
         Ok(())
     }
 
-    fn values(&self, slots: &[u32], _end: End) -> Result<ArrayRef> {
-        Ok(Arc::new(Float64Array::from_iter_values(slots.iter().map(|slot| self.sum(*slot)))))
+    fn values(&self, groups: &Taken, place: usize, _end: End) -> Result<ArrayRef> {
+        let sums = groups.slots.iter().zip(groups.each(place)).map(|(slot, modest)| self.sum(*slot, modest));
+        Ok(Arc::new(Float64Array::from_iter_values(sums)))
     }
 
     fn reset(&mut self, slot: u32) {
-        self.sums[slot] = Double::default();
         if self.special.get(slot).is_some() {
             self.special.change(slot, |group| *group = FloatSum::default());
         }
     }
 
-    fn write(&self, slot: u32, output: &mut Vec<u8>) {
-        let Double(high, low) = self.sums[slot];
+    fn write(&self, slot: u32, words: &[u64], output: &mut Vec<u8>) {
+        let Double(high, low) = Double::load(words);
         output.extend_from_slice(&high.to_le_bytes());
         output.extend_from_slice(&low.to_le_bytes());
         let special = self.special.get(slot);
@@ -278,8 +272,8 @@ impl GroupState for FloatSums {
         }
     }
 
-    fn read(&mut self, slot: u32, input: &mut Reader) -> Result<()> {
-        self.sums[slot] = Double(f64::from_le_bytes(input.array()?), f64::from_le_bytes(input.array()?));
+    fn read(&mut self, slot: u32, words: &mut [u64], input: &mut Reader) -> Result<()> {
+        Double(f64::from_le_bytes(input.array()?), f64::from_le_bytes(input.array()?)).store(words);
         let [special] = input.array()?;
         if special != 0 {
             let specials = [i64::read(input)?, i64::read(input)?, i64::read(input)?];
@@ -290,7 +284,7 @@ impl GroupState for FloatSums {
     }
 
     fn bytes(&self) -> usize {
-        self.sums.bytes() + self.special.bytes()
+        self.special.bytes()
     }
 
     fn leaves_residue(&self) -> bool {
@@ -300,61 +294,75 @@ impl GroupState for FloatSums {
 
 #[cfg(test)]
 mod tests {
-    use super::{End, FloatSums, GroupState, Input, Reader};
+    use super::{Cells, End, FloatSums, GroupState, Input, Reader};
     use arrow::array::{ArrayRef, AsArray, Float64Array};
     use arrow::datatypes::Float64Type;
     use std::sync::Arc;
 
-    fn change(sums: &mut FloatSums, value: f64, weight: i64) -> f64 {
-        sums.grow(1);
-        let array: ArrayRef = Arc::new(Float64Array::from(vec![value]));
-        sums.update(&Input { slots: &[0], values: Some(&array), valid: None, weights: Some(&[weight]) }).unwrap();
-        sums.values(&[0], End::Least).unwrap().as_primitive::<Float64Type>().value(0)
+    /// The sum of one group.
+    struct Sum {
+        state: FloatSums,
+        cells: Cells,
+    }
+
+    impl Sum {
+        fn new() -> Self {
+            let mut cells = Cells::new();
+            cells.widen(FloatSums::default().words());
+            cells.grow(1);
+            Sum { state: FloatSums::default(), cells }
+        }
+
+        fn change(&mut self, value: f64, weight: i64) -> f64 {
+            let array: ArrayRef = Arc::new(Float64Array::from(vec![value]));
+            let input = Input { slots: &[0], values: Some(&array), valid: None, weights: Some(&[weight]) };
+            self.state.update(&input, &mut self.cells, 1).unwrap();
+            self.state.values(&self.cells.take(&[0]), 1, End::Least).unwrap().as_primitive::<Float64Type>().value(0)
+        }
     }
 
     #[test]
     fn a_retracted_float_leaves_nothing_behind() {
-        let mut sums = FloatSums::new();
-        assert_eq!(change(&mut sums, 0.1, 1), 0.1);
-        change(&mut sums, 1e15, 3);
-        assert_eq!(change(&mut sums, 1e15, -3), 0.1);
-        change(&mut sums, 0.2, 1);
-        assert_eq!(change(&mut sums, 0.1, -1), 0.2);
+        let mut sums = Sum::new();
+        assert_eq!(sums.change(0.1, 1), 0.1);
+        sums.change(1e15, 3);
+        assert_eq!(sums.change(1e15, -3), 0.1);
+        sums.change(0.2, 1);
+        assert_eq!(sums.change(0.1, -1), 0.2);
     }
 
     #[test]
     fn a_small_float_that_came_after_large_ones_was_lost() {
         let large = [1e40, 1e20, 3e-10, -7e60];
-        let mut sums = FloatSums::new();
+        let mut sums = Sum::new();
         for value in large {
-            change(&mut sums, value, 1);
+            sums.change(value, 1);
         }
-        change(&mut sums, 1.0, 1);
+        sums.change(1.0, 1);
         let mut written = Vec::new();
-        sums.write(0, &mut written);
-        let mut sums = FloatSums::new();
-        sums.grow(1);
-        sums.read(0, &mut Reader(&written)).unwrap();
+        sums.state.write(0, sums.cells.words_from(0, 1), &mut written);
+        let mut sums = Sum::new();
+        sums.state.read(0, sums.cells.part(0, 1, 2), &mut Reader(&written)).unwrap();
         for (value, left) in large.iter().zip([-7e60, -7e60, -7e60, 1.0]) {
-            assert_eq!(change(&mut sums, *value, -1), left);
+            assert_eq!(sums.change(*value, -1), left);
         }
-        assert_eq!(change(&mut sums, 1.0, -1), 0.0);
-        sums.reset(0);
-        assert!(sums.special.groups.is_empty() && sums.special.heap == 0);
+        assert_eq!(sums.change(1.0, -1), 0.0);
+        sums.state.reset(0);
+        assert!(sums.state.special.groups.is_empty() && sums.state.special.heap == 0);
     }
 
     #[test]
     fn infinities_and_overflows_can_be_retracted() {
-        let mut sums = FloatSums::new();
-        change(&mut sums, 2.5, 1);
-        assert_eq!(change(&mut sums, f64::INFINITY, 1), f64::INFINITY);
-        assert!(change(&mut sums, f64::NEG_INFINITY, 1).is_nan());
-        assert_eq!(change(&mut sums, f64::INFINITY, -1), f64::NEG_INFINITY);
-        assert_eq!(change(&mut sums, f64::NEG_INFINITY, -1), 2.5);
-        assert_eq!(change(&mut sums, 1e308, 1), 1e308);
-        assert_eq!(change(&mut sums, 1e308, 1), f64::INFINITY);
-        assert_eq!(change(&mut sums, 1e308, -2), 2.5);
-        assert!(change(&mut sums, f64::NAN, 1).is_nan());
-        assert_eq!(change(&mut sums, f64::NAN, -1), 2.5);
+        let mut sums = Sum::new();
+        sums.change(2.5, 1);
+        assert_eq!(sums.change(f64::INFINITY, 1), f64::INFINITY);
+        assert!(sums.change(f64::NEG_INFINITY, 1).is_nan());
+        assert_eq!(sums.change(f64::INFINITY, -1), f64::NEG_INFINITY);
+        assert_eq!(sums.change(f64::NEG_INFINITY, -1), 2.5);
+        assert_eq!(sums.change(1e308, 1), 1e308);
+        assert_eq!(sums.change(1e308, 1), f64::INFINITY);
+        assert_eq!(sums.change(1e308, -2), 2.5);
+        assert!(sums.change(f64::NAN, 1).is_nan());
+        assert_eq!(sums.change(f64::NAN, -1), 2.5);
     }
 }

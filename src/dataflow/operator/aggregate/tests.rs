@@ -395,7 +395,7 @@ fn drive(mut subject: Subject, seed: u64) {
 
 #[test]
 fn every_function_equals_its_model() {
-    for (number, keys) in [vec![0], vec![2], vec![0, 2], vec![0, 1], vec![1], vec![]].into_iter().enumerate() {
+    for (number, keys) in [vec![0], vec![2], vec![0, 2], vec![0, 1], vec![1], vec![], vec![0, 3]].into_iter().enumerate() {
         for append_only in [false, true] {
             run(&keys, all_calls(), append_only, 77 + number as u64);
         }
@@ -411,7 +411,7 @@ fn each_function_alone_equals_its_model() {
 
 #[test]
 fn split_in_two_it_gives_the_same() {
-    for (number, keys) in [vec![0], vec![2], vec![0, 1], vec![]].into_iter().enumerate() {
+    for (number, keys) in [vec![0], vec![0, 3], vec![2], vec![0, 1], vec![]].into_iter().enumerate() {
         for append_only in [false, true] {
             drive(Subject::split(&keys, all_calls(), append_only), 500 + number as u64);
             drive(Subject::split(&keys, Vec::new(), append_only), 600 + number as u64);

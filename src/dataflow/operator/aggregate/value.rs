@@ -8,8 +8,10 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray, PrimitiveArray, StringBuilder, make_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray, BooleanBufferBuilder, PrimitiveArray,
+    StringBuilder, make_array,
 };
+use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
@@ -370,7 +372,19 @@ fn reinterpret(array: &ArrayRef, data_type: DataType) -> Result<ArrayRef> {
 
 /// Values of a type, NULL where there is none.
 pub(super) fn primitive<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::Native>>, data_type: &DataType) -> Result<ArrayRef> {
-    Ok(Arc::new(values.collect::<PrimitiveArray<T>>().with_data_type(data_type.clone())))
+    // Nearly always all are there: only from the first NULL on there is a bit for each.
+    let mut valid: Option<BooleanBufferBuilder> = None;
+    let known = |(place, value): (usize, Option<T::Native>)| {
+        if value.is_none() && valid.is_none() {
+            let before = valid.insert(BooleanBufferBuilder::new(place + 1));
+            before.append_n(place, true);
+        }
+        valid.iter_mut().for_each(|valid| valid.append(value.is_some()));
+        value.unwrap_or_default()
+    };
+    let values: ScalarBuffer<T::Native> = values.enumerate().map(known).collect::<Vec<_>>().into();
+    let nulls = valid.map(|mut valid| NullBuffer::new(valid.finish()));
+    Ok(Arc::new(PrimitiveArray::<T>::new(values, nulls).with_data_type(data_type.clone())))
 }
 
 const SIGN: u64 = 1 << 63;
