@@ -362,7 +362,8 @@ impl Fields {
 }
 
 fn write(fields: &Fields, format: &str) -> Result<String> {
-    let mut out = String::new();
+    // Most fields are as long as their names, and names of days and months a little longer.
+    let mut out = String::with_capacity(format.len() + 8);
     for node in &parsed(format)?.0 {
         match node {
             Node::Character { character, .. } => out.push(*character),
@@ -548,8 +549,22 @@ impl Fields {
         // The sign of days and weeks is one of the places, that of all others comes before them.
         let within = matches!(field, Field::Day | Field::DayOfYear | Field::Week);
         let width = if fill || keeps { width + usize::from(value < 0 && !within) } else { 0 };
-        write!(out, "{value:0width$}").expect("a String takes all text");
+        push_number(value, width, out);
     }
+}
+
+/// As `{value:0width$}`, which takes several times as long.
+fn push_number(value: i64, width: usize, out: &mut String) {
+    let (mut digits, mut start, mut rest) = ([0_u8; 20], 20, value.unsigned_abs());
+    while rest > 0 || start == digits.len() {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let sign = usize::from(value < 0);
+    out.extend((0..sign).map(|_| '-'));
+    out.extend((digits.len() - start + sign..width).map(|_| '0'));
+    out.extend(digits[start..].iter().map(|digit| char::from(*digit)));
 }
 
 /// What a text says.
@@ -913,5 +928,21 @@ fn full_year(value: i64, length: usize, digits: usize) -> i64 {
         100..520 => value + 2_000,
         520..1_000 => value + 1_000,
         _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_number;
+
+    #[test]
+    fn numbers_are_padded_as_by_the_standard_library() {
+        for value in [0, 7, -7, 10, 99, -100, 2_026, 1_000_000, i64::MAX, i64::MIN] {
+            for width in [0, 1, 2, 4, 6, 25] {
+                let mut out = String::from("at ");
+                push_number(value, width, &mut out);
+                assert_eq!(out, format!("at {value:0width$}"));
+            }
+        }
     }
 }
