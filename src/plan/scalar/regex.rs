@@ -7,8 +7,11 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringBuilder};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Int32Type};
 use datafusion::functions::regex::compile_regex;
 
 use super::call::Call;
@@ -37,8 +40,8 @@ pub(super) fn functions() -> Vec<Function> {
             "regexp_match('foobarbequebaz', '(bar)(beque)')",
             "{bar,beque}",
         )
-        .form("text, text -> text[]", |call| matching(call, |text, found| Ok(found.map(|groups| parts(text, &groups)))))
-        .form("text, text, text -> text[]", |call| matching(call, |text, found| Ok(found.map(|groups| parts(text, &groups))))),
+        .form("text, text -> text[]", first_match)
+        .form("text, text, text -> text[]", first_match),
         function(
             "regexp_replace",
             "with the first match (all with flag `g`) replaced; `\\1` is a group, `\\&` all",
@@ -160,12 +163,13 @@ fn compiled(pattern: &str, flags: &str) -> Result<Rc<Compiled>> {
     prepared(&COMPILED, [pattern, flags], || {
         let translated = translated(pattern, flags)?;
         let regex = compile_regex(&translated, None).map_err(|_| invalid(pattern))?;
-        let groups = regex.clone();
+        let (groups, places) = (regex.clone(), RefCell::new(regex.capture_locations()));
         Ok(Compiled {
             find: Box::new(move |text, from| regex.find_at(text, from).map(|found| found.range())),
             groups: Box::new(move |text, from| {
-                let found = groups.captures_at(text, from)?;
-                Some(found.iter().map(|group| group.map(|group| group.range())).collect())
+                let mut places = places.borrow_mut();
+                groups.captures_read_at(&mut places, text, from)?;
+                Some((0..places.len()).map(|group| places.get(group).map(|(start, end)| start..end)).collect())
             }),
         })
     })
@@ -392,10 +396,33 @@ fn matching<R: Output>(call: &Call<'_>, mut of: impl FnMut(&str, Option<Vec<Opti
     })
 }
 
-/// The texts of the groups, or of the whole match if there are none.
+/// The groups, or the whole match if there are none.
+fn wanted(groups: &[Option<Range<usize>>]) -> &[Option<Range<usize>>] {
+    if groups.len() > 1 { &groups[1..] } else { groups }
+}
+
+/// The texts of what is wanted.
 fn parts(text: &str, groups: &[Option<Range<usize>>]) -> Vec<Option<String>> {
-    let wanted = if groups.len() > 1 { &groups[1..] } else { groups };
-    wanted.iter().map(|group| group.clone().map(|range| text[range].to_owned())).collect()
+    wanted(groups).iter().map(|group| group.clone().map(|range| text[range].to_owned())).collect()
+}
+
+/// The groups of the first match of each row, copied from the text into the result without a list for each in between.
+fn first_match(call: &Call<'_>) -> Result<ArrayRef> {
+    let DataType::List(field) = call.result.data_type() else { return Err(Error::internal("groups are texts in an array")) };
+    let (mut elements, mut bytes) = (StringBuilder::new(), 0);
+    let lengths = matching(call, |text, found| {
+        let Some(groups) = found else { return Ok(None) };
+        let groups = wanted(&groups);
+        bytes += groups.iter().flatten().map(Range::len).sum::<usize>();
+        if bytes > i32::MAX as usize {
+            return Err(too_long());
+        }
+        groups.iter().for_each(|group| elements.append_option(group.clone().map(|range| &text[range])));
+        Ok(Some(groups.len() as i32))
+    })?;
+    let lengths = lengths.as_primitive::<Int32Type>();
+    let offsets = OffsetBuffer::from_lengths(lengths.iter().map(|length| length.unwrap_or(0) as usize));
+    Ok(Arc::new(ListArray::new(Arc::clone(field), offsets, Arc::new(elements.finish()), lengths.nulls().cloned())))
 }
 
 /// `substring(text from pattern)`: the first group, or the whole match if there is none.
