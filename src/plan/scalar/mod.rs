@@ -44,7 +44,7 @@ use self::call::Scalar;
 pub(super) use self::date::{BUCKET_ORIGIN_US, interval_mean};
 use self::form::{Form, Kernel, Kind, Outcome};
 pub(super) use self::numeric::{QUOTIENT_SCALE, mean, total};
-pub(super) use self::regex::{each_match, split_by};
+pub(super) use self::regex::{Room, each_match, split_by};
 use crate::types::SqlType;
 
 /// What a function works on; a chapter of the documentation.

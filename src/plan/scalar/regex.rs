@@ -402,21 +402,30 @@ fn wanted(groups: &[Option<Range<usize>>]) -> &[Option<Range<usize>>] {
 }
 
 /// The texts of what is wanted.
-fn parts(text: &str, groups: &[Option<Range<usize>>]) -> Vec<Option<String>> {
-    wanted(groups).iter().map(|group| group.clone().map(|range| text[range].to_owned())).collect()
+fn parts<'t>(text: &'t str, groups: &[Option<Range<usize>>]) -> Vec<Option<&'t str>> {
+    wanted(groups).iter().map(|group| group.clone().map(|range| &text[range])).collect()
+}
+
+/// What the texts of one column have come to: groups may be within groups, so that together they are longer than what they are from.
+#[derive(Default)]
+pub(in crate::plan) struct Room(usize);
+
+impl Room {
+    /// Takes so many bytes more; fails if the column's offsets cannot count them.
+    pub(in crate::plan) fn take(&mut self, bytes: usize) -> Result<()> {
+        self.0 += bytes;
+        if self.0 > i32::MAX as usize { Err(too_long()) } else { Ok(()) }
+    }
 }
 
 /// The groups of the first match of each row, copied from the text into the result without a list for each in between.
 fn first_match(call: &Call<'_>) -> Result<ArrayRef> {
     let DataType::List(field) = call.result.data_type() else { return Err(Error::internal("groups are texts in an array")) };
-    let (mut elements, mut bytes) = (StringBuilder::new(), 0);
+    let (mut elements, mut room) = (StringBuilder::new(), Room::default());
     let lengths = matching(call, |text, found| {
         let Some(groups) = found else { return Ok(None) };
         let groups = wanted(&groups);
-        bytes += groups.iter().flatten().map(Range::len).sum::<usize>();
-        if bytes > i32::MAX as usize {
-            return Err(too_long());
-        }
+        room.take(groups.iter().flatten().map(Range::len).sum())?;
         groups.iter().for_each(|group| elements.append_option(group.clone().map(|range| &text[range])));
         Ok(Some(groups.len() as i32))
     })?;
@@ -427,7 +436,7 @@ fn first_match(call: &Call<'_>) -> Result<ArrayRef> {
 
 /// `substring(text from pattern)`: the first group, or the whole match if there is none.
 pub(super) fn substring(call: &Call<'_>) -> Result<ArrayRef> {
-    matching(call, |text, found| Ok(found.and_then(|groups| parts(text, &groups).into_iter().next().flatten())))
+    matching(call, |text, found| Ok(found.and_then(|groups| parts(text, &groups).into_iter().next().flatten().map(str::to_owned))))
 }
 
 /// The matches from a byte on, one behind the other.
@@ -507,7 +516,7 @@ fn substitute(new: &str, text: &str, groups: &[Option<Range<usize>>], out: &mut 
 }
 
 /// The groups of the first match, or with flag `g` of each.
-pub(in crate::plan) fn each_match(text: &str, pattern: &str, flags: &str) -> Result<Vec<Vec<Option<String>>>> {
+pub(in crate::plan) fn each_match<'t>(text: &'t str, pattern: &str, flags: &str) -> Result<Vec<Vec<Option<&'t str>>>> {
     let compiled = compiled(pattern, flags)?;
     let found = if flags_of(flags)?.global { matches(&compiled, text, 0) } else { Vec::from_iter((compiled.groups)(text, 0)) };
     Ok(found.iter().map(|groups| parts(text, groups)).collect())

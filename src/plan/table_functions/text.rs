@@ -10,7 +10,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 
 use super::lists::list_column;
 use crate::plan::errors::external;
-use crate::plan::scalar::{each_match, split_by};
+use crate::plan::scalar::{Room, each_match, split_by};
 
 /// All of them.
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
@@ -109,14 +109,15 @@ fn split(columns: &[&StringArray]) -> DataFusionResult<ColumnarValue> {
 }
 
 fn matches(columns: &[&StringArray]) -> DataFusionResult<ColumnarValue> {
-    let (mut values, mut lengths) = (ListBuilder::new(StringBuilder::new()), Vec::new());
+    let (mut values, mut lengths, mut room) = (ListBuilder::new(StringBuilder::new()), Vec::new(), Room::default());
     for row in 0..columns[0].len() {
         let found = match pattern_call(columns, row) {
             Some([text, pattern, flags]) => each_match(text, pattern, flags).map_err(external)?,
             None => Vec::new(),
         };
         for groups in &found {
-            groups.iter().for_each(|group| values.values().append_option(group.as_deref()));
+            room.take(groups.iter().flatten().map(|group| group.len()).sum()).map_err(external)?;
+            groups.iter().for_each(|group| values.values().append_option(*group));
             values.append(true);
         }
         lengths.push(found.len());
