@@ -600,3 +600,18 @@ fn place(text: &str, pattern: &str, wanted: Wanted<'_>) -> Result<i32> {
 fn part(text: &str, pattern: &str, wanted: Wanted<'_>) -> Result<Option<String>> {
     Ok(range_of(text, pattern, &wanted)?.map(|range| text[range].to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Room;
+    use crate::error::Kind;
+
+    /// Groups of one batch that were longer together than offsets can count were a panic.
+    #[test]
+    fn groups_are_no_longer_than_a_column_can_be() {
+        let mut room = Room::default();
+        room.take(i32::MAX as usize - 1).unwrap();
+        room.take(1).unwrap();
+        assert_eq!(room.take(1).unwrap_err().kind(), Kind::LimitExceeded);
+    }
+}
