@@ -406,14 +406,15 @@ fn parts<'t>(text: &'t str, groups: &[Option<Range<usize>>]) -> Vec<Option<&'t s
     wanted(groups).iter().map(|group| group.clone().map(|range| &text[range])).collect()
 }
 
-/// What the texts of one column have come to: groups may be within groups, so that together they are longer than what they are from.
+/// What the groups in one column have come to: they may be within each other, so that together they are longer than what they are from, and a pattern
+/// may have many thousands.
 #[derive(Default)]
 pub(in crate::plan) struct Room(usize);
 
 impl Room {
-    /// Takes so many bytes more; fails if the column's offsets cannot count them.
-    pub(in crate::plan) fn take(&mut self, bytes: usize) -> Result<()> {
-        self.0 += bytes;
+    /// Takes the groups of a match with their offsets; fails if they are more than a column's offsets can count.
+    pub(in crate::plan) fn take(&mut self, groups: usize, bytes: usize) -> Result<()> {
+        self.0 += bytes + groups * size_of::<i32>();
         if self.0 > i32::MAX as usize { Err(too_long()) } else { Ok(()) }
     }
 }
@@ -425,7 +426,7 @@ fn first_match(call: &Call<'_>) -> Result<ArrayRef> {
     let lengths = matching(call, |text, found| {
         let Some(groups) = found else { return Ok(None) };
         let groups = wanted(&groups);
-        room.take(groups.iter().flatten().map(Range::len).sum())?;
+        room.take(groups.len(), groups.iter().flatten().map(Range::len).sum())?;
         groups.iter().for_each(|group| elements.append_option(group.clone().map(|range| &text[range])));
         Ok(Some(groups.len() as i32))
     })?;
@@ -610,8 +611,8 @@ mod tests {
     #[test]
     fn groups_are_no_longer_than_a_column_can_be() {
         let mut room = Room::default();
-        room.take(i32::MAX as usize - 1).unwrap();
-        room.take(1).unwrap();
-        assert_eq!(room.take(1).unwrap_err().kind(), Kind::LimitExceeded);
+        room.take(2, i32::MAX as usize - 9).unwrap();
+        room.take(0, 1).unwrap();
+        assert_eq!(room.take(1, 0).unwrap_err().kind(), Kind::LimitExceeded);
     }
 }

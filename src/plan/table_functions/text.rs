@@ -116,7 +116,7 @@ fn matches(columns: &[&StringArray]) -> DataFusionResult<ColumnarValue> {
             None => Vec::new(),
         };
         for groups in &found {
-            room.take(groups.iter().flatten().map(|group| group.len()).sum()).map_err(external)?;
+            room.take(groups.len(), groups.iter().flatten().map(|group| group.len()).sum()).map_err(external)?;
             groups.iter().for_each(|group| values.values().append_option(*group));
             values.append(true);
         }
