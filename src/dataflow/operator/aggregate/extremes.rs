@@ -9,9 +9,9 @@ use arrow::datatypes::DataType;
 use super::cells::{Cells, Taken, Words};
 use super::codec::{Reader, damaged, write_count};
 use super::segments::{Bits, Segments};
-use super::state::{End, GroupState, Input};
+use super::state::{End, GroupState, Input, unexpected_retraction};
 use super::value::Value;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The least or greatest value of every group, of a few words each.
 pub(super) struct Extremes<V> {
@@ -77,7 +77,7 @@ impl<V: Value + Words> GroupState for Extremes<V> {
                 V::own(value).store(best);
             }
         });
-        if retracted { Err(unexpected()) } else { Ok(()) }
+        if retracted { Err(unexpected_retraction()) } else { Ok(()) }
     }
 
     fn values(&self, groups: &Taken, place: usize, _end: End) -> Result<ArrayRef> {
@@ -127,7 +127,7 @@ impl GroupState for LongExtremes {
                 self.put(slot, Some(value.into()));
             }
         });
-        if retracted { Err(unexpected()) } else { Ok(()) }
+        if retracted { Err(unexpected_retraction()) } else { Ok(()) }
     }
 
     fn values(&self, groups: &Taken, _place: usize, _end: End) -> Result<ArrayRef> {
@@ -165,8 +165,4 @@ fn write_value<V: Value>(value: Option<&V>, output: &mut Vec<u8>) {
 fn read_value<V: Value>(input: &mut Reader) -> Result<Option<V>> {
     let Some(length) = input.length()?.checked_sub(1) else { return Ok(None) };
     V::read(input.bytes(length)?).map(Some).map_err(|_| damaged())
-}
-
-fn unexpected() -> Error {
-    Error::internal("an append-only aggregate got a retraction")
 }

@@ -13,8 +13,8 @@ use arrow::datatypes::{DataType, Field};
 
 use super::cells::{Cells, Taken};
 use super::codec::{Reader, damaged, write_count};
-use super::state::{End, GroupState, Input};
-use crate::error::{Error, Result};
+use super::state::{End, GroupState, Input, unexpected_retraction};
+use crate::error::Result;
 use crate::plan::{GeneralAggregate, GroupAccumulator};
 use crate::types::PackedRows;
 
@@ -82,7 +82,7 @@ impl GroupState for Running {
             (0..weight).for_each(|_| rows.push((slot, row as u32)));
         });
         if retracted {
-            return Err(Error::internal("an append-only aggregate got a retraction"));
+            return Err(unexpected_retraction());
         }
         rows.sort_unstable();
         let packed = input.argument().as_binary::<i32>();

@@ -17,7 +17,7 @@ pub(super) const SEGMENT_CELLS: usize = 1 << SEGMENT_BITS;
 pub(super) const FIRST_CELLS: usize = 16;
 
 /// A column of cells, numbered from 0, all there and at their default until written.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Segments<T> {
     segments: Vec<Vec<T>>,
     cells: usize,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::cells::{Cells, Taken, Words};
 use super::codec::{Reader, damaged, write_count};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Which end of an ordered set is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,11 @@ impl GroupState for Counts {
         input.count()?.store(words);
         Ok(())
     }
+}
+
+/// What rests on rows that only come was told that one has gone.
+pub(super) fn unexpected_retraction() -> Error {
+    Error::internal("an append-only aggregate got a retraction")
 }
 
 /// Rows whose argument is not NULL and whose filter is true; `None` if that is all of them.
