@@ -281,7 +281,7 @@ impl Worker {
             for (id, _, operator) in &running.operators {
                 let mut changes = StateChanges::default();
                 guard(&running.spec.progress, || operator.borrow_mut().checkpoint(&mut changes));
-                if !changes.puts.is_empty() || !changes.deletes.is_empty() {
+                if !changes.is_empty() {
                     checkpoint.operators.push((*id, changes));
                 }
             }

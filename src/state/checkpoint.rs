@@ -1,35 +1,40 @@
 //! Old or new checkpoint, never a mix.
 //!
-//! A checkpoint of ordinary size is one atomic, synced write. One that is larger would have to be held in memory as a whole, so it is first
-//! written to a journal in parts of bounded size, then declared whole by one small synced write, and only then carried out, part by part:
+//! What a checkpoint writes comes in the order of its keys. One of ordinary size is one atomic, synced write. One that is larger would go through
+//! the log, the memtables and a first level of files, and be sorted there: it becomes sorted files at once, which the store takes in as they are.
 //!
 //! ```text
-//!  J 0, J 1, J 2, …   parts: puts and deletes, as bytes       a crash here: the parts are thrown away, the old checkpoint stands
-//!  K = how many       synced: from here on it has happened    a crash here: a restart carries all parts out, again if need be
-//!  part 0, part 1, …  carried out in order
-//!  delete K and J     synced
+//!  staging/0, 1   sorted files, synced                             a crash here: they are thrown away, the old checkpoint stands
+//!  take in        all files or none, and W in one of them          a crash here: a restart cuts the log as W says
+//!  W              what of the log goes, as a write: carried out, and W with it
 //! ```
 //!
-//! Carrying parts out twice gives what once gives, since each key's last word is the same.
+//! The log alone is not sorted into files: it is written meanwhile, and a file that lies across it would have to wait for it to come to the disk.
 
-use rocksdb::{DB, WriteBatch};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use rocksdb::{DB, IngestExternalFileOptions, SstFileWriter, WriteBatch};
 
 use super::blocks::RelationDelta;
-use super::changes::{ReportChanges, StateChanges};
+use super::changes::{BucketChanges, ReportChanges, StateChanges};
 use super::format;
-use super::keyspace::{self, ROWS};
+use super::keyspace::{self, BlockId, DEAD, LOG, ROWS};
 use super::log::cut_log;
-use super::store::{Store, fatal, read_error, write_synced, write_unsynced};
-use crate::error::Result;
-use crate::types::{Changes, Epoch, ObjectId, OperatorId};
+use super::store::{Open, Store, fatal, read_error, write_synced, written};
+use crate::error::{Error, Result};
+use crate::types::{BUCKETS, Changes, Epoch, ObjectId, OperatorId};
 
-/// A part of a large checkpoint, in bytes (a single block of rows may be larger).
+/// From this size on, in bytes, a checkpoint becomes files.
 #[cfg(not(test))]
-const PART_BYTES: usize = 16 << 20;
+const FILES_BYTES: usize = 16 << 20;
 
-/// In tests, small enough that they write several.
+/// In tests, small enough that some do.
 #[cfg(test)]
-const PART_BYTES: usize = 16 << 10;
+const FILES_BYTES: usize = 16 << 10;
+
+/// Of one file, about: of several that lie behind each other each is compacted by itself.
+const FILE_BYTES: u64 = 256 << 20;
 
 /// Everything that one checkpoint stores.
 #[derive(Debug, Default)]
@@ -67,53 +72,19 @@ pub struct CheckpointInfo {
 
 impl Store {
     /// Stores a checkpoint; log entries up to its epoch go. When this returns it is durable. Parts of objects that were deleted are left out.
-    pub fn checkpoint(&self, data: &CheckpointData) -> Result<()> {
-        let Some(open) = &self.open else { return Ok(()) };
+    pub fn checkpoint(&self, data: CheckpointData) {
+        let Some(open) = &self.open else { return };
         let mut gone = open.writing.lock();
         gone.extend(&data.dropped);
-        let mut parts = Parts::new(&open.db);
-        for (object, definition) in data.definitions.iter().filter(|(object, _)| !gone.contains(object)) {
-            parts.add(|batch| batch.put(keyspace::of_object(keyspace::OBJECT, *object), definition));
-        }
+        let mut log = WriteBatch::default();
         for object in &data.dropped {
-            parts.add(|batch| {
-                batch.delete(keyspace::of_object(keyspace::OBJECT, *object));
-                for kind in keyspace::OF_OBJECT {
-                    batch.delete_range(keyspace::of_object(kind, *object), keyspace::after_object(kind, *object));
-                }
-            });
+            log.delete_range(keyspace::of_object(LOG, *object), keyspace::after_object(LOG, *object));
             open.logged.lock().remove(object);
         }
-        for (operator, changes) in data.operators.iter().filter(|(operator, _)| !gone.contains(&operator.object)) {
-            for (bucket, key) in &changes.deletes {
-                parts.add(|batch| batch.delete(keyspace::state(*operator, *bucket, key)));
-            }
-            for entry in &changes.puts {
-                parts.add(|batch| batch.put(keyspace::state(*operator, entry.bucket, &entry.key), &entry.value));
-            }
-        }
-        for (object, delta) in data.relations.iter().filter(|(object, _)| !gone.contains(object)) {
-            parts.add_relation(*object, delta);
-        }
-        for (object, offsets) in data.offsets.iter().filter(|(object, _)| !gone.contains(object)) {
-            parts.add(|batch| batch.put(keyspace::of_object(keyspace::POSITION, *object), offsets));
-        }
-        for (object, changes) in data.reports.iter().filter(|(object, _)| !gone.contains(object)) {
-            for entry in &changes.deletes {
-                parts.add(|batch| batch.delete(keyspace::report(*object, entry)));
-            }
-            for (entry, value) in &changes.puts {
-                parts.add(|batch| batch.put(keyspace::report(*object, entry), value));
-            }
-        }
-        for (object, owed) in data.owed.iter().filter(|(object, _)| !gone.contains(object)) {
-            parts.add_owed(*object, owed);
-        }
-        parts.add(|batch| cut_log(&mut open.logged.lock(), data.epoch, &data.keep_log, batch));
-        let mut info = data.epoch.to_be_bytes().to_vec();
-        info.extend((data.workers as u32).to_be_bytes());
-        parts.add(|batch| batch.put([keyspace::CHECKPOINT], info));
-        parts.finish()
+        cut_log(&mut open.logged.lock(), data.epoch, &data.keep_log, &mut log);
+        let mut writer = Writer::new(open);
+        data.write(&gone, &mut writer);
+        writer.finish(log);
     }
 
     /// The checkpoint that is stored, if any was.
@@ -125,133 +96,282 @@ impl Store {
     }
 }
 
-/// Collects writes; beyond a size, in the journal.
-struct Parts<'a> {
-    db: &'a DB,
-    batch: WriteBatch,
-    /// How many parts the journal has.
-    journal: u32,
+impl CheckpointData {
+    /// Writes everything but what becomes of the log, by the kinds of keys in their order.
+    fn write(mut self, gone: &BTreeSet<ObjectId>, writer: &mut Writer<'_>) {
+        self.relations.retain(|(object, _)| !gone.contains(object));
+        self.relations.sort_unstable_by_key(|(object, _)| *object);
+        let dropped: BTreeSet<ObjectId> = self.dropped.iter().copied().collect();
+        let forget = |kind: u8, writer: &mut Writer<'_>| dropped.iter().for_each(|object| writer.forget(kind, *object));
+        writer.put(&[keyspace::CHECKPOINT], &[&self.epoch.to_be_bytes()[..], &(self.workers as u32).to_be_bytes()].concat());
+        forget(DEAD, writer);
+        self.relations.iter_mut().for_each(|(object, delta)| delta.write_dead(*object, writer));
+        forget(keyspace::REPORT, writer);
+        write_reports(there(self.reports, gone), writer);
+        let definitions = there(self.definitions, gone).map(|(object, definition)| (object, Some(definition)));
+        let definitions: BTreeMap<_, _> = definitions.chain(dropped.iter().map(|object| (*object, None))).collect();
+        definitions.into_iter().for_each(|(object, value)| writer.write(&keyspace::of_object(keyspace::OBJECT, object), value.as_deref()));
+        forget(keyspace::POSITION, writer);
+        let offsets: BTreeMap<_, _> = there(self.offsets, gone).collect();
+        offsets.into_iter().for_each(|(object, offsets)| writer.put(&keyspace::of_object(keyspace::POSITION, object), &offsets));
+        forget(keyspace::OWED, writer);
+        let owed: BTreeMap<_, _> = there(self.owed, gone).collect();
+        owed.into_iter().for_each(|(object, owed)| write_owed(object, &owed, writer));
+        forget(ROWS, writer);
+        self.relations.iter_mut().for_each(|(object, delta)| delta.write_rows(*object, writer));
+        forget(keyspace::STATE, writer);
+        let mut operators: BTreeMap<OperatorId, Vec<StateChanges>> = BTreeMap::new();
+        for (operator, changes) in self.operators.into_iter().filter(|(operator, _)| !gone.contains(&operator.object)) {
+            operators.entry(operator).or_default().push(changes);
+        }
+        operators.into_iter().for_each(|(operator, parts)| write_state(operator, parts, writer));
+        forget(keyspace::SHARDS, writer);
+        for (object, shards) in self.relations.iter().filter_map(|(object, delta)| Some((object, delta.shards?))) {
+            writer.put(&keyspace::of_object(keyspace::SHARDS, *object), &shards.to_be_bytes());
+        }
+    }
 }
 
-impl<'a> Parts<'a> {
-    fn new(db: &'a DB) -> Self {
-        Parts { db, batch: WriteBatch::default(), journal: 0 }
+/// What is of objects that have not gone.
+fn there<T>(all: Vec<(ObjectId, T)>, gone: &BTreeSet<ObjectId>) -> impl Iterator<Item = (ObjectId, T)> {
+    all.into_iter().filter(|(object, _)| !gone.contains(object))
+}
+
+/// Writes what is told of objects: of one, several may tell.
+fn write_reports(reports: impl Iterator<Item = (ObjectId, ReportChanges)>, writer: &mut Writer<'_>) {
+    let mut entries: BTreeMap<(ObjectId, Vec<u8>), Option<Vec<u8>>> = BTreeMap::new();
+    for (object, changes) in reports {
+        entries.extend(changes.deletes.into_iter().map(|entry| ((object, entry), None)));
+        entries.extend(changes.puts.into_iter().map(|(entry, value)| ((object, entry), Some(value))));
+    }
+    entries.into_iter().for_each(|((object, entry), value)| writer.write(&keyspace::report(object, &entry), value.as_deref()));
+}
+
+impl RelationDelta {
+    fn write_dead(&mut self, object: ObjectId, writer: &mut Writer<'_>) {
+        if self.clear {
+            writer.forget(DEAD, object);
+        }
+        let gone = self.gone.iter().map(|id| (*id, None));
+        let blocks: BTreeMap<BlockId, Option<Vec<u8>>> = gone.chain(std::mem::take(&mut self.dead)).collect();
+        blocks.into_iter().for_each(|(id, bits)| writer.write(&keyspace::block(DEAD, object, id), bits.as_deref()));
     }
 
-    fn add(&mut self, write: impl FnOnce(&mut WriteBatch)) {
-        write(&mut self.batch);
-        if self.batch.size_in_bytes() >= PART_BYTES {
-            self.switch_to_journal();
+    fn write_rows(&mut self, object: ObjectId, writer: &mut Writer<'_>) {
+        if self.clear {
+            writer.forget(ROWS, object);
         }
-    }
-
-    fn add_relation(&mut self, object: ObjectId, delta: &RelationDelta) {
-        if delta.clear {
-            for kind in [ROWS, keyspace::DEAD] {
-                self.add(|batch| batch.delete_range(keyspace::of_object(kind, object), keyspace::after_object(kind, object)));
-            }
-        }
-        if let Some(shards) = delta.shards {
-            self.add(|batch| batch.put(keyspace::of_object(keyspace::SHARDS, object), shards.to_be_bytes()));
-        }
-        for id in &delta.gone {
-            self.add(|batch| {
-                batch.delete(keyspace::block(ROWS, object, *id));
-                batch.delete(keyspace::block(keyspace::DEAD, object, *id));
-            });
-        }
-        for (id, rows) in &delta.rows {
-            let bytes = match format::encode_rows(&rows[0].schema(), rows) {
+        let rows = std::mem::take(&mut self.rows).into_iter().map(|(id, rows)| (id, Some(rows)));
+        let blocks: BTreeMap<BlockId, _> = self.gone.iter().map(|id| (*id, None)).chain(rows).collect();
+        for (id, rows) in blocks {
+            let bytes = rows.map(|rows| match format::encode_rows(&rows[0].schema(), &rows) {
                 Ok(bytes) => bytes,
                 // The relation counts these rows as stored: going on would lose them at the next restart.
                 Err(cause) => fatal("rows could not be stored", &cause),
-            };
-            self.add(|batch| batch.put(keyspace::block(ROWS, object, *id), bytes));
-        }
-        for (id, dead) in &delta.dead {
-            let key = keyspace::block(keyspace::DEAD, object, *id);
-            self.add(|batch| match dead {
-                Some(bits) => batch.put(key, bits),
-                None => batch.delete(key),
             });
+            writer.write(&keyspace::block(ROWS, object, id), bytes.as_deref());
         }
-    }
-
-    fn add_owed(&mut self, object: ObjectId, owed: &[Changes]) {
-        self.add(|batch| batch.delete_range(keyspace::of_object(keyspace::OWED, object), keyspace::after_object(keyspace::OWED, object)));
-        for (part, changes) in (0..).zip(owed) {
-            let bytes = match format::encode_changes(changes) {
-                Ok(bytes) => bytes,
-                // The epochs that they came in count as stored.
-                Err(cause) => fatal("a sink's changes could not be stored", &cause),
-            };
-            self.add(|batch| batch.put(keyspace::owed(object, part), bytes));
-        }
-    }
-
-    fn switch_to_journal(&mut self) {
-        let mut part = WriteBatch::default();
-        part.put(keyspace::journal(self.journal), self.batch.data());
-        self.batch.clear();
-        self.journal += 1;
-        write_unsynced(self.db, part);
-    }
-
-    fn finish(mut self) -> Result<()> {
-        if self.journal == 0 {
-            write_synced(self.db, self.batch);
-            return Ok(());
-        }
-        self.switch_to_journal();
-        let mut whole = WriteBatch::default();
-        whole.put([keyspace::JOURNAL_WHOLE], self.journal.to_be_bytes());
-        write_synced(self.db, whole);
-        carry_out(self.db, self.journal)
     }
 }
 
-/// Finishes a checkpoint that a crash left in the journal, or throws the journal away if it is not whole.
-pub(super) fn recover_journal(db: &DB) -> Result<()> {
-    match db.get([keyspace::JOURNAL_WHOLE]).map_err(|cause| read_error(&cause))? {
-        Some(parts) => {
-            tracing::info!("finishing a checkpoint that was cut off");
-            carry_out(db, u32::from_be_bytes(keyspace::Reader::after(&parts, 0).take()?))
+fn write_owed(object: ObjectId, owed: &[Changes], writer: &mut Writer<'_>) {
+    writer.forget(keyspace::OWED, object);
+    for (part, changes) in (0..).zip(owed) {
+        match format::encode_changes(changes) {
+            Ok(bytes) => writer.put(&keyspace::owed(object, part), &bytes),
+            // The epochs that they came in count as stored.
+            Err(cause) => fatal("a sink's changes could not be stored", &cause),
         }
-        None => {
-            let mut journal = db.raw_iterator();
-            journal.seek([keyspace::JOURNAL]);
-            if journal.key().is_some_and(|key| key.first() == Some(&keyspace::JOURNAL)) {
-                drop_journal(db);
+    }
+}
+
+/// Writes what the workers told of an operator, a bucket at a time: what is written goes.
+fn write_state(operator: OperatorId, parts: Vec<StateChanges>, writer: &mut Writer<'_>) {
+    let mut buckets: Vec<Vec<BucketChanges>> = (0..BUCKETS).map(|_| Vec::new()).collect();
+    for (bucket, changes) in parts.into_iter().flat_map(StateChanges::into_buckets) {
+        buckets[usize::from(bucket)].push(changes);
+    }
+    let mut key = Vec::new();
+    for (bucket, parts) in (0..=u8::MAX).zip(buckets) {
+        for (entry, value) in BucketChanges::sorted(&parts) {
+            key.clear();
+            key.extend_from_slice(&keyspace::bucket(operator, bucket));
+            key.extend_from_slice(entry);
+            writer.write(&key, value);
+        }
+    }
+}
+
+/// Takes writes in the order of their keys. A range that is deleted comes before what is written in it.
+struct Writer<'a> {
+    open: &'a Open,
+    /// What came so far, while that is little, and the bytes of it.
+    few: Vec<Write>,
+    bytes: usize,
+    /// Where everything goes once it was much.
+    files: Option<Files<'a>>,
+}
+
+enum Write {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+    DeleteRange(Vec<u8>, Vec<u8>),
+}
+
+impl<'a> Writer<'a> {
+    fn new(open: &'a Open) -> Self {
+        Writer { open, few: Vec::new(), bytes: 0, files: None }
+    }
+
+    fn write(&mut self, key: &[u8], value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.put(key, value),
+            None => self.delete(key),
+        }
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        match &mut self.files {
+            Some(files) => files.put(key, value),
+            None => self.keep(Write::Put(key.to_vec(), value.to_vec()), key.len() + value.len()),
+        }
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        match &mut self.files {
+            Some(files) => files.delete(key),
+            None => self.keep(Write::Delete(key.to_vec()), key.len()),
+        }
+    }
+
+    /// Deletes everything of a kind and object.
+    fn forget(&mut self, kind: u8, object: ObjectId) {
+        let (from, to) = (keyspace::of_object(kind, object), keyspace::after_object(kind, object));
+        match &mut self.files {
+            Some(files) => files.delete_range(&from, &to),
+            None => self.keep(Write::DeleteRange(from, to), 0),
+        }
+    }
+
+    fn keep(&mut self, write: Write, bytes: usize) {
+        self.few.push(write);
+        self.bytes += bytes;
+        if self.bytes < FILES_BYTES {
+            return;
+        }
+        let files = self.files.insert(Files::new(self.open));
+        for write in std::mem::take(&mut self.few) {
+            match write {
+                Write::Put(key, value) => files.put(&key, &value),
+                Write::Delete(key) => files.delete(&key),
+                Write::DeleteRange(from, to) => files.delete_range(&from, &to),
             }
-            Ok(())
         }
     }
-}
 
-fn carry_out(db: &DB, parts: u32) -> Result<()> {
-    for part in 0..parts {
-        let bytes = db.get_pinned(keyspace::journal(part)).map_err(|cause| read_error(&cause))?;
-        let bytes =
-            bytes.ok_or_else(|| crate::error::Error::external("the data directory is damaged", "a part of the journal is missing"))?;
-        write_unsynced(db, WriteBatch::from_data(&bytes));
+    /// Makes it happen. `log`: what goes of the log with it.
+    fn finish(self, mut log: WriteBatch) {
+        if let Some(mut files) = self.files {
+            files.put(&[keyspace::LOG_CUT], log.data());
+            files.take_in();
+            log.delete([keyspace::LOG_CUT]);
+        }
+        for write in self.few {
+            match write {
+                Write::Put(key, value) => log.put(key, value),
+                Write::Delete(key) => log.delete(key),
+                Write::DeleteRange(from, to) => log.delete_range(from, to),
+            }
+        }
+        write_synced(&self.open.db, log);
     }
-    drop_journal(db);
-    Ok(())
 }
 
-fn drop_journal(db: &DB) {
-    let mut batch = WriteBatch::default();
-    batch.delete([keyspace::JOURNAL_WHOLE]);
-    batch.delete_range([keyspace::JOURNAL], [keyspace::JOURNAL + 1]);
-    write_synced(db, batch);
+/// Sorted files in the making.
+struct Files<'a> {
+    open: &'a Open,
+    writer: Option<SstFileWriter<'a>>,
+    /// Whether the last one's keys stand behind those of the log.
+    behind_log: bool,
+    paths: Vec<PathBuf>,
+}
+
+impl<'a> Files<'a> {
+    fn new(open: &'a Open) -> Self {
+        Files { open, writer: None, behind_log: false, paths: Vec::new() }
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        written(self.file(key).put(key, value));
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        written(self.file(key).delete(key));
+    }
+
+    fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        written(self.file(from).delete_range(from, to));
+    }
+
+    /// The file that a key goes into: the last one, or a new one.
+    fn file(&mut self, key: &[u8]) -> &mut SstFileWriter<'a> {
+        let behind_log = key.first() > Some(&LOG);
+        if self.behind_log != behind_log || self.writer.as_ref().is_some_and(|writer| writer.file_size() >= FILE_BYTES) {
+            self.close();
+            self.behind_log = behind_log;
+        }
+        self.writer.get_or_insert_with(|| {
+            let path = self.open.staging().join(self.paths.len().to_string());
+            let writer = SstFileWriter::create(&self.open.file_options);
+            written(writer.open(&path));
+            self.paths.push(path);
+            writer
+        })
+    }
+
+    /// Ends the last file: it is on the disk then.
+    fn close(&mut self) {
+        if let Some(mut writer) = self.writer.take() {
+            written(writer.finish());
+        }
+    }
+
+    fn take_in(mut self) {
+        self.close();
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        written(self.open.db.ingest_external_file_opts(&options, self.paths));
+    }
+}
+
+/// Finishes a checkpoint that a crash left between its files and the log, and throws away files that were not taken in.
+pub(super) fn recover_checkpoint(db: &DB, staging: &Path) -> Result<()> {
+    if let Some(log) = db.get([keyspace::LOG_CUT]).map_err(|cause| read_error(&cause))? {
+        tracing::info!("finishing a checkpoint that was cut off");
+        let mut log = WriteBatch::from_data(&log);
+        log.delete([keyspace::LOG_CUT]);
+        write_synced(db, log);
+    }
+    match std::fs::remove_dir_all(staging) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause),
+        _ => std::fs::create_dir(staging),
+    }
+    .map_err(|cause| Error::external("the data directory could not be written", cause))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CheckpointData, CheckpointInfo, Parts};
+    use std::collections::BTreeSet;
+
+    use super::{CheckpointData, CheckpointInfo, Files, Writer};
+    use crate::state::blocks::RelationDelta;
+    use crate::state::keyspace::BlockId;
     use crate::state::test_directory::TestDirectory;
-    use crate::state::{StateChanges, StateEntry, Store, keyspace};
-    use crate::types::OperatorId;
+    use crate::state::{ReportChanges, StateChanges, StateEntry, Store, keyspace};
+    use crate::types::{Changes, OperatorId};
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use rocksdb::WriteBatch;
+    use std::sync::Arc;
 
     const OPERATOR: OperatorId = OperatorId { object: 5, node: 2 };
 
@@ -259,9 +379,20 @@ mod tests {
         StateEntry { bucket, key: key.to_be_bytes().to_vec(), value: vec![bucket; value] }
     }
 
-    fn data(epoch: u64, puts: Vec<StateEntry>, deletes: Vec<(u8, Vec<u8>)>) -> CheckpointData {
-        let operators = vec![(OPERATOR, StateChanges { puts, deletes })];
+    fn changes(puts: &[StateEntry], deletes: &[(u8, u32)]) -> StateChanges {
+        let mut changes = StateChanges::default();
+        puts.iter().for_each(|entry| changes.put(entry.bucket, &entry.key, &entry.value));
+        deletes.iter().for_each(|(bucket, key)| changes.delete(*bucket, &key.to_be_bytes()));
+        changes
+    }
+
+    fn data(epoch: u64, puts: &[StateEntry], deletes: &[(u8, u32)]) -> CheckpointData {
+        let operators = vec![(OPERATOR, changes(puts, deletes))];
         CheckpointData { epoch, workers: 2, operators, offsets: vec![(5, vec![epoch as u8])], ..CheckpointData::default() }
+    }
+
+    fn state(store: &Store, buckets: impl Fn(u8) -> bool) -> Vec<StateEntry> {
+        store.operator_state(OPERATOR, &buckets).collect::<Result<_, _>>().unwrap()
     }
 
     #[test]
@@ -269,23 +400,94 @@ mod tests {
         let dir = TestDirectory::new("operator_state");
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.last_checkpoint().unwrap(), None);
-        store.checkpoint(&data(4, vec![entry(0, 1, 3), entry(255, 2, 3), entry(255, 3, 3)], vec![])).unwrap();
-        store.checkpoint(&data(5, vec![entry(9, 1, 0)], vec![(255, 2_u32.to_be_bytes().to_vec())])).unwrap();
+        store.checkpoint(data(4, &[entry(0, 1, 3), entry(255, 2, 3), entry(255, 3, 3)], &[]));
+        store.checkpoint(data(5, &[entry(9, 1, 0)], &[(255, 2)]));
         drop(store);
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.last_checkpoint().unwrap(), Some(CheckpointInfo { epoch: 5, workers: 2 }));
         assert_eq!(store.offsets(5).unwrap(), Some(vec![5]));
-        let read = |buckets: &dyn Fn(u8) -> bool| store.operator_state(OPERATOR, buckets).collect::<Result<Vec<_>, _>>().unwrap();
-        assert_eq!(read(&|_| true), [entry(0, 1, 3), entry(9, 1, 0), entry(255, 3, 3)]);
-        assert_eq!(read(&|bucket| bucket > 9), [entry(255, 3, 3)]);
+        assert_eq!(state(&store, |_| true), [entry(0, 1, 3), entry(9, 1, 0), entry(255, 3, 3)]);
+        assert_eq!(state(&store, |bucket| bucket > 9), [entry(255, 3, 3)]);
         store.put_objects(&[], &[5]).unwrap();
-        assert_eq!(store.operator_state(OPERATOR, &|_| true).count(), 0);
+        assert_eq!(state(&store, |_| true), []);
         assert_eq!(store.offsets(5).unwrap(), None);
 
         // A checkpoint whose parts were taken before the object went does not bring them back.
-        store.checkpoint(&data(6, vec![entry(9, 1, 0)], vec![])).unwrap();
-        assert_eq!(store.operator_state(OPERATOR, &|_| true).count(), 0);
+        store.checkpoint(data(6, &[entry(9, 1, 0)], &[]));
+        assert_eq!(state(&store, |_| true), []);
         assert_eq!(store.offsets(5).unwrap(), None);
+    }
+
+    fn rows(values: std::ops::Range<i64>) -> RecordBatch {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
+        RecordBatch::try_from_iter([("v", column)]).unwrap()
+    }
+
+    /// Everything that a checkpoint may hold, `size` values of it large; of two workers, and of two that tell of an object.
+    fn everything(epoch: u64, size: u32) -> CheckpointData {
+        let id = |page| BlockId { shard: 0, page, start: 0 };
+        let relation = RelationDelta {
+            clear: epoch == 1,
+            shards: Some(2),
+            gone: if epoch == 1 { Vec::new() } else { vec![id(0), id(1)] },
+            // The block that comes in the place of one that goes.
+            rows: vec![(id(3), vec![rows(0..i64::from(size))]), (id(1), vec![rows(0..3)]), (id(0), vec![rows(0..4)])],
+            dead: vec![(id(3), Some(vec![1])), (id(0), (epoch == 1).then(|| vec![2]))],
+        };
+        let report = |entry: &[u8]| ReportChanges { puts: vec![(entry.to_vec(), vec![epoch as u8])], deletes: vec![b"none".to_vec()] };
+        let first: Vec<StateEntry> = (0..size).map(|key| entry((key % 7) as u8 * 2, key, 9)).collect();
+        let second: Vec<StateEntry> = (0..size).map(|key| entry((key % 7) as u8 * 2 + 1, key, 9)).collect();
+        let other = OperatorId { object: 9, node: 0 };
+        CheckpointData {
+            epoch,
+            workers: 2,
+            operators: vec![
+                (other, changes(&[entry(0, 0, 1)], &[])),
+                (OPERATOR, changes(&second, &[])),
+                (OPERATOR, changes(&first, &[(1, 1)])),
+            ],
+            relations: vec![(7, RelationDelta::default()), (5, relation)],
+            offsets: vec![(9, vec![9]), (5, vec![epoch as u8])],
+            reports: vec![(9, report(b"r")), (5, report(b"e")), (5, report(b"d"))],
+            owed: vec![(9, vec![Changes::insertions(rows(0..2))]), (5, Vec::new())],
+            keep_log: Vec::new(),
+            definitions: vec![(9, b"nine".to_vec()), (5, b"five".to_vec())],
+            dropped: vec![6, 4],
+        }
+    }
+
+    fn all(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
+        store.range(vec![0], vec![u8::MAX]).map(|pair| pair.map(|(key, value)| (key.into_vec(), value.into_vec())).unwrap()).collect()
+    }
+
+    #[test]
+    fn files_say_what_a_write_says() {
+        let stored = |size: u32, filler: usize| {
+            let dir = TestDirectory::new(&format!("files_{size}_{filler}"));
+            let store = Store::open(dir.path()).unwrap();
+            for object in [4, 6] {
+                store.checkpoint(CheckpointData { operators: Vec::new(), offsets: vec![(object, vec![1])], ..data(1, &[], &[]) });
+            }
+            for epoch in [1, 2] {
+                store.append_log(epoch, None, &[(5, Changes::insertions(rows(0..3))), (6, Changes::insertions(rows(0..3)))]).unwrap();
+                let mut data = everything(epoch, size);
+                data.reports.push((9, ReportChanges { puts: vec![(b"z".to_vec(), vec![0; filler])], deletes: Vec::new() }));
+                store.checkpoint(data);
+            }
+            assert_eq!(std::fs::read_dir(dir.path().join("staging")).unwrap().count(), 0, "files that were taken in are not there twice");
+            drop(store);
+            let store = Store::open(dir.path()).unwrap();
+            let mut all = all(&store);
+            all.retain(|(key, _)| *key != keyspace::report(9, b"z"));
+            all
+        };
+        // As one write; as files from the first key on that makes it large, within the reports or within the state.
+        assert_eq!(stored(20, 0), stored(20, 20 << 10));
+        let large = stored(5_000, 0);
+        assert_eq!(large, stored(5_000, 20 << 10));
+        let puts = large.iter().filter(|(key, _)| key.starts_with(&keyspace::of_object(keyspace::STATE, 5))).count();
+        assert_eq!(puts, 10_000, "what one worker deletes and another puts is there");
+        assert!(!large.iter().any(|(key, _)| key[0] == keyspace::LOG || key[0] == keyspace::LOG_CUT));
     }
 
     #[test]
@@ -293,31 +495,38 @@ mod tests {
         let dir = TestDirectory::new("large_checkpoint");
         let store = Store::open(dir.path()).unwrap();
         let large: Vec<StateEntry> = (0..100).map(|key| entry(1, key, 1_000)).collect();
-        store.checkpoint(&data(1, large.clone(), vec![])).unwrap();
-        assert_eq!(store.operator_state(OPERATOR, &|_| true).count(), 100);
-        assert_eq!(store.get(&keyspace::journal(0)).unwrap(), None);
+        store.checkpoint(data(1, &large, &[]));
+        assert_eq!(state(&store, |_| true), large);
+        store.append_log(2, None, &[(5, Changes::insertions(rows(0..3)))]).unwrap();
 
-        // A crash before the journal is whole.
-        let db = &store.open.as_ref().unwrap().db;
-        let mut parts = Parts::new(db);
-        for key in 0..100_u32 {
-            parts.add(|batch| batch.delete(keyspace::state(OPERATOR, 1, &key.to_be_bytes())));
-        }
-        parts.switch_to_journal();
+        // A crash before its files are taken in.
+        let deletes: Vec<(u8, u32)> = (0..100).map(|key| (1, key)).collect();
+        let mut writer = Writer { files: Some(Files::new(store.open.as_ref().unwrap())), ..Writer::new(store.open.as_ref().unwrap()) };
+        data(2, &[], &deletes).write(&BTreeSet::new(), &mut writer);
+        writer.files.as_mut().unwrap().close();
+        drop(writer);
         drop(store);
         let store = Store::open(dir.path()).unwrap();
-        assert_eq!(store.operator_state(OPERATOR, &|_| true).count(), 100);
-        assert_eq!(store.get(&keyspace::journal(0)).unwrap(), None);
+        assert_eq!(state(&store, |_| true), large);
+        assert_eq!(store.last_checkpoint().unwrap().map(|info| info.epoch), Some(1));
+        assert_eq!(std::fs::read_dir(dir.path().join("staging")).unwrap().count(), 0);
+        assert_eq!(store.read_log(1).unwrap().count(), 1);
 
-        // A crash behind it.
-        let db = &store.open.as_ref().unwrap().db;
-        let mut parts = Parts::new(db);
-        parts.add(|batch| batch.delete(keyspace::state(OPERATOR, 1, &7_u32.to_be_bytes())));
-        parts.switch_to_journal();
-        db.put([keyspace::JOURNAL_WHOLE], 1_u32.to_be_bytes()).unwrap();
+        // A crash between them and the log.
+        let open = store.open.as_ref().unwrap();
+        let mut writer = Writer { files: Some(Files::new(open)), ..Writer::new(open) };
+        data(2, &[], &deletes).write(&BTreeSet::new(), &mut writer);
+        let mut log = WriteBatch::default();
+        log.delete_range([keyspace::LOG], [keyspace::LOG + 1]);
+        let mut files = writer.files.take().unwrap();
+        files.put(&[keyspace::LOG_CUT], log.data());
+        files.take_in();
+        drop(writer);
         drop(store);
         let store = Store::open(dir.path()).unwrap();
-        assert_eq!(store.operator_state(OPERATOR, &|_| true).count(), 99);
-        assert_eq!(store.get(&[keyspace::JOURNAL_WHOLE]).unwrap(), None);
+        assert_eq!(state(&store, |_| true), []);
+        assert_eq!(store.last_checkpoint().unwrap().map(|info| info.epoch), Some(2));
+        assert_eq!(store.read_log(0).unwrap().count(), 0);
+        assert_eq!(store.get(&[keyspace::LOG_CUT]).unwrap(), None);
     }
 }

@@ -14,10 +14,6 @@ pub(super) const DEAD: u8 = b'D';
 pub(super) const REPORT: u8 = b'E';
 /// Name → a small fact.
 pub(super) const FACT: u8 = b'F';
-/// Number → a part of a checkpoint too large for one write.
-pub(super) const JOURNAL: u8 = b'J';
-/// The journal is whole: how many parts, u32.
-pub(super) const JOURNAL_WHOLE: u8 = b'K';
 /// Object, epoch, sequence → changes written by DML since the checkpoint.
 pub(super) const LOG: u8 = b'L';
 /// Object → its definition.
@@ -34,6 +30,8 @@ pub(super) const STATE: u8 = b'S';
 pub(super) const SHARDS: u8 = b'T';
 /// The format's version, u32.
 pub(super) const VERSION: u8 = b'V';
+/// What the newest checkpoint has still to cut of the log, as a write.
+pub(super) const LOG_CUT: u8 = b'W';
 
 /// The kinds of keys that start with an object's number, except its definition.
 pub(super) const OF_OBJECT: [u8; 8] = [DEAD, REPORT, LOG, POSITION, OWED, ROWS, STATE, SHARDS];
@@ -73,13 +71,6 @@ pub(super) fn after_object(kind: u8, object: ObjectId) -> Vec<u8> {
 pub(super) fn fact(name: &str) -> Vec<u8> {
     let mut key = vec![FACT];
     key.extend(name.as_bytes());
-    key
-}
-
-/// The key of a part of the journal.
-pub(super) fn journal(part: u32) -> Vec<u8> {
-    let mut key = vec![JOURNAL];
-    key.extend(part.to_be_bytes());
     key
 }
 
@@ -140,13 +131,6 @@ pub(super) fn bucket(operator: OperatorId, bucket: u8) -> Vec<u8> {
     let mut key = of_object(STATE, operator.object);
     key.extend(operator.node.to_be_bytes());
     key.push(bucket);
-    key
-}
-
-/// The key of an entry of operator state.
-pub(super) fn state(operator: OperatorId, bucket_number: u8, entry: &[u8]) -> Vec<u8> {
-    let mut key = bucket(operator, bucket_number);
-    key.extend(entry);
     key
 }
 

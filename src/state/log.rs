@@ -197,11 +197,11 @@ mod tests {
 
         let store = Store::open(dir.path()).unwrap();
         store.append_log(6, None, &[(20, one(5))]).unwrap();
-        store.checkpoint(&CheckpointData { epoch: 5, workers: 1, ..CheckpointData::default() }).unwrap();
+        store.checkpoint(CheckpointData { epoch: 5, workers: 1, ..CheckpointData::default() });
         assert_eq!(values(&store, 0), [(6, 0, 5), (6, 10, 4), (6, 20, 5)]);
         store.put_objects(&[], &[10]).unwrap();
         assert_eq!(values(&store, 0), [(6, 0, 5), (6, 20, 5)]);
-        store.checkpoint(&CheckpointData { epoch: 6, workers: 1, ..CheckpointData::default() }).unwrap();
+        store.checkpoint(CheckpointData { epoch: 6, workers: 1, ..CheckpointData::default() });
         assert_eq!(values(&store, 0), []);
         assert_eq!(Store::in_memory().read_log(0).unwrap().count(), 0);
     }

@@ -35,6 +35,8 @@ mod tail;
 pub(crate) mod test_directory;
 
 pub use blocks::RelationDelta;
+#[cfg(test)]
+pub(crate) use changes::tests::StoredState;
 pub use changes::{ReportChanges, StateChanges, StateEntry};
 pub use checkpoint::{CheckpointData, CheckpointInfo};
 pub use draft::{Draft, DraftMark, NEWEST};

@@ -205,7 +205,7 @@ impl Story {
         let stored = self.epoch;
         self.step();
         let relations = vec![(9, self.relation.delta(stored))];
-        store.checkpoint(&CheckpointData { epoch: stored, workers: shards, relations, ..CheckpointData::default() }).unwrap();
+        store.checkpoint(CheckpointData { epoch: stored, workers: shards, relations, ..CheckpointData::default() });
         let loaded = Relation::load(store, 9, schema(), key(self.keyed), false, shards, stored, None).unwrap();
         assert_eq!(read(&loaded.snapshot(stored)), self.history[&stored]);
         if self.random.below(2) == 0 {

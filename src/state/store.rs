@@ -3,6 +3,7 @@
 //! ```text
 //!  data directory/
 //!    state/          RocksDB: all keys in one column family, told apart by their first byte (`keyspace`, `docs/format.md`)
+//!    staging/        files of a large checkpoint, until RocksDB takes them in
 //! ```
 //!
 //! One key space means one write-ahead log, so any set of keys changes atomically. Catalog, log and checkpoint writes are synced before the
@@ -22,7 +23,7 @@ use rocksdb::{
     WriteOptions,
 };
 
-use super::checkpoint::recover_journal;
+use super::checkpoint::recover_checkpoint;
 use super::keyspace::{self, BlockId};
 use super::log::{Logged, NOTES, logged_objects};
 use super::{StateEntry, format};
@@ -31,7 +32,7 @@ use crate::types::{BUCKETS, NOW, ObjectId, OperatorId};
 use arrow::array::RecordBatch;
 
 /// Goes up when the meaning of a key or value changes.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 /// Of one memtable: a checkpoint larger than this goes to disk while it is written.
 const MEMTABLE_BYTES: usize = 32 << 20;
@@ -60,6 +61,8 @@ pub struct Store {
 pub(super) struct Open {
     path: PathBuf,
     pub(super) db: DB,
+    /// How files are written that the database takes in.
+    pub(super) file_options: Options,
     /// Objects with entries in the log.
     pub(super) logged: Mutex<BTreeMap<ObjectId, Logged>>,
     /// Makes keys of log entries unique; never goes back.
@@ -76,12 +79,13 @@ impl Store {
             .map_err(|cause| Error::external(&format!("cannot make data directory \"{}\"", dir.display()), cause))?;
         let db = DB::open(&options(), dir.join("state")).map_err(|cause| open_error(dir, &cause))?;
         check_version(dir, &db)?;
-        recover_journal(&db)?;
+        recover_checkpoint(&db, &staging(dir))?;
         let logged = logged_objects(&db)?;
         let sequence = logged.values().map(|logged| logged.last_sequence + 1).max().unwrap_or_default();
         let open = Open {
             path: dir.to_owned(),
             db,
+            file_options: options(),
             logged: Mutex::new(logged),
             log_sequence: AtomicU64::new(sequence),
             writing: Mutex::default(),
@@ -281,32 +285,38 @@ impl std::fmt::Debug for Store {
 }
 
 impl Open {
+    /// Where files are made that the database takes in: of the same file system.
+    pub(super) fn staging(&self) -> PathBuf {
+        staging(&self.path)
+    }
+
     /// Writes atomically, and returns when it is on the disk.
     pub(super) fn write_synced(&self, batch: WriteBatch) {
         write_synced(&self.db, batch);
     }
 }
 
+fn staging(dir: &Path) -> PathBuf {
+    dir.join("staging")
+}
+
 /// Writes atomically, and returns when it is on the disk.
 pub(super) fn write_synced(db: &DB, batch: WriteBatch) {
     let mut options = WriteOptions::default();
     options.set_sync(true);
-    if let Err(cause) = db.write_opt(batch, &options) {
-        not_written(&cause);
-    }
+    written(db.write_opt(batch, &options));
 }
 
 /// Writes atomically, into the log's tail: on the disk once a later write is synced.
 pub(super) fn write_unsynced(db: &DB, batch: WriteBatch) {
-    if let Err(cause) = db.write(batch) {
-        not_written(&cause);
-    }
+    written(db.write(batch));
 }
 
 /// A write that failed ends the process, unless the process is ending anyway and the store was closed under it: then nobody hears of it any more.
-fn not_written(cause: &rocksdb::Error) -> ! {
+pub(super) fn written(result: std::result::Result<(), rocksdb::Error>) {
+    let Err(cause) = result else { return };
     if cause.kind() != ErrorKind::ShutdownInProgress {
-        fatal("the data directory could not be written", cause);
+        fatal("the data directory could not be written", &cause);
     }
     loop {
         std::thread::park();

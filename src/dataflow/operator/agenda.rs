@@ -325,11 +325,11 @@ impl Agenda {
 
     /// As `Operator::checkpoint`.
     pub(super) fn checkpoint(&mut self, changes: &mut StateChanges) -> Result<()> {
-        changes.deletes.append(&mut self.gone);
+        self.gone.drain(..).for_each(|(bucket, key)| changes.delete(bucket, &key));
         for chunk in self.pages.values_mut().flatten().filter(|chunk| chunk.stored.is_none()) {
             let key = self.next.to_be_bytes().to_vec();
             self.next += 1;
-            changes.puts.push(StateEntry { bucket: self.bucket, key: key.clone(), value: encode_changes(&chunk.rest())? });
+            changes.put(self.bucket, &key, &encode_changes(&chunk.rest())?);
             chunk.stored = Some((self.bucket, key));
         }
         // Beside each chunk: those that another worker stored may go to another one again.
@@ -338,8 +338,8 @@ impl Agenda {
         if self.stored != (self.reached, buckets.clone()) {
             let Reached { forgotten, given } = self.reached;
             let value = [forgotten.to_be_bytes(), given.to_be_bytes()].concat();
-            changes.puts.extend(buckets.iter().map(|bucket| StateEntry { bucket: *bucket, key: Vec::new(), value: value.clone() }));
-            changes.deletes.extend(self.stored.1.difference(&buckets).map(|bucket| (*bucket, Vec::new())));
+            buckets.iter().for_each(|bucket| changes.put(*bucket, &[], &value));
+            self.stored.1.difference(&buckets).for_each(|bucket| changes.delete(*bucket, &[]));
             self.stored = (self.reached, buckets);
         }
         Ok(())
@@ -402,14 +402,13 @@ fn dues_of(dues: &[i64], rows: &[u32]) -> Vec<i64> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use arrow::array::{AsArray, Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
-    use super::{Agenda, Now, Stored};
-    use crate::state::{StateChanges, StateEntry};
+    use super::{Agenda, Now};
+    use crate::state::{StateChanges, StoredState};
     use crate::types::Changes;
 
     const SECOND: i64 = 1_000_000;
@@ -474,7 +473,7 @@ mod tests {
                 (random % bound as u64) as i64
             };
             let mut agenda = Agenda::new(schema(), 0).unwrap();
-            let (mut rows, mut stored): (Vec<i64>, BTreeMap<Stored, Vec<u8>>) = (Vec::new(), BTreeMap::new());
+            let (mut rows, mut stored): (Vec<i64>, StoredState) = (Vec::new(), StoredState::default());
             let (mut time, mut never_below) = (0, 0);
             agenda.turn(Now { time, never_below });
             for _ in 0..60 {
@@ -501,12 +500,9 @@ mod tests {
                 if below(4) == 0 {
                     let mut changes = StateChanges::default();
                     agenda.checkpoint(&mut changes).unwrap();
-                    changes.deletes.iter().for_each(|key| drop(stored.remove(key)));
-                    stored.extend(changes.puts.into_iter().map(|entry| ((entry.bucket, entry.key), entry.value)));
-                    let entries = stored.iter().map(|((bucket, key), value)| (*bucket, key.clone(), value.clone()));
-                    let mut entries = entries.map(|(bucket, key, value)| Ok(StateEntry { bucket, key, value }));
+                    stored.apply(changes);
                     agenda = Agenda::new(schema(), 0).unwrap();
-                    agenda.restore(&mut entries, |changes| Ok(dues_in(changes))).unwrap();
+                    agenda.restore(&mut stored.entries(|_| true), |changes| Ok(dues_in(changes))).unwrap();
                 }
             }
         }

@@ -58,8 +58,8 @@ impl LateCount {
     /// Writes the count, if it has changed.
     pub(super) fn checkpoint(&mut self, changes: &mut StateChanges) {
         if std::mem::take(&mut self.changed) {
-            changes.deletes.extend(self.taken_over.drain(..).map(|bucket| (bucket, Vec::new())));
-            changes.puts.push(StateEntry { bucket: self.bucket, key: Vec::new(), value: self.count.to_le_bytes().to_vec() });
+            self.taken_over.drain(..).for_each(|bucket| changes.delete(bucket, &[]));
+            changes.put(self.bucket, &[], &self.count.to_le_bytes());
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
     use crate::dataflow::event_time::tests::low_at;
     use crate::dataflow::late_rows::{LateLog, LateSink};
     use crate::dataflow::operator::Operator;
-    use crate::state::{StateChanges, StateEntry};
+    use crate::state::{StateChanges, StoredState};
     use crate::types::{Changes, OperatorId};
 
     const OPERATOR: OperatorId = OperatorId { object: 5, node: 3 };
@@ -194,24 +194,24 @@ mod tests {
     #[test]
     fn counts_outlive_restarts_with_fewer_workers() {
         let log = Arc::new(LateLog::default());
-        let mut stored: Vec<StateEntry> = Vec::new();
+        let mut stored = StoredState::default();
         for worker in 0..3 {
             let mut late = late(worker, &log);
             passed(&mut late, 9, rows(&[Some(1), Some(2)], None));
             let mut changes = StateChanges::default();
             late.checkpoint(&mut changes).unwrap();
-            stored.extend(changes.puts);
+            stored.apply(changes);
         }
         assert_eq!(counted(&log), 6);
         let log = Arc::new(LateLog::default());
         let mut one = late(0, &log);
-        one.restore(&mut stored.into_iter().map(Ok)).unwrap();
+        one.restore(&mut stored.entries(|_| true)).unwrap();
         assert_eq!(counted(&log), 6);
         let mut changes = StateChanges::default();
         one.checkpoint(&mut changes).unwrap();
-        assert_eq!((changes.puts.len(), changes.deletes.len()), (1, 2));
+        assert_eq!(stored.apply(changes), (1, 2));
         let log = Arc::new(LateLog::default());
-        late(0, &log).restore(&mut changes.puts.into_iter().map(Ok)).unwrap();
+        late(0, &log).restore(&mut stored.entries(|_| true)).unwrap();
         assert_eq!(counted(&log), 6);
     }
 }

@@ -520,7 +520,7 @@ mod tests {
     use crate::dataflow::late_rows::{LateLog, LateSink};
     use crate::dataflow::operator::Operator;
     use crate::dataflow::operator::late::LateCount;
-    use crate::state::{StateChanges, StateEntry};
+    use crate::state::{StateChanges, StoredState};
     use crate::types::{Changes, OperatorId};
 
     const GAP: i64 = 5;
@@ -593,7 +593,7 @@ mod tests {
     fn sessions_follow_from_the_rows_that_there_are() {
         for ends in [true, false] {
             let (mut state, mut rows, mut seen) = (7, BTreeMap::<Row, i64>::new(), BTreeMap::new());
-            let (mut operator, mut stored) = (session(ends), BTreeMap::<Vec<u8>, StateEntry>::new());
+            let (mut operator, mut stored) = (session(ends), StoredState::default());
             for epoch in 1..400 {
                 let mut batch = Vec::new();
                 for _ in 0..random(&mut state, 6) {
@@ -616,10 +616,9 @@ mod tests {
                 if random(&mut state, 5) == 0 {
                     let mut changes = StateChanges::default();
                     operator.checkpoint(&mut changes).unwrap();
-                    changes.deletes.iter().for_each(|(_, key)| drop(stored.remove(key)));
-                    stored.extend(changes.puts.into_iter().map(|entry| (entry.key.clone(), entry)));
+                    stored.apply(changes);
                     operator = session(ends);
-                    operator.restore(&mut stored.values().cloned().map(Ok)).unwrap();
+                    operator.restore(&mut stored.entries(|_| true)).unwrap();
                 }
             }
         }

@@ -119,7 +119,7 @@ mod tests {
     use crate::dataflow::event_time::tests::{following, low_at};
     use crate::dataflow::operator::Operator;
     use crate::plan::Crossing;
-    use crate::state::{StateChanges, StateEntry};
+    use crate::state::{StateChanges, StoredState};
     use crate::types::{Changes, Low};
 
     fn rows(rows: &[(i64, Option<i64>, i64)]) -> Changes {
@@ -146,7 +146,7 @@ mod tests {
         let crossing = if random.random_bool(0.5) { Crossing::Leaves { when_passed } } else { Crossing::Enters { when_passed } };
         let make = |worker| Temporal::new(rows(&[]).schema(), 1, crossing, make_low(), worker).unwrap();
         let mut workers = vec![make(0), make(1)];
-        let mut stored: BTreeMap<(u8, Vec<u8>), Vec<u8>> = BTreeMap::new();
+        let mut stored = StoredState::default();
         let mut there: BTreeMap<(i64, Option<i64>), i64> = BTreeMap::new();
         let mut shown: BTreeMap<(i64, Option<i64>), i64> = BTreeMap::new();
         let step = (times.end - times.start) / 300;
@@ -185,18 +185,13 @@ mod tests {
             if epoch % 7 == 0 {
                 let mut changes = StateChanges::default();
                 workers.iter_mut().for_each(|worker| worker.checkpoint(&mut changes).unwrap());
-                changes.deletes.into_iter().for_each(|key| drop(stored.remove(&key)));
-                stored.extend(changes.puts.into_iter().map(|entry| ((entry.bucket, entry.key), entry.value)));
+                stored.apply(changes);
             }
             if epoch % 14 == 0 {
                 let count = random.random_range(1..=3);
                 workers = (0..count).map(make).collect();
                 for (number, worker) in workers.iter_mut().enumerate() {
-                    let mine = stored.iter().filter(|((bucket, _), _)| usize::from(*bucket) % count == number);
-                    let entry = |((bucket, key), value): (&(u8, Vec<u8>), &Vec<u8>)| {
-                        Ok(StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() })
-                    };
-                    worker.restore(&mut mine.map(entry)).unwrap();
+                    worker.restore(&mut stored.entries(|bucket| usize::from(bucket) % count == number)).unwrap();
                 }
             }
         }

@@ -122,7 +122,7 @@ mod tests {
         let read = |position| BTreeMap::from([(7, BTreeMap::from([(0, position)]))]);
         store.append_log(3, None, &[(20, stamped(&one(1), &read(10)).unwrap())]).unwrap();
         // The sink is not part of this checkpoint, so its log stays.
-        store.checkpoint(&CheckpointData { epoch: 3, workers: 1, keep_log: vec![20], ..CheckpointData::default() }).unwrap();
+        store.checkpoint(CheckpointData { epoch: 3, workers: 1, keep_log: vec![20], ..CheckpointData::default() });
         store.append_log(4, None, &[(20, stamped(&one(2), &read(30)).unwrap()), (20, stamped(&one(3), &read(20)).unwrap())]).unwrap();
         drop(store);
 
@@ -134,11 +134,11 @@ mod tests {
 
         // Now it is, and the sum replaces the log.
         let stored = vec![(20, owed.to_store(&one(0).schema()).unwrap())];
-        store.checkpoint(&CheckpointData { epoch: 4, workers: 1, owed: stored, ..CheckpointData::default() }).unwrap();
+        store.checkpoint(CheckpointData { epoch: 4, workers: 1, owed: stored, ..CheckpointData::default() });
         assert_eq!(store.read_log_of(20).count(), 0);
         let again = Owed::stored(&store, 20, &one(0).schema()).unwrap();
         assert_eq!((shown(&again)[..3].to_vec(), again.until.clone()), (shown(&owed), read(30)));
-        store.checkpoint(&CheckpointData { epoch: 5, workers: 1, owed: vec![(20, vec![])], ..CheckpointData::default() }).unwrap();
+        store.checkpoint(CheckpointData { epoch: 5, workers: 1, owed: vec![(20, vec![])], ..CheckpointData::default() });
         assert!(Owed::stored(&store, 20, &one(0).schema()).unwrap().changes.is_empty());
     }
 }

@@ -2,11 +2,9 @@
 
 use arrow::array::ArrayRef;
 
-use super::Aggregate;
 use super::cells::ROWS;
-use super::codec::{GROUP_PART, Reader, damaged, entry_key, write_count};
-use super::state::ValueChange;
-use crate::dataflow::operator::rows::part_ranges;
+use super::codec::{GROUP_PART, Reader, begin_key, damaged, write_count};
+use super::{Aggregate, Groups};
 use crate::error::Result;
 use crate::state::{StateChanges, StateEntry};
 use crate::types::{bucket, hash_rows};
@@ -19,46 +17,45 @@ impl Aggregate {
     /// Writes the changed values of large sets.
     pub(super) fn write_value_changes(&mut self, changes: &mut StateChanges) {
         for number in 0..self.layout.distincts.len() {
-            let values = self.layout.distincts[number].values.take_changes();
-            self.write_values(DISTINCT_PARTS + number as u16, values, changes);
+            let slots = self.layout.distincts[number].values.changed_slots();
+            let buckets = self.buckets_in_use(slots);
+            let part = DISTINCT_PARTS + number as u16;
+            let values = &mut self.layout.distincts[number].values;
+            values.take_changes(&mut written_values(&self.groups, buckets, part, changes));
         }
         for number in 0..self.layout.accumulators.len() {
-            let values = self.layout.accumulators[number].state.take_changes();
-            self.write_values(ACCUMULATOR_PARTS + number as u16, values, changes);
+            let slots = self.layout.accumulators[number].state.changed_slots();
+            let buckets = self.buckets_in_use(slots);
+            let part = ACCUMULATOR_PARTS + number as u16;
+            let state = &mut self.layout.accumulators[number].state;
+            state.take_changes(&mut written_values(&self.groups, buckets, part, changes));
         }
     }
 
-    fn write_values(&self, part: u16, mut values: Vec<ValueChange>, changes: &mut StateChanges) {
-        values.retain(|value| self.has_key(value.slot));
-        for range in part_ranges(values.len(), |at| self.groups.table.key_bytes(values[at].slot)) {
-            let values = &mut values[range];
-            let slots: Vec<u32> = values.iter().map(|value| value.slot).collect();
-            for (value, bucket) in values.iter_mut().zip(self.buckets(&slots)) {
-                let mut group = Vec::new();
-                self.groups.table.encode(value.slot, &mut group);
-                let key = entry_key(&group, part, &value.value);
-                match value.counts.take() {
-                    Some(counts) => changes.puts.push(StateEntry { bucket, key, value: counts }),
-                    None => changes.deletes.push((bucket, key)),
-                }
-            }
+    /// Slots in use, in order, with their buckets.
+    fn buckets_in_use(&self, mut slots: Vec<u32>) -> Vec<(u32, u8)> {
+        slots.retain(|slot| self.has_key(*slot));
+        let mut buckets = Vec::with_capacity(slots.len());
+        for slots in self.groups.table.blocks(&slots) {
+            buckets.extend(slots.iter().copied().zip(self.buckets(slots)));
         }
+        buckets
     }
 
     /// Writes changed groups; those that are gone are deleted and give up their slots.
     pub(super) fn write_groups(&mut self, dirty: &[u32], changes: &mut StateChanges) {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
         for slots in self.groups.table.blocks(dirty) {
             slots.iter().for_each(|slot| self.groups.dirty.clear(*slot));
             let slots: Vec<u32> = slots.iter().copied().filter(|slot| self.has_key(*slot)).collect();
             for (slot, bucket) in slots.iter().copied().zip(self.buckets(&slots)) {
-                let mut group = Vec::new();
-                self.groups.table.encode(slot, &mut group);
-                let key = entry_key(&group, GROUP_PART, &[]);
+                begin_key(&mut key, GROUP_PART, |key| self.groups.table.encode(slot, key));
                 if self.is_live(slot) {
-                    changes.puts.push(StateEntry { bucket, key, value: self.group_value(slot) });
+                    self.write_group(slot, &mut value);
+                    changes.put(bucket, &key, &value);
                     self.groups.stored.set(slot);
                 } else {
-                    changes.deletes.push((bucket, key));
+                    changes.delete(bucket, &key);
                     self.groups.stored.clear(slot);
                     self.groups.table.remove(slot);
                 }
@@ -71,11 +68,10 @@ impl Aggregate {
         self.is_live(slot) || self.groups.stored.get(slot)
     }
 
-    fn group_value(&self, slot: u32) -> Vec<u8> {
-        let mut value = Vec::new();
-        write_count(self.layout.cells.rows(slot), &mut value);
-        self.layout.accumulators.iter().for_each(|accumulator| accumulator.write(slot, &self.layout.cells, &mut value));
-        value
+    fn write_group(&self, slot: u32, value: &mut Vec<u8>) {
+        value.clear();
+        write_count(self.layout.cells.rows(slot), value);
+        self.layout.accumulators.iter().for_each(|accumulator| accumulator.write(slot, &self.layout.cells, value));
     }
 
     fn buckets(&self, slots: &[u32]) -> Vec<u8> {
@@ -112,5 +108,31 @@ impl Aggregate {
             global.emitted = true;
         }
         Ok(())
+    }
+}
+
+/// Writes values of the slots in `buckets` that it is called with, in the order of slots.
+fn written_values<'a>(
+    groups: &'a Groups,
+    buckets: Vec<(u32, u8)>,
+    part: u16,
+    changes: &'a mut StateChanges,
+) -> impl FnMut(u32, &[u8], Option<&[u8]>) + 'a {
+    let mut buckets = buckets.into_iter().peekable();
+    let (mut key, mut group) = (Vec::new(), 0);
+    let mut current = None;
+    move |slot, value, counts| {
+        while current.is_none_or(|(before, _)| before < slot) && buckets.peek().is_some_and(|(next, _)| *next <= slot) {
+            current = buckets.next();
+            begin_key(&mut key, part, |key| groups.table.encode(slot, key));
+            group = key.len();
+        }
+        let Some((_, bucket)) = current.filter(|(current, _)| *current == slot) else { return };
+        key.truncate(group);
+        key.extend_from_slice(value);
+        match counts {
+            Some(counts) => changes.put(bucket, &key, counts),
+            None => changes.delete(bucket, &key),
+        }
     }
 }

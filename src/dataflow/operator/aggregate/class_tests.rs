@@ -21,7 +21,7 @@ use crate::dataflow::operator::{Operator, Stateless};
 use crate::dataflow::row_errors::{RowErrorLog, RowErrorSink};
 use crate::plan::{Bound, NoSystemRelations, Node, NodeKind, Planner, PlannerOptions, Scope, attach, schema_of};
 use crate::sql::{Statement, parse};
-use crate::state::{StateChanges, StateEntry};
+use crate::state::{StateChanges, StoredState};
 use crate::types::{Changes, OnConflict, SqlType, hash_rows, worker_of};
 
 /// A row: k, x, y, n, s. The floats as bits, so that a row can be counted.
@@ -51,7 +51,7 @@ struct View {
     node: Node,
     workers: Vec<Aggregate>,
     emitted: BTreeMap<Vec<Option<String>>, (i64, Vec<f64>)>,
-    stored: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
+    stored: StoredState,
     errors: RowErrorSink,
     /// The rows that `Expand`'s union brings in.
     constant: Option<Changes>,
@@ -161,7 +161,7 @@ impl View {
             node: aggregate_of(&root).clone(),
             workers: Vec::new(),
             emitted: BTreeMap::new(),
-            stored: BTreeMap::new(),
+            stored: StoredState::default(),
             errors,
             constant: None,
             union: 0,
@@ -227,11 +227,7 @@ impl View {
                 Aggregate::new(input_schema, append_only, keys.clone(), aggregates.clone(), output, worker == 0)
             };
             let mut operator = operator.unwrap().reporting_to(self.errors.clone());
-            let mine = self.stored.iter().filter(|((bucket, _), _)| usize::from(*bucket) % workers == worker);
-            let entry = |((bucket, key), value): (&(u8, Vec<u8>), &Vec<u8>)| {
-                Ok(StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() })
-            };
-            operator.restore(&mut mine.map(entry)).unwrap();
+            operator.restore(&mut self.stored.entries(|bucket| usize::from(bucket) % workers == worker)).unwrap();
             self.workers.push(operator);
         }
     }
@@ -240,8 +236,7 @@ impl View {
         for operator in &mut self.workers {
             let mut changes = StateChanges::default();
             operator.checkpoint(&mut changes).unwrap();
-            changes.deletes.iter().for_each(|key| drop(self.stored.remove(key)));
-            self.stored.extend(changes.puts.into_iter().map(|entry| ((entry.bucket, entry.key), entry.value)));
+            self.stored.apply_loosely(changes);
         }
     }
 

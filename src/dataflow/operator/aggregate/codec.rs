@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 /// The part of an entry that holds a group's row count and accumulators.
 pub(super) const GROUP_PART: u16 = 0;
 
-/// The key of one of a group's entries.
-pub(super) fn entry_key(group: &[u8], part: u16, value: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(6 + group.len() + value.len());
-    key.extend_from_slice(&(group.len() as u32).to_le_bytes());
-    key.extend_from_slice(group);
+/// Writes what the keys of a group's entries of one part begin with. `encode` appends the group's key.
+pub(super) fn begin_key(key: &mut Vec<u8>, part: u16, encode: impl FnOnce(&mut Vec<u8>)) {
+    key.clear();
+    key.extend_from_slice(&[0; 4]);
+    encode(key);
+    let length = (key.len() - 4) as u32;
+    key[..4].copy_from_slice(&length.to_le_bytes());
     key.extend_from_slice(&part.to_le_bytes());
-    key.extend_from_slice(value);
-    key
 }
 
 /// A number in one to ten bytes, small ones (of either sign) in few: zigzag and LEB128.
@@ -74,7 +74,7 @@ pub(super) fn damaged() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reader, entry_key, write_count};
+    use super::{Reader, begin_key, write_count};
 
     #[test]
     fn counts_come_back() {
@@ -88,7 +88,9 @@ mod tests {
 
     #[test]
     fn a_key_comes_apart() {
-        let key = entry_key(b"group", 7, b"value");
+        let mut key = b"another".to_vec();
+        begin_key(&mut key, 7, |key| key.extend_from_slice(b"group"));
+        key.extend_from_slice(b"value");
         let (group, part, value) = Reader(&key).entry_key().unwrap();
         assert_eq!((group, part, value), (b"group".as_slice(), 7, b"value".as_slice()));
     }

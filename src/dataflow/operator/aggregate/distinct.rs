@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry, OccupiedEntry};
 
 use super::codec::{Reader, write_count};
-use super::state::{Input, ValueChange};
+use super::state::{Input, ValueChanged, sorted_slots};
 use super::value::{Shape, Value, fold, shape};
 use crate::error::Result;
 
@@ -40,8 +40,10 @@ pub(super) trait DistinctValues {
     fn negative(&self) -> usize;
     /// Nobody will ask for changes.
     fn without_changes(&mut self);
-    /// Values whose counts changed since the last call.
-    fn take_changes(&mut self) -> Vec<ValueChange>;
+    /// As of `GroupState`.
+    fn changed_slots(&mut self) -> Vec<u32>;
+    /// As of `GroupState`.
+    fn take_changes(&mut self, visit: &mut ValueChanged<'_>);
     /// Forgets the values of groups that have gone with them.
     fn forget(&mut self, gone: &dyn Fn(u32) -> bool);
     /// Takes one value back.
@@ -200,25 +202,24 @@ impl<V: Value, const N: usize> DistinctValues for Distinct<V, N> {
         self.lists_changes = false;
     }
 
-    fn take_changes(&mut self) -> Vec<ValueChange> {
-        let mut changes = take(&mut self.changes);
-        // A value that disappeared and came again is listed twice.
-        changes.sort_unstable();
-        changes.dedup();
-        let mut current = |(slot, value): (u32, V)| {
+    fn changed_slots(&mut self) -> Vec<u32> {
+        sorted_slots(&mut self.changes)
+    }
+
+    fn take_changes(&mut self, visit: &mut ValueChanged<'_>) {
+        let (mut bytes, mut counts) = (Vec::new(), Vec::new());
+        for (slot, value) in take(&mut self.changes) {
             let hash = hash_value::<V>(slot, value.borrow());
             let found = self.table.find_mut(hash, |other| other.slot == slot && other.value == value);
-            let counts = found.map(|counted| {
+            counts.clear();
+            let is_there = found.map(|counted| {
                 counted.dirty = false;
-                let mut counts = Vec::new();
                 counted.counts[..self.filters].iter().for_each(|count| write_count(*count, &mut counts));
-                counts
             });
-            let mut bytes = Vec::new();
+            bytes.clear();
             value.write(&mut bytes);
-            ValueChange { slot, value: bytes, counts }
-        };
-        changes.into_iter().map(&mut current).collect()
+            visit(slot, &bytes, is_there.map(|()| counts.as_slice()));
+        }
     }
 
     fn forget(&mut self, gone: &dyn Fn(u32) -> bool) {

@@ -13,7 +13,7 @@ use arrow::datatypes::DataType;
 use super::cells::{Cells, Taken};
 use super::codec::{Reader, damaged, write_count};
 use super::segments::Segments;
-use super::state::{End, GroupState, Input, ValueChange};
+use super::state::{End, GroupState, Input, ValueChanged, sorted_slots};
 use super::value::Value;
 use crate::error::Result;
 
@@ -254,29 +254,26 @@ impl<V: Value> GroupState for Multisets<V> {
         self.log.lists_changes = false;
     }
 
-    fn take_changes(&mut self) -> Vec<ValueChange> {
-        let mut changes = take(&mut self.log.changes);
-        // A value that left the tree and came again is listed twice.
-        changes.sort_unstable();
-        changes.dedup();
-        let mut current = |(slot, value): (u32, V)| {
-            let count = match &mut self.sets[slot] {
-                Set::Many(values) => values.get_mut(&value).map(|entry| {
-                    entry.dirty = false;
-                    entry.count
-                }),
+    fn changed_slots(&mut self) -> Vec<u32> {
+        sorted_slots(&mut self.log.changes)
+    }
+
+    fn take_changes(&mut self, visit: &mut ValueChanged<'_>) {
+        let (mut bytes, mut counts) = (Vec::new(), Vec::new());
+        for (slot, value) in take(&mut self.log.changes) {
+            let entry = match &mut self.sets[slot] {
+                Set::Many(values) => values.get_mut(&value),
                 _ => None,
             };
-            let counts = count.map(|count| {
-                let mut counts = Vec::new();
-                write_count(count, &mut counts);
-                counts
+            counts.clear();
+            let is_there = entry.map(|entry| {
+                entry.dirty = false;
+                write_count(entry.count, &mut counts);
             });
-            let mut bytes = Vec::new();
+            bytes.clear();
             value.write(&mut bytes);
-            ValueChange { slot, value: bytes, counts }
-        };
-        changes.into_iter().map(&mut current).collect()
+            visit(slot, &bytes, is_there.map(|()| counts.as_slice()));
+        }
     }
 
     fn for_each_value(&self, slot: u32, visit: &mut dyn FnMut(&[u8], i64)) {

@@ -60,12 +60,17 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A value that entered or left a large set since the last checkpoint.
-pub(super) struct ValueChange {
-    pub(super) slot: u32,
-    pub(super) value: Vec<u8>,
-    /// How often it stands in the set now, as a checkpoint holds it; `None` if no longer.
-    pub(super) counts: Option<Vec<u8>>,
+/// Is called with each value that entered or left a large set since the last checkpoint: the group's slot, the value, and how often it stands in
+/// the set now, both as a checkpoint holds them; `None` if no longer.
+pub(super) type ValueChanged<'a> = dyn FnMut(u32, &[u8], Option<&[u8]>) + 'a;
+
+/// Puts what changed in order, and each change once: a value that went and came again is listed twice. Gives back the slots.
+pub(super) fn sorted_slots<V: Ord>(changes: &mut Vec<(u32, V)>) -> Vec<u32> {
+    changes.sort_unstable();
+    changes.dedup();
+    let mut slots: Vec<u32> = changes.iter().map(|(slot, _)| *slot).collect();
+    slots.dedup();
+    slots
 }
 
 /// One accumulator of all groups. `place`: where its words are in a group's cells, if it has any there.
@@ -108,10 +113,13 @@ pub(super) trait GroupState {
     /// Nobody will ask for changes.
     fn without_changes(&mut self) {}
 
-    /// Values of large sets that changed since the last call.
-    fn take_changes(&mut self) -> Vec<ValueChange> {
+    /// The slots of groups whose large sets have changed, in order.
+    fn changed_slots(&mut self) -> Vec<u32> {
         Vec::new()
     }
+
+    /// Calls `visit` with what changed in large sets since the last call, in the order of slots.
+    fn take_changes(&mut self, _visit: &mut ValueChanged<'_>) {}
 
     /// Calls `visit` with the bytes of every value of a group's set, in order, and how often it stands there.
     fn for_each_value(&self, _slot: u32, _visit: &mut dyn FnMut(&[u8], i64)) {}

@@ -12,7 +12,7 @@ use super::Aggregate;
 use super::combine::Combine;
 use crate::dataflow::operator::{Operator, Stateless};
 use crate::plan::{AggregateCall, AggregateFunction};
-use crate::state::{StateChanges, StateEntry};
+use crate::state::{StateChanges, StoredState};
 use crate::types::Changes;
 
 /// A value that can be compared; floats as bits.
@@ -243,13 +243,21 @@ struct Subject {
     combine: Option<Combine>,
     operator: Aggregate,
     emitted: BTreeMap<Row, i64>,
-    stored: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
+    stored: StoredState,
 }
 
 impl Subject {
     fn new(keys: &[usize], calls: Vec<AggregateCall>, append_only: bool) -> Self {
         let operator = Subject::operator(keys, &calls, append_only);
-        Subject { keys: keys.to_vec(), calls, append_only, combine: None, operator, emitted: BTreeMap::new(), stored: BTreeMap::new() }
+        Subject {
+            keys: keys.to_vec(),
+            calls,
+            append_only,
+            combine: None,
+            operator,
+            emitted: BTreeMap::new(),
+            stored: StoredState::default(),
+        }
     }
 
     /// Those of the calls that can be split, split.
@@ -321,28 +329,16 @@ impl Subject {
     fn checkpoint(&mut self) {
         let mut changes = StateChanges::default();
         self.operator.checkpoint(&mut changes).unwrap();
-        let mut seen = BTreeSet::new();
-        for StateEntry { bucket, key, value } in changes.puts {
-            assert!(seen.insert((bucket, key.clone())), "a key stands in a checkpoint once");
-            self.stored.insert((bucket, key), value);
-        }
-        for key in changes.deletes {
-            assert!(seen.insert(key.clone()), "a key stands in a checkpoint once");
-            self.stored.remove(&key);
-        }
+        self.stored.apply_loosely(changes);
     }
 
     fn restart(&mut self, random: &mut Random) {
         self.checkpoint();
-        let mut entries: Vec<StateEntry> = self
-            .stored
-            .iter()
-            .map(|((bucket, key), value)| StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() })
-            .collect();
+        let mut entries: Vec<_> = self.stored.entries(|_| true).collect();
         random.shuffle(&mut entries);
         let size = self.operator.size().rows;
         self.operator = self.fresh();
-        self.operator.restore(&mut entries.into_iter().map(Ok)).unwrap();
+        self.operator.restore(&mut entries.into_iter()).unwrap();
         assert_eq!(self.operator.size().rows, size);
     }
 }
@@ -388,7 +384,7 @@ fn drive(mut subject: Subject, seed: u64) {
         }
         if epoch == 39 && !append_only {
             subject.checkpoint();
-            assert_eq!(subject.stored.len(), usize::from(keys.is_empty()), "nothing stays of groups that are gone");
+            assert_eq!(subject.stored.0.len(), usize::from(keys.is_empty()), "nothing stays of groups that are gone");
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{AsOf, AsOfSpec};
 use crate::dataflow::event_time::{History, LowAt, SharedHistory};
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS};
 use crate::dataflow::operator::{Operator, Work};
-use crate::state::{StateChanges, StateEntry};
+use crate::state::{StateChanges, StoredState};
 use crate::types::{Changes, Low, Watermarks};
 
 const TICK: i64 = 40_000;
@@ -151,7 +151,7 @@ fn run(case: Case, seed: u64) {
     let history: SharedHistory = Rc::new(RefCell::new(History::default()));
     let mut operator = case.operator(&history);
     let (mut held, mut found) = ([Bag::new(), Bag::new()], Bag::new());
-    let mut disk: BTreeMap<(u8, Vec<u8>), Vec<u8>> = BTreeMap::new();
+    let mut disk = StoredState::default();
     let mut low = None;
     let mut most = 0;
     for epoch in 1..80_u64 {
@@ -168,14 +168,10 @@ fn run(case: Case, seed: u64) {
         if random.random_range(0..3) == 0 {
             let mut stored = StateChanges::default();
             operator.checkpoint(&mut stored).unwrap();
-            for key in stored.deletes {
-                assert!(disk.remove(&key).is_some(), "only what is there is deleted");
-            }
-            disk.extend(stored.puts.into_iter().map(|StateEntry { bucket, key, value }| ((bucket, key), value)));
+            disk.apply(stored);
             let rows = operator.size().rows;
             operator = case.operator(&history);
-            let entries = disk.iter().map(|((bucket, key), value)| StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() });
-            operator.restore(&mut entries.map(Ok)).unwrap();
+            operator.restore(&mut disk.entries(|_| true)).unwrap();
             assert_eq!(operator.size().rows, rows);
         }
     }

@@ -259,7 +259,7 @@ impl Operator for Fixpoint {
                 let held = &mut self.held[slot as usize];
                 if held.levels.is_empty() {
                     if std::mem::take(&mut held.stored) {
-                        changes.deletes.push((bucket(hash), key));
+                        changes.delete(bucket(hash), &key);
                     }
                     self.forget(slot);
                     continue;
@@ -270,7 +270,7 @@ impl Operator for Fixpoint {
                     value.extend_from_slice(&level.iteration.to_le_bytes());
                     value.extend_from_slice(&level.count.to_le_bytes());
                 }
-                changes.puts.push(StateEntry { bucket: bucket(hash), key, value });
+                changes.put(bucket(hash), &key, &value);
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use super::{Fixpoint, FixpointSpec};
 use crate::dataflow::operator::Operator;
 use crate::error::{Kind, Result};
-use crate::state::StateChanges;
+use crate::state::{StateChanges, StoredState};
 use crate::types::{Changes, Epoch};
 
 /// Rows of one column, with the iteration they belong to.
@@ -121,15 +121,15 @@ fn nothing_goes_round_before_everything_is_there() {
 fn state_comes_back_by_bucket() {
     let mut reach = Loop::new(true);
     reach.epoch(1, &[(1, 1)], &[(1, 2, 1), (2, 3, 1), (3, 2, 1), (1, 3, 1)]).unwrap();
-    let mut stored = StateChanges::default();
-    reach.head.checkpoint(&mut stored).unwrap();
-    assert_eq!((stored.puts.len(), stored.deletes.len()), (3, 0));
+    let (mut stored, mut changes) = (StoredState::default(), StateChanges::default());
+    reach.head.checkpoint(&mut changes).unwrap();
+    assert_eq!(stored.apply(changes), (3, 0));
     let mut again = head(true, 100, 0);
-    again.restore(&mut stored.puts.into_iter().map(Ok)).unwrap();
+    again.restore(&mut stored.entries(|_| true)).unwrap();
     reach.head = again;
     reach.epoch(2, &[], &[(1, 2, -1), (1, 3, -1)]).unwrap();
     assert_eq!(reach.nodes(), [1]);
-    let mut stored = StateChanges::default();
-    reach.head.checkpoint(&mut stored).unwrap();
-    assert_eq!((stored.puts.len(), stored.deletes.len()), (0, 2));
+    let mut changes = StateChanges::default();
+    reach.head.checkpoint(&mut changes).unwrap();
+    assert_eq!(stored.apply(changes), (0, 2));
 }

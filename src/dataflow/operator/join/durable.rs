@@ -11,7 +11,6 @@
 //! bucket, since a worker counts on from the highest number among the entries of its buckets. The bucket is that of the key's hash, or of
 //! no key at all where the inputs were not moved by their keys but are all on one worker (NOT IN).
 
-use std::collections::HashSet;
 use std::mem::take;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
@@ -22,7 +21,7 @@ use super::partners::Partners;
 use super::side::Side;
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS};
 use crate::error::{Error, Result};
-use crate::state::{StateChanges, StateEntry};
+use crate::state::StateChanges;
 use crate::types::{Changes, all_nullable, bucket, decode_rows};
 
 /// Marks the keys of append-only sides.
@@ -53,7 +52,7 @@ pub(super) fn checkpoint(side: &mut Side, partners: Option<&Partners>, place: Pl
 
 fn checkpoint_numbered(side: &mut Side, partners: Option<&Partners>, place: Place, changes: &mut StateChanges) -> Result<()> {
     if let Some(expiry) = &mut side.expiry {
-        changes.deletes.extend(expiry.unsaid().map(|(hash, number)| (place.bucket(hash), numbered(place, number))));
+        expiry.unsaid().for_each(|(hash, number)| changes.delete(place.bucket(hash), &numbered(place, number)));
     }
     let keeps_numbers = partners.is_some() || side.expiry.is_some();
     let mut rows: Vec<u32> = side.recounted.drain().collect();
@@ -76,7 +75,7 @@ fn checkpoint_numbered(side: &mut Side, partners: Option<&Partners>, place: Plac
             let key = numbered(place, number);
             let mut value = partners.map_or_else(Vec::new, |partners| varint(partners.count(*row)));
             value.extend_from_slice(&bytes);
-            changes.puts.push(StateEntry { bucket: place.bucket(side.key_hash(*row)), key, value });
+            changes.put(place.bucket(side.key_hash(*row)), &key, &value);
         }
     }
     side.unsaved = side.rows.len();
@@ -84,16 +83,15 @@ fn checkpoint_numbered(side: &mut Side, partners: Option<&Partners>, place: Plac
 }
 
 /// The key of a row of an append-only side.
-fn numbered(place: Place, number: u64) -> Vec<u8> {
-    let mut key = vec![place.tag | NUMBERED];
-    key.extend_from_slice(&number.to_be_bytes());
+fn numbered(place: Place, number: u64) -> [u8; 9] {
+    let mut key = [place.tag | NUMBERED; 9];
+    key[1..].copy_from_slice(&number.to_be_bytes());
     key
 }
 
 fn checkpoint_weighted(side: &mut Side, partners: Option<&Partners>, place: Place, changes: &mut StateChanges) -> Result<()> {
     let Some(ledger) = &mut side.ledger else { return Ok(()) };
     let concerned = ledger.settle();
-    let (mut puts, mut deletes) = (Vec::new(), Vec::new());
     for part in side.rows.parts(&concerned, |row| *row) {
         let encoded = encode(side, part)?;
         let Some(ledger) = &side.ledger else { return Ok(()) };
@@ -102,22 +100,16 @@ fn checkpoint_weighted(side: &mut Side, partners: Option<&Partners>, place: Plac
             key.extend_from_slice(&bytes);
             let bucket = place.bucket(side.key_hash(*row));
             match ledger.weight(*row) {
-                0 => deletes.push((bucket, key)),
+                // A row that went and came again has two numbers here, but only one key: what is put stays.
+                0 => changes.delete(bucket, &key),
                 weight => {
                     let mut value = varint(weight);
                     value.extend(partners.into_iter().flat_map(|partners| varint(partners.count(*row))));
-                    puts.push(StateEntry { bucket, key, value });
+                    changes.put(bucket, &key, &value);
                 }
             }
         }
     }
-    // A row that went and came again has two numbers here, but only one key.
-    if !deletes.is_empty() {
-        let put: HashSet<&[u8]> = puts.iter().map(|entry| entry.key.as_slice()).collect();
-        deletes.retain(|(_, key)| !put.contains(key.as_slice()));
-    }
-    changes.puts.append(&mut puts);
-    changes.deletes.append(&mut deletes);
     Ok(())
 }
 

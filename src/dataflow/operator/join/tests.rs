@@ -13,7 +13,7 @@ use super::{Join, JoinSpec};
 use crate::dataflow::operator::{Operator, Work};
 use crate::dataflow::row_errors::RowErrorLog;
 use crate::plan::{JoinKind, Scalar};
-use crate::state::{StateChanges, StateEntry};
+use crate::state::{StateChanges, StoredState};
 use crate::types::{Changes, Epoch};
 
 /// Key and value.
@@ -207,28 +207,22 @@ fn collect(case: Case, output: &[Changes], into: &mut Bag<Joined>) {
 
 /// What a disk would hold.
 #[derive(Default)]
-pub(super) struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
+pub(super) struct Disk(StoredState);
 
 impl Disk {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.0.is_empty()
     }
 
     pub(super) fn checkpoint(&mut self, join: &mut Join) {
         let mut changes = StateChanges::default();
         join.checkpoint(&mut changes).unwrap();
-        for key in changes.deletes {
-            assert!(self.0.remove(&key).is_some(), "only what is there is deleted");
-        }
-        for StateEntry { bucket, key, value } in changes.puts {
-            self.0.insert((bucket, key), value);
-        }
+        self.0.apply(changes);
     }
 
     pub(super) fn restore(&self, mut join: Join) -> Join {
-        let entries = self.0.iter().rev();
-        let mut entries = entries.map(|((bucket, key), value)| Ok(StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() }));
-        join.restore(&mut entries).unwrap();
+        let entries: Vec<_> = self.0.entries(|_| true).collect();
+        join.restore(&mut entries.into_iter().rev()).unwrap();
         join
     }
 }
@@ -355,13 +349,14 @@ fn a_row_that_came_and_went_is_never_written() {
     step(&mut join, 2, vec![vec![case.changes(&[((Some(1), 1), -1)])], vec![]], &mut output);
     let mut changes = StateChanges::default();
     join.checkpoint(&mut changes).unwrap();
-    assert_eq!((changes.puts.len(), changes.deletes.len()), (1, 0));
+    let mut disk = StoredState::default();
+    assert_eq!(disk.apply(changes), (1, 0));
 
     step(&mut join, 3, vec![vec![case.changes(&[((Some(2), 2), -1), ((Some(3), 3), 1)])], vec![]], &mut output);
     step(&mut join, 4, vec![vec![case.changes(&[((Some(2), 2), 1)])], vec![]], &mut output);
     let mut changes = StateChanges::default();
     join.checkpoint(&mut changes).unwrap();
-    assert_eq!((changes.puts.len(), changes.deletes.len()), (2, 0), "the row that is back is not deleted");
+    assert_eq!(disk.apply(changes), (2, 0), "the row that is back is not deleted");
 }
 
 #[test]

@@ -368,9 +368,10 @@ impl<P: Payload, M: Default> Groups<P, M> {
         let dirty = std::mem::take(&mut self.dirty);
         dirty.iter().for_each(|slot| self.marks[*slot as usize] &= !DIRTY);
         let used: Vec<u32> = dirty.into_iter().filter(|slot| self.marks[*slot as usize] & USED != 0).collect();
+        let mut entry = Entry::default();
         for slots in self.table.blocks(&used) {
             for (slot, bucket) in slots.iter().zip(self.buckets(slots)) {
-                self.write_group(*slot, bucket, changes);
+                self.write_group(*slot, bucket, &mut entry, changes);
                 self.close(*slot);
             }
         }
@@ -380,9 +381,9 @@ impl<P: Payload, M: Default> Groups<P, M> {
         Ok(())
     }
 
-    fn write_group(&mut self, slot: u32, bucket: u8, changes: &mut StateChanges) {
-        let mut key = Vec::new();
-        self.table.encode(slot, &mut key);
+    fn write_group(&mut self, slot: u32, bucket: u8, Entry { group: key, key: entry, value }: &mut Entry, changes: &mut StateChanges) {
+        key.clear();
+        self.table.encode(slot, key);
         let group = &mut self.groups[slot as usize];
         let mut removed = group.removed.take().map_or_else(Vec::new, |removed| removed.0);
         self.heap -= removed.iter().map(Row::bytes).sum::<usize>();
@@ -394,13 +395,15 @@ impl<P: Payload, M: Default> Groups<P, M> {
             if group.rows.get(from).is_some_and(|entry| entry.row == row.get()) {
                 group.rows.update(from, |_| {});
             } else {
-                changes.deletes.push((bucket, entry_key(&key, row.get())));
+                write_key(entry, key, row.get());
+                changes.delete(bucket, entry);
             }
         }
         group.rows.take_dirty(|row, payloads| {
-            let mut value = Vec::new();
-            payloads.iter().for_each(|payload| payload.write(&mut value));
-            changes.puts.push(StateEntry { bucket, key: entry_key(&key, row), value });
+            value.clear();
+            payloads.iter().for_each(|payload| payload.write(value));
+            write_key(entry, key, row);
+            changes.put(bucket, entry, value);
         });
     }
 
@@ -500,9 +503,19 @@ impl<P: Payload, M: Default> Kept<'_, P, M> {
     }
 }
 
-fn entry_key(group: &[u8], row: RowRef<'_>) -> Vec<u8> {
-    let (group_length, order_length) = ((group.len() as u32).to_be_bytes(), (row.order.len() as u32).to_be_bytes());
-    [&group_length, &order_length, group, row.order, row.rest].concat()
+/// Where entries are put together.
+#[derive(Default)]
+struct Entry {
+    group: Vec<u8>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+fn write_key(key: &mut Vec<u8>, group: &[u8], row: RowRef<'_>) {
+    key.clear();
+    key.extend_from_slice(&(group.len() as u32).to_be_bytes());
+    key.extend_from_slice(&(row.order.len() as u32).to_be_bytes());
+    [group, row.order, row.rest].into_iter().for_each(|part| key.extend_from_slice(part));
 }
 
 /// Group's key, row.

@@ -11,7 +11,7 @@ use super::{Emitted, TopN, TopNSpec};
 use crate::dataflow::event_time::tests::low_at;
 use crate::dataflow::operator::Operator;
 use crate::plan::{OrderColumn, Ranking};
-use crate::state::{StateChanges, StateEntry};
+use crate::state::{StateChanges, StoredState};
 use crate::types::Changes;
 
 /// Key, order, another column.
@@ -139,18 +139,13 @@ fn collect(output: &[Changes], numbered: bool, into: &mut Bag<(Row, u64)>) {
 
 /// What a disk would hold.
 #[derive(Default)]
-struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
+struct Disk(StoredState);
 
 impl Disk {
     fn checkpoint(&mut self, operator: &mut TopN) {
         let mut changes = StateChanges::default();
         operator.checkpoint(&mut changes).unwrap();
-        for StateEntry { bucket, key, value } in changes.puts {
-            self.0.insert((bucket, key), value);
-        }
-        for gone in changes.deletes {
-            self.0.remove(&gone);
-        }
+        self.0.apply(changes);
     }
 
     fn restored(&self, case: Case, worker: usize, workers: usize) -> TopN {
@@ -158,9 +153,7 @@ impl Disk {
     }
 
     fn given_back(&self, mut operator: TopN, worker: usize, workers: usize) -> TopN {
-        let mine = self.0.iter().filter(|((bucket, _), _)| usize::from(*bucket) % workers == worker);
-        let entries = mine.map(|((bucket, key), value)| StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() });
-        operator.restore(&mut entries.collect::<Vec<_>>().into_iter().map(Ok)).unwrap();
+        operator.restore(&mut self.0.entries(|bucket| usize::from(bucket) % workers == worker)).unwrap();
         operator
     }
 }

@@ -13,7 +13,7 @@ use crate::dataflow::operator::Operator;
 use crate::dataflow::row_errors::RowErrorLog;
 use crate::plan::{NoSystemRelations, Node, NodeKind, Planner, PlannerOptions, Scope};
 use crate::sql::{Statement, parse};
-use crate::state::{StateChanges, StateEntry};
+use crate::state::{StateChanges, StoredState};
 use crate::types::{Changes, OnConflict, SqlType};
 
 /// Partition, order, value.
@@ -162,18 +162,13 @@ pub(super) fn window(spec: &WindowSpec) -> Window {
 
 /// What a disk would hold.
 #[derive(Default)]
-pub(super) struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
+pub(super) struct Disk(StoredState);
 
 impl Disk {
     pub(super) fn checkpoint(&mut self, operator: &mut Window) {
         let mut changes = StateChanges::default();
         operator.checkpoint(&mut changes).unwrap();
-        for StateEntry { bucket, key, value } in changes.puts {
-            self.0.insert((bucket, key), value);
-        }
-        for gone in changes.deletes {
-            self.0.remove(&gone);
-        }
+        self.0.apply(changes);
     }
 
     fn restored(&self, spec: &WindowSpec, worker: usize, workers: usize) -> Window {
@@ -181,9 +176,7 @@ impl Disk {
     }
 
     pub(super) fn given_back(&self, mut operator: Window, worker: usize, workers: usize) -> Window {
-        let mine = self.0.iter().filter(|((bucket, _), _)| usize::from(*bucket) % workers == worker);
-        let entries = mine.map(|((bucket, key), value)| StateEntry { bucket: *bucket, key: key.clone(), value: value.clone() });
-        operator.restore(&mut entries.collect::<Vec<_>>().into_iter().map(Ok)).unwrap();
+        operator.restore(&mut self.0.entries(|bucket| usize::from(bucket) % workers == worker)).unwrap();
         operator
     }
 }
