@@ -46,6 +46,7 @@ const PARTITIONS: i32 = 3;
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("kill/inserts", inserts),
+        Test::new("kill/large", large),
         Test::new("kill/generator", generator),
         Test::new("kill/kafka", kafka),
         Test::new("kill/sinks", sinks),
@@ -150,6 +151,49 @@ async fn check(client: &Client, ledger: &Ledger, views: &[View]) -> Outcome {
     }
     for view in views {
         view.check(client).await?;
+    }
+    Ok(())
+}
+
+/// Kills while everything changes again and again, so that each checkpoint is too large for one write.
+async fn large() -> Outcome {
+    const ROWS: i64 = 500_000;
+    let mut rng = StdRng::seed_from_u64(setting("KILL_SEED", 1));
+    let mut server = Server::start(2).await?;
+    let client = server.connect().await?;
+    run(&client, "CREATE TABLE counted (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)").await?;
+    run(&client, &format!("INSERT INTO counted SELECT id, 0 FROM generate_series(1, {ROWS}) AS numbers(id)")).await?;
+    let per_id = View::create(&client, "per_id", "SELECT id, sum(n) AS n, count(*) AS rows FROM counted GROUP BY id").await?;
+    drop(client);
+    let mut acknowledged = 0;
+    for round in 0..setting("KILL_ROUNDS", 10_u64).div_ceil(3) {
+        let client = server.connect().await?;
+        let count_up = async {
+            while client.batch_execute("UPDATE counted SET n = n + 1").await.is_ok() {
+                acknowledged += 1;
+            }
+        };
+        let moment = Duration::from_millis(rng.random_range(2_000..6_000));
+        let kill = async {
+            tokio::time::sleep(moment).await;
+            server.kill_9()
+        };
+        let ((), killed) = futures::future::join(count_up, kill).await;
+        killed?;
+        server.checkpoint_every(Some(10));
+        server.restart(rng.random_range(1..=3)).await?;
+        let client = server.connect().await?;
+        let seen = rows(&client, "SELECT min(n), max(n), count(*) FROM counted").await?;
+        let number = |at: usize| seen[0][at].as_deref().and_then(|cell| cell.parse::<i64>().ok());
+        let is_one_step = number(0) == number(1) && number(2) == Some(ROWS);
+        // The last one may have happened, though nobody was told.
+        if !is_one_step || !number(0).is_some_and(|n| n == acknowledged || n == acknowledged + 1) {
+            return Err(
+                server.with_log(format!("round {round}: {acknowledged} updates were acknowledged, of {ROWS} rows there are {seen:?}"))
+            );
+        }
+        acknowledged = number(0).unwrap_or_default();
+        per_id.check(&client).await.map_err(|failure| server.with_log(format!("round {round}: {failure}")))?;
     }
     Ok(())
 }
