@@ -280,7 +280,7 @@ impl Worker {
         for running in views.iter().filter_map(|view| self.dataflows.get(view)) {
             for (id, _, operator) in &running.operators {
                 let mut changes = StateChanges::default();
-                guard(&running.spec.progress, || operator.borrow_mut().checkpoint(&mut changes));
+                guard(&running.spec.progress, || operator.borrow_mut().checkpoint(&mut changes).and_then(|()| changes.complete()));
                 if !changes.is_empty() {
                     checkpoint.operators.push((*id, changes));
                 }

@@ -31,7 +31,7 @@ use crate::types::{Changes, Epoch, ObjectId, hash_rows, worker_of};
 /// Blocks are not joined beyond this: a value of the store should stay easy to hold in memory.
 const JOINED_BYTES_MAX: usize = 64 << 20;
 
-/// What must be written so that the stored relation equals the one in memory. To be written in this order.
+/// What must be written so that the stored relation equals the one in memory: what is `gone` goes before what is new.
 #[derive(Debug, Default)]
 pub struct RelationDelta {
     /// Everything stored of the relation goes first: it was stored from another number of shards.

@@ -10,6 +10,8 @@
 //!
 //! A bucket's changes are sorted when it is their turn to be written, and given back as soon as they are.
 
+use crate::error::{Error, Kind, Result};
+
 /// One live piece of an operator's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateEntry {
@@ -24,23 +26,39 @@ pub struct StateEntry {
 /// What changed in an operator's state since its last checkpoint. If a key is put and deleted, the put counts, whichever came first.
 #[derive(Debug, Default)]
 pub struct StateChanges {
-    /// By their numbers, as far as there are changes.
-    buckets: Vec<BucketChanges>,
+    /// Those that changed, in the order of their numbers: most operators have few groups, or are one of thousands.
+    buckets: Vec<(u8, BucketChanges)>,
+    /// A key or value was left out.
+    is_too_large: bool,
 }
 
 /// What changed in one bucket of an operator's state.
 #[derive(Debug, Default)]
 pub(super) struct BucketChanges {
-    changes: usize,
     blocks: Vec<Vec<u8>>,
 }
 
+/// The changes of one bucket by key. There may be as many as an operator has state, if it has one group: each is 16 bytes beside its own.
+pub(super) struct Sorted {
+    blocks: Vec<Vec<u8>>,
+    order: Vec<At>,
+}
+
+struct At {
+    /// What stands behind the bytes that all keys share: it tells most keys apart without a look at them.
+    word: u64,
+    block: u32,
+    /// Changes that are larger than a block begin one.
+    start: u32,
+}
+
 /// A key, and its value; `None` if it is gone.
-type Change<'a> = (&'a [u8], Option<&'a [u8]>);
+pub(super) type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The first block of a bucket: an operator with a few groups has a few entries in each of some buckets.
-const FIRST_BLOCK_BYTES: usize = 256;
+const FIRST_BLOCK_BYTES: usize = 64;
 
+/// Half of the last block of each bucket is empty in the mean: 8 MiB of an operator with very many groups.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// Of a change: the lengths of key and value.
@@ -52,74 +70,96 @@ const GONE: u32 = u32::MAX;
 impl StateChanges {
     /// An entry that is new or different.
     pub fn put(&mut self, bucket: u8, key: &[u8], value: &[u8]) {
-        self.bucket(bucket).push(key, Some(value));
+        self.push(bucket, key, Some(value));
     }
 
     /// An entry that is gone.
     pub fn delete(&mut self, bucket: u8, key: &[u8]) {
-        self.bucket(bucket).push(key, None);
+        self.push(bucket, key, None);
     }
 
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.buckets.iter().all(|bucket| bucket.changes == 0)
+        self.buckets.is_empty()
+    }
+
+    /// Whether all changes are in it: none has a key or value that the store cannot take.
+    pub fn complete(&self) -> Result<()> {
+        match self.is_too_large {
+            true => Err(Error::new(Kind::LimitExceeded, "a view's state has an entry of 4 GiB, which cannot be stored")
+                .hint("Put less into one group: a filter or a further grouping column makes it smaller.")),
+            false => Ok(()),
+        }
     }
 
     /// The buckets that changed.
     pub(super) fn into_buckets(self) -> impl Iterator<Item = (u8, BucketChanges)> {
-        (0..=u8::MAX).zip(self.buckets).filter(|(_, bucket)| bucket.changes > 0)
+        self.buckets.into_iter()
     }
 
-    fn bucket(&mut self, bucket: u8) -> &mut BucketChanges {
-        let place = usize::from(bucket);
-        if place >= self.buckets.len() {
-            self.buckets.resize_with(place + 1, BucketChanges::default);
-        }
-        &mut self.buckets[place]
+    fn push(&mut self, bucket: u8, key: &[u8], value: Option<&[u8]>) {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).ok().filter(|length| *length < GONE);
+        let (Some(key_length), Some(value_length)) = (length(key), value.map_or(Some(GONE), length)) else {
+            self.is_too_large = true;
+            return;
+        };
+        let place = self.buckets.binary_search_by_key(&bucket, |(number, _)| *number).unwrap_or_else(|place| {
+            self.buckets.insert(place, (bucket, BucketChanges::default()));
+            place
+        });
+        self.buckets[place].1.push([key_length, value_length], key, value.unwrap_or_default());
     }
 }
 
 impl BucketChanges {
-    fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).ok().filter(|length| *length < GONE).expect("a key or value of 4 GiB");
-        let needed = HEADER_BYTES + key.len() + value.map_or(0, <[u8]>::len);
+    fn push(&mut self, lengths: [u32; 2], key: &[u8], value: &[u8]) {
+        let needed = HEADER_BYTES + key.len() + value.len();
         if self.blocks.last().is_none_or(|block| block.capacity() - block.len() < needed) {
             let usual = self.blocks.last().map_or(FIRST_BLOCK_BYTES, |block| (block.capacity() * 2).min(BLOCK_BYTES));
             self.blocks.push(Vec::with_capacity(usual.max(needed)));
         }
         let block = self.blocks.last_mut().expect("there is room in the last block");
-        block.extend_from_slice(&length(key).to_le_bytes());
-        block.extend_from_slice(&value.map_or(GONE, length).to_le_bytes());
+        lengths.iter().for_each(|length| block.extend_from_slice(&length.to_le_bytes()));
         block.extend_from_slice(key);
-        block.extend_from_slice(value.unwrap_or_default());
-        self.changes += 1;
+        block.extend_from_slice(value);
     }
+}
 
-    /// The changes in the order of their coming.
-    fn iter(&self) -> impl Iterator<Item = Change<'_>> {
-        self.blocks.iter().flat_map(|block| {
-            let mut rest = block.as_slice();
-            std::iter::from_fn(move || {
-                let change = read(rest)?;
-                rest = &rest[HEADER_BYTES + change.0.len() + change.1.map_or(0, <[u8]>::len)..];
-                Some(change)
+impl Sorted {
+    /// The changes of one bucket that several have told.
+    pub(super) fn new(parts: Vec<BucketChanges>) -> Sorted {
+        let blocks: Vec<Vec<u8>> = parts.into_iter().flat_map(|part| part.blocks).collect();
+        let mut sorted = Sorted { order: Vec::new(), blocks };
+        let mut all: Vec<At> = Vec::new();
+        for (block, bytes) in (0..).zip(&sorted.blocks) {
+            let mut start = 0;
+            while let Some((key, value)) = read(&bytes[start..]) {
+                all.push(At { word: 0, block, start: start as u32 });
+                start += HEADER_BYTES + key.len() + value.map_or(0, <[u8]>::len);
+            }
+        }
+        let Some(first) = all.first().map(|at| sorted.change(at).0) else { return sorted };
+        let as_first = |key: &[u8], shared: usize| first[..shared].iter().zip(key).take_while(|(a, b)| a == b).count();
+        let shared = all.iter().fold(first.len(), |shared, at| as_first(sorted.change(at).0, shared));
+        all.iter_mut().for_each(|at| at.word = first_word(&sorted.change(at).0[shared..]));
+        all.sort_unstable_by(|left, right| {
+            left.word.cmp(&right.word).then_with(|| {
+                let ((left, put), (right, other_put)) = (sorted.change(left), sorted.change(right));
+                left.cmp(right).then_with(|| put.is_none().cmp(&other_put.is_none()))
             })
-        })
+        });
+        all.dedup_by(|next, kept| next.word == kept.word && sorted.change(next).0 == sorted.change(kept).0);
+        sorted.order = all;
+        sorted
     }
 
-    /// The changes of one bucket that several have told, in the order of their keys: one for each key.
-    pub(super) fn sorted(parts: &[BucketChanges]) -> Vec<Change<'_>> {
-        let all = || parts.iter().flat_map(BucketChanges::iter);
-        let Some((first, _)) = all().next() else { return Vec::new() };
-        let shared = all().fold(first.len(), |shared, (key, _)| first[..shared].iter().zip(key).take_while(|(a, b)| a == b).count());
-        // What stands behind the bytes that all keys share tells most of them apart without a look at the keys themselves.
-        let mut changes: Vec<(u64, Change<'_>)> = Vec::with_capacity(parts.iter().map(|part| part.changes).sum());
-        changes.extend(all().map(|change| (first_word(&change.0[shared..]), change)));
-        changes.sort_unstable_by(|(left, (left_key, left_value)), (right, (right_key, right_value))| {
-            left.cmp(right).then_with(|| left_key.cmp(right_key)).then_with(|| left_value.is_none().cmp(&right_value.is_none()))
-        });
-        changes.dedup_by(|next, kept| next.1.0 == kept.1.0);
-        changes.into_iter().map(|(_, change)| change).collect()
+    /// One change for each key, in the order of keys.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Change<'_>> {
+        self.order.iter().map(|at| self.change(at))
+    }
+
+    fn change(&self, at: &At) -> Change<'_> {
+        read(&self.blocks[at.block as usize][at.start as usize..]).expect("it was found there")
     }
 }
 
@@ -153,7 +193,7 @@ pub struct ReportChanges {
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
-    use super::{BucketChanges, StateChanges, StateEntry};
+    use super::{BucketChanges, Sorted, StateChanges, StateEntry};
     use crate::error::Result;
 
     /// What the store would have of one operator.
@@ -176,7 +216,7 @@ pub(crate) mod tests {
         fn take(&mut self, changes: StateChanges) -> (usize, usize, usize) {
             let (mut puts, mut deletes, mut missing) = (0, 0, 0);
             for (bucket, changes) in changes.into_buckets() {
-                for (key, value) in BucketChanges::sorted(&[changes]) {
+                for (key, value) in Sorted::new(vec![changes]).iter() {
                     match value {
                         Some(value) => {
                             self.0.insert((bucket, key.to_vec()), value.to_vec());
@@ -214,18 +254,20 @@ pub(crate) mod tests {
         other.delete(7, &key(4_000));
         other.put(7, b"common", b"other");
 
+        assert!(changes.complete().is_ok());
         let mut buckets: Vec<(u8, BucketChanges)> = changes.into_buckets().collect();
         assert_eq!(buckets.iter().map(|(bucket, _)| *bucket).collect::<Vec<_>>(), [0, 7, 255]);
-        assert_eq!(BucketChanges::sorted(&[buckets.pop().unwrap().1]), [(b"".as_slice(), Some(b"".as_slice()))]);
-        let parts = [buckets.pop().unwrap().1, other.into_buckets().next().unwrap().1];
-        let sorted = BucketChanges::sorted(&parts);
+        let is = |parts: Vec<BucketChanges>, expected: &BTreeMap<Vec<u8>, Option<Vec<u8>>>| {
+            Sorted::new(parts).iter().eq(expected.iter().map(|(key, value)| (key.as_slice(), value.as_deref())))
+        };
+        assert!(is(vec![buckets.pop().unwrap().1], &BTreeMap::from([(Vec::new(), Some(Vec::new()))])));
         let mut expected = BTreeMap::from([(b"com".to_vec(), None), (b"common".to_vec(), Some(b"other".to_vec()))]);
         expected.extend((0..5_000).map(|number| {
             let length = if number == 9 { 100_000 } else { number as usize % 50 };
             (key(number), Some(vec![number as u8; length]))
         }));
-        assert!(sorted.into_iter().eq(expected.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))));
-        assert_eq!(BucketChanges::sorted(&[buckets.pop().unwrap().1]), [(b"".as_slice(), None)]);
-        assert_eq!(BucketChanges::sorted(&[]), []);
+        assert!(is(vec![buckets.pop().unwrap().1, other.into_buckets().next().unwrap().1], &expected));
+        assert!(is(vec![buckets.pop().unwrap().1], &BTreeMap::from([(Vec::new(), None)])));
+        assert!(is(Vec::new(), &BTreeMap::new()));
     }
 }

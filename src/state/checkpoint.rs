@@ -4,20 +4,23 @@
 //! the log, the memtables and a first level of files, and be sorted there: it becomes sorted files at once, which the store takes in as they are.
 //!
 //! ```text
-//!  staging/0, 1   sorted files, synced                             a crash here: they are thrown away, the old checkpoint stands
+//!  staged files   sorted, synced                                   a crash here: they are thrown away, the old checkpoint stands
 //!  take in        all files or none, and W in one of them          a crash here: a restart cuts the log as W says
-//!  W              what of the log goes, as a write: carried out, and W with it
+//!  W              what of the log goes, as a write: carried out
 //! ```
+//!
+//! W stays until the next one: every restart carries it out again, which changes nothing, since what is logged later is of later epochs.
 //!
 //! The log alone is not sorted into files: it is written meanwhile, and a file that lies across it would have to wait for it to come to the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, IngestExternalFileOptions, SstFileWriter, WriteBatch};
 
 use super::blocks::RelationDelta;
-use super::changes::{BucketChanges, ReportChanges, StateChanges};
+use super::changes::{BucketChanges, ReportChanges, Sorted, StateChanges};
 use super::format;
 use super::keyspace::{self, BlockId, DEAD, LOG, ROWS};
 use super::log::cut_log;
@@ -25,16 +28,14 @@ use super::store::{Open, Store, fatal, read_error, write_synced, written};
 use crate::error::{Error, Result};
 use crate::types::{BUCKETS, Changes, Epoch, ObjectId, OperatorId};
 
-/// From this size on, in bytes, a checkpoint becomes files.
-#[cfg(not(test))]
-const FILES_BYTES: usize = 16 << 20;
+/// From this size on, in bytes, a checkpoint becomes files: half a memtable, so that smaller ones seldom become a file each. (In tests some do.)
+const FILES_BYTES: usize = if cfg!(test) { 16 << 10 } else { 16 << 20 };
 
-/// In tests, small enough that some do.
-#[cfg(test)]
-const FILES_BYTES: usize = 16 << 10;
+/// Of one file, about: not many small ones, since all are of the first level at first, and none that takes minutes to be compacted.
+const FILE_BYTES: u64 = if cfg!(test) { 40 << 10 } else { 256 << 20 };
 
-/// Of one file, about: of several that lie behind each other each is compacted by itself.
-const FILE_BYTES: u64 = 256 << 20;
+/// So much of a file is brought to the disk at a time: a commit that is synced meanwhile waits for no more.
+const SYNC_BYTES: u64 = 8 << 20;
 
 /// Everything that one checkpoint stores.
 #[derive(Debug, Default)]
@@ -193,7 +194,7 @@ fn write_state(operator: OperatorId, parts: Vec<StateChanges>, writer: &mut Writ
     }
     let mut key = Vec::new();
     for (bucket, parts) in (0..=u8::MAX).zip(buckets) {
-        for (entry, value) in BucketChanges::sorted(&parts) {
+        for (entry, value) in Sorted::new(parts).iter() {
             key.clear();
             key.extend_from_slice(&keyspace::bucket(operator, bucket));
             key.extend_from_slice(entry);
@@ -274,7 +275,6 @@ impl<'a> Writer<'a> {
         if let Some(mut files) = self.files {
             files.put(&[keyspace::LOG_CUT], log.data());
             files.take_in();
-            log.delete([keyspace::LOG_CUT]);
         }
         for write in self.few {
             match write {
@@ -293,12 +293,14 @@ struct Files<'a> {
     writer: Option<SstFileWriter<'a>>,
     /// Whether the last one's keys stand behind those of the log.
     behind_log: bool,
+    /// Bytes of the last one that are on the disk.
+    synced: u64,
     paths: Vec<PathBuf>,
 }
 
 impl<'a> Files<'a> {
     fn new(open: &'a Open) -> Self {
-        Files { open, writer: None, behind_log: false, paths: Vec::new() }
+        Files { open, writer: None, behind_log: false, synced: 0, paths: Vec::new() }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
@@ -316,12 +318,16 @@ impl<'a> Files<'a> {
     /// The file that a key goes into: the last one, or a new one.
     fn file(&mut self, key: &[u8]) -> &mut SstFileWriter<'a> {
         let behind_log = key.first() > Some(&LOG);
-        if self.behind_log != behind_log || self.writer.as_ref().is_some_and(|writer| writer.file_size() >= FILE_BYTES) {
+        let size = self.writer.as_ref().map_or(0, SstFileWriter::file_size);
+        if self.behind_log != behind_log || size >= FILE_BYTES {
             self.close();
             self.behind_log = behind_log;
+        } else if size >= self.synced + SYNC_BYTES {
+            self.sync();
+            self.synced = size;
         }
         self.writer.get_or_insert_with(|| {
-            let path = self.open.staging().join(self.paths.len().to_string());
+            let path = self.open.staged_file();
             let writer = SstFileWriter::create(&self.open.file_options);
             written(writer.open(&path));
             self.paths.push(path);
@@ -329,11 +335,19 @@ impl<'a> Files<'a> {
         })
     }
 
+    fn sync(&self) {
+        let synced = self.paths.last().map(|path| File::open(path)?.sync_data());
+        if let Some(Err(cause)) = synced {
+            fatal("the data directory could not be written", &cause);
+        }
+    }
+
     /// Ends the last file: it is on the disk then.
     fn close(&mut self) {
         if let Some(mut writer) = self.writer.take() {
             written(writer.finish());
         }
+        self.synced = 0;
     }
 
     fn take_in(mut self) {
@@ -347,23 +361,23 @@ impl<'a> Files<'a> {
 /// Finishes a checkpoint that a crash left between its files and the log, and throws away files that were not taken in.
 pub(super) fn recover_checkpoint(db: &DB, staging: &Path) -> Result<()> {
     if let Some(log) = db.get([keyspace::LOG_CUT]).map_err(|cause| read_error(&cause))? {
-        tracing::info!("finishing a checkpoint that was cut off");
-        let mut log = WriteBatch::from_data(&log);
-        log.delete([keyspace::LOG_CUT]);
-        write_synced(db, log);
+        write_synced(db, WriteBatch::from_data(&log));
     }
-    match std::fs::remove_dir_all(staging) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause),
-        _ => std::fs::create_dir(staging),
-    }
-    .map_err(|cause| Error::external("the data directory could not be written", cause))
+    let emptied = || {
+        std::fs::create_dir_all(staging)?;
+        for file in std::fs::read_dir(staging)? {
+            std::fs::remove_file(file?.path())?;
+        }
+        Ok(())
+    };
+    emptied().map_err(|cause: std::io::Error| Error::external("the data directory could not be written", cause))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{CheckpointData, CheckpointInfo, Files, Writer};
+    use super::{CheckpointData, CheckpointInfo, Files, Writer, cut_log};
     use crate::state::blocks::RelationDelta;
     use crate::state::keyspace::BlockId;
     use crate::state::test_directory::TestDirectory;
@@ -456,6 +470,10 @@ mod tests {
         }
     }
 
+    fn staged(dir: &TestDirectory) -> usize {
+        std::fs::read_dir(dir.path().join("checkpoint-files")).unwrap().count()
+    }
+
     fn all(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
         store.range(vec![0], vec![u8::MAX]).map(|pair| pair.map(|(key, value)| (key.into_vec(), value.into_vec())).unwrap()).collect()
     }
@@ -474,11 +492,11 @@ mod tests {
                 data.reports.push((9, ReportChanges { puts: vec![(b"z".to_vec(), vec![0; filler])], deletes: Vec::new() }));
                 store.checkpoint(data);
             }
-            assert_eq!(std::fs::read_dir(dir.path().join("staging")).unwrap().count(), 0, "files that were taken in are not there twice");
+            assert_eq!(staged(&dir), 0, "files that were taken in are not there twice");
             drop(store);
             let store = Store::open(dir.path()).unwrap();
             let mut all = all(&store);
-            all.retain(|(key, _)| *key != keyspace::report(9, b"z"));
+            all.retain(|(key, _)| *key != keyspace::report(9, b"z") && key[0] != keyspace::LOG_CUT);
             all
         };
         // As one write; as files from the first key on that makes it large, within the reports or within the state.
@@ -487,7 +505,7 @@ mod tests {
         assert_eq!(large, stored(5_000, 20 << 10));
         let puts = large.iter().filter(|(key, _)| key.starts_with(&keyspace::of_object(keyspace::STATE, 5))).count();
         assert_eq!(puts, 10_000, "what one worker deletes and another puts is there");
-        assert!(!large.iter().any(|(key, _)| key[0] == keyspace::LOG || key[0] == keyspace::LOG_CUT));
+        assert!(!large.iter().any(|(key, _)| key[0] == keyspace::LOG));
     }
 
     #[test]
@@ -509,7 +527,7 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(state(&store, |_| true), large);
         assert_eq!(store.last_checkpoint().unwrap().map(|info| info.epoch), Some(1));
-        assert_eq!(std::fs::read_dir(dir.path().join("staging")).unwrap().count(), 0);
+        assert_eq!(staged(&dir), 0);
         assert_eq!(store.read_log(1).unwrap().count(), 1);
 
         // A crash between them and the log.
@@ -517,7 +535,7 @@ mod tests {
         let mut writer = Writer { files: Some(Files::new(open)), ..Writer::new(open) };
         data(2, &[], &deletes).write(&BTreeSet::new(), &mut writer);
         let mut log = WriteBatch::default();
-        log.delete_range([keyspace::LOG], [keyspace::LOG + 1]);
+        cut_log(&mut open.logged.lock(), 2, &[], &mut log);
         let mut files = writer.files.take().unwrap();
         files.put(&[keyspace::LOG_CUT], log.data());
         files.take_in();
@@ -527,6 +545,9 @@ mod tests {
         assert_eq!(state(&store, |_| true), []);
         assert_eq!(store.last_checkpoint().unwrap().map(|info| info.epoch), Some(2));
         assert_eq!(store.read_log(0).unwrap().count(), 0);
-        assert_eq!(store.get(&[keyspace::LOG_CUT]).unwrap(), None);
+        // It is cut as far as it was then, however often.
+        store.append_log(3, None, &[(5, Changes::insertions(rows(0..3)))]).unwrap();
+        drop(store);
+        assert_eq!(Store::open(dir.path()).unwrap().read_log(0).unwrap().count(), 1);
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  data directory/
 //!    state/          RocksDB: all keys in one column family, told apart by their first byte (`keyspace`, `docs/format.md`)
-//!    staging/        files of a large checkpoint, until RocksDB takes them in
+//!    checkpoint-files/   those of a large checkpoint, until RocksDB takes them in
 //! ```
 //!
 //! One key space means one write-ahead log, so any set of keys changes atomically. Catalog, log and checkpoint writes are synced before the
@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rocksdb::{
@@ -34,11 +34,15 @@ use arrow::array::RecordBatch;
 /// Goes up when the meaning of a key or value changes.
 const FORMAT_VERSION: u32 = 3;
 
-/// Of one memtable: a checkpoint larger than this goes to disk while it is written.
+/// Of one memtable: what the log and small checkpoints write becomes a file of this size.
 const MEMTABLE_BYTES: usize = 32 << 20;
 
 /// Of all memtables, those that wait for the disk included.
 const MEMTABLES_BYTES: usize = 96 << 20;
+
+/// Files of the first level: with half as many, writes are slowed down until they are compacted, and stop with as many. Large checkpoints put them there
+/// at once, while commits must not wait; they are read at a restart only.
+const FIRST_LEVEL_MAX: i32 = 200;
 
 /// The log is cut beyond this by flushing the memtables that hold it up: it bounds how much a restart replays.
 const WAL_BYTES: u64 = 256 << 20;
@@ -63,12 +67,14 @@ pub(super) struct Open {
     pub(super) db: DB,
     /// How files are written that the database takes in.
     pub(super) file_options: Options,
+    /// How many were.
+    files: AtomicU64,
     /// Objects with entries in the log.
     pub(super) logged: Mutex<BTreeMap<ObjectId, Logged>>,
     /// Makes keys of log entries unique; never goes back.
     pub(super) log_sequence: AtomicU64,
-    /// Held while objects or a checkpoint are written: the parts of a large checkpoint must not write to an object that goes meanwhile. In it
-    /// are the objects that went: a checkpoint whose parts were taken before must not bring anything of them back.
+    /// Held while objects or a checkpoint are written: the files of a large checkpoint must not hold anything of an object that goes meanwhile. In it
+    /// are the objects that went: a checkpoint that was cut before must not bring anything of them back.
     pub(super) writing: Mutex<BTreeSet<ObjectId>>,
 }
 
@@ -86,6 +92,7 @@ impl Store {
             path: dir.to_owned(),
             db,
             file_options: options(),
+            files: AtomicU64::new(0),
             logged: Mutex::new(logged),
             log_sequence: AtomicU64::new(sequence),
             writing: Mutex::default(),
@@ -285,9 +292,10 @@ impl std::fmt::Debug for Store {
 }
 
 impl Open {
-    /// Where files are made that the database takes in: of the same file system.
-    pub(super) fn staging(&self) -> PathBuf {
-        staging(&self.path)
+    /// Where the next file is made that the database takes in. No name is used twice: the file before may still be a link to what it took in.
+    pub(super) fn staged_file(&self) -> PathBuf {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        staging(&self.path).join(format!("{number}.sst"))
     }
 
     /// Writes atomically, and returns when it is on the disk.
@@ -297,7 +305,7 @@ impl Open {
 }
 
 fn staging(dir: &Path) -> PathBuf {
-    dir.join("staging")
+    dir.join("checkpoint-files")
 }
 
 /// Writes atomically, and returns when it is on the disk.
@@ -358,6 +366,8 @@ fn options() -> Options {
     options.set_write_buffer_size(MEMTABLE_BYTES);
     options.set_db_write_buffer_size(MEMTABLES_BYTES);
     options.set_max_total_wal_size(WAL_BYTES);
+    options.set_level_zero_slowdown_writes_trigger(FIRST_LEVEL_MAX / 2);
+    options.set_level_zero_stop_writes_trigger(FIRST_LEVEL_MAX);
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
     // A record torn by a crash ends the log quietly; damage before its end is an error, not a silent loss.

@@ -165,6 +165,9 @@ async fn large() -> Outcome {
     run(&client, &format!("INSERT INTO counted SELECT id, 0 FROM generate_series(1, {ROWS}) AS numbers(id)")).await?;
     let per_id = View::create(&client, "per_id", "SELECT id, sum(n) AS n, count(*) AS rows FROM counted GROUP BY id").await?;
     drop(client);
+    server.checkpoint_every(Some(10));
+    server.terminate().await?;
+    server.restart(2).await?;
     let mut acknowledged = 0;
     for round in 0..setting("KILL_ROUNDS", 10_u64).div_ceil(3) {
         let client = server.connect().await?;
@@ -180,7 +183,6 @@ async fn large() -> Outcome {
         };
         let ((), killed) = futures::future::join(count_up, kill).await;
         killed?;
-        server.checkpoint_every(Some(10));
         server.restart(rng.random_range(1..=3)).await?;
         let client = server.connect().await?;
         let seen = rows(&client, "SELECT min(n), max(n), count(*) FROM counted").await?;

@@ -113,12 +113,12 @@ pub(super) trait GroupState {
     /// Nobody will ask for changes.
     fn without_changes(&mut self) {}
 
-    /// The slots of groups whose large sets have changed, in order.
+    /// The slots of groups whose large sets have changed, in order. To be called before the changes are taken: it puts them in order, too.
     fn changed_slots(&mut self) -> Vec<u32> {
         Vec::new()
     }
 
-    /// Calls `visit` with what changed in large sets since the last call, in the order of slots.
+    /// Calls `visit` with what changed in large sets since the last call, in the order that `changed_slots` has made.
     fn take_changes(&mut self, _visit: &mut ValueChanged<'_>) {}
 
     /// Calls `visit` with the bytes of every value of a group's set, in order, and how often it stands there.

@@ -381,9 +381,10 @@ impl<P: Payload, M: Default> Groups<P, M> {
         Ok(())
     }
 
-    fn write_group(&mut self, slot: u32, bucket: u8, Entry { group: key, key: entry, value }: &mut Entry, changes: &mut StateChanges) {
-        key.clear();
-        self.table.encode(slot, key);
+    fn write_group(&mut self, slot: u32, bucket: u8, entry: &mut Entry, changes: &mut StateChanges) {
+        let Entry { group: group_key, key, value } = entry;
+        group_key.clear();
+        self.table.encode(slot, group_key);
         let group = &mut self.groups[slot as usize];
         let mut removed = group.removed.take().map_or_else(Vec::new, |removed| removed.0);
         self.heap -= removed.iter().map(Row::bytes).sum::<usize>();
@@ -395,15 +396,15 @@ impl<P: Payload, M: Default> Groups<P, M> {
             if group.rows.get(from).is_some_and(|entry| entry.row == row.get()) {
                 group.rows.update(from, |_| {});
             } else {
-                write_key(entry, key, row.get());
-                changes.delete(bucket, entry);
+                write_key(key, group_key, row.get());
+                changes.delete(bucket, key);
             }
         }
         group.rows.take_dirty(|row, payloads| {
             value.clear();
             payloads.iter().for_each(|payload| payload.write(value));
-            write_key(entry, key, row);
-            changes.put(bucket, entry, value);
+            write_key(key, group_key, row);
+            changes.put(bucket, key, value);
         });
     }
 
