@@ -437,16 +437,25 @@ mod tests {
         RecordBatch::try_from_iter([("v", column)]).unwrap()
     }
 
-    /// Everything that a checkpoint may hold, `size` values of it large; of two workers, and of two that tell of an object.
+    /// Everything that a checkpoint may hold, `size` values of it large; of two workers, and of two that tell of an object. The third one clears what the
+    /// second has stored.
     fn everything(epoch: u64, size: u32) -> CheckpointData {
         let id = |page| BlockId { shard: 0, page, start: 0 };
         let relation = RelationDelta {
-            clear: epoch == 1,
+            clear: epoch != 2,
             shards: Some(2),
-            gone: if epoch == 1 { Vec::new() } else { vec![id(0), id(1)] },
+            gone: if epoch == 2 { vec![id(0), id(1)] } else { Vec::new() },
             // The block that comes in the place of one that goes.
             rows: vec![(id(3), vec![rows(0..i64::from(size))]), (id(1), vec![rows(0..3)]), (id(0), vec![rows(0..4)])],
             dead: vec![(id(3), Some(vec![1])), (id(0), (epoch == 1).then(|| vec![2]))],
+        };
+        let relation = match epoch {
+            2 => RelationDelta {
+                rows: relation.rows.into_iter().chain([(id(9), vec![rows(0..i64::from(size))])]).collect(),
+                dead: relation.dead.into_iter().chain([(id(9), Some(vec![3]))]).collect(),
+                ..relation
+            },
+            _ => relation,
         };
         let report = |entry: &[u8]| ReportChanges { puts: vec![(entry.to_vec(), vec![epoch as u8])], deletes: vec![b"none".to_vec()] };
         let first: Vec<StateEntry> = (0..size).map(|key| entry((key % 7) as u8 * 2, key, 9)).collect();
@@ -486,7 +495,7 @@ mod tests {
             for object in [4, 6] {
                 store.checkpoint(CheckpointData { operators: Vec::new(), offsets: vec![(object, vec![1])], ..data(1, &[], &[]) });
             }
-            for epoch in [1, 2] {
+            for epoch in [1, 2, 3] {
                 store.append_log(epoch, None, &[(5, Changes::insertions(rows(0..3))), (6, Changes::insertions(rows(0..3)))]).unwrap();
                 let mut data = everything(epoch, size);
                 data.reports.push((9, ReportChanges { puts: vec![(b"z".to_vec(), vec![0; filler])], deletes: Vec::new() }));
@@ -506,6 +515,9 @@ mod tests {
         let puts = large.iter().filter(|(key, _)| key.starts_with(&keyspace::of_object(keyspace::STATE, 5))).count();
         assert_eq!(puts, 10_000, "what one worker deletes and another puts is there");
         assert!(!large.iter().any(|(key, _)| key[0] == keyspace::LOG));
+        let pages = |kind: u8| large.iter().filter(move |(key, _)| key[0] == kind).map(|(key, _)| keyspace::parse_block(key).unwrap().page);
+        assert!(pages(keyspace::ROWS).eq([0, 1, 3]), "what was cleared is gone, what came with the clearing is there");
+        assert!(pages(keyspace::DEAD).eq([3]));
     }
 
     #[test]
