@@ -26,7 +26,7 @@ use super::keyspace::{self, BlockId, DEAD, LOG, ROWS};
 use super::log::cut_log;
 use super::store::{Open, Store, fatal, read_error, write_synced, written};
 use crate::error::{Error, Result};
-use crate::types::{BUCKETS, Changes, Epoch, ObjectId, OperatorId};
+use crate::types::{Changes, Epoch, ObjectId, OperatorId};
 
 /// From this size on, in bytes, a checkpoint becomes files: half a memtable, so that smaller ones seldom become a file each. (In tests some do.)
 const FILES_BYTES: usize = if cfg!(test) { 16 << 10 } else { 16 << 20 };
@@ -188,15 +188,15 @@ fn write_owed(object: ObjectId, owed: &[Changes], writer: &mut Writer<'_>) {
 
 /// Writes what the workers told of an operator, a bucket at a time: what is written goes.
 fn write_state(operator: OperatorId, parts: Vec<StateChanges>, writer: &mut Writer<'_>) {
-    let mut buckets: Vec<Vec<BucketChanges>> = (0..BUCKETS).map(|_| Vec::new()).collect();
+    let mut buckets: BTreeMap<u8, Vec<BucketChanges>> = BTreeMap::new();
     for (bucket, changes) in parts.into_iter().flat_map(StateChanges::into_buckets) {
-        buckets[usize::from(bucket)].push(changes);
+        buckets.entry(bucket).or_default().push(changes);
     }
-    let mut key = Vec::new();
-    for (bucket, parts) in (0..=u8::MAX).zip(buckets) {
+    for (bucket, parts) in buckets {
+        let mut key = keyspace::bucket(operator, bucket);
+        let prefix = key.len();
         for (entry, value) in Sorted::new(parts).iter() {
-            key.clear();
-            key.extend_from_slice(&keyspace::bucket(operator, bucket));
+            key.truncate(prefix);
             key.extend_from_slice(entry);
             writer.write(&key, value);
         }
@@ -366,7 +366,10 @@ pub(super) fn recover_checkpoint(db: &DB, staging: &Path) -> Result<()> {
     let emptied = || {
         std::fs::create_dir_all(staging)?;
         for file in std::fs::read_dir(staging)? {
-            std::fs::remove_file(file?.path())?;
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "sst") {
+                std::fs::remove_file(path)?;
+            }
         }
         Ok(())
     };

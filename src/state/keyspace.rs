@@ -30,7 +30,7 @@ pub(super) const STATE: u8 = b'S';
 pub(super) const SHARDS: u8 = b'T';
 /// The format's version, u32.
 pub(super) const VERSION: u8 = b'V';
-/// What the newest checkpoint has still to cut of the log, as a write.
+/// What the newest large checkpoint cuts of the log, as a write.
 pub(super) const LOG_CUT: u8 = b'W';
 
 /// The kinds of keys that start with an object's number, except its definition.
