@@ -155,13 +155,14 @@ fn returns_set(expr: &Expr) -> bool {
     expr.walk(&mut Search { depth: 0 }).is_break()
 }
 
-/// Makes the functions in FROM lateral where they may be, and collects the aliases that mean a value, with the value's column.
+/// Makes the functions in FROM lateral where they may be, and collects the aliases that mean a value, with the value's column. `allowed`: for the first
+/// item.
 fn lateral(table: &mut TableWithJoins, allowed: bool, values: &mut Vec<(Ident, Ident)>) {
     lateral_factor(&mut table.relation, allowed, values);
     for join in &mut table.joins {
-        // What stands right of these joins does not see what stands left.
+        // What stands right of these joins does not see what stands left; within parentheses it does.
         let blind = matches!(join.join_operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_));
-        lateral_factor(&mut join.relation, allowed && !blind, values);
+        lateral_factor(&mut join.relation, !blind, values);
     }
 }
 
