@@ -39,6 +39,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr};
 
 pub(super) use self::low::{low_of, through};
 pub(super) use self::temporal::clock;
+pub(super) use self::top_n::unaliased;
 use super::as_of::{AsOfJoin, with_as_of};
 use super::bound::Bound;
 use super::errors::from_datafusion;

@@ -22,6 +22,7 @@ mod distinct_order;
 mod dml;
 mod each_select;
 mod equal_values;
+mod equal_windows;
 mod errors;
 mod explain;
 mod expressions;

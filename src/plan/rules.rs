@@ -29,6 +29,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use super::barrier::{BARRIERS, WINDOWS_SORTED};
 use super::constant_filter::PushDownConditions;
+use super::equal_windows::EqualWindows;
 use super::marks::MarksInLists;
 use super::node_rule::NodeRule;
 use super::null_equality::{KeysOfJoins, OrderOfJoins, minding_nulls};
@@ -44,6 +45,9 @@ pub(super) fn all() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         // Both believe what is said of keys.
         if matches!(rule.name(), "eliminate_join" | "optimize_projections") {
             rules.push(Arc::new(UnnestForgetsKeys));
+        }
+        if rule.name() == CommonSubexprEliminate::new().name() {
+            rules.push(Arc::new(EqualWindows));
         }
         rules.push(if rule.name() == PushDownConditions.name() { Arc::new(PushDownConditions) } else { minding_nulls(rule) });
     }
@@ -83,6 +87,7 @@ pub(super) fn maintainable() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownConditions),
         Arc::new(EliminateGroupByConstant::new()),
+        Arc::new(EqualWindows),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(UnnestForgetsKeys),
         Arc::new(OptimizeProjections::new()),

@@ -376,7 +376,7 @@ fn whole(expr: &Expr) -> Option<i128> {
     }
 }
 
-pub(super) fn unaliased(expr: &Expr) -> &Expr {
+pub(in crate::plan) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,
