@@ -21,7 +21,7 @@ use self::predicate::Predicate;
 use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Result};
 use crate::plan::{Scalar, from_datafusion};
-use crate::types::{RowError, RowErrors, one_zero};
+use crate::types::{RowError, RowErrors, canonical_floats};
 
 /// The longest text of a sampled row, in bytes: samples are read by people.
 const SAMPLE_BYTES_MAX: usize = 1_000;
@@ -79,10 +79,10 @@ impl Evaluator {
             What::Value(expression) => expression.evaluate(rows)?.into_array(rows.num_rows())?,
         };
         if *values.data_type() == self.result {
-            return Ok(one_zero(values));
+            return Ok(canonical_floats(values));
         }
         let options = CastOptions { safe: false, format_options: FormatOptions::default() };
-        Ok(one_zero(cast_with_options(&values, &self.result, &options)?))
+        Ok(canonical_floats(cast_with_options(&values, &self.result, &options)?))
     }
 
     #[cold]

@@ -86,7 +86,7 @@ impl Session {
         let relation = Arc::new(new_table_relation(&table));
         let count = rows.iter().map(RecordBatch::num_rows).sum();
         let (named, filled) = (object.clone(), Arc::clone(&relation));
-        let first = move |running: &Running| Ok(first_rows(&named, &table, &filled, &rows, running)?.one_zero());
+        let first = move |running: &Running| Ok(first_rows(&named, &table, &filled, &rows, running)?.canonical_floats());
         let changes = engine.queries.work(first).await?;
         let _creating = self.shield.raise();
         object.id = engine.new_id()?;

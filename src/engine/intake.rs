@@ -76,7 +76,7 @@ impl Intake {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         batch.changes =
             Changes::new(RecordBatch::try_new_with_options(Arc::clone(&self.schema), rows.columns().to_vec(), &options)?, weights)
-                .one_zero();
+                .canonical_floats();
         // Rows may yet turn out to be too far ahead.
         let settled = self.event_time.as_ref().filter(|rule| rule.max_future_us.is_none());
         batch.watermark = settled.map_or(Ok(None), |rule| rule.watermark(&batch.changes))?;

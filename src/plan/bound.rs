@@ -19,7 +19,7 @@ use super::planner::Planner;
 use super::resolve::ObjectSource;
 use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind, Result};
-use crate::types::{ObjectId, SqlType, one_zero};
+use crate::types::{ObjectId, SqlType, canonical_floats};
 
 /// Gives the rows of an object: with the columns that the plan knows.
 pub type RowsOf<'a> = dyn Fn(ObjectId, &SchemaRef) -> Result<Arc<dyn TableProvider>> + Sync + 'a;
@@ -79,7 +79,7 @@ impl Bound {
             return Err(Error::new(Kind::UndefinedParameter, format!("there is no parameter ${}", values.len() + 1)));
         }
         let scalars = values.iter().zip(&self.parameters).map(|(value, sql_type)| {
-            ScalarValue::try_from_array(&one_zero(Arc::clone(value)), 0).and_then(|scalar| scalar.cast_to(&sql_type.arrow()))
+            ScalarValue::try_from_array(&canonical_floats(Arc::clone(value)), 0).and_then(|scalar| scalar.cast_to(&sql_type.arrow()))
         });
         scalars.collect::<Result<Vec<_>, _>>().map_err(|error| from_datafusion(error, ""))
     }

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 use super::errors::external;
 use super::functions::type_name;
 use crate::error::{Error, Kind};
-use crate::types::one_zero;
+use crate::types::canonical_floats;
 
 /// `left op right`, of two integers or floats of one type; `op` is one of `+`, `-` and `*`.
 pub(super) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
@@ -168,14 +168,14 @@ impl ScalarUDFImpl for Checked {
     }
 }
 
-/// Floats that are what they should be, with one zero: infinite only if an operand is, and no product is zero of others than zeros.
+/// Floats that are what they should be, in the one form: infinite only if an operand is, and no product is zero of others than zeros.
 fn in_range(operation: Operation, operands: &[Box<dyn Datum>], result: &ArrayRef) -> Result<ArrayRef, Error> {
     let [left, right] = operands else { return Ok(Arc::clone(result)) };
     let doubles = |datum: &dyn Datum| cast(datum.get().0, &DataType::Float64).map(|array| (array, datum.get().1));
     let product = operation == Operation::Multiply;
     let results = cast(result, &DataType::Float64)?;
     let results = results.as_primitive::<Float64Type>();
-    let suspect = |value: f64| value.is_infinite() || (product && value == 0.0);
+    let suspect = |value: f64| !value.is_finite() || (product && value == 0.0);
     if !results.values().iter().any(|value| suspect(*value)) {
         return Ok(Arc::clone(result));
     }
@@ -190,7 +190,7 @@ fn in_range(operation: Operation, operands: &[Box<dyn Datum>], result: &ArrayRef
             return Err(Error::new(Kind::NumericOutOfRange, "value out of range: underflow"));
         }
     }
-    Ok(one_zero(Arc::clone(result)))
+    Ok(canonical_floats(Arc::clone(result)))
 }
 
 fn datum(value: &ColumnarValue) -> DataFusionResult<Box<dyn Datum>> {

@@ -21,6 +21,7 @@ use sqlparser::ast;
 
 use super::arrays;
 use super::arrow_kinds::{is_integer, is_text};
+use super::canonical_floats::as_written;
 use super::casts::text_input;
 use super::equal_values::compare_by_keys_within;
 use super::errors::from_datafusion;
@@ -43,7 +44,7 @@ use super::table_functions::makes_rows;
 use super::text;
 use super::time_precision;
 use super::walk::WalkTree;
-use super::zeros::without_zero;
+
 use super::zones::expression_in_zone;
 use crate::catalog::Column as TableColumn;
 use crate::error::{Error, Kind, Result};
@@ -254,9 +255,9 @@ pub(super) fn expression_text(expr: &Expr) -> String {
     }
     let plain = expr.clone().change_down(|inner| {
         Ok(match inner {
-            Expr::BinaryExpr(added) => match without_zero(&added) {
+            Expr::ScalarFunction(call) => match as_written(&call) {
                 Some(expr) => Transformed::yes(expr.clone()),
-                None => Transformed::no(Expr::BinaryExpr(added)),
+                None => Transformed::no(Expr::ScalarFunction(call)),
             },
             other => Transformed::no(other),
         })

@@ -9,6 +9,7 @@ mod barrier;
 mod bound;
 mod bounds;
 mod call_clauses;
+mod canonical_floats;
 mod casts;
 mod checked;
 mod choosing;
@@ -98,7 +99,6 @@ mod window_operands;
 mod with_names;
 mod with_ties;
 mod written_call;
-mod zeros;
 mod zones;
 
 pub use aggregates::moments::MomentTotals;

@@ -32,6 +32,7 @@ use super::arrays;
 use super::as_of::without_as_of;
 use super::bound::Bound;
 use super::call_clauses;
+use super::canonical_floats::aggregates_with_canonical_floats;
 use super::copies::with_copies;
 use super::distinct_on::{self, without_distinct_on};
 use super::distinct_order;
@@ -82,7 +83,6 @@ use super::whole_rows;
 use super::window_operands::computed_below;
 use super::with_names;
 use super::with_ties::without_ties;
-use super::zeros::order_with_one_zero;
 use super::zones::{in_utc, in_zone};
 use crate::catalog::{ObjectKind, View};
 use crate::error::{Kind, Result};
@@ -384,10 +384,9 @@ impl Planner {
     pub fn optimize(&self, plan: LogicalPlan, now_micros: i64) -> Result<LogicalPlan> {
         let now = DateTime::<Utc>::from_timestamp_micros(now_micros).unwrap_or_default();
         let context = OptimizerContext::new_with_config_options(Arc::clone(&self.query_options)).with_query_execution_start_time(now);
-        let plan =
-            without_temporal(plan).and_then(without_as_of).and_then(order_with_one_zero).map_err(|error| from_datafusion(error, ""))?;
+        let plan = without_temporal(plan).and_then(without_as_of).map_err(|error| from_datafusion(error, ""))?;
         let plan = self.state.optimizer().optimize(plan, &context, |_, _| {});
-        plan.and_then(names_apart::named_keys).map_err(|error| from_datafusion(error, ""))
+        plan.and_then(names_apart::named_keys).and_then(aggregates_with_canonical_floats).map_err(|error| from_datafusion(error, ""))
     }
 
     /// The positions of the columns of `object` that a query cannot do without.

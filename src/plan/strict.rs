@@ -3,7 +3,7 @@
 //!
 //! Runs over analysed expressions, where operands have one type. `+`, `-` and `*` of them become calls of functions that check; a cast of text
 //! to uuid, json, jsonb, bytea, an array or a struct reads the text by the type's rules, and an array or struct is written by those. Floats have
-//! [one zero](super::zeros). Names and types of columns stay as they were. What
+//! [one form](super::canonical_floats). Names and types of columns stay as they were. What
 //! fails is an error for the row: constant folding leaves such a call alone, a query ends with it, a view has NULL and a row error.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Like, LogicalPlan, Operator, lit, when};
 
 use super::arrow_kinds::{is_integer, is_nested, is_text};
+use super::canonical_floats::with_canonical_floats;
 use super::casts::{
     cast_rows, cut_text, double_to_real, each_element, float_to_numeric, has_length, has_rows, is_own_cast, nearest_float, nested_as_text,
     text_input,
@@ -24,7 +25,6 @@ use super::checked::{self, is_checked};
 use super::map_named::map_named;
 use super::scalar;
 use super::walk::{WalkPlan, WalkTree};
-use super::zeros::with_one_zero;
 use crate::types::{NUMERIC_DEFAULT, SqlType, sql_type_of};
 
 /// The plan with strict expressions, in subqueries too.
@@ -46,7 +46,7 @@ pub(super) fn strict_expression(expr: Expr, schema: &DFSchema) -> DataFusionResu
 }
 
 fn strict_within(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
-    expr.change_up(|inner| strict(inner, schema)?.transform_data(|expr| with_one_zero(expr, schema)))
+    expr.change_up(|inner| strict(inner, schema)?.transform_data(|expr| with_canonical_floats(expr, schema)))
 }
 
 fn strict(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {

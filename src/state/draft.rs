@@ -110,7 +110,7 @@ impl Draft {
         if changes.is_empty() {
             return Ok(());
         }
-        let changes = changes.one_zero();
+        let changes = changes.canonical_floats();
         if let Some(near) = &self.near {
             near.apply(&self.base, &changes, running)?;
         }

@@ -8,6 +8,8 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::downcast_primitive_array;
 use arrow::row::{RowConverter, SortField};
 
+use super::floats::canonical_f64;
+
 /// Into how many parts stored state is divided. Any number of workers up to this can share it out anew at a restart.
 pub const BUCKETS: usize = 256;
 
@@ -49,8 +51,10 @@ pub fn worker_of(hash: u64, workers: usize) -> usize {
 /// Mixes one column into the hashes.
 fn hash_column(column: &dyn Array, hashes: &mut [u64]) {
     match column.data_type() {
-        DataType::Float64 => hash_primitive(column.as_primitive::<Float64Type>(), hashes, |value| canonical(value).to_bits()),
-        DataType::Float32 => hash_primitive(column.as_primitive::<Float32Type>(), hashes, |value| canonical(f64::from(value)).to_bits()),
+        DataType::Float64 => hash_primitive(column.as_primitive::<Float64Type>(), hashes, |value| canonical_f64(value).to_bits()),
+        DataType::Float32 => {
+            hash_primitive(column.as_primitive::<Float32Type>(), hashes, |value| canonical_f64(f64::from(value)).to_bits())
+        }
         DataType::Boolean => hash_booleans(column.as_boolean(), hashes),
         DataType::Utf8 => {
             let array = column.as_string::<i32>();
@@ -105,17 +109,6 @@ fn hash_encoded(column: &dyn Array, hashes: &mut [u64]) {
     }
 }
 
-/// One value for both zeros and one for every NaN.
-fn canonical(value: f64) -> f64 {
-    if value == 0.0 {
-        0.0
-    } else if value.is_nan() {
-        f64::NAN
-    } else {
-        value
-    }
-}
-
 /// The hash of a text or record, which is the same in every build. Eight bytes a step; the length goes in first, so that zero padding cannot
 /// collide.
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
@@ -163,19 +156,19 @@ impl IntoBits for arrow::datatypes::i256 {
 
 impl IntoBits for half::f16 {
     fn into_bits(self) -> u64 {
-        canonical(f64::from(self)).to_bits()
+        canonical_f64(f64::from(self)).to_bits()
     }
 }
 
 impl IntoBits for f32 {
     fn into_bits(self) -> u64 {
-        canonical(f64::from(self)).to_bits()
+        canonical_f64(f64::from(self)).to_bits()
     }
 }
 
 impl IntoBits for f64 {
     fn into_bits(self) -> u64 {
-        canonical(self).to_bits()
+        canonical_f64(self).to_bits()
     }
 }
 

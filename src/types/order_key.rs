@@ -14,8 +14,9 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Decimal
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType};
 
+use super::floats::canonical_floats;
 use super::jsonb::JsonTree;
-use super::packed_rows::{PackedRows, canonical_floats};
+use super::packed_rows::PackedRows;
 use super::sql_type::SqlType;
 use super::text_out::canonical;
 use crate::error::Result;
@@ -57,7 +58,7 @@ pub fn order_key(values: &ArrayRef, sql_type: &SqlType) -> Result<ArrayRef> {
             let (offsets, bytes, _) = packed.into_parts();
             Ok(Arc::new(BinaryArray::try_new(offsets, bytes, parts.logical_nulls())?))
         }
-        _ => Ok(canonical_floats(values)),
+        _ => Ok(canonical_floats(Arc::clone(values))),
     }
 }
 

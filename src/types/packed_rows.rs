@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
+use arrow::array::{ArrayRef, BinaryArray};
 use arrow::compute::{SortOptions, cast};
-use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
 use super::decode::decode_rows;
+use super::floats::canonical_floats;
 use crate::error::{Error, Result};
 
 /// The columns of packed rows, the one that decides first in front.
@@ -52,11 +53,8 @@ impl PackedRows {
             return Ok(BinaryArray::from_iter_values(std::iter::repeat_n([], rows)));
         }
         let column = |(column, field): (&ArrayRef, &FieldRef)| {
-            Ok(canonical_floats(&if column.data_type() == field.data_type() {
-                Arc::clone(column)
-            } else {
-                cast(column, field.data_type())?
-            }))
+            let same = column.data_type() == field.data_type();
+            Ok(canonical_floats(if same { Arc::clone(column) } else { cast(column, field.data_type())? }))
         };
         let columns = columns.iter().zip(self.schema.fields()).map(column).collect::<Result<Vec<_>>>()?;
         Ok(self.converter.convert_columns(&columns)?.try_into_binary()?)
@@ -85,21 +83,6 @@ impl std::hash::Hash for PackedRows {
         self.schema.fields().hash(state);
         self.directions.hash(state);
     }
-}
-
-/// Top-level float columns with one zero and one NaN; others as they are.
-pub fn canonical_floats(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Float64 => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(canonical_f64)),
-        DataType::Float32 => {
-            Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(|value| canonical_f64(f64::from(value)) as f32))
-        }
-        _ => Arc::clone(array),
-    }
-}
-
-fn canonical_f64(value: f64) -> f64 {
-    if value.is_nan() { f64::NAN } else { value + 0.0 }
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ async fn pump(engine: Weak<Engine>, sink: Arc<RunningSink>) {
 
 /// The changes in pieces of a bounded size, all of one key in the same, as batches of the table's columns.
 pub(crate) fn pieces(sink: &RunningSink, key: &[usize], changes: &[Changes]) -> Result<Vec<Changes>> {
-    let changes = changes.iter().map(|part| Ok(with_schema(part, sink.schema())?.one_zero())).collect::<Result<Vec<_>>>()?;
+    let changes = changes.iter().map(|part| Ok(with_schema(part, sink.schema())?.canonical_floats())).collect::<Result<Vec<_>>>()?;
     let bytes: usize = changes.iter().map(Changes::payload_bytes).sum();
     let count = 1 + bytes / PIECE_BYTES;
     if count == 1 {

@@ -4,17 +4,19 @@
 //! nothing but slots and looks the keys up in their column, so a group of one bigint costs 8 bytes for its key and 11 to 16 for the table.
 //! The table's hash is its own: rows of one worker agree in some bits of `hash_rows`, which would crowd the table.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 
 use super::codec::{Reader, damaged};
 use super::segments::Segments;
-use super::value::{Shape, array_of_words, canonical, fold, hash_bytes, shape, words};
+use super::value::{Shape, array_of_words, fold, hash_bytes, shape, words};
 use crate::dataflow::operator::rows::part_ranges;
 use crate::dataflow::operator::slot_table::SlotTable;
 use crate::error::{Error, Kind, Result};
-use crate::types::decode_rows;
+use crate::types::{canonical_floats, decode_rows};
 
 /// Finds groups, makes new ones and gives their keys back.
 pub(in crate::dataflow::operator) trait KeyTable {
@@ -292,7 +294,7 @@ impl RowKeys {
 impl KeyTable for RowKeys {
     fn locate(&mut self, columns: &[ArrayRef], rows: usize, slots: &mut Vec<u32>) -> Result<()> {
         slots.reserve(rows);
-        let columns: Vec<ArrayRef> = columns.iter().map(canonical).collect();
+        let columns: Vec<ArrayRef> = columns.iter().map(|column| canonical_floats(Arc::clone(column))).collect();
         let encoded = self.converter.convert_columns(&columns)?;
         let mut hashes = [0; BLOCK_ROWS];
         for start in (0..rows).step_by(BLOCK_ROWS) {

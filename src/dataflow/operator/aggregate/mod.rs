@@ -70,7 +70,7 @@ use crate::dataflow::row_errors::RowErrorSink;
 use crate::error::{Error, Kind, Result};
 use crate::plan::AggregateCall;
 use crate::state::{StateChanges, StateEntry};
-use crate::types::{Changes, Epoch, RowError, one_zero, rows_equal};
+use crate::types::{Changes, Epoch, RowError, canonical_floats, rows_equal};
 
 /// Groups whose results are computed at once, at the most: fewer than fit into a batch, so that their words, their keys and their columns before and
 /// after, some 200 bytes a group together, stay in the second-level cache until they are put together. (In tests fewer, so that
@@ -350,7 +350,7 @@ impl Aggregate {
             if let (Finish::Recompute(general, result), Some(state)) = (&output.finish, output.state) {
                 let rows = self.layout.accumulators[state].state.as_ref();
                 let (results, failures) = recompute(general, rows, slots, result)?;
-                columns.push(one_zero(results));
+                columns.push(canonical_floats(results));
                 failures.into_iter().for_each(|(place, error)| failed(place, error, format!("{{{general:?}}}")));
                 continue;
             }
@@ -372,7 +372,7 @@ impl Aggregate {
                 let error = Error::new(Kind::NumericOutOfRange, "value overflows numeric format");
                 failed(place, error.to_string(), String::new());
             }
-            columns.push(one_zero(results));
+            columns.push(canonical_floats(results));
         }
         Ok(Results { columns, failures })
     }

@@ -21,7 +21,7 @@ use foldhash::fast::FixedState;
 
 use super::codec::damaged;
 use crate::error::{Error, Result};
-pub(super) use crate::types::canonical_floats as canonical;
+use crate::types::canonical_f64;
 
 /// In which shape the values of a type are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,11 +265,6 @@ pub(super) fn fold(word: u64) -> u64 {
 #[inline]
 pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
     FixedState::with_seed(0x7469_6465).hash_one(bytes)
-}
-
-#[inline]
-fn canonical_f64(value: f64) -> f64 {
-    if value.is_nan() { f64::NAN } else { value + 0.0 }
 }
 
 /// Words whose unsigned order is the order of the values.

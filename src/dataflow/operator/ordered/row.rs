@@ -3,6 +3,8 @@
 //! Both parts are Arrow's row format, whose byte order is the values' order, and of which none is a prefix of another. The columns of the
 //! group's key are in neither: they are the same for all rows of a group. Both zeros are one value, as is every NaN.
 
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -10,7 +12,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::error::{Error, Result};
 use crate::plan::OrderColumn;
-use crate::types::{canonical_floats as canonical, decode_rows};
+use crate::types::{canonical_floats, decode_rows};
 
 /// One row that lies somewhere. Ordered by its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +158,7 @@ impl Part {
 
     fn encode(&self, columns: &[ArrayRef]) -> Result<Option<Rows>> {
         let Some(converter) = &self.converter else { return Ok(None) };
-        let columns: Vec<ArrayRef> = self.columns.iter().map(|column| canonical(&columns[*column])).collect();
+        let columns: Vec<ArrayRef> = self.columns.iter().map(|column| canonical_floats(Arc::clone(&columns[*column]))).collect();
         Ok(Some(converter.convert_columns(&columns)?))
     }
 

@@ -19,7 +19,7 @@ use super::{CallState, Memo, Results};
 use crate::dataflow::operator::ordered::{Batch, Entry, Groups, Place};
 use crate::error::{Error, Result};
 use crate::plan::{Ranking, WindowCall, WindowMethod, from_datafusion};
-use crate::types::one_zero;
+use crate::types::canonical_floats;
 
 /// What is needed to compute results of one partition.
 pub(super) struct Computation<'a> {
@@ -79,7 +79,7 @@ impl Computation<'_> {
                 WindowMethod::Near { .. } => self.framed(call, near.as_ref(), range)?,
             };
             let same = *outcome.values.data_type() == call.result;
-            columns.push(one_zero(if same { outcome.values } else { cast(&outcome.values, &call.result)? }));
+            columns.push(canonical_floats(if same { outcome.values } else { cast(&outcome.values, &call.result)? }));
             if !outcome.failed.is_empty() {
                 failures.push(Failure { call: number, rows: outcome.failed, message: outcome.message });
             }
