@@ -14,7 +14,7 @@ use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use super::json;
 use crate::error::{Error, Kind};
 use crate::plan::errors::external;
-use crate::types::{PackedRows, SqlType, order_key, sql_type_of};
+use crate::types::{FloatSum, PackedRows, SqlType, order_key, sql_type_of};
 
 /// The functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,8 @@ pub(super) enum Compute {
     ArgMin,
     /// The first argument where the second is greatest; of several, the greatest. Rows with NULL in one do not count.
     ArgMax,
+    /// The mean of the first (0) or second (1) argument where neither is NULL. DataFusion's is NaN where a value is infinite.
+    MeanOfPairs { argument: usize },
 }
 
 impl Compute {
@@ -43,6 +45,9 @@ impl Compute {
         match (self, types) {
             (Compute::Array | Compute::JsonArray { .. } | Compute::Mode, [_])
             | (Compute::JsonObject { .. } | Compute::Text | Compute::ArgMin | Compute::ArgMax, [_, _]) => Some(types.to_vec()),
+            (Compute::MeanOfPairs { .. }, [first, second]) if [first, second].iter().all(|of| of.is_numeric() || of.is_null()) => {
+                Some(vec![DataType::Float64; 2])
+            }
             (Compute::PercentileDiscrete, [value, fraction]) if fraction.is_numeric() || fraction.is_null() => {
                 Some(vec![value.clone(), DataType::Float64])
             }
@@ -94,6 +99,7 @@ impl Compute {
             Compute::PercentileDiscrete => at(percentile(rows, &fields[0], descending)?),
             Compute::ArgMin => at(extreme(rows, fields)?.0),
             Compute::ArgMax => at(extreme(rows, fields)?.1),
+            Compute::MeanOfPairs { argument } => Ok(mean_of_pairs(rows, argument)),
         }
     }
 }
@@ -127,6 +133,16 @@ fn values(column: &ArrayRef, field: &FieldRef, descending: bool) -> DataFusionRe
     let nulls = column.logical_nulls();
     places.retain(|place| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*place as usize)));
     Ok((places, packed))
+}
+
+fn mean_of_pairs(rows: &[ArrayRef], argument: usize) -> ScalarValue {
+    let (mut sum, mut count) = (FloatSum::default(), 0_i64);
+    let values = rows[argument].as_primitive::<Float64Type>();
+    for row in (0..values.len()).filter(|row| rows.iter().all(|column| column.is_valid(*row))) {
+        sum.add(values.value(row), 1);
+        count += 1;
+    }
+    ScalarValue::Float64((count > 0).then(|| sum.value() / count as f64))
 }
 
 fn mode(column: &ArrayRef, field: &FieldRef, descending: bool) -> DataFusionResult<Option<u32>> {

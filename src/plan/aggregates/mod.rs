@@ -63,6 +63,8 @@ pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
         Gather::new("percentile_disc", &["quantile_disc"], Compute::PercentileDiscrete),
         Gather::new("arg_min", &["min_by"], Compute::ArgMin),
         Gather::new("arg_max", &["max_by"], Compute::ArgMax),
+        Gather::new("regr_avgy", &[], Compute::MeanOfPairs { argument: 0 }),
+        Gather::new("regr_avgx", &[], Compute::MeanOfPairs { argument: 1 }),
     ];
     let own = own.into_iter().map(|function| Arc::new(AggregateUDF::from(function)));
     let sliding = [Sliding::bool_and(), Sliding::bool_or()].map(|function| Arc::new(AggregateUDF::from(function)));
