@@ -1,6 +1,6 @@
 //! Subqueries as SQL means them, before the optimiser makes joins of them.
 //!
-//! Four things DataFusion's rules do not see to:
+//! Five things DataFusion's rules do not see to:
 //!
 //! - **NOT IN and NULL.** `x NOT IN (S)` is NULL, not true, if `S` has a NULL, or `x` is one and `S` is not empty. As a whole condition over a
 //!   subquery that stands for itself, that is a null-aware anti join. Elsewhere `x IN (S)` becomes what it means:
@@ -8,6 +8,8 @@
 //! - **ON.** A subquery in the condition of an inner join might as well stand in WHERE, from where it becomes a join.
 //! - **One value.** A scalar subquery with several rows is an error. One that stands for itself becomes an aggregate of one row (`one_value`),
 //!   so that a view notices; and so does one that reads columns from outside, since it could not become a join otherwise.
+//! - **Names.** In `x IN (SELECT y …)` of two types the list's column is a cast of `y`, which is called `y` too, and cannot stand beside what a condition
+//!   of the subquery wants of `y`: so it gets a name of its own.
 //! - **No row.** Then a scalar subquery is NULL, even if its column never is: `perhaps` hides from DataFusion what is declared of the column.
 
 use std::sync::Arc;
@@ -22,11 +24,12 @@ use datafusion::functions_aggregate::min_max::max_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, ScalarFunction};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Subquery, Volatility, lit, when,
+    BinaryExpr, ColumnarValue, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
+    ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Subquery, Volatility, lit, when,
 };
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use super::names::hidden;
 use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind};
 use crate::plan::errors::external;
@@ -49,18 +52,21 @@ impl OptimizerRule for SubqueryMeaning {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> DataFusionResult<Transformed<LogicalPlan>> {
-        plan.change_all_up(|node| match node {
-            LogicalPlan::Filter(filter) => filtered_as_meant(filter),
-            LogicalPlan::Join(join) => condition_above(join),
-            LogicalPlan::Projection(projection) => {
-                let schema = Arc::clone(projection.input.schema());
-                LogicalPlan::Projection(projection).change_expressions(|expr| {
-                    let name = expr.schema_name().to_string();
-                    let meant = expr.change_up(|inner| three_valued(inner, &schema))?;
-                    Ok(meant.update_data(|expr| if expr.schema_name().to_string() == name { expr } else { expr.alias(name) }))
-                })
-            }
-            other => Ok(Transformed::no(other)),
+        let named = plan.change_all_up(|node| node.change_expressions(|expr| expr.change_up(with_own_name)))?;
+        named.transform_data(|plan| {
+            plan.change_all_up(|node| match node {
+                LogicalPlan::Filter(filter) => filtered_as_meant(filter),
+                LogicalPlan::Join(join) => condition_above(join),
+                LogicalPlan::Projection(projection) => {
+                    let schema = Arc::clone(projection.input.schema());
+                    LogicalPlan::Projection(projection).change_expressions(|expr| {
+                        let name = expr.schema_name().to_string();
+                        let meant = expr.change_up(|inner| three_valued(inner, &schema))?;
+                        Ok(meant.update_data(|expr| if expr.schema_name().to_string() == name { expr } else { expr.alias(name) }))
+                    })
+                }
+                other => Ok(Transformed::no(other)),
+            })
         })
     }
 }
@@ -89,6 +95,16 @@ pub(super) fn perhaps_without_row(plan: LogicalPlan) -> DataFusionResult<Logical
     let never_null = |subquery: &Subquery| subquery.subquery.schema().fields().first().is_some_and(|field| !field.is_nullable());
     let concerned = |subquery: &Subquery| never_null(subquery) && !always_has_a_row(&subquery.subquery);
     scalar_subqueries(plan, concerned, perhaps).map(|transformed| transformed.data)
+}
+
+/// The cast that the list of an `IN` is, under a name of its own.
+fn with_own_name(expr: Expr) -> DataFusionResult<Transformed<Expr>> {
+    let Expr::InSubquery(list) = &expr else { return Ok(Transformed::no(expr)) };
+    let LogicalPlan::Projection(projection) = list.subquery.subquery.as_ref() else { return Ok(Transformed::no(expr)) };
+    let [cast @ Expr::Cast(_)] = projection.expr.as_slice() else { return Ok(Transformed::no(expr)) };
+    let named = Projection::try_new(vec![cast.clone().alias(hidden("cast", 0))], Arc::clone(&projection.input))?;
+    let subquery = list.subquery.with_plan(Arc::new(LogicalPlan::Projection(named)));
+    Ok(Transformed::yes(Expr::InSubquery(InSubquery { subquery, ..list.clone() })))
 }
 
 fn filtered_as_meant(mut filter: Filter) -> DataFusionResult<Transformed<LogicalPlan>> {
