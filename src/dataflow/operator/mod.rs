@@ -18,6 +18,7 @@ pub mod join;
 pub mod late;
 pub mod lookup_join;
 pub mod map;
+mod narrow;
 pub mod net;
 mod ordered;
 pub mod output;

@@ -1,7 +1,7 @@
 //! Rows that an operator holds: appended by copying, read back by row number, compared in place.
 //!
-//! Each column is a list of chunks of 16 Ki values in its natural layout, so a row costs what it costs in Arrow, the newest rows
-//! can be read while their chunk still grows, and nothing pins the batches that rows came in. Rows are never removed: whoever
+//! Each column is a list of chunks of 16 Ki values: the newest in its natural layout, so that its rows can be read while it grows, numbers of full ones
+//! [in as few bytes as they need](super::narrow). Nothing pins the batches that rows came in. Rows are never removed: whoever
 //! holds a store counts its dead rows and copies the live ones to a new store when there are too many.
 
 use std::ops::Range;
@@ -16,6 +16,7 @@ use arrow::compute::take;
 use arrow::datatypes::{BinaryType, ByteArrayType, DataType, Schema, Utf8Type};
 use arrow::row::{RowConverter, SortField};
 
+use super::narrow::{Differ, Narrow};
 use crate::error::{Error, Kind, Result};
 use crate::types::{IntoBits, decode_rows, hash_null, hash_rows, hash_value, rows_equal};
 
@@ -152,7 +153,7 @@ trait ColumnStore {
 
 macro_rules! fixed_store {
     ($value:ty, $data_type:expr) => {
-        Box::new(Fixed::<$value> { data_type: $data_type.clone(), chunks: Vec::new(), validity: Validity::default() })
+        Box::new(Fixed::<$value> { data_type: $data_type.clone(), full: Vec::new(), open: Vec::new(), validity: Validity::default() })
     };
 }
 
@@ -211,29 +212,19 @@ impl Validity {
     }
 }
 
-/// The chunk that still has room, and for how many of `wanted` rows.
-fn open_chunk<C: Chunk>(chunks: &mut Vec<C>, wanted: usize) -> (&mut C, usize) {
-    if chunks.last().is_none_or(|chunk| chunk.rows() == CHUNK_ROWS) {
-        if let Some(full) = chunks.last_mut() {
-            full.seal();
-        }
-        chunks.push(C::default());
-    }
-    let first = chunks.len() == 1;
-    let chunk = chunks.last_mut().expect("pushed above if there was none");
+/// Makes room in the chunk that still has some for as many of `wanted` rows as it takes; how many those are.
+fn make_room<C: Chunk>(chunk: &mut C, is_first: bool, wanted: usize) -> usize {
     let count = wanted.min(CHUNK_ROWS - chunk.rows());
     let needed = chunk.rows() + count;
-    let doubled = if first { (chunk.rows() * 2).max(FIRST_CAPACITY) } else { CHUNK_ROWS };
+    let doubled = if is_first { (chunk.rows() * 2).max(FIRST_CAPACITY) } else { CHUNK_ROWS };
     chunk.reserve(needed.max(doubled).min(CHUNK_ROWS));
-    (chunk, count)
+    count
 }
 
-trait Chunk: Default {
+trait Chunk {
     fn rows(&self) -> usize;
     /// Makes room for `rows` rows in all.
     fn reserve(&mut self, rows: usize);
-    /// No more rows will come.
-    fn seal(&mut self) {}
 }
 
 impl<N> Chunk for Vec<N> {
@@ -251,29 +242,37 @@ impl<N> Chunk for Vec<N> {
 /// Numbers, times, decimals, intervals.
 struct Fixed<T: ArrowPrimitiveType> {
     data_type: DataType,
-    chunks: Vec<Vec<T::Native>>,
+    /// Chunks that are full.
+    full: Vec<Narrow<T::Native>>,
+    open: Vec<T::Native>,
     validity: Validity,
 }
 
-impl<T: ArrowPrimitiveType> Fixed<T> {
+impl<T: ArrowPrimitiveType> Fixed<T>
+where
+    T::Native: Differ,
+{
     fn value(&self, row: u32) -> T::Native {
         let (chunk, offset) = place(row);
-        self.chunks[chunk][offset]
+        self.full.get(chunk).map_or_else(|| self.open[offset], |full| full.get(offset))
     }
 }
 
 impl<T: ArrowPrimitiveType> ColumnStore for Fixed<T>
 where
-    T::Native: IntoBits,
+    T::Native: IntoBits + Differ,
 {
     fn append(&mut self, values: &ArrayRef, rows: &[u32]) -> Result<()> {
         let source = values.as_primitive::<T>().values();
         self.validity.append(values.as_ref(), rows);
         let mut rest = rows;
         while !rest.is_empty() {
-            let (chunk, count) = open_chunk(&mut self.chunks, rest.len());
-            let (now, later) = rest.split_at(count);
-            chunk.extend(now.iter().map(|row| source[*row as usize]));
+            if self.open.len() == CHUNK_ROWS {
+                self.full.push(Narrow::new(&self.open));
+                self.open.clear();
+            }
+            let (now, later) = rest.split_at(make_room(&mut self.open, self.full.is_empty(), rest.len()));
+            self.open.extend(now.iter().map(|row| source[*row as usize]));
             rest = later;
         }
         Ok(())
@@ -311,8 +310,8 @@ where
     }
 
     fn bytes(&self) -> usize {
-        let values: usize = self.chunks.iter().map(Vec::capacity).sum();
-        values * size_of::<T::Native>() + self.validity.bytes()
+        let full: usize = self.full.iter().map(Narrow::bytes).sum();
+        full + self.full.capacity() * size_of::<Narrow<T::Native>>() + self.open.capacity() * size_of::<T::Native>() + self.validity.bytes()
     }
 }
 
@@ -346,10 +345,6 @@ impl Chunk for BytesChunk {
     fn reserve(&mut self, rows: usize) {
         Chunk::reserve(&mut self.ends, rows);
     }
-
-    fn seal(&mut self) {
-        self.data.shrink_to_fit();
-    }
 }
 
 /// Text and binary strings.
@@ -378,8 +373,13 @@ impl<T: ByteArrayType<Offset = i32>> ColumnStore for Bytes<T> {
         self.validity.append(values.as_ref(), rows);
         let mut rest = rows;
         while !rest.is_empty() {
-            let (chunk, count) = open_chunk(&mut self.chunks, rest.len());
-            let (now, later) = rest.split_at(count);
+            if self.chunks.last().is_none_or(|chunk| chunk.rows() == CHUNK_ROWS) {
+                self.chunks.last_mut().into_iter().for_each(|full| full.data.shrink_to_fit());
+                self.chunks.push(BytesChunk::default());
+            }
+            let is_first = self.chunks.len() == 1;
+            let chunk = self.chunks.last_mut().expect("pushed above if there was none");
+            let (now, later) = rest.split_at(make_room(chunk, is_first, rest.len()));
             for row in now {
                 chunk.push(source.value(*row as usize).as_ref())?;
             }

@@ -3,8 +3,9 @@
 //!
 //! An entry is 8 bytes: the slot, and 32 bits of the key's hash, from which its home follows (Lemire: Fast random integer generation in an
 //! interval, 2019), whatever the number of entries: so the table grows by half and not to the double, and growing reads nothing but the table, and a
-//! probe looks at a key only when 32 bits agree. A table of many groups is larger than the caches: `touch` reads first the homes of a block of
-//! rows, then the keys that belong to them, each independent of the others, so that their cache misses overlap.
+//! probe looks at a key only when 32 bits agree. Where a hash is as good as its key, an entry has all of it, 12 bytes, and no probe looks at keys. A
+//! table of many groups is larger than the caches: `touch` reads first the homes of a block of rows, then the keys that belong to them, each
+//! independent of the others, so that their cache misses overlap.
 
 /// Tables begin with this many entries.
 const ENTRIES_MIN: usize = 16;
@@ -12,58 +13,59 @@ const ENTRIES_MIN: usize = 16;
 /// Tables of fewer entries are in the second-level cache, where there is nothing to wait for. (In tests all are far.)
 const ENTRIES_FAR: usize = if cfg!(test) { 1 } else { 16_384 };
 
-/// The entry of nobody: slots are below 2³² - 1.
-const FREE: u64 = u64::MAX;
+/// The slot of nobody.
+const FREE: u32 = u32::MAX;
 
-/// From hashes to slots.
+/// From hashes to slots, which are below 2³² - 1. `R`: what an entry keeps of a hash beside its lower half.
 #[derive(Default)]
-pub(super) struct SlotTable {
-    /// Slot in the upper half, hash in the lower one. At most three quarters in use.
-    entries: Vec<u64>,
+pub(super) struct SlotTable<R = ()> {
+    /// At most three quarters in use.
+    entries: Vec<Entry<R>>,
     used: usize,
 }
 
-#[inline]
-fn entry(hash: u32, slot: u32) -> u64 {
-    u64::from(slot) << 32 | u64::from(hash)
+#[derive(Clone, Copy)]
+struct Entry<R> {
+    slot: u32,
+    /// The lower half of the hash.
+    half: u32,
+    rest: R,
 }
 
-#[inline]
-fn slot_of(entry: u64) -> u32 {
-    (entry >> 32) as u32
+/// The upper half of a hash, or nothing of it.
+pub(super) trait Rest: Copy + Default + Eq {
+    fn of(hash: u64) -> Self;
 }
 
-/// A table takes the lower half of a hash: of one to which all bits of `hash` have come (Knuth, TAOCP 3, 6.4: multiplicative hashing). Hashes of the
-/// rows of one worker have some bits in common.
-pub(super) fn spread(hash: u64) -> u64 {
-    hash.wrapping_mul(SPREAD) >> 32
+impl Rest for () {
+    fn of(_hash: u64) {}
 }
 
-/// What a table takes, and the rest: both together are as good as the hash.
-pub(super) fn spread_apart(hash: u64) -> (u64, u32) {
-    let product = hash.wrapping_mul(SPREAD);
-    (product >> 32, product as u32)
-}
-
-/// The hash that was spread apart.
-pub(super) fn put_together(spread: u64, rest: u32) -> u64 {
-    (spread << 32 | u64::from(rest)).wrapping_mul(SPREAD_INVERSE)
-}
-
-/// Odd, so that multiplying by it can be undone.
-const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// `SPREAD * SPREAD_INVERSE` is 1 modulo 2⁶⁴ (by Newton's method: each step doubles the number of right bits, of which there are three at first).
-const SPREAD_INVERSE: u64 = {
-    let (mut inverse, mut step) = (SPREAD, 0);
-    while step < 5 {
-        inverse = inverse.wrapping_mul(2_u64.wrapping_sub(SPREAD.wrapping_mul(inverse)));
-        step += 1;
+impl Rest for u32 {
+    #[inline]
+    fn of(hash: u64) -> u32 {
+        (hash >> 32) as u32
     }
-    inverse
-};
+}
 
-impl SlotTable {
+impl<R: Rest> Entry<R> {
+    #[inline]
+    fn new(hash: u64, slot: u32) -> Self {
+        Entry { slot, half: hash as u32, rest: R::of(hash) }
+    }
+
+    fn free() -> Self {
+        Entry { slot: FREE, half: 0, rest: R::default() }
+    }
+}
+
+/// A table begins with the lower half of a hash: of one to which all bits of `hash` have come (Knuth, TAOCP 3, 6.4: multiplicative hashing). Hashes of
+/// the rows of one worker have some bits in common. Both halves together tell as much as `hash`.
+pub(super) fn spread(hash: u64) -> u64 {
+    hash.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+}
+
+impl<R: Rest> SlotTable<R> {
     /// Where the search for a hash begins.
     #[inline]
     fn home(&self, hash: u32) -> usize {
@@ -83,15 +85,15 @@ impl SlotTable {
     /// The slot of the key with this hash for which `equals` holds.
     #[inline]
     pub(super) fn find(&self, hash: u64, mut equals: impl FnMut(u32) -> bool) -> Option<u32> {
-        let hash = hash as u32;
-        let mut place = self.home(hash);
+        let wanted = Entry::<R>::new(hash, FREE);
+        let mut place = self.home(wanted.half);
         loop {
             let found = *self.entries.get(place)?;
-            if found == FREE {
+            if found.slot == FREE {
                 return None;
             }
-            if found as u32 == hash && equals(slot_of(found)) {
-                return Some(slot_of(found));
+            if found.half == wanted.half && found.rest == wanted.rest && equals(found.slot) {
+                return Some(found.slot);
             }
             place = self.behind(place);
         }
@@ -103,27 +105,25 @@ impl SlotTable {
             self.grow();
         }
         self.used += 1;
-        self.place(entry(hash as u32, slot));
+        self.place(Entry::new(hash, slot));
     }
 
     /// Puts one slot in the place of another, of a key with the same hash.
     pub(super) fn replace(&mut self, hash: u64, old: u32, new: u32) {
-        let wanted = entry(hash as u32, old);
         let mut place = self.home(hash as u32);
-        while self.entries[place] != wanted {
+        while self.entries[place].slot != old {
             place = self.behind(place);
         }
-        self.entries[place] = entry(hash as u32, new);
+        self.entries[place].slot = new;
     }
 
     /// Takes a slot out; nothing happens if it is not there.
     pub(super) fn remove(&mut self, hash: u64, slot: u32) {
-        let wanted = entry(hash as u32, slot);
         let mut hole = self.home(hash as u32);
         loop {
-            match self.entries.get(hole) {
-                None | Some(&FREE) => return,
-                Some(found) if *found == wanted => break,
+            match self.entries.get(hole).map(|found| found.slot) {
+                None | Some(FREE) => return,
+                Some(found) if found == slot => break,
                 Some(_) => hole = self.behind(hole),
             }
         }
@@ -132,29 +132,35 @@ impl SlotTable {
         loop {
             next = self.behind(next);
             let found = self.entries[next];
-            if found == FREE {
+            if found.slot == FREE {
                 break;
             }
             // It may move to the hole unless its home lies behind the hole.
-            if self.distance(self.home(found as u32), next) >= self.distance(hole, next) {
+            if self.distance(self.home(found.half), next) >= self.distance(hole, next) {
                 self.entries[hole] = found;
                 hole = next;
             }
         }
-        self.entries[hole] = FREE;
+        self.entries[hole] = Entry::free();
     }
 
-    /// Looks for these hashes, so that their entries are near when they are needed; `read` gets the slots that they most likely mean, and may read
-    /// their keys for the same reason.
+    /// Looks at the homes of these hashes, so that their entries are near when they are needed.
     #[inline]
-    pub(super) fn touch(&self, hashes: &[u64], mut read: impl FnMut(u32) -> u64) {
-        if self.entries.len() < ENTRIES_FAR {
-            return;
+    pub(super) fn touch(&self, hashes: &[u64]) {
+        if self.entries.len() >= ENTRIES_FAR {
+            // The sum is good for nothing, but the loads must not be optimised away.
+            std::hint::black_box(hashes.iter().fold(0, |sum, hash| sum ^ self.entries[self.home(*hash as u32)].slot));
         }
-        let homes = hashes.iter().map(|hash| self.entries[self.home(*hash as u32)]).fold(0, |sum, found| sum ^ found);
-        let keys = hashes.iter().filter_map(|hash| self.find(*hash, |_| true)).fold(0, |sum, slot| sum ^ read(slot));
-        // The sums are good for nothing, but the loads must not be optimised away.
-        std::hint::black_box(homes ^ keys);
+    }
+
+    /// As `touch`; `read` gets the slots that they most likely mean, and may read their keys for the same reason.
+    #[inline]
+    pub(super) fn touch_keys(&self, hashes: &[u64], mut read: impl FnMut(u32) -> u64) {
+        if self.entries.len() >= ENTRIES_FAR {
+            self.touch(hashes);
+            let slots = hashes.iter().filter_map(|hash| self.find(*hash, |_| true));
+            std::hint::black_box(slots.fold(0, |sum, slot| sum ^ read(slot)));
+        }
     }
 
     /// Whether there is nothing in it.
@@ -169,18 +175,18 @@ impl SlotTable {
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<u64>()
+        self.entries.capacity() * size_of::<Entry<R>>()
     }
 
     fn grow(&mut self) {
         let larger = (self.entries.len() + self.entries.len() / 2).max(ENTRIES_MIN);
-        let before = std::mem::replace(&mut self.entries, vec![FREE; larger]);
-        before.into_iter().filter(|found| *found != FREE).for_each(|found| self.place(found));
+        let before = std::mem::replace(&mut self.entries, vec![Entry::free(); larger]);
+        before.into_iter().filter(|found| found.slot != FREE).for_each(|found| self.place(found));
     }
 
-    fn place(&mut self, entry: u64) {
-        let mut place = self.home(entry as u32);
-        while self.entries[place] != FREE {
+    fn place(&mut self, entry: Entry<R>) {
+        let mut place = self.home(entry.half);
+        while self.entries[place].slot != FREE {
             place = self.behind(place);
         }
         self.entries[place] = entry;
@@ -194,47 +200,55 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
-    use super::{SlotTable, put_together, spread, spread_apart};
-
-    #[test]
-    fn a_hash_comes_together_again() {
-        for hash in [0, 1, u64::MAX, 0x1234_5678_9ABC_DEF0, 1 << 63] {
-            let (high, low) = spread_apart(hash);
-            assert_eq!((high, put_together(high, low)), (spread(hash), hash));
-        }
-    }
+    use super::{Rest, SlotTable};
 
     /// Few hashes, so that chains are long and wrap around.
     #[test]
     fn whatever_goes_and_comes_is_found_and_nothing_else() {
-        for seed in 0..20 {
-            let mut random = StdRng::seed_from_u64(seed);
-            let (mut table, mut model) = (SlotTable::default(), HashMap::new());
-            for _ in 0..5_000 {
-                let slot = random.random_range(0..200_u32);
-                let hash = if seed % 2 == 0 { u64::from(slot % 7) } else { u64::from(slot).wrapping_mul(0x9E37_79B9) | 0xFFF0_0000 };
-                if model.remove(&slot).is_some() {
-                    // A slot that takes another's place, and gives it back.
-                    table.replace(hash, slot, slot + 200);
-                    assert_eq!(table.find(hash, |found| found == slot + 200), Some(slot + 200));
-                    table.replace(hash, slot + 200, slot);
-                    table.remove(hash, slot);
-                } else {
-                    model.insert(slot, hash);
-                    table.insert(hash, slot);
-                }
-                let other = random.random_range(0..200_u32);
-                let hash = if seed % 2 == 0 { u64::from(other % 7) } else { u64::from(other).wrapping_mul(0x9E37_79B9) | 0xFFF0_0000 };
-                assert_eq!(table.find(hash, |found| found == other).is_some(), model.contains_key(&other), "seed {seed}");
+        (0..20).for_each(play::<()>);
+        (0..20).for_each(play::<u32>);
+    }
+
+    fn play<R: Rest>(seed: u64) {
+        let is_crowded = seed.is_multiple_of(2);
+        let mut random = StdRng::seed_from_u64(seed);
+        let (mut table, mut model) = (SlotTable::<R>::default(), HashMap::new());
+        let few = |slot: u32| if is_crowded { u64::from(slot % 7) } else { u64::from(slot).wrapping_mul(0x9E37_79B9) | 0xFFF0_0000 };
+        for _ in 0..5_000 {
+            let slot = random.random_range(0..200_u32);
+            let hash = few(slot);
+            if model.remove(&slot).is_some() {
+                // A slot that takes another's place, and gives it back.
+                table.replace(hash, slot, slot + 200);
+                assert_eq!(table.find(hash, |found| found == slot + 200), Some(slot + 200));
+                table.replace(hash, slot + 200, slot);
+                table.remove(hash, slot);
+            } else {
+                model.insert(slot, hash);
+                table.insert(hash, slot);
             }
+            let other = random.random_range(0..200_u32);
+            assert_eq!(table.find(few(other), |found| found == other).is_some(), model.contains_key(&other), "seed {seed}");
         }
     }
 
     #[test]
+    fn whole_hashes_are_told_apart_without_keys() {
+        let (mut halves, mut wholes) = (SlotTable::<()>::default(), SlotTable::<u32>::default());
+        for slot in 0..100 {
+            halves.insert(u64::from(slot) << 32, slot);
+            wholes.insert(u64::from(slot) << 32, slot);
+        }
+        assert_eq!(halves.find(7 << 32, |_| true), Some(0), "the lower halves are equal");
+        assert_eq!(wholes.find(7 << 32, |_| true), Some(7));
+        assert_eq!(wholes.find(100 << 32, |_| true), None);
+    }
+
+    #[test]
     fn an_empty_table_holds_nothing() {
-        let mut table = SlotTable::default();
+        let mut table = SlotTable::<()>::default();
         table.remove(1, 1);
-        table.touch(&[1, 2], u64::from);
+        table.touch_keys(&[1, 2], u64::from);
         assert_eq!(table.find(1, |_| true), None);
     }
 }

@@ -1,7 +1,8 @@
 //! The table from group keys to slots: a slot is where everything that is kept of the group has its place.
 //!
 //! Keys of up to four columns of at most 64 bits are kept as words; all others as bytes in Arrow's row format. The hash table holds
-//! nothing but slots and looks the keys up in their column, so a group of one bigint costs 8 bytes for its key and 11 to 16 for the table.
+//! nothing but slots and hashes. A hash of one word says which word it is; other keys are looked up in their column. So a group of one bigint costs 8
+//! bytes for its key and 16 to 24 for the table.
 //! The table's hash is its own: rows of one worker agree in some bits of `hash_rows`, which would crowd the table.
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::codec::{Reader, damaged};
 use super::segments::Segments;
 use super::value::{Shape, array_of_words, fold, hash_bytes, shape, words};
 use crate::dataflow::operator::rows::part_ranges;
-use crate::dataflow::operator::slot_table::SlotTable;
+use crate::dataflow::operator::slot_table::{Rest, SlotTable, spread};
 use crate::error::{Error, Kind, Result};
 use crate::types::{canonical_floats, decode_rows};
 
@@ -51,7 +52,7 @@ pub(in crate::dataflow::operator) fn key_table(types: &[DataType]) -> Result<Box
     }
     if types.len() <= 4 && types.iter().all(|data_type| shape(data_type) == Shape::Word) {
         return Ok(match types.len() {
-            1 => Box::new(WordKeys::<1>::new(types)),
+            1 => Box::new(WordKeys::<1, u32>::new(types)),
             2 => Box::new(WordKeys::<2>::new(types)),
             3 => Box::new(WordKeys::<3>::new(types)),
             _ => Box::new(WordKeys::<4>::new(types)),
@@ -118,32 +119,39 @@ impl Slots {
     }
 }
 
-/// Keys of `N` columns of at most 64 bits.
-struct WordKeys<const N: usize> {
+/// Keys of `N` columns of at most 64 bits. `R`: what the table keeps beside half of a hash. Of one column it is the other half: both say which word it is.
+struct WordKeys<const N: usize, R = ()> {
     types: Vec<DataType>,
-    table: SlotTable,
+    table: SlotTable<R>,
     keys: Segments<[u64; N]>,
     /// Bit `i`: column `i` is NULL (and its word 0). Grown with the first NULL.
     nulls: Option<Segments<u8>>,
     slots: Slots,
 }
 
+/// Of one word, a hash that no other word has.
 #[inline]
 fn hash_key<const N: usize>(key: &[u64; N], nulls: u8) -> u64 {
-    key.iter().fold(u64::from(nulls), |hash, word| fold(hash ^ *word))
+    match key.as_slice() {
+        [word] => spread(*word),
+        words => words.iter().fold(u64::from(nulls), |hash, word| fold(hash ^ *word)),
+    }
 }
 
-impl<const N: usize> WordKeys<N>
+impl<const N: usize, R: Rest> WordKeys<N, R>
 where
     [u64; N]: Default,
 {
+    /// Whether two words with one hash are the same, so that nobody need look at the keys.
+    const EXACT: bool = N == 1 && size_of::<R>() > 0;
+
     fn new(types: &[DataType]) -> Self {
         WordKeys { types: types.to_vec(), table: SlotTable::default(), keys: Segments::new(), nulls: None, slots: Slots::default() }
     }
 
     #[inline]
     fn find_or_insert(&mut self, key: [u64; N], nulls: u8, hash: u64) -> Result<u32> {
-        match self.table.find(hash, |slot| self.keys[slot] == key && self.null_mask(slot) == nulls) {
+        match self.table.find(hash, |slot| (Self::EXACT || self.keys[slot] == key) && self.null_mask(slot) == nulls) {
             Some(slot) => Ok(slot),
             None => self.insert(key, nulls, hash),
         }
@@ -172,7 +180,7 @@ where
     }
 }
 
-impl<const N: usize> KeyTable for WordKeys<N>
+impl<const N: usize, R: Rest> KeyTable for WordKeys<N, R>
 where
     [u64; N]: Default,
 {
@@ -199,7 +207,11 @@ where
             for (row, hash) in hashes[..block].iter_mut().enumerate() {
                 *hash = hash_key(&key(start + row), mask(start + row));
             }
-            self.table.touch(&hashes[..block], |slot| self.keys[slot][0]);
+            if Self::EXACT {
+                self.table.touch(&hashes[..block]);
+            } else {
+                self.table.touch_keys(&hashes[..block], |slot| self.keys[slot][0]);
+            }
             for (row, hash) in hashes[..block].iter().enumerate() {
                 slots.push(self.find_or_insert(key(start + row), mask(start + row), *hash)?);
             }
@@ -302,7 +314,7 @@ impl KeyTable for RowKeys {
             for (row, hash) in hashes[..block].iter_mut().enumerate() {
                 *hash = hash_bytes(encoded.row(start + row).as_ref());
             }
-            self.table.touch(&hashes[..block], |slot| self.keys[slot].first().copied().map_or(0, u64::from));
+            self.table.touch_keys(&hashes[..block], |slot| self.keys[slot].first().copied().map_or(0, u64::from));
             for (row, hash) in hashes[..block].iter().enumerate() {
                 slots.push(self.find_or_insert(encoded.row(start + row).as_ref(), *hash)?);
             }

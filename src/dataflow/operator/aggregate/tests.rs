@@ -503,7 +503,7 @@ fn a_group_costs_few_bytes() {
     max.result = DataType::Int64;
     let calls = vec![call(AggregateFunction::Count, None, false, None), max];
     let output = Arc::new(Schema::new(["k", "c", "m"].map(|name| Field::new(name, DataType::Int64, true)).to_vec()));
-    for (append_only, bytes_max) in [(true, 48), (false, 88)] {
+    for (append_only, bytes_max) in [(true, 56), (false, 96)] {
         let mut operator =
             Aggregate::new(Arc::clone(&schema) as SchemaRef, append_only, vec![0], calls.clone(), output.clone(), true).unwrap();
         let groups = 450_000;

@@ -1,19 +1,20 @@
 //! The way from a key to the rows that have it.
 //!
 //! ```text
-//! heads: half of the key's hash → newest row with it      links: per row the next older one, and the other half
-//!        ┌─────┐                                                 ┌───┐   ┌───┐   ┌───┐
-//!        │  7  │ ──────────────────────────────────────────────▶ │ 7 │ ─▶│ 4 │ ─▶│ 0 │
-//!        └─────┘                                                 └───┘   └───┘   └───┘
+//! heads: the key's hash → newest row with it      links: per row the next older one
+//!        ┌─────┐                                        ┌───┐   ┌───┐   ┌───┐
+//!        │  7  │ ─────────────────────────────────────▶ │ 7 │ ─▶│ 4 │ ─▶│ 0 │
+//!        └─────┘                                        └───┘   └───┘   └───┘
 //! ```
 //!
 //! A chain holds all rows of one *hash*: keys are never compared here. Which hash a row has is read from its key where that is one word, of which
-//! the hash is a bijection; of other keys the half that is not in the links is kept beside them.
+//! the hash is a bijection; of other keys it is kept beside the links.
 
 use arrow::datatypes::{DataType, Schema};
 
+use super::links::Links;
 use crate::dataflow::operator::rows::RowStore;
-use crate::dataflow::operator::slot_table::{SlotTable, put_together, spread, spread_apart};
+use crate::dataflow::operator::slot_table::{SlotTable, spread};
 
 /// No row: the end of a chain.
 pub(super) const NONE: u32 = u32::MAX;
@@ -24,16 +25,9 @@ pub(super) const BLOCK_ROWS: usize = 32;
 /// Rows by the hashes of their keys.
 pub(super) struct Chains {
     /// By the hash of the key, spread.
-    heads: SlotTable,
-    links: Vec<Link>,
+    heads: SlotTable<u32>,
+    pub(super) links: Links,
     hashes: Hashes,
-}
-
-/// Eight bytes, in one piece: whoever looks whether it is the right chain goes along it next.
-struct Link {
-    next: u32,
-    /// The half of the key's hash that is not in the table.
-    rest: u32,
 }
 
 /// Where the whole hash of a row's key is.
@@ -42,19 +36,18 @@ enum Hashes {
     Zero,
     /// In a column of words.
     Word(usize),
-    /// The halves that are not in the links.
-    Kept(Vec<u32>),
+    Kept(Vec<u64>),
 }
 
 impl Chains {
-    /// No rows yet.
-    pub(super) fn new(schema: &Schema, keys: &[usize], null_equals_null: bool) -> Self {
+    /// No rows yet. `are_weighted`: rows may go again.
+    pub(super) fn new(schema: &Schema, keys: &[usize], null_equals_null: bool, are_weighted: bool) -> Self {
         let hashes = match keys {
             [] => Hashes::Zero,
             [key] if !null_equals_null && is_word(schema.field(*key).data_type()) => Hashes::Word(*key),
             _ => Hashes::Kept(Vec::new()),
         };
-        Chains { heads: SlotTable::default(), links: Vec::new(), hashes }
+        Chains { heads: SlotTable::default(), links: Links::new(are_weighted), hashes }
     }
 
     /// Whether equal hashes mean equal keys.
@@ -67,14 +60,13 @@ impl Chains {
         match &self.hashes {
             Hashes::Zero => 0,
             Hashes::Word(column) => rows.hash(*column, row),
-            Hashes::Kept(halves) => put_together(u64::from(halves[row as usize]), self.links[row as usize].rest),
+            Hashes::Kept(hashes) => hashes[row as usize],
         }
     }
 
     /// The newest row with a key of this hash; `NONE` if there is none.
     pub(super) fn head(&self, hash: u64) -> u32 {
-        let (half, rest) = spread_apart(hash);
-        self.heads.find(half, |head| self.links[head as usize].rest == rest).unwrap_or(NONE)
+        self.heads.find(spread(hash), |_| true).unwrap_or(NONE)
     }
 
     /// The heads of many. Apart from the walk along the chains, so that the misses of many lookups overlap; nothing at all if there are no rows.
@@ -90,41 +82,40 @@ impl Chains {
         heads
     }
 
-    /// Looks at the newest rows of these keys, so that they are near when they are needed.
+    /// Looks for these hashes, so that their entries are near when they are needed.
     pub(super) fn bring_near(&self, hashes: &[u64]) {
-        let mut halves = [0; BLOCK_ROWS];
-        let halves = &mut halves[..hashes.len()];
-        halves.iter_mut().zip(hashes).for_each(|(to, hash)| *to = spread(*hash));
-        self.heads.touch(halves, |head| u64::from(self.links[head as usize].rest));
+        let mut spreads = [0; BLOCK_ROWS];
+        let spreads = &mut spreads[..hashes.len()];
+        spreads.iter_mut().zip(hashes).for_each(|(to, hash)| *to = spread(*hash));
+        self.heads.touch(spreads);
     }
 
     /// The next older row of a row's chain.
     pub(super) fn next(&self, row: u32) -> u32 {
-        self.links[row as usize].next
+        self.links.next(row)
     }
 
-    /// Puts the next row before `head`, which is that of its chain.
-    pub(super) fn link(&mut self, hash: u64, head: u32) {
+    /// Puts the next row before `head`, which is that of its chain. Weight and tag are of no meaning where rows only come.
+    pub(super) fn link(&mut self, hash: u64, head: u32, weight: i64, tag: u8) {
         let row = self.links.len() as u32;
         if head == NONE {
             self.heads.insert(spread(hash), row);
         } else {
             self.heads.replace(spread(hash), head, row);
         }
-        self.push(hash, head);
+        self.push(hash, head, weight, tag);
     }
 
     /// Takes in the next row without a chain: it is dead.
-    pub(super) fn leave_out(&mut self, hash: u64) {
-        self.push(hash, NONE);
+    pub(super) fn leave_out(&mut self, hash: u64, tag: u8) {
+        self.push(hash, NONE, 0, tag);
     }
 
-    fn push(&mut self, hash: u64, next: u32) {
-        let (half, rest) = spread_apart(hash);
-        if let Hashes::Kept(halves) = &mut self.hashes {
-            halves.push(half as u32);
+    fn push(&mut self, hash: u64, next: u32, weight: i64, tag: u8) {
+        if let Hashes::Kept(hashes) = &mut self.hashes {
+            hashes.push(hash);
         }
-        self.links.push(Link { next, rest });
+        self.links.push(next, weight, tag);
     }
 
     /// Takes a dead row out of the chain of a hash, in which `previous` is the row before. Its own link stays: a probe that started from it still finds
@@ -132,7 +123,7 @@ impl Chains {
     pub(super) fn unlink(&mut self, hash: u64, previous: u32, dead: u32) {
         let next = self.next(dead);
         if previous != NONE {
-            self.links[previous as usize].next = next;
+            self.links.set_next(previous, next);
         } else if self.head(hash) == dead {
             if next == NONE {
                 self.heads.remove(spread(hash), dead);
@@ -144,8 +135,8 @@ impl Chains {
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        let kept = if let Hashes::Kept(halves) = &self.hashes { halves.capacity() } else { 0 };
-        self.heads.bytes() + self.links.capacity() * size_of::<Link>() + kept * size_of::<u32>()
+        let kept = if let Hashes::Kept(hashes) = &self.hashes { hashes.capacity() } else { 0 };
+        self.heads.bytes() + self.links.bytes() + kept * size_of::<u64>()
     }
 }
 

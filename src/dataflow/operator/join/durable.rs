@@ -16,7 +16,6 @@ use std::mem::take;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::row::{RowConverter, SortField};
 
-use super::ledger::Ledger;
 use super::partners::Partners;
 use super::side::Side;
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS};
@@ -91,15 +90,14 @@ fn numbered(place: Place, number: u64) -> [u8; 9] {
 
 fn checkpoint_weighted(side: &mut Side, partners: Option<&Partners>, place: Place, changes: &mut StateChanges) -> Result<()> {
     let Some(ledger) = &mut side.ledger else { return Ok(()) };
-    let concerned = ledger.settle();
+    let concerned = ledger.settle(|row| side.chains.links.weight(row) != 0);
     for part in side.rows.parts(&concerned, |row| *row) {
         let encoded = encode(side, part)?;
-        let Some(ledger) = &side.ledger else { return Ok(()) };
         for (row, bytes) in part.iter().zip(encoded) {
             let mut key = vec![place.tag];
             key.extend_from_slice(&bytes);
             let bucket = place.bucket(side.key_hash(*row));
-            match ledger.weight(*row) {
+            match side.weight(*row) {
                 // A row that went and came again has two numbers here, but only one key: what is put stays.
                 0 => changes.delete(bucket, &key),
                 weight => {
@@ -183,7 +181,7 @@ impl Restore {
         self.numbers.clear();
         side.unsaved = side.rows.len();
         // The checkpoint that they come from knows all of them.
-        side.ledger.as_mut().map(Ledger::settle);
+        side.ledger.iter_mut().for_each(|ledger| drop(ledger.settle(|row| side.chains.links.weight(row) != 0)));
         Ok(())
     }
 }

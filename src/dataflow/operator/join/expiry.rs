@@ -149,10 +149,13 @@ impl Side {
 
     /// Drops rows, of which some may be dead already.
     pub(super) fn drop_rows(&mut self, rows: &[u32]) -> Result<()> {
-        if let Some(ledger) = &mut self.ledger {
+        if self.ledger.is_some() {
             let columns = self.rows.gather_all(rows)?;
-            let row_hashes = hash_rows(&columns, rows.len());
-            rows.iter().zip(row_hashes).for_each(|(row, row_hash)| ledger.bury(row_hash, *row));
+            for (row, row_hash) in rows.iter().zip(hash_rows(&columns, rows.len())) {
+                if self.weight(*row) != 0 {
+                    self.weigh(*row, 0, row_hash);
+                }
+            }
             return Ok(());
         }
         let Some(expiry) = &mut self.expiry else { return Ok(()) };

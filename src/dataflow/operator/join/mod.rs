@@ -20,6 +20,7 @@ mod chains;
 mod durable;
 mod expiry;
 mod ledger;
+mod links;
 mod pairing;
 mod partners;
 mod side;

@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use super::chains::{BLOCK_ROWS, Chains, NONE};
 use super::expiry::Expiry;
 use super::ledger::Ledger;
+use super::links::tag;
 use crate::dataflow::operator::StateSize;
 use crate::dataflow::operator::rows::{PART_BYTES, PART_ROWS, RowStore};
 use crate::error::{Error, Result};
@@ -141,7 +142,7 @@ impl Cursor {
 impl Side {
     pub(super) fn new(schema: SchemaRef, keys: Vec<usize>, null_equals_null: bool, append_only: bool) -> Result<Self> {
         let rows = RowStore::new(&schema)?;
-        let chains = Chains::new(&schema, &keys, null_equals_null);
+        let chains = Chains::new(&schema, &keys, null_equals_null, !append_only);
         Ok(Side {
             schema,
             keys,
@@ -188,10 +189,9 @@ impl Side {
 
     /// The weight of a row; 0 if it is dead.
     pub(super) fn weight(&self, row: u32) -> i64 {
-        match (&self.ledger, &self.expiry) {
-            (Some(ledger), _) => ledger.weight(row),
-            (None, Some(expiry)) => i64::from(!expiry.is_gone(row)),
-            (None, None) => 1,
+        match &self.expiry {
+            Some(expiry) if self.ledger.is_none() => i64::from(!expiry.is_gone(row)),
+            _ => self.chains.links.weight(row),
         }
     }
 
@@ -293,7 +293,7 @@ impl Side {
         self.rows.append(&arrived.columns, &all)?;
         for block in arrived.hashes.chunks(BLOCK_ROWS) {
             self.chains.bring_near(block);
-            block.iter().for_each(|hash| self.chains.link(*hash, self.chains.head(*hash)));
+            block.iter().for_each(|hash| self.chains.link(*hash, self.chains.head(*hash), 1, 0));
         }
         Ok(())
     }
@@ -309,14 +309,13 @@ impl Side {
             }
             let (hash, row_hash, weight) = (arrived.hashes[row], batch.row_hashes[row], arrived.weight(row));
             let (known, head) = self.known(&batch, row)?;
-            let ledger = self.ledger.as_mut().expect("the caller looked");
             let number = known.unwrap_or(batch.base + batch.fresh.len() as u32);
             if known.is_some() {
-                ledger.add(number, weight, row_hash);
+                self.weigh(number, self.weight(number) + weight, row_hash);
             } else {
-                ledger.push(number, weight, row_hash, hash);
+                self.ledger.iter_mut().for_each(|ledger| ledger.push(number, row_hash, hash));
                 batch.fresh.push(row as u32);
-                self.chains.link(hash, head);
+                self.chains.link(hash, head, weight, tag(row_hash));
             }
             if let Some(numbers) = &mut numbers {
                 numbers.push(number);
@@ -325,22 +324,32 @@ impl Side {
         self.rows.append(&arrived.columns, &batch.fresh)
     }
 
+    /// Gives a row that is alive another weight; of 0 it dies.
+    pub(super) fn weigh(&mut self, row: u32, weight: i64, row_hash: u64) {
+        let Some(ledger) = &mut self.ledger else { return };
+        self.chains.links.set_weight(row, weight);
+        if weight == 0 {
+            ledger.buried(row_hash, row);
+        }
+        ledger.touch(row);
+    }
+
     /// The number of a row of the batch, if the same row is held; and the head of its key's chain.
     fn known(&mut self, batch: &Entering<'_>, row: usize) -> Result<(Option<u32>, u32)> {
         let (hash, row_hash) = (batch.arrived.hashes[row], batch.row_hashes[row]);
         let mut head = self.chains.head(hash);
         let Some(ledger) = &self.ledger else { return Ok((None, head)) };
         if ledger.is_crowd(hash) {
-            let found = ledger.find(row_hash, |held| ledger.weight(held) != 0 && batch.same(&self.rows, held, row));
+            let found = ledger.find(row_hash, |held| self.weight(held) != 0 && batch.same(&self.rows, held, row));
             return Ok((found, head));
         }
         let (mut at, mut previous, mut passed) = (head, NONE, 0);
         while at != NONE {
             let next = self.chains.next(at);
-            if ledger.weight(at) == 0 {
+            if self.chains.links.weight(at) == 0 {
                 self.chains.unlink(hash, previous, at);
                 head = if at == head { next } else { head };
-            } else if ledger.may_be(at, row_hash) && batch.same(&self.rows, at, row) {
+            } else if self.chains.links.tag(at) == tag(row_hash) && batch.same(&self.rows, at, row) {
                 break;
             } else {
                 (previous, passed) = (at, passed + 1);
@@ -387,7 +396,8 @@ impl Side {
         if free < DEAD_MIN || free * 2 <= self.rows.len() {
             return Ok(None);
         }
-        let needed = |row: &u32| self.ledger.as_ref().map_or_else(|| self.weight(*row) != 0, |ledger| ledger.is_needed(*row));
+        // Of a dead row the next checkpoint must tell if the last one has it.
+        let needed = |row: &u32| self.weight(*row) != 0 || self.ledger.as_ref().is_some_and(|ledger| ledger.is_saved(*row));
         let kept: Vec<u32> = (0..self.rows.len() as u32).filter(needed).collect();
         let mut compacted = Side::new(self.schema.clone(), self.keys.clone(), self.null_equals_null, self.ledger.is_none())?;
         for part in self.rows.parts(&kept, |row| *row) {
@@ -396,13 +406,14 @@ impl Side {
             compacted.rows.append(&columns, &all)?;
             for row in part {
                 let hash = self.key_hash(*row);
+                let (weight, tag) = (self.weight(*row), self.chains.links.tag(*row));
                 if let (Some(ledger), Some(copy)) = (&self.ledger, &mut compacted.ledger) {
-                    copy.copy(ledger, *row);
+                    copy.copy(ledger, *row, weight != 0);
                 }
-                if self.weight(*row) == 0 {
-                    compacted.chains.leave_out(hash);
+                if weight == 0 {
+                    compacted.chains.leave_out(hash, tag);
                 } else {
-                    compacted.chains.link(hash, compacted.chains.head(hash));
+                    compacted.chains.link(hash, compacted.chains.head(hash), weight, tag);
                 }
             }
         }
