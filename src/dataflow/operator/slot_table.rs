@@ -13,23 +13,35 @@ const ENTRIES_MIN: usize = 16;
 /// Tables of fewer entries are in the second-level cache, where there is nothing to wait for. (In tests all are far.)
 const ENTRIES_FAR: usize = if cfg!(test) { 1 } else { 16_384 };
 
-/// The slot of nobody.
-const FREE: u32 = u32::MAX;
-
-/// From hashes to slots, which are below 2³² - 1. `R`: what an entry keeps of a hash beside its lower half.
+/// From hashes to slots. `R`: what an entry keeps of a hash beside its lower half. `S`: a slot, or several.
 #[derive(Default)]
-pub(super) struct SlotTable<R = ()> {
+pub(super) struct SlotTable<R = (), S = u32> {
     /// At most three quarters in use.
-    entries: Vec<Entry<R>>,
+    entries: Vec<Entry<R, S>>,
     used: usize,
 }
 
 #[derive(Clone, Copy)]
-struct Entry<R> {
-    slot: u32,
+struct Entry<R, S> {
+    slot: S,
     /// The lower half of the hash.
     half: u32,
     rest: R,
+}
+
+/// What a table leads to.
+pub(super) trait Slot: Copy + Eq {
+    /// That of nobody.
+    const FREE: Self;
+}
+
+/// Below 2³² - 1.
+impl Slot for u32 {
+    const FREE: u32 = u32::MAX;
+}
+
+impl Slot for [u32; 2] {
+    const FREE: [u32; 2] = [u32::MAX; 2];
 }
 
 /// The upper half of a hash, or nothing of it.
@@ -48,14 +60,14 @@ impl Rest for u32 {
     }
 }
 
-impl<R: Rest> Entry<R> {
+impl<R: Rest, S: Slot> Entry<R, S> {
     #[inline]
-    fn new(hash: u64, slot: u32) -> Self {
+    fn new(hash: u64, slot: S) -> Self {
         Entry { slot, half: hash as u32, rest: R::of(hash) }
     }
 
     fn free() -> Self {
-        Entry { slot: FREE, half: 0, rest: R::default() }
+        Entry { slot: S::FREE, half: 0, rest: R::default() }
     }
 }
 
@@ -65,7 +77,7 @@ pub(super) fn spread(hash: u64) -> u64 {
     hash.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
 }
 
-impl<R: Rest> SlotTable<R> {
+impl<R: Rest, S: Slot> SlotTable<R, S> {
     /// Where the search for a hash begins.
     #[inline]
     fn home(&self, hash: u32) -> usize {
@@ -82,25 +94,37 @@ impl<R: Rest> SlotTable<R> {
         if to >= from { to - from } else { to + self.entries.len() - from }
     }
 
-    /// The slot of the key with this hash for which `equals` holds.
+    /// Where the entry is that has this hash and for which `equals` holds.
     #[inline]
-    pub(super) fn find(&self, hash: u64, mut equals: impl FnMut(u32) -> bool) -> Option<u32> {
-        let wanted = Entry::<R>::new(hash, FREE);
+    fn place_of(&self, hash: u64, mut equals: impl FnMut(S) -> bool) -> Option<usize> {
+        let wanted = Entry::<R, S>::new(hash, S::FREE);
         let mut place = self.home(wanted.half);
         loop {
-            let found = *self.entries.get(place)?;
-            if found.slot == FREE {
+            let found = self.entries.get(place)?;
+            if found.slot == S::FREE {
                 return None;
             }
             if found.half == wanted.half && found.rest == wanted.rest && equals(found.slot) {
-                return Some(found.slot);
+                return Some(place);
             }
             place = self.behind(place);
         }
     }
 
+    /// The slot of the key with this hash for which `equals` holds.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, equals: impl FnMut(S) -> bool) -> Option<S> {
+        self.place_of(hash, equals).map(|place| self.entries[place].slot)
+    }
+
+    /// The slot of the first key with this hash. It must not become that of nobody.
+    #[inline]
+    pub(super) fn find_mut(&mut self, hash: u64) -> Option<&mut S> {
+        self.place_of(hash, |_| true).map(|place| &mut self.entries[place].slot)
+    }
+
     /// Adds a slot whose key is not there.
-    pub(super) fn insert(&mut self, hash: u64, slot: u32) {
+    pub(super) fn insert(&mut self, hash: u64, slot: S) {
         if (self.used + 1) * 4 > self.entries.len() * 3 {
             self.grow();
         }
@@ -108,31 +132,15 @@ impl<R: Rest> SlotTable<R> {
         self.place(Entry::new(hash, slot));
     }
 
-    /// Puts one slot in the place of another, of a key with the same hash.
-    pub(super) fn replace(&mut self, hash: u64, old: u32, new: u32) {
-        let mut place = self.home(hash as u32);
-        while self.entries[place].slot != old {
-            place = self.behind(place);
-        }
-        self.entries[place].slot = new;
-    }
-
     /// Takes a slot out; nothing happens if it is not there.
-    pub(super) fn remove(&mut self, hash: u64, slot: u32) {
-        let mut hole = self.home(hash as u32);
-        loop {
-            match self.entries.get(hole).map(|found| found.slot) {
-                None | Some(FREE) => return,
-                Some(found) if found == slot => break,
-                Some(_) => hole = self.behind(hole),
-            }
-        }
+    pub(super) fn remove(&mut self, hash: u64, slot: S) {
+        let Some(mut hole) = self.place_of(hash, |found| found == slot) else { return };
         self.used -= 1;
         let mut next = hole;
         loop {
             next = self.behind(next);
             let found = self.entries[next];
-            if found.slot == FREE {
+            if found.slot == S::FREE {
                 break;
             }
             // It may move to the hole unless its home lies behind the hole.
@@ -149,13 +157,13 @@ impl<R: Rest> SlotTable<R> {
     pub(super) fn touch(&self, hashes: &[u64]) {
         if self.entries.len() >= ENTRIES_FAR {
             // The sum is good for nothing, but the loads must not be optimised away.
-            std::hint::black_box(hashes.iter().fold(0, |sum, hash| sum ^ self.entries[self.home(*hash as u32)].slot));
+            std::hint::black_box(hashes.iter().fold(0, |sum, hash| sum ^ self.entries[self.home(*hash as u32)].half));
         }
     }
 
     /// As `touch`; `read` gets the slots that they most likely mean, and may read their keys for the same reason.
     #[inline]
-    pub(super) fn touch_keys(&self, hashes: &[u64], mut read: impl FnMut(u32) -> u64) {
+    pub(super) fn touch_keys(&self, hashes: &[u64], mut read: impl FnMut(S) -> u64) {
         if self.entries.len() >= ENTRIES_FAR {
             self.touch(hashes);
             let slots = hashes.iter().filter_map(|hash| self.find(*hash, |_| true));
@@ -170,23 +178,35 @@ impl<R: Rest> SlotTable<R> {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        *self = SlotTable::default();
+        (self.entries, self.used) = (Vec::new(), 0);
+    }
+
+    /// Changes every slot; those that become that of nobody go, and with them the memory of a table that they filled.
+    pub(super) fn change_all(&mut self, change: impl Fn(S) -> S) {
+        self.entries.iter_mut().for_each(|found| found.slot = change(found.slot));
+        self.used = self.entries.iter().filter(|found| found.slot != S::FREE).count();
+        let length = self.entries.len().min((self.used + self.used / 2).max(ENTRIES_MIN));
+        self.rebuild(length);
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry<R>>()
+        self.entries.capacity() * size_of::<Entry<R, S>>()
     }
 
     fn grow(&mut self) {
-        let larger = (self.entries.len() + self.entries.len() / 2).max(ENTRIES_MIN);
-        let before = std::mem::replace(&mut self.entries, vec![Entry::free(); larger]);
-        before.into_iter().filter(|found| found.slot != FREE).for_each(|found| self.place(found));
+        self.rebuild((self.entries.len() + self.entries.len() / 2).max(ENTRIES_MIN));
     }
 
-    fn place(&mut self, entry: Entry<R>) {
+    /// Puts all into a table of so many entries.
+    fn rebuild(&mut self, length: usize) {
+        let before = std::mem::replace(&mut self.entries, vec![Entry::free(); length]);
+        before.into_iter().filter(|found| found.slot != S::FREE).for_each(|found| self.place(found));
+    }
+
+    fn place(&mut self, entry: Entry<R, S>) {
         let mut place = self.home(entry.half);
-        while self.entries[place].slot != FREE {
+        while self.entries[place].slot != S::FREE {
             place = self.behind(place);
         }
         self.entries[place] = entry;
@@ -218,10 +238,6 @@ mod tests {
             let slot = random.random_range(0..200_u32);
             let hash = few(slot);
             if model.remove(&slot).is_some() {
-                // A slot that takes another's place, and gives it back.
-                table.replace(hash, slot, slot + 200);
-                assert_eq!(table.find(hash, |found| found == slot + 200), Some(slot + 200));
-                table.replace(hash, slot + 200, slot);
                 table.remove(hash, slot);
             } else {
                 model.insert(slot, hash);
@@ -242,6 +258,11 @@ mod tests {
         assert_eq!(halves.find(7 << 32, |_| true), Some(0), "the lower halves are equal");
         assert_eq!(wholes.find(7 << 32, |_| true), Some(7));
         assert_eq!(wholes.find(100 << 32, |_| true), None);
+        // A slot that takes another's place.
+        *wholes.find_mut(7 << 32).unwrap() = 200;
+        wholes.change_all(|slot| if slot.is_multiple_of(2) { slot } else { u32::MAX });
+        let found = [6, 7, 8, 9].map(|slot: u64| wholes.find(slot << 32, |_| true));
+        assert_eq!(found, [Some(6), Some(200), Some(8), None]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) struct Cells {
     slots: usize,
 }
 
-/// The rows of some groups, copied next to each other.
+/// The rows of some groups, copied next to each other. A group may stand there twice, as it was and as it is.
 pub(super) struct Taken<'a> {
     /// Whose they are.
     pub(super) slots: &'a [u32],
@@ -132,28 +132,50 @@ impl Cells {
 
     /// What some groups hold.
     pub(super) fn take<'a>(&self, slots: &'a [u32]) -> Taken<'a> {
-        let words = match self.width {
-            1 => self.copy::<1>(slots),
-            2 => self.copy::<2>(slots),
-            3 => self.copy::<3>(slots),
-            4 => self.copy::<4>(slots),
-            5 => self.copy::<5>(slots),
-            6 => self.copy::<6>(slots),
-            7 => self.copy::<7>(slots),
-            8 => self.copy::<8>(slots),
-            _ => {
-                let mut words = Vec::with_capacity(slots.len() * self.width);
-                slots.iter().for_each(|slot| words.extend_from_slice(self.words_from(*slot, 0)));
-                words
-            }
-        };
+        let mut words = Vec::new();
+        self.copy_to(&mut words, slots);
+        self.taken(slots, words)
+    }
+
+    /// What `copy_to` has copied of groups while they were as wide as now.
+    pub(super) fn taken<'a>(&self, slots: &'a [u32], words: Vec<u64>) -> Taken<'a> {
+        assert_eq!(words.len(), slots.len() * self.width, "a row for each slot");
         Taken { slots, words, width: self.width }
     }
 
-    /// As `take`, for the width `N`: short copies of a length that the compiler knows need no call.
-    fn copy<const N: usize>(&self, slots: &[u32]) -> Vec<u64> {
-        let rows = slots.iter().map(|slot| *self.words_from(*slot, 0).first_chunk::<N>().expect("the width is N"));
-        rows.collect::<Vec<_>>().into_flattened()
+    /// Appends the words of some groups.
+    pub(super) fn copy_to(&self, words: &mut Vec<u64>, slots: &[u32]) {
+        match self.width {
+            1 => self.copy::<1>(words, slots),
+            2 => self.copy::<2>(words, slots),
+            3 => self.copy::<3>(words, slots),
+            4 => self.copy::<4>(words, slots),
+            5 => self.copy::<5>(words, slots),
+            6 => self.copy::<6>(words, slots),
+            7 => self.copy::<7>(words, slots),
+            8 => self.copy::<8>(words, slots),
+            _ => slots.iter().for_each(|slot| words.extend_from_slice(self.words_from(*slot, 0))),
+        }
+    }
+
+    /// As `copy_to`, for the width `N`: short copies of a length that the compiler knows need no call.
+    fn copy<const N: usize>(&self, words: &mut Vec<u64>, slots: &[u32]) {
+        let start = words.len();
+        words.resize(start + slots.len() * N, 0);
+        let (rows, _) = words[start..].as_chunks_mut::<N>();
+        for (row, slot) in rows.iter_mut().zip(slots) {
+            *row = *self.words_from(*slot, 0).first_chunk().expect("the width is N");
+        }
+    }
+
+    /// Slots below this have words.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Words per slot.
+    pub(super) fn width(&self) -> usize {
+        self.width
     }
 
     /// Bytes of memory.

@@ -13,13 +13,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::cells::Taken;
 use super::keys::{KeyTable, key_table};
-use super::layout::Layout;
+use super::layout::{Batch, Layout};
 use super::state::End;
 use crate::dataflow::operator::Stateless;
 use crate::dataflow::operator::output::OutputSchema;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, AggregateFunction};
 use crate::types::Changes;
 
@@ -64,43 +63,67 @@ impl Combine {
         self
     }
 
+    /// Whether the next rows pass one by one.
+    fn passes(&mut self, rows: usize) -> bool {
+        let alone = rows < ROWS_MIN && !self.keys.is_empty();
+        let pauses = !alone && self.pause > 0;
+        self.pause -= usize::from(pauses);
+        alone || pauses
+    }
+
     /// Row numbers of groups, and the columns of their keys.
-    fn groups(&mut self, changes: &Changes, slots: &mut Vec<u32>) -> Result<Vec<ArrayRef>> {
-        let rows = changes.len();
-        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| Arc::clone(changes.column(*key))).collect();
-        let alone = rows < ROWS_MIN && !keys.is_empty();
-        if alone || self.pause > 0 {
-            self.pause -= usize::from(!alone);
-            slots.extend(0..rows as u32);
-            return Ok(keys);
-        }
-        self.table.locate(&keys, rows, slots)?;
+    fn groups(&mut self, keys: &[ArrayRef], rows: usize) -> Result<(Vec<u32>, Vec<ArrayRef>)> {
+        let mut slots = Vec::new();
+        self.table.locate(keys, rows, &mut slots)?;
         let groups = self.table.end();
         let found = self.table.columns(&(0..groups as u32).collect::<Vec<_>>());
         self.table.clear();
         if groups > 1 && groups * 2 > rows {
             self.pause = PAUSE_BATCHES;
         }
-        found
+        Ok((slots, found?))
     }
 
-    /// The partial results of every call, over groups.
-    fn partials(&self, groups: &Taken) -> Result<Vec<ArrayRef>> {
-        let mut columns = Vec::new();
+    /// The number of rows and the partial results of every call, of which `values` has those of the accumulators.
+    fn partials(&self, rows: ArrayRef, values: impl Fn(usize, End) -> Option<Result<ArrayRef>>) -> Result<Option<Vec<ArrayRef>>> {
+        let mut columns = vec![Arc::clone(&rows)];
         for (call, output) in self.calls.iter().zip(&self.layout.outputs) {
             if let Some(state) = output.state {
-                columns.push(self.layout.accumulators[state].values(groups, output.end)?);
+                let Some(partial) = values(state, output.end) else { return Ok(None) };
+                columns.push(partial?);
             }
             let counts_rows = call.function == AggregateFunction::Count && call.argument.is_none() && call.filter.is_none();
             if counts_rows || matches!(call.function, AggregateFunction::Min | AggregateFunction::Max) {
                 continue;
             }
             columns.push(match output.count {
-                Some(count) => self.layout.accumulators[count].values(groups, End::Least)?,
-                None => groups.row_counts(),
+                Some(count) => match values(count, End::Least) {
+                    Some(counts) => counts?,
+                    None => return Ok(None),
+                },
+                None => Arc::clone(&rows),
             });
         }
-        Ok(columns)
+        Ok(Some(columns))
+    }
+
+    /// Rows that stand for themselves; `None` if they must go through the accumulators.
+    fn rows_apart(&self, batch: &Batch<'_>, rows: usize) -> Result<Option<Vec<ArrayRef>>> {
+        let counts = batch.weights().map_or_else(|| vec![1; rows], <[i64]>::to_vec);
+        self.partials(Arc::new(Int64Array::from(counts)), |accumulator, _| self.layout.values_of_rows(accumulator, batch).map(Ok))
+    }
+
+    /// So many groups, through the accumulators.
+    fn combined(&mut self, changes: &Changes, slots: &[u32], groups: usize) -> Result<Vec<ArrayRef>> {
+        self.layout.grow(groups);
+        let batch = self.layout.look(changes, slots, None);
+        self.layout.update(&batch)?;
+        let all: Vec<u32> = (0..groups as u32).collect();
+        let taken = self.layout.cells.take(&all);
+        let partials =
+            self.partials(taken.row_counts(), |accumulator, end| Some(self.layout.accumulators[accumulator].values(&taken, end)))?;
+        self.layout.reset_all(groups as u32);
+        partials.ok_or_else(|| Error::internal("accumulators know their values"))
     }
 }
 
@@ -109,22 +132,21 @@ impl Stateless for Combine {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut slots = Vec::new();
-        let mut columns = self.groups(&changes, &mut slots)?;
+        let rows = changes.len();
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| Arc::clone(changes.column(*key))).collect();
+        let passes = self.passes(rows);
+        let (slots, mut columns) = if passes { ((0..rows as u32).collect(), keys) } else { self.groups(&keys, rows)? };
         let groups = slots.iter().max().map_or(0, |last| *last as usize + 1);
-        self.layout.grow(groups);
-        self.layout.update(&changes, &slots, None)?;
-
-        let all: Vec<u32> = (0..groups as u32).collect();
-        let taken = self.layout.cells.take(&all);
-        columns.push(taken.row_counts());
-        columns.extend(self.partials(&taken)?);
+        let apart = if passes { self.rows_apart(&self.layout.look(&changes, &slots, None), rows)? } else { None };
+        columns.extend(match apart {
+            Some(partials) => partials,
+            None => self.combined(&changes, &slots, groups)?,
+        });
         if self.counts_changes {
             let mut counts = vec![0; groups];
-            (0..changes.len()).for_each(|row| counts[slots[row] as usize] += changes.weight(row).saturating_abs());
+            (0..rows).for_each(|row| counts[slots[row] as usize] += changes.weight(row).saturating_abs());
             columns.push(Arc::new(Int64Array::from(counts)));
         }
-        self.layout.reset_all(groups as u32);
         output.push(self.output.changes(columns, groups, None)?);
         Ok(())
     }

@@ -6,19 +6,38 @@ use std::marker::PhantomData;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
-use super::cells::{Cells, Taken, Words};
+use super::cells::{Cells, ROWS, Taken, Words};
 use super::codec::{Reader, damaged, write_count};
 use super::segments::{Bits, Segments};
 use super::state::{End, GroupState, Input, unexpected_retraction};
 use super::value::Value;
 use crate::error::Result;
 
-/// The least or greatest value of every group, of a few words each.
+/// The least or greatest value of every group, of a few words each: of least ones their complement, so that words which nobody has written, zeros, are
+/// no better than any value.
 pub(super) struct Extremes<V> {
-    present: Bits,
+    /// Which groups have a value, as soon as a row without one has come; until then those that have rows.
+    present: Option<Bits>,
     end: End,
     data_type: DataType,
     values: PhantomData<V>,
+}
+
+/// A value of which every bit turns, and with them the order.
+pub(super) trait Complement {
+    fn complement(self) -> Self;
+}
+
+impl Complement for u64 {
+    fn complement(self) -> u64 {
+        !self
+    }
+}
+
+impl Complement for u128 {
+    fn complement(self) -> u128 {
+        !self
+    }
 }
 
 /// The least or greatest value of every group, of any length.
@@ -36,9 +55,15 @@ impl End {
     }
 }
 
-impl<V> Extremes<V> {
+impl<V: Complement> Extremes<V> {
     pub(super) fn new(end: End, data_type: DataType) -> Self {
-        Extremes { present: Bits::default(), end, data_type, values: PhantomData }
+        Extremes { present: None, end, data_type, values: PhantomData }
+    }
+
+    /// Between a value and what is kept of it.
+    #[inline]
+    fn turned(&self, value: V) -> V {
+        if self.end == End::Least { value.complement() } else { value }
     }
 }
 
@@ -54,60 +79,93 @@ impl LongExtremes {
     }
 }
 
-impl<V: Value + Words> GroupState for Extremes<V> {
+impl<V: Value + Words + Complement> GroupState for Extremes<V> {
     fn words(&self) -> usize {
         V::COUNT
     }
 
     fn grow(&mut self, slots: usize) {
-        self.present.grow(slots);
+        self.present.iter_mut().for_each(|present| present.grow(slots));
     }
 
     fn update(&mut self, input: &Input, cells: &mut Cells, place: usize) -> Result<()> {
         let column = V::column(input.argument())?;
-        let (present, worse) = (&mut self.present, self.end.worse());
         let mut retracted = false;
         input.for_each(|row, slot, weight| {
             retracted |= weight < 0;
-            let value = V::get(&column, row);
+            let value = self.turned(V::own(V::get(&column, row)));
             let best = cells.part(slot, place, V::COUNT);
             // Most rows are no better than what there is: they write nothing.
-            if weight > 0 && (V::load(best).order(value) == worse || !present.get(slot)) {
-                present.set(slot);
-                V::own(value).store(best);
+            if weight > 0 && value > V::load(best) {
+                value.store(best);
             }
         });
+        if let Some(present) = &mut self.present {
+            input.for_each(|_, slot, weight| {
+                if weight > 0 {
+                    present.set(slot);
+                }
+            });
+        }
         if retracted { Err(unexpected_retraction()) } else { Ok(()) }
     }
 
     fn values(&self, groups: &Taken, place: usize, _end: End) -> Result<ArrayRef> {
-        let best: Vec<V> = groups.each::<V>(place).collect();
-        V::array(groups.slots.iter().zip(&best).map(|(slot, best)| self.present.get(*slot).then_some(best)), &self.data_type)
+        let best: Vec<V> = groups.each::<V>(place).map(|best| self.turned(best)).collect();
+        match &self.present {
+            Some(present) => {
+                V::array(groups.slots.iter().zip(&best).map(|(slot, best)| present.get(*slot).then_some(best)), &self.data_type)
+            }
+            None => V::array(groups.each::<i64>(ROWS).zip(&best).map(|(rows, best)| (rows > 0).then_some(best)), &self.data_type),
+        }
+    }
+
+    fn values_of_rows(&self, rows: &Input) -> Option<ArrayRef> {
+        let all_have_one = rows.valid.is_none() && rows.weights.is_none();
+        all_have_one.then(|| ArrayRef::clone(rows.argument()))
     }
 
     fn reset(&mut self, slot: u32) {
-        self.present.clear(slot);
+        self.present.iter_mut().for_each(|present| present.clear(slot));
     }
 
-    fn reset_all(&mut self, slots: u32) {
-        self.present.clear_all(slots);
+    fn reset_all(&mut self, _slots: u32) {
+        self.present = None;
+    }
+
+    fn follows_from_words(&self) -> bool {
+        self.present.is_none()
+    }
+
+    fn minds_missing(&self) -> bool {
+        self.present.is_none()
+    }
+
+    fn is_missing(&self, input: &Reader) -> Result<bool> {
+        Ok(Reader(input.0).length()? == 0)
+    }
+
+    fn expect_missing(&mut self, cells: &Cells) {
+        let with_rows = (0..cells.slots() as u32).filter(|slot| cells.rows(*slot) > 0);
+        self.present = Some(Bits::of(with_rows, cells.slots()));
     }
 
     fn write(&self, slot: u32, words: &[u64], output: &mut Vec<u8>) {
-        let value = self.present.get(slot).then(|| V::load(words));
-        write_value(value.as_ref(), output);
+        let is_present = self.present.as_ref().is_none_or(|present| present.get(slot));
+        write_value(is_present.then(|| self.turned(V::load(words))).as_ref(), output);
     }
 
     fn read(&mut self, slot: u32, words: &mut [u64], input: &mut Reader) -> Result<()> {
-        if let Some(value) = read_value::<V>(input)? {
-            value.store(words);
-            self.present.set(slot);
+        let value = read_value::<V>(input)?;
+        if let Some(present) = &mut self.present {
+            present.put(slot, value.is_some());
         }
+        value.into_iter().for_each(|value| self.turned(value).store(words));
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        self.present.bytes()
+        self.present.as_ref().map_or(0, Bits::bytes)
     }
 }
 

@@ -106,6 +106,40 @@ struct Passed {
     values: Option<ArrayRef>,
 }
 
+/// Some rows, and what they will do to the accumulators of a layout.
+pub(super) struct Batch<'a> {
+    changes: &'a Changes,
+    /// The slot of every row's group.
+    slots: &'a [u32],
+    /// The column that says how many rows each stands for.
+    rows_at: Option<usize>,
+    /// Which rows count.
+    masks: Vec<(ArgumentAndFilter, Option<BooleanBuffer>)>,
+    /// Accumulators that counted every row until now, and of which some do not count.
+    apart: Vec<usize>,
+    /// Accumulators that see rows without a value for the first time.
+    missing: Vec<usize>,
+}
+
+impl Batch<'_> {
+    /// Whether the words of groups will mean something else.
+    pub(super) fn gives_another_meaning(&self) -> bool {
+        !self.apart.is_empty() || !self.missing.is_empty()
+    }
+
+    pub(super) fn weights(&self) -> Option<&[i64]> {
+        self.changes.weights().map(|weights| &weights.values()[..])
+    }
+
+    /// The rows that a source without DISTINCT lets through.
+    fn input(&self, source: Source) -> Input<'_> {
+        let rows_of = (source.argument, source.filter);
+        let valid = self.masks.iter().find(|(known, _)| *known == rows_of).and_then(|(_, mask)| mask.as_ref());
+        let values = source.argument.map(|argument| self.changes.column(argument));
+        Input { slots: self.slots, values, valid, weights: self.weights() }
+    }
+}
+
 /// Everything that the calls of one aggregate need, and how many rows each group has.
 pub(super) struct Layout {
     pub(super) cells: Cells,
@@ -176,40 +210,64 @@ impl Layout {
         Ok(Output { state, count: Some(count), end, finish })
     }
 
-    /// Takes rows into the groups. `rows_at`: the column that says how many a row stands for.
-    pub(super) fn update(&mut self, changes: &Changes, slots: &[u32], rows_at: Option<usize>) -> Result<()> {
-        let weights = changes.weights().map(|weights| &weights.values()[..]);
-        let passed = self.pass_distinct(changes, slots, weights)?;
-        let mut masks: Vec<(ArgumentAndFilter, Option<BooleanBuffer>)> = Vec::new();
-        for Accumulator { source, .. } in &self.accumulators {
-            let rows_of = (source.argument, source.filter);
-            if source.distinct.is_none() && !masks.iter().any(|(known, _)| *known == rows_of) {
-                masks.push((rows_of, mask(changes, source.argument, source.filter)));
+    /// What a batch will do to the accumulators. `rows_at`: the column that says how many a row stands for.
+    pub(super) fn look<'a>(&self, changes: &'a Changes, slots: &'a [u32], rows_at: Option<usize>) -> Batch<'a> {
+        let mut batch = Batch { changes, slots, rows_at, masks: Vec::new(), apart: Vec::new(), missing: Vec::new() };
+        for (number, accumulator) in self.accumulators.iter().enumerate() {
+            let source = accumulator.source;
+            if source.distinct.is_some() {
+                continue;
             }
+            let rows_of = (source.argument, source.filter);
+            if !batch.masks.iter().any(|(known, _)| *known == rows_of) {
+                batch.masks.push((rows_of, mask(changes, source.argument, source.filter)));
+            }
+            let input = batch.input(source);
+            let parts = accumulator.is_every_row() && !accumulator.counts_all(&input, rows_at.map(|column| changes.column(column)));
+            let misses = accumulator.state.minds_missing() && input.valid.is_some();
+            batch.apart.extend(parts.then_some(number));
+            batch.missing.extend(misses.then_some(number));
         }
-        let (mut blockwise, mut apart) = (Vec::new(), Vec::new());
+        batch
+    }
+
+    /// The partial results of an accumulator for rows that are groups by themselves, if it can tell.
+    pub(super) fn values_of_rows(&self, accumulator: usize, batch: &Batch<'_>) -> Option<ArrayRef> {
+        let Accumulator { source, state, .. } = &self.accumulators[accumulator];
+        source.distinct.is_none().then(|| state.values_of_rows(&batch.input(*source))).flatten()
+    }
+
+    /// Whether results follow from the groups' words, however they were taken, as long as no batch gives the words another meaning.
+    pub(super) fn follows_from_words(&self) -> bool {
+        self.accumulators.iter().all(|accumulator| accumulator.state.follows_from_words())
+    }
+
+    /// Takes rows into the groups: a batch that was looked at just now.
+    pub(super) fn update(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let Batch { changes, slots, rows_at, .. } = *batch;
+        let weights = batch.weights();
+        let passed = self.pass_distinct(changes, slots, weights)?;
+        for number in &batch.missing {
+            self.accumulators[*number].state.expect_missing(&self.cells);
+        }
+        let mut blockwise = Vec::new();
         for (number, accumulator) in self.accumulators.iter_mut().enumerate() {
-            let Source { argument, filter, distinct } = accumulator.source;
-            if let Some(distinct) = distinct {
+            if let Some(distinct) = accumulator.source.distinct {
                 let Passed { slots, signs, values } = &passed[distinct.table][distinct.filter];
                 accumulator.update(&Input { slots, values: values.as_ref(), valid: None, weights: Some(signs) }, &mut self.cells)?;
                 continue;
             }
-            let valid = masks.iter().find(|(known, _)| *known == (argument, filter)).and_then(|(_, mask)| mask.as_ref());
-            let input = Input { slots, values: argument.map(|argument| changes.column(argument)), valid, weights };
-            if accumulator.is_every_row() {
-                if accumulator.counts_all(&input, rows_at.map(|column| changes.column(column))) {
-                    continue;
-                }
-                apart.push(number);
+            if accumulator.is_every_row() && !batch.apart.contains(&number) {
+                continue;
             }
+            let input = batch.input(accumulator.source);
             if accumulator.state.words() > 0 {
                 blockwise.push((number, input));
             } else {
                 accumulator.update(&input, &mut self.cells)?;
             }
         }
-        self.count_apart(&apart);
+        self.count_apart(&batch.apart);
         let counts = rows_at.map(|column| changes.column(column).as_primitive::<Int64Type>()).or(changes.weights());
         let rows = Input { slots, values: None, valid: None, weights: counts.map(|counts| &counts.values()[..]) };
         if slots.len() <= BLOCK_ROWS {
@@ -274,6 +332,9 @@ impl Layout {
                 self.count_apart(&[number]);
             }
             let Accumulator { state, place, .. } = &mut self.accumulators[number];
+            if state.minds_missing() && state.is_missing(input)? {
+                state.expect_missing(&self.cells);
+            }
             state.read(slot, self.cells.part(slot, *place, state.words()), input)?;
         }
         Ok(())

@@ -52,10 +52,10 @@ use std::mem::take;
 use std::slice;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp;
-use arrow::compute::{FilterBuilder, FilterPredicate, concat};
+use arrow::compute::{FilterBuilder, concat};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
 use self::cells::Taken;
@@ -106,10 +106,17 @@ pub struct Aggregate {
 #[derive(Default)]
 struct Open {
     touched: Touched,
-    /// The results of `touched.existing` before the epoch, a batch of groups each.
-    old: Vec<(usize, Results)>,
+    /// What `touched.existing` was before the epoch, so many groups each.
+    old: Vec<(usize, Before)>,
     /// Whether rows were taken away.
     retracts: bool,
+}
+
+/// What some groups were.
+enum Before {
+    /// Their words, from which their results follow.
+    Words(Vec<u64>),
+    Results(Results),
 }
 
 /// What the functions say of some groups.
@@ -286,11 +293,15 @@ impl Aggregate {
             // In the order of their slots, what there is of them is read from one end to the other: now, and when they come out.
             sort_slots(existing, self.groups.table.end());
             for slots in self.blocks(existing) {
-                old.push((slots.len(), self.evaluate(slots)?));
+                old.push((slots.len(), self.before(slots)?));
             }
         }
         for (changes, slots) in batches {
-            self.layout.update(&changes, &slots, self.rows_at)?;
+            let batch = self.layout.look(&changes, &slots, self.rows_at);
+            if batch.gives_another_meaning() {
+                self.evaluate_before(&touched.existing, &mut old)?;
+            }
+            self.layout.update(&batch)?;
         }
         self.open = Open { touched, old, retracts };
         Ok(())
@@ -339,9 +350,32 @@ impl Aggregate {
         slots.chunks(BLOCK_GROUPS).flat_map(|slots| self.groups.table.blocks(slots))
     }
 
+    /// What groups are before the epoch changes them.
+    fn before(&self, slots: &[u32]) -> Result<Before> {
+        if !self.layout.follows_from_words() {
+            return self.evaluate(&self.layout.cells.take(slots)).map(Before::Results);
+        }
+        // With room for what they will be.
+        let mut words = Vec::with_capacity(2 * slots.len() * self.layout.cells.width());
+        self.layout.cells.copy_to(&mut words, slots);
+        Ok(Before::Words(words))
+    }
+
+    /// Computes what follows from words, while it still does.
+    fn evaluate_before(&self, existing: &[u32], old: &mut [(usize, Before)]) -> Result<()> {
+        let mut rest = existing;
+        for (count, before) in old {
+            let (slots, others) = rest.split_at(*count);
+            if let Before::Words(words) = before {
+                *before = Before::Results(self.evaluate(&self.layout.cells.taken(slots, take(words)))?);
+            }
+            rest = others;
+        }
+        Ok(())
+    }
+
     /// The results of groups, without their keys.
-    fn evaluate(&self, slots: &[u32]) -> Result<Results> {
-        let groups = self.layout.cells.take(slots);
+    fn evaluate(&self, groups: &Taken) -> Result<Results> {
         let mut counts: Vec<(Option<usize>, Int64Array)> = Vec::new();
         let mut columns = Vec::with_capacity(self.layout.outputs.len());
         let mut failures = Vec::new();
@@ -349,12 +383,12 @@ impl Aggregate {
             let mut failed = |place, error, row| failures.push(Failure { output: number, place, error: RowError { error, row } });
             if let (Finish::Recompute(general, result), Some(state)) = (&output.finish, output.state) {
                 let rows = self.layout.accumulators[state].state.as_ref();
-                let (results, failures) = recompute(general, rows, slots, result)?;
+                let (results, failures) = recompute(general, rows, groups.slots, result)?;
                 columns.push(canonical_floats(results));
                 failures.into_iter().for_each(|(place, error)| failed(place, error, format!("{{{general:?}}}")));
                 continue;
             }
-            let partial = output.state.map(|state| self.layout.accumulators[state].values(&groups, output.end)).transpose()?;
+            let partial = output.state.map(|state| self.layout.accumulators[state].values(groups, output.end)).transpose()?;
             if let (Finish::Extreme, Some(partial)) = (&output.finish, &partial) {
                 columns.push(Arc::clone(partial));
                 continue;
@@ -363,7 +397,7 @@ impl Aggregate {
             let place = match counts.iter().position(|(known, _)| *known == count) {
                 Some(place) => place,
                 None => {
-                    counts.push((count, self.counts(count, &groups)?));
+                    counts.push((count, self.counts(count, groups)?));
                     counts.len() - 1
                 }
             };
@@ -392,39 +426,58 @@ impl Aggregate {
         self.layout.cells.rows(slot) > 0 || self.global.is_some()
     }
 
+    /// The results of groups as they were, then as they are; and the failures of both.
+    fn before_and_now(&self, slots: &[u32], before: Before) -> Result<(Vec<ArrayRef>, [Vec<Failure>; 2])> {
+        match before {
+            Before::Words(mut words) => {
+                self.layout.cells.copy_to(&mut words, slots);
+                let twice = [slots, slots].concat();
+                let Results { columns, failures } = self.evaluate(&self.layout.cells.taken(&twice, words))?;
+                let (old, mut new): (Vec<_>, Vec<_>) = failures.into_iter().partition(|failure| failure.place < slots.len());
+                new.iter_mut().for_each(|failure| failure.place -= slots.len());
+                Ok((columns, [old, new]))
+            }
+            Before::Results(old) => {
+                let new = self.evaluate(&self.layout.cells.take(slots))?;
+                let columns = old.columns.iter().zip(&new.columns).map(|(old, new)| concat(&[old, new]));
+                Ok((columns.collect::<Result<_, _>>()?, [old.failures, new.failures]))
+            }
+        }
+    }
+
     /// Retracts the old rows and inserts the new ones of groups that had a row before, where they differ.
-    fn emit_existing(&self, slots: &[u32], old: &Results, output: &mut Vec<Changes>) -> Result<()> {
-        let Results { columns: new, failures } = self.evaluate(slots)?;
-        self.report(&old.failures, failures);
-        let differ = differences(&old.columns, &new, slots.len())?;
-        let here = BooleanBuffer::collect_bool(slots.len(), |place| self.is_live(slots[place]));
-        let (retracted, inserted) = (BooleanArray::from(&differ | &!&here), BooleanArray::from(&differ & &here));
-        let (taken_back, put) = (retracted.true_count(), inserted.true_count());
+    fn emit_existing(&self, slots: &[u32], before: Before, output: &mut Vec<Changes>) -> Result<()> {
+        let count = slots.len();
+        let (mut results, [failed, fails]) = self.before_and_now(slots, before)?;
+        self.report(&failed, fails);
+        let differ = differences(&results, count)?;
+        let here = BooleanBuffer::collect_bool(count, |place| self.is_live(slots[place]));
+        let (retracted, inserted) = (&differ | &!&here, &differ & &here);
+        let (taken_back, put) = (retracted.count_set_bits(), inserted.count_set_bits());
         if taken_back == 0 {
             return Ok(());
         }
         let mut weights = vec![-1; taken_back];
         weights.resize(taken_back + put, 1);
-        let keys = |places: &BooleanArray| {
-            let slots: Vec<u32> = places.values().set_indices().map(|place| slots[place]).collect();
+        let keys = |places: &BooleanBuffer| {
+            let slots: Vec<u32> = places.set_indices().map(|place| slots[place]).collect();
             self.groups.table.columns(&slots)
-        };
-        // Nearly always: every group that was touched has changed and is still there.
-        let chosen = |places, count| (count < slots.len()).then(|| FilterBuilder::new(places).optimize().build());
-        let some = |column: &ArrayRef, chosen: &Option<FilterPredicate>| match chosen {
-            None => Ok(Arc::clone(column)),
-            Some(chosen) => chosen.filter(column),
         };
         let old_keys = keys(&retracted)?;
         let new_keys = if put == taken_back { old_keys.clone() } else { keys(&inserted)? };
-        let (retracted, inserted) = (chosen(&retracted, taken_back), chosen(&inserted, put));
+        // Nearly always every group that was touched has changed and is still there.
+        if taken_back + put < 2 * count {
+            let mut chosen = BooleanBufferBuilder::new(2 * count);
+            chosen.append_buffer(&retracted);
+            chosen.append_buffer(&inserted);
+            let chosen = FilterBuilder::new(&BooleanArray::from(chosen.finish())).optimize().build();
+            results = results.iter().map(|column| chosen.filter(column)).collect::<Result<_, _>>()?;
+        }
         let mut columns = Vec::with_capacity(self.output.fields().len());
         for (old, new) in old_keys.iter().zip(&new_keys) {
             columns.push(concat(&[old, new])?);
         }
-        for (old, new) in old.columns.iter().zip(&new) {
-            columns.push(concat(&[&some(old, &retracted)?, &some(new, &inserted)?])?);
-        }
+        columns.extend(results);
         output.push(Changes::new(self.batch(columns, taken_back + put)?, Some(Int64Array::from(weights))));
         Ok(())
     }
@@ -436,7 +489,7 @@ impl Aggregate {
             return Ok(());
         }
         let mut columns = self.groups.table.columns(&slots)?;
-        let results = self.evaluate(&slots)?;
+        let results = self.evaluate(&self.layout.cells.take(&slots))?;
         self.report(&[], results.failures);
         columns.extend(results.columns);
         output.push(Changes::insertions(self.batch(columns, slots.len())?));
@@ -495,7 +548,7 @@ impl Operator for Aggregate {
         let mut existing = &touched.existing[..];
         for (count, old) in old {
             let (these, others) = existing.split_at(count);
-            self.emit_existing(these, &old, output)?;
+            self.emit_existing(these, old, output)?;
             self.retire(these);
             existing = others;
         }
@@ -550,14 +603,16 @@ impl Operator for Aggregate {
     }
 }
 
-/// In which rows some column of `old` and `new` differs; NULL equals NULL.
-fn differences(old: &[ArrayRef], new: &[ArrayRef], rows: usize) -> Result<BooleanBuffer> {
+/// In which of so many rows some column differs from the row that lies as many rows behind; NULL equals NULL.
+fn differences(columns: &[ArrayRef], rows: usize) -> Result<BooleanBuffer> {
     let mut differ = BooleanBuffer::new_unset(rows);
-    for (old, new) in old.iter().zip(new) {
-        differ = if old.data_type().is_nested() {
-            &differ | &BooleanBuffer::collect_bool(rows, |row| !rows_equal(slice::from_ref(old), row, slice::from_ref(new), row))
+    for column in columns {
+        let (old, new) = (column.slice(0, rows), column.slice(rows, rows));
+        differ = if column.data_type().is_nested() {
+            let columns = slice::from_ref(column);
+            &differ | &BooleanBuffer::collect_bool(rows, |row| !rows_equal(columns, row, columns, rows + row))
         } else {
-            &differ | cmp::distinct(old, new)?.values()
+            &differ | cmp::distinct(&old, &new)?.values()
         };
     }
     Ok(differ)

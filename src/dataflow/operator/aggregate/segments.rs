@@ -73,6 +73,16 @@ pub(super) struct Bits {
 }
 
 impl Bits {
+    /// These bits are set, of those below `bits`.
+    pub(super) fn of(set: impl Iterator<Item = u32>, bits: usize) -> Self {
+        let mut all = Bits::default();
+        all.grow(bits);
+        for bit in set {
+            all.set(bit);
+        }
+        all
+    }
+
     pub(super) fn grow(&mut self, bits: usize) {
         let words = bits.div_ceil(64);
         if words > self.words.len() {
@@ -100,11 +110,6 @@ impl Bits {
         self.words[(bit / 64) as usize] &= !(1 << (bit % 64));
     }
 
-    /// Clears all bits below `bits`, and maybe some more.
-    pub(super) fn clear_all(&mut self, bits: u32) {
-        self.words[..bits.div_ceil(64) as usize].fill(0);
-    }
-
     /// Sets or clears the bit; whether it was set before.
     #[inline]
     pub(super) fn put(&mut self, bit: u32, value: bool) -> bool {
@@ -125,11 +130,7 @@ pub(super) fn sort_slots(slots: &mut [u32], end: usize) {
     if slots.len() < 64.max(end / 64) {
         return slots.sort_unstable();
     }
-    let mut bits = Bits::default();
-    bits.grow(end);
-    for slot in &*slots {
-        bits.set(*slot);
-    }
+    let bits = Bits::of(slots.iter().copied(), end);
     let sorted = BitIndexIterator::new(bits.words.to_byte_slice(), 0, bits.words.len() * 64);
     slots.iter_mut().zip(sorted).for_each(|(slot, bit)| *slot = bit as u32);
 }
@@ -158,9 +159,6 @@ mod tests {
         bits.clear(99);
         assert!(!bits.get(99));
         assert!(!bits.put(7, true) && bits.get(7) && bits.put(7, false) && !bits.get(7));
-        bits.set(64);
-        bits.clear_all(65);
-        assert!(!bits.get(64));
     }
 
     #[test]

@@ -85,6 +85,10 @@ pub(super) trait GroupState {
     fn update(&mut self, input: &Input, cells: &mut Cells, place: usize) -> Result<()>;
     /// The partial results of groups; what a group without values gives is for `finish` to say.
     fn values(&self, groups: &Taken, place: usize, end: End) -> Result<ArrayRef>;
+    /// The partial results of rows that are groups by themselves, of which each has its number for a slot; `None` if only `update` can tell.
+    fn values_of_rows(&self, _rows: &Input) -> Option<ArrayRef> {
+        None
+    }
     /// No value is left in the group; the caller clears its words.
     fn reset(&mut self, _slot: u32) {}
     /// As `reset`, of all groups, of which there are `slots`.
@@ -104,6 +108,24 @@ pub(super) trait GroupState {
     fn leaves_residue(&self) -> bool {
         false
     }
+
+    /// Whether the words of a group say all that it takes for its result: then that can be told later, too, of words that were copied.
+    fn follows_from_words(&self) -> bool {
+        false
+    }
+
+    /// Whether it must be told when a row or a group without a value comes for the first time.
+    fn minds_missing(&self) -> bool {
+        false
+    }
+
+    /// Whether what `write` wrote of a group says that it has no value.
+    fn is_missing(&self, _input: &Reader) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// A row or a group without a value comes. `cells`: as they were before the row.
+    fn expect_missing(&mut self, _cells: &Cells) {}
 
     /// Values whose count is below zero: none, once an epoch is complete.
     fn negative(&self) -> usize {
@@ -163,6 +185,17 @@ impl GroupState for Counts {
 
     fn values(&self, groups: &Taken, place: usize, _end: End) -> Result<ArrayRef> {
         Ok(Arc::new(Int64Array::from_iter_values(groups.each::<i64>(place))))
+    }
+
+    fn values_of_rows(&self, rows: &Input) -> Option<ArrayRef> {
+        let Counts::Rows = self else { return None };
+        let mut counts = vec![0; rows.slots.len()];
+        rows.for_each(|_, slot, weight| counts[slot as usize] = weight);
+        Some(Arc::new(Int64Array::from(counts)))
+    }
+
+    fn follows_from_words(&self) -> bool {
+        true
     }
 
     fn write(&self, _slot: u32, words: &[u64], output: &mut Vec<u8>) {

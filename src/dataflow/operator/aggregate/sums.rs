@@ -117,6 +117,17 @@ where
         Ok(Arc::new(sums.with_data_type(self.data_type.clone())))
     }
 
+    fn values_of_rows(&self, rows: &Input) -> Option<ArrayRef> {
+        let values = rows.argument().as_primitive::<A>().values();
+        let mut sums = vec![R::Native::default(); rows.slots.len()];
+        rows.for_each(|row, slot, weight| sums[slot as usize] = R::Native::default().plus(values[row].into(), weight));
+        Some(Arc::new(PrimitiveArray::<R>::new(sums.into(), None).with_data_type(self.data_type.clone())))
+    }
+
+    fn follows_from_words(&self) -> bool {
+        true
+    }
+
     fn write(&self, _slot: u32, words: &[u64], output: &mut Vec<u8>) {
         R::Native::load(words).write(output);
     }

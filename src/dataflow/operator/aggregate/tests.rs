@@ -415,6 +415,26 @@ fn split_in_two_it_gives_the_same() {
     }
 }
 
+/// Of these functions a group's words say all, until the first NULL comes: in the middle of an epoch, of which a part has been taken.
+#[test]
+fn what_follows_from_words_is_the_same_when_nulls_come() {
+    use AggregateFunction::{Count, Max, Min, Sum};
+    let sums = || {
+        let calls = [(Count, None), (Count, Some(3)), (Sum, Some(3)), (Sum, Some(5))];
+        calls.map(|(function, argument)| call(function, argument, false, None)).to_vec()
+    };
+    let extremes = || [(Min, 3), (Max, 3), (Max, 5)].map(|(function, argument)| call(function, Some(argument), false, None));
+    for (number, keys) in [vec![0], vec![0, 3], vec![2], vec![]].into_iter().enumerate() {
+        for (append_only, calls) in [(false, sums()), (true, sums().into_iter().chain(extremes()).collect())] {
+            // Odd seeds begin without NULLs.
+            for seed in [2_001, 2_002].map(|seed| seed + 2 * number as u64) {
+                run(&keys, calls.clone(), append_only, seed);
+                drive(Subject::split(&keys, calls.clone(), append_only), seed);
+            }
+        }
+    }
+}
+
 /// Where nothing is stored, what a checkpoint would have to be told was remembered for ever.
 #[test]
 fn without_checkpoints_values_that_have_gone_are_forgotten() {

@@ -43,6 +43,10 @@ impl GroupState for Xors {
         array_of_words(groups.each::<u64>(place).map(|sum| Some(sum ^ self.zero)), &self.data_type)
     }
 
+    fn follows_from_words(&self) -> bool {
+        true
+    }
+
     fn write(&self, _slot: u32, words: &[u64], output: &mut Vec<u8>) {
         output.extend_from_slice(&u64::load(words).to_le_bytes());
     }

@@ -1,14 +1,18 @@
 //! The way from a key to the rows that have it.
 //!
 //! ```text
-//! heads: the key's hash → newest row with it      links: per row the next older one
-//!        ┌─────┐                                        ┌───┐   ┌───┐   ┌───┐
-//!        │  7  │ ─────────────────────────────────────▶ │ 7 │ ─▶│ 4 │ ─▶│ 0 │
-//!        └─────┘                                        └───┘   └───┘   └───┘
+//! heads: the key's hash → newest left and right row      links: per row the next older one
+//!        ┌───┬───┐                                              ┌───┐   ┌───┐   ┌───┐
+//!        │ 7 │ 2 │ ───────────────────────────────────── left ▶ │ 7 │ ─▶│ 4 │ ─▶│ 0 │
+//!        └───┴───┘                                              └───┘   └───┘   └───┘
 //! ```
 //!
 //! A chain holds all rows of one *hash*: keys are never compared here. Which hash a row has is read from its key where that is one word, of which
-//! the hash is a bijection; of other keys it is kept beside the links.
+//! the hash is a bijection; of other keys it is kept beside the links. The heads of both sides lie in one place: a row that arrives looks for rows of the
+//! other side, and is then entered among those of its own.
+
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use arrow::datatypes::{DataType, Schema};
 
@@ -22,10 +26,14 @@ pub(super) const NONE: u32 = u32::MAX;
 /// Rows whose cache misses overlap: as many as a core has loads in flight, a few times over.
 pub(super) const BLOCK_ROWS: usize = 32;
 
-/// Rows by the hashes of their keys.
+/// By the hash of a key, spread, the newest rows of both sides.
+pub(super) type Heads = Rc<RefCell<SlotTable<u32, [u32; 2]>>>;
+
+/// Rows of one side by the hashes of their keys.
 pub(super) struct Chains {
-    /// By the hash of the key, spread.
-    heads: SlotTable<u32>,
+    heads: Heads,
+    /// Which of the heads are its own.
+    side: usize,
     pub(super) links: Links,
     hashes: Hashes,
 }
@@ -40,14 +48,14 @@ enum Hashes {
 }
 
 impl Chains {
-    /// No rows yet. `are_weighted`: rows may go again.
-    pub(super) fn new(schema: &Schema, keys: &[usize], null_equals_null: bool, are_weighted: bool) -> Self {
+    /// No rows yet. `heads`: of both sides, of which this is `side`; `are_weighted`: rows may go again.
+    pub(super) fn new(heads: Heads, side: usize, schema: &Schema, keys: &[usize], null_equals_null: bool, are_weighted: bool) -> Self {
         let hashes = match keys {
             [] => Hashes::Zero,
             [key] if !null_equals_null && is_word(schema.field(*key).data_type()) => Hashes::Word(*key),
             _ => Hashes::Kept(Vec::new()),
         };
-        Chains { heads: SlotTable::default(), links: Links::new(are_weighted), hashes }
+        Chains { heads, side, links: Links::new(are_weighted), hashes }
     }
 
     /// Whether equal hashes mean equal keys.
@@ -64,14 +72,29 @@ impl Chains {
         }
     }
 
+    /// The same side without rows, whose heads are gone.
+    pub(super) fn emptied(&self) -> Self {
+        let hashes = match &self.hashes {
+            Hashes::Zero => Hashes::Zero,
+            Hashes::Word(column) => Hashes::Word(*column),
+            Hashes::Kept(_) => Hashes::Kept(Vec::new()),
+        };
+        let side = self.side;
+        self.heads.borrow_mut().change_all(|mut heads| {
+            heads[side] = NONE;
+            heads
+        });
+        Chains { heads: Rc::clone(&self.heads), side, links: self.links.emptied(), hashes }
+    }
+
     /// The newest row with a key of this hash; `NONE` if there is none.
     pub(super) fn head(&self, hash: u64) -> u32 {
-        self.heads.find(spread(hash), |_| true).unwrap_or(NONE)
+        self.heads.borrow().find(spread(hash), |_| true).map_or(NONE, |heads| heads[self.side])
     }
 
     /// The heads of many. Apart from the walk along the chains, so that the misses of many lookups overlap; nothing at all if there are no rows.
     pub(super) fn heads(&self, hashes: &[u64]) -> Vec<u32> {
-        if self.heads.is_empty() {
+        if self.links.len() == 0 {
             return Vec::new();
         }
         let mut heads = Vec::with_capacity(hashes.len());
@@ -87,7 +110,7 @@ impl Chains {
         let mut spreads = [0; BLOCK_ROWS];
         let spreads = &mut spreads[..hashes.len()];
         spreads.iter_mut().zip(hashes).for_each(|(to, hash)| *to = spread(*hash));
-        self.heads.touch(spreads);
+        self.heads.borrow().touch(spreads);
     }
 
     /// The next older row of a row's chain.
@@ -95,15 +118,21 @@ impl Chains {
         self.links.next(row)
     }
 
-    /// Puts the next row before `head`, which is that of its chain. Weight and tag are of no meaning where rows only come.
-    pub(super) fn link(&mut self, hash: u64, head: u32, weight: i64, tag: u8) {
+    /// Puts the next row at the head of its chain. Weight and tag are of no meaning where rows only come.
+    pub(super) fn link(&mut self, hash: u64, weight: i64, tag: u8) {
         let row = self.links.len() as u32;
-        if head == NONE {
-            self.heads.insert(spread(hash), row);
-        } else {
-            self.heads.replace(spread(hash), head, row);
-        }
-        self.push(hash, head, weight, tag);
+        let mut heads = self.heads.borrow_mut();
+        let next = match heads.find_mut(spread(hash)) {
+            Some(heads) => std::mem::replace(&mut heads[self.side], row),
+            None => {
+                let mut new = [NONE; 2];
+                new[self.side] = row;
+                heads.insert(spread(hash), new);
+                NONE
+            }
+        };
+        drop(heads);
+        self.push(hash, next, weight, tag);
     }
 
     /// Takes in the next row without a chain: it is dead.
@@ -124,19 +153,23 @@ impl Chains {
         let next = self.next(dead);
         if previous != NONE {
             self.links.set_next(previous, next);
-        } else if self.head(hash) == dead {
-            if next == NONE {
-                self.heads.remove(spread(hash), dead);
-            } else {
-                self.heads.replace(spread(hash), dead, next);
-            }
+            return;
+        }
+        let mut heads = self.heads.borrow_mut();
+        let Some(found) = heads.find_mut(spread(hash)).filter(|heads| heads[self.side] == dead) else { return };
+        if next != NONE || found[1 - self.side] != NONE {
+            found[self.side] = next;
+        } else {
+            let last = *found;
+            heads.remove(spread(hash), last);
         }
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         let kept = if let Hashes::Kept(hashes) = &self.hashes { hashes.capacity() } else { 0 };
-        self.heads.bytes() + self.links.bytes() + kept * size_of::<u64>()
+        // A half of what both sides share.
+        self.heads.borrow().bytes() / 2 + self.links.bytes() + kept * size_of::<u64>()
     }
 }
 

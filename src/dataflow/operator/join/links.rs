@@ -40,6 +40,11 @@ impl Links {
         if are_weighted { Links::Weighted { links: Vec::new(), large: HashMap::new() } } else { Links::Lasting(Vec::new()) }
     }
 
+    /// Without rows, of the same kind.
+    pub(super) fn emptied(&self) -> Self {
+        Links::new(matches!(self, Links::Weighted { .. }))
+    }
+
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         match self {

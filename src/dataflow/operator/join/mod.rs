@@ -36,6 +36,7 @@ use std::collections::VecDeque;
 use arrow::datatypes::SchemaRef;
 
 use self::alone::NullRule;
+use self::chains::Heads;
 use self::durable::Place;
 pub use self::expiry::Goes;
 use self::pairing::Matcher;
@@ -111,9 +112,10 @@ impl Join {
         let mut matcher = Matcher::new([&left, &right], keys, null_equals_null, condition, errors)?;
         // Witnesses are a set even if they only ever arrive.
         let right_append_only = spec.right_append_only && kind.gives_pairs();
+        let heads = Heads::default();
         let sides = [
-            Side::new(left, left_keys, null_equals_null, spec.left_append_only)?.expiring(left_goes),
-            Side::new(right, right_keys, null_equals_null, right_append_only)?.expiring(right_goes),
+            Side::new(heads.clone(), 0, left, left_keys, null_equals_null, spec.left_append_only)?.expiring(left_goes),
+            Side::new(heads, 1, right, right_keys, null_equals_null, right_append_only)?.expiring(right_goes),
         ];
         if sides[0].chains.are_exact() {
             matcher.trust_hashes();

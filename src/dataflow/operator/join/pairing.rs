@@ -189,7 +189,8 @@ impl<'a> Candidates<'a> {
     /// The product of both weights per pair.
     pub(super) fn weights(&self, sides: &[Side; 2]) -> Int64Array {
         let held = &sides[1 - self.side];
-        self.held.iter().enumerate().map(|(pair, row)| self.arrived_weight(pair) * held.weight(*row)).collect()
+        let products = self.held.iter().enumerate().map(|(pair, row)| self.arrived_weight(pair) * held.weight(*row));
+        products.collect::<Vec<_>>().into()
     }
 
     /// Drops the pairs where `mask` is false, also from the columns read so far.

@@ -13,7 +13,7 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::chains::{BLOCK_ROWS, Chains, NONE};
+use super::chains::{BLOCK_ROWS, Chains, Heads, NONE};
 use super::expiry::Expiry;
 use super::ledger::Ledger;
 use super::links::tag;
@@ -140,9 +140,21 @@ impl Cursor {
 }
 
 impl Side {
-    pub(super) fn new(schema: SchemaRef, keys: Vec<usize>, null_equals_null: bool, append_only: bool) -> Result<Self> {
+    /// No rows yet. `heads`: of both sides, of which this is the left (0) or the right one.
+    pub(super) fn new(
+        heads: Heads,
+        side: usize,
+        schema: SchemaRef,
+        keys: Vec<usize>,
+        null_equals_null: bool,
+        append_only: bool,
+    ) -> Result<Self> {
+        let chains = Chains::new(heads, side, &schema, &keys, null_equals_null, !append_only);
+        Side::empty(chains, schema, keys, null_equals_null, append_only)
+    }
+
+    fn empty(chains: Chains, schema: SchemaRef, keys: Vec<usize>, null_equals_null: bool, append_only: bool) -> Result<Self> {
         let rows = RowStore::new(&schema)?;
-        let chains = Chains::new(&schema, &keys, null_equals_null, !append_only);
         Ok(Side {
             schema,
             keys,
@@ -293,7 +305,7 @@ impl Side {
         self.rows.append(&arrived.columns, &all)?;
         for block in arrived.hashes.chunks(BLOCK_ROWS) {
             self.chains.bring_near(block);
-            block.iter().for_each(|hash| self.chains.link(*hash, self.chains.head(*hash), 1, 0));
+            block.iter().for_each(|hash| self.chains.link(*hash, 1, 0));
         }
         Ok(())
     }
@@ -308,14 +320,14 @@ impl Side {
                 self.look_ahead(&heads);
             }
             let (hash, row_hash, weight) = (arrived.hashes[row], batch.row_hashes[row], arrived.weight(row));
-            let (known, head) = self.known(&batch, row)?;
+            let known = self.known(&batch, row)?;
             let number = known.unwrap_or(batch.base + batch.fresh.len() as u32);
             if known.is_some() {
                 self.weigh(number, self.weight(number) + weight, row_hash);
             } else {
                 self.ledger.iter_mut().for_each(|ledger| ledger.push(number, row_hash, hash));
                 batch.fresh.push(row as u32);
-                self.chains.link(hash, head, weight, tag(row_hash));
+                self.chains.link(hash, weight, tag(row_hash));
             }
             if let Some(numbers) = &mut numbers {
                 numbers.push(number);
@@ -334,21 +346,18 @@ impl Side {
         ledger.touch(row);
     }
 
-    /// The number of a row of the batch, if the same row is held; and the head of its key's chain.
-    fn known(&mut self, batch: &Entering<'_>, row: usize) -> Result<(Option<u32>, u32)> {
+    /// The number of a row of the batch, if the same row is held.
+    fn known(&mut self, batch: &Entering<'_>, row: usize) -> Result<Option<u32>> {
         let (hash, row_hash) = (batch.arrived.hashes[row], batch.row_hashes[row]);
-        let mut head = self.chains.head(hash);
-        let Some(ledger) = &self.ledger else { return Ok((None, head)) };
+        let Some(ledger) = &self.ledger else { return Ok(None) };
         if ledger.is_crowd(hash) {
-            let found = ledger.find(row_hash, |held| self.weight(held) != 0 && batch.same(&self.rows, held, row));
-            return Ok((found, head));
+            return Ok(ledger.find(row_hash, |held| self.weight(held) != 0 && batch.same(&self.rows, held, row)));
         }
-        let (mut at, mut previous, mut passed) = (head, NONE, 0);
+        let (mut at, mut previous, mut passed) = (self.chains.head(hash), NONE, 0);
         while at != NONE {
             let next = self.chains.next(at);
             if self.chains.links.weight(at) == 0 {
                 self.chains.unlink(hash, previous, at);
-                head = if at == head { next } else { head };
             } else if self.chains.links.tag(at) == tag(row_hash) && batch.same(&self.rows, at, row) {
                 break;
             } else {
@@ -359,7 +368,7 @@ impl Side {
         if passed > CROWD {
             self.crowd(batch, hash)?;
         }
-        Ok(((at != NONE).then_some(at), head))
+        Ok((at != NONE).then_some(at))
     }
 
     /// Enters all rows of a key in the ledger by their own hashes.
@@ -399,7 +408,8 @@ impl Side {
         // Of a dead row the next checkpoint must tell if the last one has it.
         let needed = |row: &u32| self.weight(*row) != 0 || self.ledger.as_ref().is_some_and(|ledger| ledger.is_saved(*row));
         let kept: Vec<u32> = (0..self.rows.len() as u32).filter(needed).collect();
-        let mut compacted = Side::new(self.schema.clone(), self.keys.clone(), self.null_equals_null, self.ledger.is_none())?;
+        let (chains, schema, keys) = (self.chains.emptied(), SchemaRef::clone(&self.schema), self.keys.clone());
+        let mut compacted = Side::empty(chains, schema, keys, self.null_equals_null, self.ledger.is_none())?;
         for part in self.rows.parts(&kept, |row| *row) {
             let all: Vec<u32> = (0..part.len() as u32).collect();
             let columns = self.rows.gather_all(part)?;
@@ -413,7 +423,7 @@ impl Side {
                 if weight == 0 {
                     compacted.chains.leave_out(hash, tag);
                 } else {
-                    compacted.chains.link(hash, compacted.chains.head(hash), weight, tag);
+                    compacted.chains.link(hash, weight, tag);
                 }
             }
         }
