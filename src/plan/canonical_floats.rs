@@ -1,5 +1,5 @@
-//! Floats have [one form](crate::types::canonical_floats): no expression gives -0.0, nor a NaN other than the one NaN, in queries and views alike, and rows never hold
-//! them.
+//! Floats have [one form](crate::types::canonical_floats): no expression gives -0.0, nor a NaN other than the one NaN, in queries and views alike, and
+//! rows never hold them.
 //!
 //! Keys take -0.0 and 0.0 for one number, and all NaNs, as PostgreSQL does. `1 / x` and `x::text` would tell them apart, and which of the two stands for
 //! equal rows would depend on their order; to Arrow a NaN whose sign is set is another one, and less than all numbers. So whatever may give them where no

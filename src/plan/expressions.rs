@@ -44,7 +44,6 @@ use super::table_functions::makes_rows;
 use super::text;
 use super::time_precision;
 use super::walk::WalkTree;
-
 use super::zones::expression_in_zone;
 use crate::catalog::Column as TableColumn;
 use crate::error::{Error, Kind, Result};

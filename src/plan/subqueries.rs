@@ -97,12 +97,16 @@ pub(super) fn perhaps_without_row(plan: LogicalPlan) -> DataFusionResult<Logical
     scalar_subqueries(plan, concerned, perhaps).map(|transformed| transformed.data)
 }
 
-/// The cast that the list of an `IN` is, under a name of its own.
+/// What is computed for the list of an `IN`, under a name of its own.
 fn with_own_name(expr: Expr) -> DataFusionResult<Transformed<Expr>> {
     let Expr::InSubquery(list) = &expr else { return Ok(Transformed::no(expr)) };
     let LogicalPlan::Projection(projection) = list.subquery.subquery.as_ref() else { return Ok(Transformed::no(expr)) };
-    let [cast @ Expr::Cast(_)] = projection.expr.as_slice() else { return Ok(Transformed::no(expr)) };
-    let named = Projection::try_new(vec![cast.clone().alias(hidden("cast", 0))], Arc::clone(&projection.input))?;
+    let [computed] = projection.expr.as_slice() else { return Ok(Transformed::no(expr)) };
+    let computed = computed.clone().unalias_nested().data;
+    if matches!(computed, Expr::Column(_)) {
+        return Ok(Transformed::no(expr));
+    }
+    let named = Projection::try_new(vec![computed.alias(hidden("computed", 0))], Arc::clone(&projection.input))?;
     let subquery = list.subquery.with_plan(Arc::new(LogicalPlan::Projection(named)));
     Ok(Transformed::yes(Expr::InSubquery(InSubquery { subquery, ..list.clone() })))
 }

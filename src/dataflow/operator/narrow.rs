@@ -50,7 +50,7 @@ impl<N: Differ> Narrow<N> {
         Narrow::Differences { least, width, mask, bytes }
     }
 
-    /// One value. Panics behind the last.
+    /// One value. What a place behind the last gives means nothing, or panics.
     #[inline]
     pub(super) fn get(&self, place: usize) -> N {
         match self {

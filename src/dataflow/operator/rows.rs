@@ -272,7 +272,16 @@ where
                 self.open.clear();
             }
             let (now, later) = rest.split_at(make_room(&mut self.open, self.full.is_empty(), rest.len()));
-            self.open.extend(now.iter().map(|row| source[*row as usize]));
+            match values.nulls() {
+                None => self.open.extend(now.iter().map(|row| source[*row as usize])),
+                // In the place of a NULL the value before it: what stands there otherwise, zero, may be far from the others.
+                Some(nulls) => {
+                    for row in now.iter().map(|row| *row as usize) {
+                        let before = self.open.last().copied().unwrap_or_default();
+                        self.open.push(if nulls.is_valid(row) { source[row] } else { before });
+                    }
+                }
+            }
             rest = later;
         }
         Ok(())

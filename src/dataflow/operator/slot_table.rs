@@ -194,6 +194,13 @@ impl<R: Rest, S: Slot> SlotTable<R, S> {
         self.entries.capacity() * size_of::<Entry<R, S>>()
     }
 
+    /// How far entries are from their homes, in the mean.
+    #[cfg(test)]
+    pub(super) fn mean_distance(&self) -> usize {
+        let used = self.entries.iter().enumerate().filter(|(_, found)| found.slot != S::FREE);
+        used.map(|(place, found)| self.distance(self.home(found.half), place)).sum::<usize>() / self.used
+    }
+
     fn grow(&mut self) {
         self.rebuild((self.entries.len() + self.entries.len() / 2).max(ENTRIES_MIN));
     }

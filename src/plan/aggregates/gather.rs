@@ -13,10 +13,12 @@ use arrow::compute::{SortOptions, concat, take};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::function::{AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
-use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility};
 
+use super::average::Average;
 use super::compute::{Compute, sorted, sorted_by_keys};
 use crate::plan::errors::external;
 use crate::plan::functions::undefined_function;
@@ -92,6 +94,32 @@ impl AggregateUDFImpl for Gather {
 
     fn with_beneficial_ordering(self: Arc<Self>, _ordered: bool) -> DataFusionResult<Option<Arc<dyn AggregateUDFImpl>>> {
         Ok(Some(self))
+    }
+
+    /// A mean needs no more than a sum and a number, unless pairs count once.
+    fn simplify(&self) -> Option<AggregateFunctionSimplification> {
+        let Compute::MeanOfPairs { argument } = self.compute else { return None };
+        Some(Box::new(move |call, _| {
+            let AggregateFunction { params, .. } = &call;
+            let [first, second] = params.args.as_slice() else { return Ok(Expr::AggregateFunction(call)) };
+            if params.distinct {
+                return Ok(Expr::AggregateFunction(call));
+            }
+            let both = first.clone().is_not_null().and(second.clone().is_not_null());
+            let counts = match &params.filter {
+                Some(filter) => filter.as_ref().clone().and(both),
+                None => both,
+            };
+            let mean = Arc::new(AggregateUDF::from(Average::new()));
+            Ok(Expr::AggregateFunction(AggregateFunction::new_udf(
+                mean,
+                vec![params.args[argument].clone()],
+                false,
+                Some(Box::new(counts)),
+                Vec::new(),
+                None,
+            )))
+        }))
     }
 
     fn supports_within_group_clause(&self) -> bool {

@@ -6,7 +6,7 @@ use arrow::datatypes::i256;
 
 use super::{invalid, shortened};
 use crate::error::{Error, Kind, Result};
-use crate::types::{SqlType, Value};
+use crate::types::{SqlType, Value, canonical_f64};
 
 /// A whole number within the bounds of `sql_type` (one of the integer types). White space around it is skipped.
 pub fn integer_from_text(sql_type: &SqlType, text: &str) -> Result<i64> {
@@ -55,7 +55,7 @@ pub(super) fn float(sql_type: &SqlType, text: &str) -> Result<f64> {
     if written_finite && (value.is_infinite() || lost) {
         return Err(Error::new(Kind::NumericOutOfRange, format!("\"{}\" is out of range for type {sql_type}", shortened(digits))));
     }
-    Ok(value)
+    Ok(canonical_f64(value))
 }
 
 /// `numeric(precision, scale)`, rounded half away from zero to the scale.
@@ -207,7 +207,10 @@ mod tests {
     #[test]
     fn floats() {
         let double = |text: &str| float(&SqlType::Float8, text);
-        assert!(double("NaN").unwrap().is_nan());
+        for nan in ["NaN", "-nan"] {
+            assert_eq!(double(nan).unwrap().to_bits(), f64::NAN.to_bits());
+        }
+        assert_eq!(double("-0").unwrap().to_bits(), 0);
         assert_eq!(double("-Infinity").unwrap(), f64::NEG_INFINITY);
         assert_eq!(double(" 1.5e3 ").unwrap(), 1500.0);
         assert_eq!(double("1e400").unwrap_err().message(), "\"1e400\" is out of range for type double precision");

@@ -114,10 +114,9 @@ impl Combine {
     }
 
     /// So many groups, through the accumulators.
-    fn combined(&mut self, changes: &Changes, slots: &[u32], groups: usize) -> Result<Vec<ArrayRef>> {
+    fn combined(&mut self, batch: &Batch<'_>, groups: usize) -> Result<Vec<ArrayRef>> {
         self.layout.grow(groups);
-        let batch = self.layout.look(changes, slots, None);
-        self.layout.update(&batch)?;
+        self.layout.update(batch)?;
         let all: Vec<u32> = (0..groups as u32).collect();
         let taken = self.layout.cells.take(&all);
         let partials =
@@ -137,10 +136,11 @@ impl Stateless for Combine {
         let passes = self.passes(rows);
         let (slots, mut columns) = if passes { ((0..rows as u32).collect(), keys) } else { self.groups(&keys, rows)? };
         let groups = slots.iter().max().map_or(0, |last| *last as usize + 1);
-        let apart = if passes { self.rows_apart(&self.layout.look(&changes, &slots, None), rows)? } else { None };
+        let batch = self.layout.look(&changes, &slots, None);
+        let apart = if passes { self.rows_apart(&batch, rows)? } else { None };
         columns.extend(match apart {
             Some(partials) => partials,
-            None => self.combined(&changes, &slots, groups)?,
+            None => self.combined(&batch, groups)?,
         });
         if self.counts_changes {
             let mut counts = vec![0; groups];

@@ -129,8 +129,8 @@ impl<V: Value + Words + Complement> GroupState for Extremes<V> {
         self.present.iter_mut().for_each(|present| present.clear(slot));
     }
 
-    fn reset_all(&mut self, _slots: u32) {
-        self.present = None;
+    fn reset_all(&mut self, slots: u32) {
+        self.present.iter_mut().for_each(|present| present.clear_all(slots));
     }
 
     fn follows_from_words(&self) -> bool {

@@ -127,6 +127,7 @@ impl Batch<'_> {
         !self.apart.is_empty() || !self.missing.is_empty()
     }
 
+    /// The weights of the rows; `None`: all are +1.
     pub(super) fn weights(&self) -> Option<&[i64]> {
         self.changes.weights().map(|weights| &weights.values()[..])
     }

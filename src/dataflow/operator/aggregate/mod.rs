@@ -3,7 +3,8 @@
 //! In: weighted rows. Out: per group and epoch at most one retraction (the row that was emitted before) and one insertion.
 //! Holds: for every group a slot, and under that number a row of words, in which the accumulators have their places (counts of values share that of
 //! the number of rows as long as they are the same). What has no fixed size is in columns of the accumulators' own. Nothing is kept of what was
-//! emitted: before an epoch's rows go in, the touched groups are evaluated, and that is what will be retracted.
+//! emitted: before an epoch's rows go in, the words of the touched groups are copied, from which follows, at its end, what is retracted; where results do
+//! not follow from words, they are computed before.
 //! Always: what we have emitted equals the groups with rows, at each closed epoch. Results are those of DataFusion's batch aggregates
 //! (integer and decimal sums wrap), with two exceptions: an average that overflows is NULL, and float sums are rounded only once.
 //!
@@ -448,8 +449,8 @@ impl Aggregate {
     /// Retracts the old rows and inserts the new ones of groups that had a row before, where they differ.
     fn emit_existing(&self, slots: &[u32], before: Before, output: &mut Vec<Changes>) -> Result<()> {
         let count = slots.len();
-        let (mut results, [failed, fails]) = self.before_and_now(slots, before)?;
-        self.report(&failed, fails);
+        let (mut results, [failed_before, fail_now]) = self.before_and_now(slots, before)?;
+        self.report(&failed_before, fail_now);
         let differ = differences(&results, count)?;
         let here = BooleanBuffer::collect_bool(count, |place| self.is_live(slots[place]));
         let (retracted, inserted) = (&differ | &!&here, &differ & &here);

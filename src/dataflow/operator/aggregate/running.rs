@@ -16,7 +16,7 @@ use super::codec::{Reader, damaged, write_count};
 use super::state::{End, GroupState, Input, unexpected_retraction};
 use crate::error::Result;
 use crate::plan::{GeneralAggregate, GroupAccumulator};
-use crate::types::PackedRows;
+use crate::types::{PackedRows, canonical_floats};
 
 /// One group.
 struct Group {
@@ -62,7 +62,8 @@ impl Running {
     }
 
     fn typed(&self, result: &ArrayRef) -> Result<ArrayRef> {
-        Ok(if *result.data_type() == self.result { Arc::clone(result) } else { arrow::compute::cast(result, &self.result)? })
+        let same = *result.data_type() == self.result;
+        Ok(canonical_floats(if same { Arc::clone(result) } else { arrow::compute::cast(result, &self.result)? }))
     }
 }
 

@@ -110,6 +110,11 @@ impl Bits {
         self.words[(bit / 64) as usize] &= !(1 << (bit % 64));
     }
 
+    /// Clears all bits below `bits`, and maybe some more.
+    pub(super) fn clear_all(&mut self, bits: u32) {
+        self.words[..bits.div_ceil(64) as usize].fill(0);
+    }
+
     /// Sets or clears the bit; whether it was set before.
     #[inline]
     pub(super) fn put(&mut self, bit: u32, value: bool) -> bool {
@@ -159,6 +164,9 @@ mod tests {
         bits.clear(99);
         assert!(!bits.get(99));
         assert!(!bits.put(7, true) && bits.get(7) && bits.put(7, false) && !bits.get(7));
+        bits.set(64);
+        bits.clear_all(65);
+        assert!(!bits.get(64));
     }
 
     #[test]

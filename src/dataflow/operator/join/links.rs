@@ -13,7 +13,9 @@ use std::collections::HashMap;
 
 /// What is kept of each row.
 pub(super) enum Links {
+    /// Of rows that stay.
     Lasting(Vec<u32>),
+    /// Of rows that may go; `large`: weights that are too large for a byte.
     Weighted { links: Vec<Weighted>, large: HashMap<u32, i64> },
 }
 
@@ -62,6 +64,7 @@ impl Links {
         }
     }
 
+    /// Lets another row be the next older one.
     pub(super) fn set_next(&mut self, row: u32, next: u32) {
         match self {
             Links::Lasting(links) => links[row as usize] = next,

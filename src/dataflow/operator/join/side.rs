@@ -2,7 +2,7 @@
 //!
 //! Where different keys may share a hash, `Join` compares the keys of the pairs, a batch at a time.
 //!
-//! A side that can lose rows also has a [ledger](Ledger) of their weights. A row of weight 0 is dead: the next walk that meets it
+//! A side that can lose rows also has weights beside its links, and a [ledger](Ledger) of what a checkpoint knows. A row of weight 0 is dead: the next walk that meets it
 //! takes it out of its chain, and compaction frees it when more than half of all rows are dead. A change of a row that is there is told from a new row
 //! by walking along its chain; of a key with many rows those are entered by the hash of the whole row.
 
