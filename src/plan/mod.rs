@@ -89,6 +89,7 @@ mod tests;
 mod text;
 mod time_precision;
 mod time_windows;
+mod union_types;
 mod unnest;
 mod using;
 mod values;

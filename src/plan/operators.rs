@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions::core::named_struct;
@@ -329,6 +330,25 @@ fn typed(expr: &Expr, sql_type: SqlType) -> DataFusionResult<(Expr, Side)> {
     let value = parse_value(&sql_type, literal_text(expr)).map_err(external)?;
     let literal = Expr::Literal(one_value(&value)?, None);
     Ok((literal, Side { sql_type: Some(sql_type), open: false }))
+}
+
+/// A product or a quotient as it would be planned with the types that its operands have now.
+pub(super) fn planned_anew(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let again = match &expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let op = match op {
+                Operator::Multiply => Op::Multiply,
+                Operator::Divide => Op::Divide,
+                _ => return Transformed::no(expr),
+            };
+            match (Side::of(left, schema), Side::of(right, schema)) {
+                (Some(left_side), Some(right_side)) => planned(&op, (left, &left_side), (right, &right_side)),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    again.map_or_else(|| Transformed::no(expr), Transformed::yes)
 }
 
 /// What an operator becomes, if DataFusion would mean something else by it.

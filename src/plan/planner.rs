@@ -75,6 +75,7 @@ use super::table_functions;
 use super::temporal_join::without_temporal;
 use super::text;
 use super::time_precision;
+use super::union_types::with_union_types;
 use super::unnest::{refuse_elsewhere, unnested};
 use super::using;
 use super::values;
@@ -203,7 +204,8 @@ impl Planner {
         check_recursions(&plan)?;
         let plan = with_copies(plan)?;
         let options = self.state.config_options();
-        let plan = with_union_columns(plan).and_then(without_distinct_on).and_then(without_ties).and_then(told_apart);
+        let plan =
+            with_union_types(plan).and_then(with_union_columns).and_then(without_distinct_on).and_then(without_ties).and_then(told_apart);
         let plan = plan
             .and_then(correlated_to_one_value)
             .and_then(perhaps_without_row)
