@@ -1,30 +1,50 @@
-//! A hash table from keys to slots that holds no keys: open addressing with linear probing (Knuth, TAOCP 3, 6.4, algorithm L), deletion by
-//! shifting back (algorithm R).
+//! A hash table from keys to slots that holds no keys: buckets of one cache line, of which the next takes what does not fit (Knuth, TAOCP 3, 6.4:
+//! buckets, with linear probing), deletion by moving back (algorithm R there).
+//!
+//! ```text
+//! a bucket of 64 bytes:   slots │ 4 │ 0 │ 7 │ – │ – │     halves of hashes │ a │ f │ c │   │   │     other halves │ 3 │ 9 │ 3 │   │   │
+//! ```
 //!
 //! An entry is 8 bytes: the slot, and 32 bits of the key's hash, from which its home follows (Lemire: Fast random integer generation in an
-//! interval, 2019), whatever the number of entries: so the table grows by half and not to the double, and growing reads nothing but the table, and a
-//! probe looks at a key only when 32 bits agree. Where a hash is as good as its key, an entry has all of it, 12 bytes, and no probe looks at keys. A
-//! table of many groups is larger than the caches: `touch` reads first the homes of a block of rows, then the keys that belong to them, each
+//! interval, 2019), whatever the number of buckets: so the table grows by half and not to the double, and growing reads nothing but the table, and a
+//! probe looks at a key only when 32 bits agree. With the other half of the hash, 12 bytes, it never looks at the key of another; where a hash is as good
+//! as its key it looks at none. All entries of a bucket are compared at once: nearly every search ends in the first one, so there is nothing to mispredict.
+//! A table of many groups is larger than the caches: `touch` reads first the homes of a block of rows, then the keys that belong to them, each
 //! independent of the others, so that their cache misses overlap.
 
-/// Tables begin with this many entries.
-const ENTRIES_MIN: usize = 16;
+/// Tables begin with this many buckets.
+const BUCKETS_MIN: usize = 4;
 
-/// Tables of fewer entries are in the second-level cache, where there is nothing to wait for. (In tests all are far.)
-const ENTRIES_FAR: usize = if cfg!(test) { 1 } else { 16_384 };
+/// Tables of fewer buckets are in the second-level cache, where there is nothing to wait for. (In tests all are far.)
+const BUCKETS_FAR: usize = if cfg!(test) { 1 } else { 4_096 };
 
-/// From hashes to slots. `R`: what an entry keeps of a hash beside its lower half. `S`: a slot, or several.
-#[derive(Default)]
-pub(super) struct SlotTable<R = (), S = u32> {
-    /// At most three quarters in use.
-    entries: Vec<Entry<R, S>>,
+/// Slots by half a hash, of keys that are elsewhere.
+pub(super) type HalfTable = SlotTable<(), u32, 8>;
+/// Slots by whole hashes.
+pub(super) type WholeTable = SlotTable<u32, u32, 5>;
+/// Pairs of slots by whole hashes.
+pub(super) type PairTable = SlotTable<u32, [u32; 2], 4>;
+
+/// From hashes to slots. `R`: what an entry keeps of a hash beside its lower half. `S`: a slot, or several. `B`: as many entries as fit into a bucket.
+pub(super) struct SlotTable<R, S, const B: usize> {
+    /// Four fifths of their entries in use, at the most.
+    buckets: Vec<Bucket<R, S, B>>,
     used: usize,
+}
+
+/// A cache line. The entries in use are the first ones.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Bucket<R, S, const B: usize> {
+    slots: [S; B],
+    /// The lower halves of the hashes.
+    halves: [u32; B],
+    rests: [R; B],
 }
 
 #[derive(Clone, Copy)]
 struct Entry<R, S> {
     slot: S,
-    /// The lower half of the hash.
     half: u32,
     rest: R,
 }
@@ -45,29 +65,71 @@ impl Slot for [u32; 2] {
 }
 
 /// The upper half of a hash, or nothing of it.
-pub(super) trait Rest: Copy + Default + Eq {
+pub(super) trait Rest: Copy + Eq {
+    const NONE: Self;
     fn of(hash: u64) -> Self;
 }
 
 impl Rest for () {
+    const NONE: () = ();
+
     fn of(_hash: u64) {}
 }
 
 impl Rest for u32 {
+    const NONE: u32 = 0;
+
     #[inline]
     fn of(hash: u64) -> u32 {
         (hash >> 32) as u32
     }
 }
 
-impl<R: Rest, S: Slot> Entry<R, S> {
+impl<R: Rest, S: Slot, const B: usize> Bucket<R, S, B> {
+    const FREE: Self = {
+        assert!(size_of::<Self>() == 64, "as many entries as fit into a cache line");
+        Bucket { slots: [S::FREE; B], halves: [0; B], rests: [R::NONE; B] }
+    };
+
+    /// Which entries have this hash, as bits. Free ones may be among them.
     #[inline]
-    fn new(hash: u64, slot: S) -> Self {
-        Entry { slot, half: hash as u32, rest: R::of(hash) }
+    fn matches(&self, half: u32, rest: R) -> u32 {
+        (0..B).fold(0, |bits, index| bits | u32::from(self.halves[index] == half && self.rests[index] == rest) << index)
     }
 
-    fn free() -> Self {
-        Entry { slot: S::FREE, half: 0, rest: R::default() }
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.slots[B - 1] != S::FREE
+    }
+
+    /// How many entries are in use.
+    fn len(&self) -> usize {
+        self.slots.iter().position(|slot| *slot == S::FREE).unwrap_or(B)
+    }
+
+    fn entry(&self, index: usize) -> Entry<R, S> {
+        Entry { slot: self.slots[index], half: self.halves[index], rest: self.rests[index] }
+    }
+
+    fn put(&mut self, index: usize, entry: Entry<R, S>) {
+        (self.slots[index], self.halves[index], self.rests[index]) = (entry.slot, entry.half, entry.rest);
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry<R, S>> {
+        (0..self.len()).map(|index| self.entry(index))
+    }
+
+    /// Takes an entry out; the last one takes its place.
+    fn take(&mut self, index: usize) {
+        let last = self.len() - 1;
+        self.put(index, self.entry(last));
+        self.slots[last] = S::FREE;
+    }
+}
+
+impl<R, S, const B: usize> Default for SlotTable<R, S, B> {
+    fn default() -> Self {
+        SlotTable { buckets: Vec::new(), used: 0 }
     }
 }
 
@@ -77,35 +139,40 @@ pub(super) fn spread(hash: u64) -> u64 {
     hash.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
 }
 
-impl<R: Rest, S: Slot> SlotTable<R, S> {
-    /// Where the search for a hash begins.
+impl<R: Rest, S: Slot, const B: usize> SlotTable<R, S, B> {
+    /// The bucket in which the search for a hash begins.
     #[inline]
-    fn home(&self, hash: u32) -> usize {
-        ((u64::from(hash) * self.entries.len() as u64) >> 32) as usize
+    fn home(&self, half: u32) -> usize {
+        ((u64::from(half) * self.buckets.len() as u64) >> 32) as usize
     }
 
     #[inline]
-    fn behind(&self, place: usize) -> usize {
-        if place + 1 == self.entries.len() { 0 } else { place + 1 }
+    fn behind(&self, bucket: usize) -> usize {
+        if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
     }
 
-    /// How many steps it is from one place to another, going round.
+    /// How many steps it is from one bucket to another, going round.
     fn distance(&self, from: usize, to: usize) -> usize {
-        if to >= from { to - from } else { to + self.entries.len() - from }
+        if to >= from { to - from } else { to + self.buckets.len() - from }
     }
 
-    /// Where the entry is that has this hash and for which `equals` holds.
+    /// Bucket and index of the entry that has this hash and for which `equals` holds.
     #[inline]
-    fn place_of(&self, hash: u64, mut equals: impl FnMut(S) -> bool) -> Option<usize> {
-        let wanted = Entry::<R, S>::new(hash, S::FREE);
-        let mut place = self.home(wanted.half);
+    fn place_of(&self, hash: u64, mut equals: impl FnMut(S) -> bool) -> Option<(usize, usize)> {
+        let (half, rest) = (hash as u32, R::of(hash));
+        let mut place = self.home(half);
         loop {
-            let found = self.entries.get(place)?;
-            if found.slot == S::FREE {
-                return None;
+            let bucket = self.buckets.get(place)?;
+            let mut matches = bucket.matches(half, rest);
+            while matches != 0 {
+                let index = matches.trailing_zeros() as usize;
+                if bucket.slots[index] != S::FREE && equals(bucket.slots[index]) {
+                    return Some((place, index));
+                }
+                matches &= matches - 1;
             }
-            if found.half == wanted.half && found.rest == wanted.rest && equals(found.slot) {
-                return Some(place);
+            if !bucket.is_full() {
+                return None;
             }
             place = self.behind(place);
         }
@@ -114,57 +181,67 @@ impl<R: Rest, S: Slot> SlotTable<R, S> {
     /// The slot of the key with this hash for which `equals` holds.
     #[inline]
     pub(super) fn find(&self, hash: u64, equals: impl FnMut(S) -> bool) -> Option<S> {
-        self.place_of(hash, equals).map(|place| self.entries[place].slot)
+        self.place_of(hash, equals).map(|(bucket, index)| self.buckets[bucket].slots[index])
     }
 
     /// The slot of the first key with this hash. It must not become that of nobody.
     #[inline]
     pub(super) fn find_mut(&mut self, hash: u64) -> Option<&mut S> {
-        self.place_of(hash, |_| true).map(|place| &mut self.entries[place].slot)
+        self.place_of(hash, |_| true).map(|(bucket, index)| &mut self.buckets[bucket].slots[index])
     }
 
     /// Adds a slot whose key is not there.
     pub(super) fn insert(&mut self, hash: u64, slot: S) {
-        if (self.used + 1) * 4 > self.entries.len() * 3 {
+        if (self.used + 1) * 5 > self.buckets.len() * B * 4 {
             self.grow();
         }
         self.used += 1;
-        self.place(Entry::new(hash, slot));
+        self.place(Entry { slot, half: hash as u32, rest: R::of(hash) });
     }
 
     /// Takes a slot out; nothing happens if it is not there.
     pub(super) fn remove(&mut self, hash: u64, slot: S) {
-        let Some(mut hole) = self.place_of(hash, |found| found == slot) else { return };
+        let Some((mut hole, mut index)) = self.place_of(hash, |found| found == slot) else { return };
         self.used -= 1;
-        let mut next = hole;
         loop {
-            next = self.behind(next);
-            let found = self.entries[next];
-            if found.slot == S::FREE {
-                break;
-            }
-            // It may move to the hole unless its home lies behind the hole.
-            if self.distance(self.home(found.half), next) >= self.distance(hole, next) {
-                self.entries[hole] = found;
-                hole = next;
-            }
+            let was_full = self.buckets[hole].is_full();
+            self.buckets[hole].take(index);
+            let Some(other) = was_full.then(|| self.misplaced_behind(hole)).flatten() else { return };
+            let entry = self.buckets[other.0].entry(other.1);
+            self.buckets[hole].put(B - 1, entry);
+            (hole, index) = other;
         }
-        self.entries[hole] = Entry::free();
     }
 
-    /// Looks at the homes of these hashes, so that their entries are near when they are needed.
+    /// An entry that would be in this bucket, had it not been full.
+    fn misplaced_behind(&self, hole: usize) -> Option<(usize, usize)> {
+        let mut place = self.behind(hole);
+        loop {
+            let bucket = &self.buckets[place];
+            let from_before = |entry: Entry<R, S>| self.distance(self.home(entry.half), place) >= self.distance(hole, place);
+            if let Some(index) = bucket.entries().position(from_before) {
+                return Some((place, index));
+            }
+            if !bucket.is_full() {
+                return None;
+            }
+            place = self.behind(place);
+        }
+    }
+
+    /// Looks at the homes of these hashes, so that they are near when they are needed.
     #[inline]
     pub(super) fn touch(&self, hashes: &[u64]) {
-        if self.entries.len() >= ENTRIES_FAR {
+        if self.buckets.len() >= BUCKETS_FAR {
             // The sum is good for nothing, but the loads must not be optimised away.
-            std::hint::black_box(hashes.iter().fold(0, |sum, hash| sum ^ self.entries[self.home(*hash as u32)].half));
+            std::hint::black_box(hashes.iter().fold(0, |sum, hash| sum ^ self.buckets[self.home(*hash as u32)].halves[0]));
         }
     }
 
     /// As `touch`; `read` gets the slots that they most likely mean, and may read their keys for the same reason.
     #[inline]
     pub(super) fn touch_keys(&self, hashes: &[u64], mut read: impl FnMut(S) -> u64) {
-        if self.entries.len() >= ENTRIES_FAR {
+        if self.buckets.len() >= BUCKETS_FAR {
             self.touch(hashes);
             let slots = hashes.iter().filter_map(|hash| self.find(*hash, |_| true));
             std::hint::black_box(slots.fold(0, |sum, slot| sum ^ read(slot)));
@@ -178,45 +255,46 @@ impl<R: Rest, S: Slot> SlotTable<R, S> {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        (self.entries, self.used) = (Vec::new(), 0);
+        (self.buckets, self.used) = (Vec::new(), 0);
     }
 
     /// Changes every slot; those that become that of nobody go, and with them the memory of a table that they filled.
     pub(super) fn change_all(&mut self, change: impl Fn(S) -> S) {
-        self.entries.iter_mut().for_each(|found| found.slot = change(found.slot));
-        self.used = self.entries.iter().filter(|found| found.slot != S::FREE).count();
-        let length = self.entries.len().min((self.used + self.used / 2).max(ENTRIES_MIN));
-        self.rebuild(length);
+        let changed = |entry: Entry<R, S>| Entry { slot: change(entry.slot), ..entry };
+        let remain = || self.buckets.iter().flat_map(Bucket::entries).map(changed).filter(|entry| entry.slot != S::FREE);
+        self.used = remain().count();
+        let length = self.buckets.len().min((self.used + self.used / 2).div_ceil(B).max(BUCKETS_MIN));
+        let mut smaller = SlotTable { buckets: vec![Bucket::FREE; length], used: self.used };
+        remain().for_each(|entry| smaller.place(entry));
+        *self = smaller;
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry<R, S>>()
+        self.buckets.capacity() * size_of::<Bucket<R, S, B>>()
     }
 
-    /// How far entries are from their homes, in the mean.
+    /// In how many of a thousand entries are not in their home.
     #[cfg(test)]
-    pub(super) fn mean_distance(&self) -> usize {
-        let used = self.entries.iter().enumerate().filter(|(_, found)| found.slot != S::FREE);
-        used.map(|(place, found)| self.distance(self.home(found.half), place)).sum::<usize>() / self.used
+    pub(super) fn away_from_home(&self) -> usize {
+        let entries = |(place, bucket): (usize, &Bucket<R, S, B>)| bucket.entries().map(move |entry| (place, entry)).collect::<Vec<_>>();
+        let away = self.buckets.iter().enumerate().flat_map(entries).filter(|(place, entry)| self.home(entry.half) != *place);
+        away.count() * 1_000 / self.used
     }
 
     fn grow(&mut self) {
-        self.rebuild((self.entries.len() + self.entries.len() / 2).max(ENTRIES_MIN));
-    }
-
-    /// Puts all into a table of so many entries.
-    fn rebuild(&mut self, length: usize) {
-        let before = std::mem::replace(&mut self.entries, vec![Entry::free(); length]);
-        before.into_iter().filter(|found| found.slot != S::FREE).for_each(|found| self.place(found));
+        let length = (self.buckets.len() + self.buckets.len() / 2).max(BUCKETS_MIN);
+        let before = std::mem::replace(&mut self.buckets, vec![Bucket::FREE; length]);
+        before.iter().flat_map(Bucket::entries).for_each(|entry| self.place(entry));
     }
 
     fn place(&mut self, entry: Entry<R, S>) {
         let mut place = self.home(entry.half);
-        while self.entries[place].slot != S::FREE {
+        while self.buckets[place].is_full() {
             place = self.behind(place);
         }
-        self.entries[place] = entry;
+        let bucket = &mut self.buckets[place];
+        bucket.put(bucket.len(), entry);
     }
 }
 
@@ -227,19 +305,19 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
-    use super::{Rest, SlotTable};
+    use super::{HalfTable, Rest, SlotTable, WholeTable};
 
     /// Few hashes, so that chains are long and wrap around.
     #[test]
     fn whatever_goes_and_comes_is_found_and_nothing_else() {
-        (0..20).for_each(play::<()>);
-        (0..20).for_each(play::<u32>);
+        (0..20).for_each(play::<(), 8>);
+        (0..20).for_each(play::<u32, 5>);
     }
 
-    fn play<R: Rest>(seed: u64) {
+    fn play<R: Rest, const B: usize>(seed: u64) {
         let is_crowded = seed.is_multiple_of(2);
         let mut random = StdRng::seed_from_u64(seed);
-        let (mut table, mut model) = (SlotTable::<R>::default(), HashMap::new());
+        let (mut table, mut model) = (SlotTable::<R, u32, B>::default(), HashMap::new());
         let few = |slot: u32| if is_crowded { u64::from(slot % 7) } else { u64::from(slot).wrapping_mul(0x9E37_79B9) | 0xFFF0_0000 };
         for _ in 0..5_000 {
             let slot = random.random_range(0..200_u32);
@@ -257,7 +335,7 @@ mod tests {
 
     #[test]
     fn whole_hashes_are_told_apart_without_keys() {
-        let (mut halves, mut wholes) = (SlotTable::<()>::default(), SlotTable::<u32>::default());
+        let (mut halves, mut wholes) = (HalfTable::default(), WholeTable::default());
         for slot in 0..100 {
             halves.insert(u64::from(slot) << 32, slot);
             wholes.insert(u64::from(slot) << 32, slot);
@@ -274,7 +352,7 @@ mod tests {
 
     #[test]
     fn an_empty_table_holds_nothing() {
-        let mut table = SlotTable::<()>::default();
+        let mut table = HalfTable::default();
         table.remove(1, 1);
         table.touch_keys(&[1, 2], u64::from);
         assert_eq!(table.find(1, |_| true), None);

@@ -18,7 +18,7 @@ use arrow::datatypes::{DataType, Schema};
 
 use super::links::Links;
 use crate::dataflow::operator::rows::RowStore;
-use crate::dataflow::operator::slot_table::{SlotTable, spread};
+use crate::dataflow::operator::slot_table::{PairTable, spread};
 
 /// No row: the end of a chain.
 pub(super) const NONE: u32 = u32::MAX;
@@ -27,7 +27,7 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) const BLOCK_ROWS: usize = 32;
 
 /// By the hash of a key, spread, the newest rows of both sides.
-pub(super) type Heads = Rc<RefCell<SlotTable<u32, [u32; 2]>>>;
+pub(super) type Heads = Rc<RefCell<PairTable>>;
 
 /// Rows of one side by the hashes of their keys.
 pub(super) struct Chains {

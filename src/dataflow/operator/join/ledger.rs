@@ -8,14 +8,14 @@ use arrow::array::BooleanBufferBuilder;
 use arrow::util::bit_iterator::BitIndexIterator;
 use foldhash::fast::FixedState;
 
-use crate::dataflow::operator::slot_table::{SlotTable, spread};
+use crate::dataflow::operator::slot_table::{HalfTable, spread};
 
 /// What the last checkpoint knows: an entry per row of the store.
 pub(super) struct Ledger {
     /// Hashes of the keys that have many rows.
     crowds: HashSet<u64, FixedState>,
     /// From a whole row of such a key, by its hash, to its number; only rows whose weight is not 0.
-    by_row: SlotTable,
+    by_row: HalfTable,
     /// The last checkpoint has the row.
     saved: BooleanBufferBuilder,
     /// The row differs from what the last checkpoint knows of it.
@@ -32,7 +32,7 @@ impl Default for Ledger {
     fn default() -> Self {
         Ledger {
             crowds: HashSet::default(),
-            by_row: SlotTable::default(),
+            by_row: HalfTable::default(),
             saved: BooleanBufferBuilder::new(0),
             changed: BooleanBufferBuilder::new(0),
             any_changed: false,
