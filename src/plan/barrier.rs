@@ -4,6 +4,8 @@
 //! OFFSET 3 without LIMIT      GlobalLimitExec  ─▶  BarrierExec: skip=3      an order wanted above it was made below it, of other rows
 //! GROUP BY GROUPING SETS      AggregateExec ◀─ FilterExec: id = 5
 //!                       ─▶    AggregateExec ◀─ BarrierExec ◀─ FilterExec    `id` was taken for a constant, though it is NULL in other sets
+//! a FULL JOIN (SELECT 3 AS c) NestedLoopJoinExec ◀─ ProjectionExec: 3 as c
+//!                       ─▶    NestedLoopJoinExec ◀─ BarrierExec ◀─ ProjectionExec    `c` was taken for a constant, though rows are padded with NULL
 //! OVER (PARTITION BY c)       WindowAggExec ◀─ HashJoinExec
 //!                       ─▶    WindowAggExec ◀─ SortExec ◀─ BarrierExec ◀─ HashJoinExec    for a constant of one side no order was made, and then missed
 //! ```
@@ -11,11 +13,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::common::JoinType;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
@@ -41,7 +45,23 @@ fn barred(node: Arc<dyn ExecutionPlan>) -> Changed {
         let below = Arc::clone(aggregate.input());
         return with_input(node, Arc::new(BarrierExec::new(below, 0))).map(Transformed::yes);
     }
-    Ok(Transformed::no(node))
+    let wrong = |(input, padded): (&Arc<dyn ExecutionPlan>, bool)| padded && !input.equivalence_properties().constants().is_empty();
+    let wrong: Vec<bool> = node.children().into_iter().zip(padded(&node)).map(wrong).collect();
+    if !wrong.contains(&true) {
+        return Ok(Transformed::no(node));
+    }
+    let inputs = node.children().into_iter().map(Arc::clone).zip(wrong);
+    let inputs = inputs.map(|(input, wrong)| if wrong { Arc::new(BarrierExec::new(input, 0)) } else { input });
+    with_inputs(Arc::clone(&node), inputs.collect()).map(Transformed::yes)
+}
+
+/// Which inputs of a join it pads with NULLs.
+fn padded(node: &Arc<dyn ExecutionPlan>) -> [bool; 2] {
+    let hash = node.downcast_ref::<HashJoinExec>().map(|join| *join.join_type());
+    let loops = || node.downcast_ref::<NestedLoopJoinExec>().map(|join| *join.join_type());
+    let merge = || node.downcast_ref::<SortMergeJoinExec>().map(SortMergeJoinExec::join_type);
+    let kind = hash.or_else(loops).or_else(merge);
+    [matches!(kind, Some(JoinType::Right | JoinType::Full)), matches!(kind, Some(JoinType::Left | JoinType::Full))]
 }
 
 fn sorted(node: Arc<dyn ExecutionPlan>) -> Changed {
@@ -85,7 +105,11 @@ fn without_first(input: Arc<dyn ExecutionPlan>, skip: usize) -> DataFusionResult
 }
 
 fn with_input(node: Arc<dyn ExecutionPlan>, input: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-    node.replace_children(vec![input], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    with_inputs(node, vec![input])
+}
+
+fn with_inputs(node: Arc<dyn ExecutionPlan>, inputs: Vec<Arc<dyn ExecutionPlan>>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    node.replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
 /// See the file's header.
