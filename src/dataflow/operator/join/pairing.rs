@@ -44,6 +44,8 @@ pub(super) struct Candidates<'a> {
     arrived_rows: Option<UInt32Array>,
     /// Rows of the other side.
     pub(super) held: Vec<u32>,
+    /// Of those rows.
+    pub(super) held_weights: Vec<i64>,
     /// The pair's columns that have been read.
     columns: Vec<Option<ArrayRef>>,
 }
@@ -80,7 +82,7 @@ impl Matcher {
         if candidates.held.is_empty() {
             return Ok(());
         }
-        let (count, weights) = (candidates.held.len(), candidates.weights(sides));
+        let (count, weights) = (candidates.held.len(), candidates.weights());
         let mask = condition.mask(count, Some(&weights), |column| self.read(sides, candidates, column))?;
         candidates.keep(&mask)
     }
@@ -173,7 +175,8 @@ impl<'a> Candidates<'a> {
         let rows = std::mem::take(&mut pairs.arrived);
         let identity = rows.len() == arrived.hashes.len() && rows.iter().enumerate().all(|(pair, row)| pair == *row as usize);
         let arrived_rows = (!identity).then(|| UInt32Array::from(rows));
-        Candidates { side, arrived, arrived_rows, held: std::mem::take(&mut pairs.held), columns: vec![None; width] }
+        let (held, held_weights) = (std::mem::take(&mut pairs.held), std::mem::take(&mut pairs.held_weights));
+        Candidates { side, arrived, arrived_rows, held, held_weights, columns: vec![None; width] }
     }
 
     /// The place of a pair's row in the batch that arrived.
@@ -187,9 +190,8 @@ impl<'a> Candidates<'a> {
     }
 
     /// The product of both weights per pair.
-    pub(super) fn weights(&self, sides: &[Side; 2]) -> Int64Array {
-        let held = &sides[1 - self.side];
-        let products = self.held.iter().enumerate().map(|(pair, row)| self.arrived_weight(pair) * held.weight(*row));
+    pub(super) fn weights(&self) -> Int64Array {
+        let products = self.held_weights.iter().enumerate().map(|(pair, weight)| self.arrived_weight(pair) * weight);
         products.collect::<Vec<_>>().into()
     }
 
@@ -205,6 +207,7 @@ impl<'a> Candidates<'a> {
         let rows = (0..mask.len()).filter(kept).map(|pair| self.arrived_rows.as_ref().map_or(pair as u32, |rows| rows.value(pair)));
         self.arrived_rows = Some(rows.collect());
         self.held = (0..mask.len()).filter(kept).map(|pair| self.held[pair]).collect();
+        self.held_weights = (0..mask.len()).filter(kept).map(|pair| self.held_weights[pair]).collect();
         Ok(())
     }
 }

@@ -71,6 +71,8 @@ pub(super) struct Pairs {
     pub(super) arrived: Vec<u32>,
     /// Rows of the side.
     pub(super) held: Vec<u32>,
+    /// Of those rows.
+    pub(super) held_weights: Vec<i64>,
     /// Bytes of all of them, about.
     bytes: usize,
     /// Bytes of each row of the batch that arrived, about.
@@ -271,11 +273,12 @@ impl Side {
                 }
                 let at = cursor.at;
                 cursor.at = self.chains.next(at);
-                if self.weight(at) == 0 {
-                    self.chains.unlink(hashes[cursor.row], cursor.previous, at);
-                } else {
-                    pairs.push(cursor.row, at, self.rows.row_bytes(at));
-                    cursor.previous = at;
+                match self.weight(at) {
+                    0 => self.chains.unlink(hashes[cursor.row], cursor.previous, at),
+                    weight => {
+                        pairs.push(cursor.row, (at, weight), self.rows.row_bytes(at));
+                        cursor.previous = at;
+                    }
                 }
             }
             cursor.row += 1;
@@ -469,18 +472,20 @@ impl Entering<'_> {
 impl Pairs {
     /// For rows that arrived. No pairs yet.
     pub(super) fn new(arrived: &Arrived) -> Self {
-        Pairs { arrived: Vec::new(), held: Vec::new(), bytes: 0, arrived_bytes: arrived.row_bytes() }
+        Pairs { arrived: Vec::new(), held: Vec::new(), held_weights: Vec::new(), bytes: 0, arrived_bytes: arrived.row_bytes() }
     }
 
     pub(super) fn clear(&mut self) {
         self.arrived.clear();
         self.held.clear();
+        self.held_weights.clear();
         self.bytes = 0;
     }
 
-    fn push(&mut self, arrived: usize, held: u32, held_bytes: usize) {
+    fn push(&mut self, arrived: usize, (held, weight): (u32, i64), held_bytes: usize) {
         self.arrived.push(arrived as u32);
         self.held.push(held);
+        self.held_weights.push(weight);
         self.bytes += self.arrived_bytes[arrived] + held_bytes;
     }
 

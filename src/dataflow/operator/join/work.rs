@@ -132,8 +132,8 @@ impl Join {
     fn count(&mut self, found: &Candidates<'_>, counts: &mut [i64]) {
         let other = 1 - found.side;
         if !counts.is_empty() {
-            for (pair, row) in found.held.iter().enumerate() {
-                counts[found.arrived_row(pair)] += self.sides[other].weight(*row);
+            for (pair, weight) in found.held_weights.iter().enumerate() {
+                counts[found.arrived_row(pair)] += weight;
             }
         }
         self.gain(other, found);
@@ -149,8 +149,8 @@ impl Join {
 
     fn count_witnesses(&mut self, found: &Candidates<'_>, base: u32) {
         let Some(partners) = &mut self.partners[0] else { return };
-        for (pair, row) in found.held.iter().enumerate() {
-            partners.gain(base + found.arrived_row(pair) as u32, i64::from(self.sides[1].weight(*row) > 0));
+        for (pair, weight) in found.held_weights.iter().enumerate() {
+            partners.gain(base + found.arrived_row(pair) as u32, i64::from(*weight > 0));
         }
     }
 
@@ -159,7 +159,7 @@ impl Join {
             return Ok(());
         }
         let columns = self.matcher.read_all(&self.sides, &mut found)?;
-        let weights = (!self.append_only).then(|| found.weights(&self.sides));
+        let weights = (!self.append_only).then(|| found.weights());
         output.push(self.output.changes(columns, found.held.len(), weights)?);
         Ok(())
     }
