@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 };
 
 use super::foreign_functions;
+use super::now::Now;
 use super::proctime::Proctime;
 use super::with_ties::WithTies;
 use crate::error::{Error, Kind, Result};
@@ -25,7 +26,7 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     functions.extend(super::arrays::all());
     functions.extend(super::choosing::all());
     functions.extend(super::time_windows::all());
-    let own = [ScalarUDF::from(WithTies::new()), ScalarUDF::from(Proctime::new())];
+    let own = [ScalarUDF::from(WithTies::new()), ScalarUDF::from(Proctime::new()), ScalarUDF::from(Now::new())];
     functions.extend(own.into_iter().chain(super::join_mark::all()).map(Arc::new));
     functions
 }

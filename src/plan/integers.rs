@@ -49,6 +49,7 @@ const TRANSPARENT: &[&str] = &[
     "greatest",
     "last_value",
     "least",
+    "make_array",
     "max",
     "min",
     "named_struct",

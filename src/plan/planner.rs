@@ -40,6 +40,7 @@ use super::equal_values::compare_by_keys;
 use super::errors::{external, from_datafusion, located};
 use super::floats::numeric_to_float;
 use super::frames;
+use super::from_columns::{Columns, Within};
 use super::functions;
 use super::grouped_by_key::{self, Keyed};
 use super::grouping_clauses;
@@ -47,6 +48,7 @@ use super::hypothetical;
 use super::in_union::with_union_columns;
 use super::inline::inline_query;
 use super::integers;
+use super::microseconds::in_microseconds;
 use super::mismatch::{refuse_mismatches, refuse_windows_in_conditions};
 use super::mistakes;
 use super::named_windows;
@@ -87,7 +89,7 @@ use super::with_ties::without_ties;
 use super::zones::{in_utc, in_zone};
 use crate::catalog::{ObjectKind, View};
 use crate::error::{Kind, Result};
-use crate::types::{ObjectId, SqlType, declared_type_of, sql_type_of};
+use crate::types::{ObjectId, SqlType, declared_type_of};
 
 /// What a planner is built with.
 #[derive(Clone, Debug)]
@@ -215,7 +217,7 @@ impl Planner {
         refuse_elsewhere(&plan, text)?;
         let plan = real_sums(plan).and_then(numeric_to_float).and_then(peer_frames);
         let plan = plan.and_then(|plan| self.state.analyzer().execute_and_check(plan, options, |_, _| {}));
-        let plan = plan.and_then(strict_plan).and_then(compare_by_keys).and_then(exact_frames);
+        let plan = plan.and_then(in_microseconds).and_then(strict_plan).and_then(compare_by_keys).and_then(exact_frames);
         let plan = plan.map_err(|error| from_datafusion(error, text))?;
         let plan = in_zone(plan, scope.relations.time_zone()).map_err(|error| from_datafusion(error, text))?;
         let plan = arrays::maps_as_text(plan).map_err(|error| from_datafusion(error, text))?;
@@ -231,7 +233,7 @@ impl Planner {
         refused::check(query, self, scope.text)?;
         names_once::check(query, scope)?;
         let mut expanded = query.clone();
-        using::expand(&mut expanded, using::Within { planner: self, scope, depth, parameters })?;
+        using::expand(&mut expanded, Within { planner: self, scope, depth, parameters })?;
         crate::sql::expand_windows(&mut expanded)?;
         named_windows::expand(&mut expanded, scope.text)?;
         frames::check(&expanded)?;
@@ -257,7 +259,10 @@ impl Planner {
     ) -> Result<Planned> {
         let expanded = self.expanded(query, scope, depth, parameters)?;
         let attempt = |query: &ast::Query, all: bool| self.attempt(query, scope, depth, parameters, assigned, all);
-        let whole_rows = |query: &ast::Query| whole_rows::expand(query, &|schema, name| self.columns_of(schema, name, scope, depth));
+        let within = Within { planner: self, scope, depth, parameters };
+        let whole_rows = |query: &ast::Query| {
+            whole_rows::expand(query, &|relation, known, around| Columns { within, known }.settled(relation, around).ok())
+        };
         let with_rows = |query: &ast::Query| whole_rows::has_row_arguments(query).then(|| whole_rows(query)).flatten();
         let written = expanded;
         let rewritten = with_rows(&written);
@@ -350,12 +355,6 @@ impl Planner {
                 views.extend(called);
                 (plan, views, system)
             })
-    }
-
-    /// The columns of a relation, if there is one of this name.
-    fn columns_of(&self, schema: Option<&str>, name: &str, scope: &Scope<'_>, depth: usize) -> Option<Vec<(String, SqlType)>> {
-        let source = Names::new(self, *scope, depth).get_table_source(reference(schema, name)).ok()?;
-        Some(source.schema().fields().iter().map(|field| (field.name().clone(), sql_type_of(field))).collect())
     }
 
     /// A table with a primary key, if there is one of this name.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchema, DFSchemaRef, Result as DataFusionResult, ScalarValue};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, Result as DataFusionResult};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Extension, LogicalPlan, Projection, ScalarFunctionArgs, ScalarUDFImpl, Signature, UserDefinedLogicalNodeCore,
@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use super::errors::external;
+use super::now::run_began;
 use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind};
 use crate::types::SqlType;
@@ -59,13 +60,7 @@ impl ScalarUDFImpl for Proctime {
     }
 
     fn simplify(&self, args: Vec<Expr>, context: &SimplifyContext) -> DataFusionResult<ExprSimplifyResult> {
-        Ok(match context.query_execution_start_time() {
-            Some(now) => {
-                let now = ScalarValue::TimestampMicrosecond(Some(now.timestamp_micros()), Some("UTC".into()));
-                ExprSimplifyResult::Simplified(Expr::Literal(now, None))
-            }
-            None => ExprSimplifyResult::Original(args),
-        })
+        Ok(run_began(context).map_or(ExprSimplifyResult::Original(args), ExprSimplifyResult::Simplified))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

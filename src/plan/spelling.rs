@@ -119,6 +119,10 @@ impl VisitorMut for Spelling {
                 let Value::Number(digits, _) = &value.value else { return ControlFlow::Continue(()) };
                 cast_to(digits.replace('_', ""), DataType::Double(ExactNumberInfo::None))
             }
+            Expr::Function(function) if function.over.is_some() => match type_of_place(function) {
+                Some(data_type) => cast(expr.clone(), data_type),
+                None => return ControlFlow::Continue(()),
+            },
             Expr::Function(function) => match type_of_now(function) {
                 Some(data_type) => now_as(data_type),
                 None => return ControlFlow::Continue(()),
@@ -263,6 +267,14 @@ fn type_of_now(function: &Function) -> Option<DataType> {
 }
 
 /// The time of the statement, as local time.
+/// The type of places and of numbers of parts: those of DataFusion have no sign, and are no integers beside integers.
+fn type_of_place(function: &Function) -> Option<DataType> {
+    match ["row_number", "rank", "dense_rank", "ntile"].iter().position(|name| is_named(function, name))? {
+        3 => Some(DataType::Integer(None)),
+        _ => Some(DataType::BigInt(None)),
+    }
+}
+
 fn now_as(data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(written_call("now", Vec::new())), data_type, array: false, format: None }
 }
@@ -272,8 +284,11 @@ fn local_now() -> Expr {
 }
 
 fn cast_to(text: String, data_type: DataType) -> Expr {
-    let text = Expr::value(Value::SingleQuotedString(text));
-    Expr::Cast { kind: CastKind::Cast, expr: Box::new(text), data_type, array: false, format: None }
+    cast(Expr::value(Value::SingleQuotedString(text)), data_type)
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
 /// The text of an interval that DataFusion does not read as PostgreSQL does, or does and PostgreSQL does not; others stay constants in the plan.

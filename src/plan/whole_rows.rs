@@ -11,25 +11,28 @@
 //! So it is NULL where an outer join has found no partner, and `*` leaves it out.
 
 use std::collections::BTreeSet;
+use std::mem::take;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visitor, VisitorMut, WildcardAdditionalOptions,
+    Cte, ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Visitor, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
+use super::from_columns::Withs;
 use super::names::normal;
 use super::text;
 use crate::sql::{Walk, WalkMut, quote_ident, quote_literal};
 use crate::types::SqlType;
 
-/// The columns of the relation of a name that may have a schema before it; `None`: there is none.
-pub(super) type ColumnsOf<'a> = &'a dyn Fn(Option<&str>, &str) -> Option<Vec<(String, SqlType)>>;
+/// The columns of a relation below some queries of WITH and within others, whose FROMs are told; `None`: there is no such relation.
+pub(super) type ColumnsOf<'a> = &'a dyn Fn(&TableFactor, &[Cte], &[Vec<TableWithJoins>]) -> Option<Vec<(String, SqlType)>>;
 
-/// The query with whole rows; `None` if it names none. Relations that WITH has given a name to have no whole rows.
+/// The query with whole rows; `None` if it names none.
 pub(super) fn expand(query: &Query, columns_of: ColumnsOf<'_>) -> Option<Query> {
     let mut expanded = query.clone();
-    let mut expander = Expander { columns_of, given: names_of_with(query), changed: false };
+    let mut expander = Expander { columns_of, withs: Withs::default(), around: Vec::new(), hidden: Vec::new(), changed: false };
     let _ = expanded.walk_mut(&mut expander);
     expander.changed.then_some(expanded)
 }
@@ -69,7 +72,8 @@ impl VisitorMut for Rows<'_> {
             if let [ObjectNamePart::Identifier(only)] = relation.0.as_slice()
                 && self.0.contains(&normal(only))
             {
-                *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(only.clone())));
+                let row = vec![only.clone(), Ident::with_quote('"', normal(only))];
+                *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(row)));
             }
         }
         ControlFlow::Continue(())
@@ -113,14 +117,47 @@ impl Visitor for Alone {
 
 struct Expander<'a> {
     columns_of: ColumnsOf<'a>,
-    given: BTreeSet<String>,
+    withs: Withs,
+    /// The FROMs of the SELECTs around the place that is being visited; empty where that cannot read it, being a part of it.
+    around: Vec<Vec<TableWithJoins>>,
+    hidden: Vec<Vec<TableWithJoins>>,
     changed: bool,
 }
 
 impl VisitorMut for Expander<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.withs.enter(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.withs.leave(query);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.around.push(select.from.clone());
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let (TableFactor::Derived { lateral: false, .. }, Some(beside)) = (factor, self.around.last_mut()) {
+            self.hidden.push(take(beside));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let (TableFactor::Derived { lateral: false, .. }, Some(beside)) = (factor, self.around.last_mut()) {
+            *beside = self.hidden.pop().unwrap_or_default();
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.around.pop();
         let mut alone = Alone::default();
         let _ = select.walk(&mut alone);
         let mut wrapped = BTreeSet::new();
@@ -139,22 +176,8 @@ impl VisitorMut for Expander<'_> {
 impl Expander<'_> {
     /// Gives a relation the column of its own name, if that stands alone; tells the name.
     fn wrap(&self, factor: &mut TableFactor, alone: &BTreeSet<String>) -> Option<String> {
-        let TableFactor::Table { name, alias, args: None, .. } = &*factor else { return None };
-        let parts = name.0.iter().map(|part| part.as_ident().map(normal)).collect::<Option<Vec<_>>>()?;
-        let (relation, schema) = match parts.as_slice() {
-            [relation] if !self.given.contains(relation) => (relation, None),
-            [schema, relation] => (relation, Some(schema.as_str())),
-            _ => return None,
-        };
-        let called = match alias {
-            None => relation.clone(),
-            Some(alias) if alias.columns.is_empty() => normal(&alias.name),
-            Some(_) => return None,
-        };
-        if !alone.contains(&called) {
-            return None;
-        }
-        let columns = (self.columns_of)(schema, relation)?;
+        let called = name_of(factor).filter(|called| alone.contains(called))?;
+        let columns = (self.columns_of)(factor, &self.withs.known(), &self.around)?;
         if columns.is_empty() || columns.iter().any(|(column, _)| *column == called) {
             return None;
         }
@@ -163,6 +186,17 @@ impl Expander<'_> {
         let alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
         *factor = TableFactor::Derived { lateral: false, subquery: Box::new(within), alias, sample: None };
         Some(called)
+    }
+}
+
+/// What a relation is called. One that may read those beside it has no name here.
+fn name_of(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { lateral: false, alias: Some(alias), .. } => {
+            Some(normal(&alias.name))
+        }
+        TableFactor::Table { name, .. } => name.0.last().and_then(ObjectNamePart::as_ident).map(normal),
+        _ => None,
     }
 }
 
@@ -198,12 +232,16 @@ fn leave_out(projection: &mut [SelectItem], wrapped: &BTreeSet<String>) {
 
 #[cfg(test)]
 mod tests {
+    use sqlparser::ast::{Cte, TableFactor, TableWithJoins};
+
     use super::expand;
     use crate::types::SqlType;
 
     #[test]
     fn a_name_that_stands_alone_is_a_row() {
-        let columns = |_: Option<&str>, name: &str| (name == "t").then(|| vec![("a".to_owned(), SqlType::Int4)]);
+        let columns = |relation: &TableFactor, _: &[Cte], _: &[Vec<TableWithJoins>]| {
+            relation.to_string().contains(['t', '1']).then(|| vec![("a".to_owned(), SqlType::Int4)])
+        };
         let expanded = |text: &str| expand(&crate::plan::parse_query(text).unwrap(), &columns).map(|query| query.to_string());
         let row = "named_struct('a', a)::STRUCT<a INTEGER>";
         assert_eq!(
@@ -213,9 +251,13 @@ mod tests {
         assert_eq!(expanded("SELECT t.a FROM t"), None);
         assert_eq!(
             expanded("SELECT count(t.*), u.* FROM t, u"),
-            Some(format!("SELECT count(t), u.* FROM (SELECT *, {row} AS t FROM t) AS \"t\", u"))
+            Some(format!("SELECT count(t.\"t\"), u.* FROM (SELECT *, {row} AS t FROM t) AS \"t\", u"))
         );
         assert_eq!(expanded("SELECT u FROM u"), None);
-        assert_eq!(expanded("WITH t AS (SELECT 1 AS b) SELECT t FROM t"), None);
+        assert_eq!(
+            expanded("SELECT to_jsonb(x) FROM (SELECT 1) AS x (a)"),
+            Some(format!("SELECT to_jsonb(x) FROM (SELECT *, {row} AS x FROM (SELECT 1) AS x (a)) AS \"x\""))
+        );
+        assert_eq!(expanded("SELECT x FROM u, LATERAL (SELECT t) AS x"), None);
     }
 }

@@ -31,6 +31,9 @@ pub(super) enum Compute {
     Mode,
     /// The first value that at least the given fraction of all values do not come after.
     PercentileDiscrete,
+    /// Between the two values that the given fraction of the way from the first to the last lies between. DataFusion's cuts the fraction of the way
+    /// between them after six digits.
+    PercentileContinuous,
     /// The first argument where the second is least; of several, the least. Rows with NULL in one do not count.
     ArgMin,
     /// The first argument where the second is greatest; of several, the greatest. Rows with NULL in one do not count.
@@ -50,6 +53,9 @@ impl Compute {
             }
             (Compute::PercentileDiscrete, [value, fraction]) if fraction.is_numeric() || fraction.is_null() => {
                 Some(vec![value.clone(), DataType::Float64])
+            }
+            (Compute::PercentileContinuous, [value, fraction]) if [value, fraction].iter().all(|of| of.is_numeric() || of.is_null()) => {
+                Some(vec![DataType::Float64; 2])
             }
             _ => None,
         }
@@ -80,7 +86,7 @@ impl Compute {
 
     /// Whether it is written with WITHIN GROUP.
     pub(super) fn within_group(self) -> bool {
-        matches!(self, Compute::Mode | Compute::PercentileDiscrete)
+        matches!(self, Compute::Mode | Compute::PercentileDiscrete | Compute::PercentileContinuous)
     }
 
     /// The result of a group's rows.
@@ -97,6 +103,7 @@ impl Compute {
             Compute::JsonObject { binary } => json_object(rows, fields, binary),
             Compute::Mode => at(mode(&rows[0], &fields[0], descending)?),
             Compute::PercentileDiscrete => at(percentile(rows, &fields[0], descending)?),
+            Compute::PercentileContinuous => between(rows, descending).map(ScalarValue::Float64),
             Compute::ArgMin => at(extreme(rows, fields)?.0),
             Compute::ArgMax => at(extreme(rows, fields)?.1),
             Compute::MeanOfPairs { argument } => Ok(mean_of_pairs(rows, argument)),
@@ -154,14 +161,29 @@ fn mode(column: &ArrayRef, field: &FieldRef, descending: bool) -> DataFusionResu
 
 fn percentile(rows: &[ArrayRef], field: &FieldRef, descending: bool) -> DataFusionResult<Option<u32>> {
     let (places, _) = values(&rows[0], field, descending)?;
-    let fractions = rows[1].as_primitive::<Float64Type>();
-    let Some(Some(fraction)) = fractions.iter().next() else { return Ok(None) };
-    if !(0.0..=1.0).contains(&fraction) {
-        let error = Error::new(Kind::NumericOutOfRange, format!("percentile value {fraction} is not between 0 and 1"));
-        return Err(external(error));
-    }
+    let Some(fraction) = fraction(&rows[1])? else { return Ok(None) };
     let number = (fraction * places.len() as f64).ceil().max(1.0) as usize;
     Ok(places.get(number - 1).copied())
+}
+
+/// The fraction of a percentile, which is the same in all rows; `None` if it is NULL.
+fn fraction(column: &ArrayRef) -> DataFusionResult<Option<f64>> {
+    match column.as_primitive::<Float64Type>().iter().next().flatten() {
+        Some(fraction) if !(0.0..=1.0).contains(&fraction) => {
+            Err(external(Error::new(Kind::NumericOutOfRange, format!("percentile value {fraction} is not between 0 and 1"))))
+        }
+        other => Ok(other),
+    }
+}
+
+fn between(rows: &[ArrayRef], descending: bool) -> DataFusionResult<Option<f64>> {
+    let mut values: Vec<f64> = rows[0].as_primitive::<Float64Type>().iter().flatten().collect();
+    let (Some(fraction), false) = (fraction(&rows[1])?, values.is_empty()) else { return Ok(None) };
+    let order = |left: &f64, right: &f64| if descending { right.total_cmp(left) } else { left.total_cmp(right) };
+    let way = fraction * (values.len() - 1) as f64;
+    let (_, lower, above) = values.select_nth_unstable_by(way as usize, order);
+    let upper = above.iter().copied().min_by(order).filter(|_| way.fract() > 0.0);
+    Ok(Some(upper.map_or(*lower, |upper| *lower + way.fract() * (upper - *lower))))
 }
 
 /// The rows with the least and the greatest (second, first) argument.

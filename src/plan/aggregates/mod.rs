@@ -61,6 +61,7 @@ pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
         Gather::new("json_object_agg", &[], Compute::JsonObject { binary: false }),
         Gather::new("mode", &[], Compute::Mode),
         Gather::new("percentile_disc", &["quantile_disc"], Compute::PercentileDiscrete),
+        Gather::new("percentile_cont", &["quantile_cont"], Compute::PercentileContinuous),
         Gather::new("arg_min", &["min_by"], Compute::ArgMin),
         Gather::new("arg_max", &["max_by"], Compute::ArgMax),
         Gather::new("regr_avgy", &[], Compute::MeanOfPairs { argument: 0 }),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! x < ANY (a), x LIKE ANY (a)    ─▶  compare_any(x, '<', a), …
-//! x <> ALL (a)                   ─▶  compare_all(x, '<>', a)
+//! x <> ALL (a), x LIKE ALL (a)   ─▶  compare_all(x, '<>', a), …
+//! ARRAY[a, b]                    ─▶  make_array(a, b)
 //! a[2:], a[:3], a[:]             ─▶  a[2:2147483647], a[1:3], a[1:2147483647]
 //! (r).field                      ─▶  (r)['field']
 //! array_cat(NULL, a)             ─▶  a
@@ -15,7 +16,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AccessExpr, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Query,
-    StructBracketKind, Subscript, Value, VisitorMut,
+    StructBracketKind, Subscript, UnaryOperator, Value, VisitorMut,
 };
 
 use super::compare::{ALL, ANY};
@@ -39,6 +40,15 @@ impl VisitorMut for Rewriter {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(compared) = all_alike(expr) {
+            *expr = compared;
+        }
+        if let Expr::Array(array) = expr
+            && !array.elem.is_empty()
+        {
+            // DataFusion plans the elements of an array by themselves: they see neither columns from outside nor WITH.
+            *expr = written_call("make_array", std::mem::take(&mut array.elem));
+        }
         let compared = match expr {
             Expr::AnyOp { left, compare_op, right, .. } => Some((ANY, left, compare_op.to_string(), right)),
             Expr::AllOp { left, compare_op, right } => Some((ALL, left, compare_op.to_string(), right)),
@@ -89,6 +99,34 @@ impl VisitorMut for Rewriter {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `x LIKE ALL (a)` and `x NOT LIKE ANY (a)`, with ILIKE too: to the parser the first is a call of a function, and the other has no list.
+fn all_alike(expr: &Expr) -> Option<Expr> {
+    let (negated, any, left, pattern, operator) = match expr {
+        Expr::Like { negated, any, expr, pattern, escape_char: None } => (*negated, *any, expr, pattern, "~~"),
+        Expr::ILike { negated, any, expr, pattern, escape_char: None } => (*negated, *any, expr, pattern, "~~*"),
+        _ => return None,
+    };
+    let list = match pattern.as_ref() {
+        Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) if !any => {
+            match (name.0.as_slice(), list.args.as_slice()) {
+                ([ObjectNamePart::Identifier(name)], [FunctionArg::Unnamed(FunctionArgExpr::Expr(only))])
+                    if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all") =>
+                {
+                    only
+                }
+                _ => return None,
+            }
+        }
+        list if any && negated && !is_query(list) => list,
+        _ => return None,
+    };
+    // Not alike one of them: not alike all of them.
+    let function = if any == negated { ALL } else { ANY };
+    let compared = written_call(function, vec![left.as_ref().clone(), string(operator.to_owned()), list.clone()]);
+    let not = |expr| Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) };
+    Some(if negated { not(compared) } else { compared })
 }
 
 /// `(a, b)` is a row where only a value may stand. Elsewhere, as in GROUP BY, it may be several expressions.

@@ -6,8 +6,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName,
-    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Visitor, VisitorMut,
+    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, JoinOperator,
+    ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableAliasColumnDef, TableFactor,
+    TableWithJoins, Visitor, VisitorMut,
 };
 
 use super::{Columns, SetFunction, find};
@@ -225,49 +226,97 @@ fn query(text: &str) -> Query {
 }
 
 /// `ARRAY(query)`: the values of its column in its order, an empty array if there are none.
-fn array_of(mut inner: Box<Query>) -> Expr {
-    let order = if inner.limit_clause.is_none() { inner.order_by.take() } else { None };
-    let subquery = match aggregated(&inner, order.as_ref()) {
-        Some(aggregated) => aggregated,
-        None => {
-            inner.order_by = inner.order_by.or(order);
-            let mut around = query("SELECT array_agg(a) FROM (SELECT 1) AS q (a)");
-            if let SetExpr::Select(select) = around.body.as_mut()
-                && let Some(TableWithJoins { relation: TableFactor::Derived { subquery, .. }, .. }) = select.from.first_mut()
-            {
-                *subquery = inner;
-            }
-            around
-        }
-    };
+fn array_of(inner: Box<Query>) -> Expr {
+    let subquery = aggregated(&inner).unwrap_or_else(|| gathered(inner));
     written_call("coalesce", vec![Expr::Subquery(Box::new(subquery)), written_call("make_array", Vec::new())])
 }
 
+/// `array_agg` around any query, whose order goes into the call: what it sorts by besides its column becomes a column.
+///
+/// ```text
+/// SELECT x FROM t ORDER BY y DESC LIMIT 3   ─▶   SELECT array_agg(a ORDER BY o1 DESC) FROM (SELECT x, y FROM t ORDER BY y DESC LIMIT 3) AS q (a, o1)
+/// ```
+fn gathered(mut inner: Box<Query>) -> Query {
+    let mut around = query("SELECT array_agg(a) FROM (SELECT 1) AS q (a)");
+    let SetExpr::Select(select) = around.body.as_mut() else { return around };
+    if let Some(TableWithJoins { relation: TableFactor::Derived { subquery, alias: Some(alias), .. }, .. }) = select.from.first_mut() {
+        let order = order_of(&mut inner, |name| {
+            alias.columns.push(TableAliasColumnDef { name, data_type: None });
+        });
+        *subquery = inner;
+        select.projection = vec![SelectItem::UnnamedExpr(ordered_array(Expr::Identifier(Ident::new("a")), order))];
+    }
+    around
+}
+
+/// By what the values of a query's column, `a`, are in its order. `add`: is told the names of columns that it gets behind that one.
+fn order_of(query: &mut Query, mut add: impl FnMut(Ident)) -> Vec<OrderByExpr> {
+    let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &query.order_by else { return Vec::new() };
+    // Where rows are made one of each kind, there is nothing else to sort by.
+    let mut free = match query.body.as_mut() {
+        SetExpr::Select(select) if !matches!(select.distinct, Some(Distinct::Distinct)) => Some(select),
+        _ => None,
+    };
+    let column = free.as_ref().and_then(|select| column_of(select)).map(|(value, alias)| (value.clone(), alias));
+    let is_column = |expr: &Expr| match (expr, &column) {
+        (Expr::Value(_), _) => true,
+        (Expr::Identifier(name), Some((_, Some(alias)))) if normal(name) == *alias => true,
+        (expr, Some((value, _))) => expr == value,
+        _ => false,
+    };
+    let place = |(place, by): (usize, &OrderByExpr)| {
+        let name = match &mut free {
+            Some(select) if !is_column(&by.expr) => {
+                let name = Ident::new(format!("o{}", place + 1));
+                select.projection.push(SelectItem::UnnamedExpr(by.expr.clone()));
+                add(name.clone());
+                name
+            }
+            _ => Ident::new("a"),
+        };
+        OrderByExpr { expr: Expr::Identifier(name), ..by.clone() }
+    };
+    order.iter().enumerate().map(place).collect()
+}
+
+fn ordered_array(value: Expr, order: Vec<OrderByExpr>) -> Expr {
+    let mut aggregate = written_call("array_agg", vec![value]);
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut aggregate
+        && !order.is_empty()
+    {
+        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    }
+    aggregate
+}
+
+/// The only column of a select list and the name that it is given.
+fn column_of(select: &Select) -> Option<(&Expr, Option<String>)> {
+    match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(value)] => Some((value, None)),
+        [SelectItem::ExprWithAlias { expr, alias }] => Some((expr, Some(normal(alias)))),
+        _ => None,
+    }
+}
+
 /// A plain query of one column with `array_agg` in the place of the column; its order goes into the call.
-fn aggregated(query: &Query, order: Option<&OrderBy>) -> Option<Query> {
-    let OrderByKind::Expressions(order) = &order?.kind else { return None };
+fn aggregated(query: &Query) -> Option<Query> {
+    let OrderByKind::Expressions(order) = &query.order_by.as_ref()?.kind else { return None };
     let select = query.body.as_select()?;
     let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
-    let (value, alias) = match select.projection.as_slice() {
-        [SelectItem::UnnamedExpr(value)] => (value, None),
-        [SelectItem::ExprWithAlias { expr, alias }] => (expr, Some(normal(alias))),
-        _ => return None,
-    };
     let by_number = order.iter().any(|by| matches!(by.expr, Expr::Value(_)));
-    if by_number || grouped || select.having.is_some() || select.distinct.is_some() {
+    let limited = query.limit_clause.is_some() || query.fetch.is_some();
+    if limited || by_number || grouped || select.having.is_some() || select.distinct.is_some() {
         return None;
     }
+    let (value, alias) = column_of(select)?;
     let order = order.iter().cloned().map(|mut by| {
         if matches!(&by.expr, Expr::Identifier(name) if Some(normal(name)) == alias) {
             by.expr = value.clone();
         }
         by
     });
-    let mut aggregate = written_call("array_agg", vec![value.clone()]);
-    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut aggregate {
-        list.clauses.push(FunctionArgumentClause::OrderBy(order.collect()));
-    }
-    let mut query = query.clone();
+    let aggregate = ordered_array(value.clone(), order.collect());
+    let mut query = Query { order_by: None, ..query.clone() };
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.projection = vec![SelectItem::UnnamedExpr(aggregate)];
     }

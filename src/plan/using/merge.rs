@@ -11,9 +11,10 @@ use sqlparser::ast::{
 };
 
 use super::references::{References, merged_among};
-use super::{Columns, Known, constraint_of, in_select, merges, quoted};
+use super::{in_select, merges, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::plan::errors::word_position;
+use crate::plan::from_columns::{Columns, Known, constraint_of};
 use crate::plan::names::{normal, visible};
 use crate::plan::text;
 use crate::plan::written_call::written_call;

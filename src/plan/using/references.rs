@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Cte, Expr, Query, Select, SelectItem, SetExpr, Visitor, VisitorMut};
 
 use super::merge::Output;
-use super::{Columns, quoted};
+use super::quoted;
 use crate::error::{Error, Result};
+use crate::plan::from_columns::Columns;
 use crate::plan::names::normal;
 use crate::sql::{Walk, WalkMut};
 
