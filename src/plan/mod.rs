@@ -85,6 +85,7 @@ mod sql_text;
 mod stored_types;
 mod strict;
 mod subqueries;
+mod subquery_operands;
 mod table_functions;
 mod temporal_join;
 #[cfg(test)]
@@ -99,7 +100,6 @@ mod values;
 mod walk;
 mod whole_rows;
 mod window_columns;
-mod window_operands;
 mod with_names;
 mod with_ties;
 mod written_call;

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableAlias, TableFactor, TableWithJoins, VisitorMut};
+use sqlparser::ast::{
+    Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, VisitorMut,
+};
 
 use super::names::normal;
 use crate::sql::WalkMut;
@@ -44,18 +46,38 @@ impl VisitorMut for Qualifier {
         ControlFlow::Continue(())
     }
 
+    /// A column of such a table keeps its name in a select list.
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) = &*item
+                && let [table, column] = &parts[..]
+                && self.outside(table).is_some()
+            {
+                let (expr, alias) = (Expr::CompoundIdentifier(parts.clone()), Ident::with_quote('"', normal(column)));
+                *item = SelectItem::ExprWithAlias { expr, alias };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::CompoundIdentifier(parts) = expr
             && let [table, _] = &parts[..]
-            && let Some((inside, outside)) = self.around.split_last()
-            && let name = normal(table)
-            && !inside.contains_key(&name)
-            && let Some(schema) = outside.iter().rev().find_map(|tables| tables.get(&name))
+            && let Some(schema) = self.outside(table)
         {
             let schema = schema.clone().unwrap_or_else(|| Ident::with_quote('"', OUTSIDE));
             parts.insert(0, Ident { span: table.span, ..schema });
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Qualifier {
+    /// The schema that a table outside was named with, if this is the name of one and of none inside.
+    fn outside(&self, table: &Ident) -> Option<&Option<Ident>> {
+        let (inside, outside) = self.around.split_last()?;
+        let name = normal(table);
+        if inside.contains_key(&name) { None } else { outside.iter().rev().find_map(|tables| tables.get(&name)) }
     }
 }
 
@@ -115,5 +137,7 @@ mod tests {
         assert_eq!(qualified(schema), "SELECT 1 FROM s.c WHERE EXISTS (SELECT 1 FROM o WHERE o.c = s.c.id)");
         let nearest = "SELECT 1 FROM c WHERE EXISTS (SELECT 1 FROM c ORDER BY c.id)";
         assert_eq!(qualified(nearest), nearest);
+        let selected = "SELECT t.id FROM c, LATERAL (SELECT c.id FROM o) AS t";
+        assert_eq!(qualified(selected), "SELECT t.id FROM c, LATERAL (SELECT outside.c.id AS \"id\" FROM o) AS t");
     }
 }

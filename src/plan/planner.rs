@@ -72,7 +72,8 @@ use super::sessions;
 use super::sized;
 use super::spelling;
 use super::strict::strict_plan;
-use super::subqueries::{correlated_to_one_value, perhaps_without_row};
+use super::subqueries::{correlated_to_one_value, json_stays_json, perhaps_without_row};
+use super::subquery_operands::computed_below;
 use super::table_functions;
 use super::temporal_join::without_temporal;
 use super::text;
@@ -83,7 +84,6 @@ use super::using;
 use super::values;
 use super::walk::WalkPlan;
 use super::whole_rows;
-use super::window_operands::computed_below;
 use super::with_names;
 use super::with_ties::without_ties;
 use super::zones::{in_utc, in_zone};
@@ -209,6 +209,7 @@ impl Planner {
         let plan =
             with_union_types(plan).and_then(with_union_columns).and_then(without_distinct_on).and_then(without_ties).and_then(told_apart);
         let plan = plan
+            .and_then(json_stays_json)
             .and_then(correlated_to_one_value)
             .and_then(perhaps_without_row)
             .and_then(computed_below)

@@ -22,7 +22,7 @@ use super::errors::from_datafusion;
 use super::names::visible;
 use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind, Result};
-use crate::types::sql_type_of;
+use crate::types::{NUMERIC_DEFAULT, SqlType, sql_type_of};
 
 /// The column with the number of the iteration. The blank keeps it apart from what users call theirs.
 const ITERATION: &str = "iteration number";
@@ -95,13 +95,18 @@ fn check_types(query: &RecursiveQuery) -> Result<()> {
         let Expr::Cast(cast) = expr.clone().unalias() else { continue };
         let Expr::Column(column) = cast.expr.as_ref() else { continue };
         let found = top.input.schema().field_from_column(column).map_err(|error| from_datafusion(error, ""))?;
+        // A numeric of no particular precision takes any, rounded as it always is.
+        let (first, later) = (sql_type_of(field), sql_type_of(found));
+        if first == SqlType::Numeric(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1)
+            && (found.data_type().is_decimal() || found.data_type().is_integer())
+        {
+            continue;
+        }
         if type_union_coercion(field.data_type(), found.data_type()).as_ref() != Some(field.data_type()) {
             let message = format!(
-                "recursive query \"{}\" column {} has type {} in non-recursive term but type {} overall",
+                "recursive query \"{}\" column {} has type {first} in non-recursive term but type {later} overall",
                 query.name,
-                index + 1,
-                sql_type_of(field),
-                sql_type_of(found)
+                index + 1
             );
             return Err(Error::new(Kind::DatatypeMismatch, message).hint("Cast the output of the non-recursive term to the correct type."));
         }

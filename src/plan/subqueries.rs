@@ -21,7 +21,7 @@ use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::min_max::max_udaf;
-use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, ScalarFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, ScalarFunction, SetComparison};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
@@ -29,10 +29,13 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use super::casts::text_input;
+use super::errors::external;
+use super::map_named::map_named;
 use super::names::hidden;
 use super::walk::{WalkPlan, WalkTree};
 use crate::error::{Error, Kind};
-use crate::plan::errors::external;
+use crate::types::{SqlType, sql_type_of};
 
 /// Gives `IN` and `NOT IN` their meaning where NULLs decide, and moves subqueries from ON to where they can become joins.
 #[derive(Debug)]
@@ -97,18 +100,39 @@ pub(super) fn perhaps_without_row(plan: LogicalPlan) -> DataFusionResult<Logical
     scalar_subqueries(plan, concerned, perhaps).map(|transformed| transformed.data)
 }
 
-/// What is computed for the list of an `IN`, under a name of its own.
-fn with_own_name(expr: Expr) -> DataFusionResult<Transformed<Expr>> {
-    let Expr::InSubquery(list) = &expr else { return Ok(Transformed::no(expr)) };
-    let LogicalPlan::Projection(projection) = list.subquery.subquery.as_ref() else { return Ok(Transformed::no(expr)) };
+/// What is computed for the list of an `IN`, `ANY` or `ALL`, under a name of its own.
+fn with_own_name(mut expr: Expr) -> DataFusionResult<Transformed<Expr>> {
+    let (Expr::InSubquery(InSubquery { subquery, .. }) | Expr::SetComparison(SetComparison { subquery, .. })) = &mut expr else {
+        return Ok(Transformed::no(expr));
+    };
+    let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return Ok(Transformed::no(expr)) };
     let [computed] = projection.expr.as_slice() else { return Ok(Transformed::no(expr)) };
     let computed = computed.clone().unalias_nested().data;
     if matches!(computed, Expr::Column(_)) {
         return Ok(Transformed::no(expr));
     }
     let named = Projection::try_new(vec![computed.alias(hidden("computed", 0))], Arc::clone(&projection.input))?;
-    let subquery = list.subquery.with_plan(Arc::new(LogicalPlan::Projection(named)));
-    Ok(Transformed::yes(Expr::InSubquery(InSubquery { subquery, ..list.clone() })))
+    *subquery = subquery.with_plan(Arc::new(LogicalPlan::Projection(named)));
+    Ok(Transformed::yes(expr))
+}
+
+/// Scalar subqueries of JSON, whose values are text to those that do not ask the plan.
+pub(super) fn json_stays_json(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let stays = |expr: Expr| match &expr {
+        Expr::ScalarSubquery(subquery) => Ok(match json_of(subquery) {
+            Some(json) => Transformed::yes(text_input(expr, &json)),
+            None => Transformed::no(expr),
+        }),
+        _ => Ok(Transformed::no(expr)),
+    };
+    let done = plan.change_all_up(|node| map_named(node, |expr| expr.change_up(stays)));
+    done.map(|done| done.data)
+}
+
+/// The type of a subquery's values if that is a JSON one.
+fn json_of(subquery: &Subquery) -> Option<SqlType> {
+    let sql_type = sql_type_of(subquery.subquery.schema().field(0));
+    matches!(sql_type, SqlType::Json | SqlType::Jsonb).then_some(sql_type)
 }
 
 fn filtered_as_meant(mut filter: Filter) -> DataFusionResult<Transformed<LogicalPlan>> {
@@ -308,7 +332,11 @@ pub(super) fn one_value_of(subquery: &Subquery) -> DataFusionResult<Subquery> {
     let aggregate =
         |function, argument| Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![argument], false, None, vec![], None));
     let rows = aggregate(count_udaf(), lit(1_i64));
-    let value = aggregate(max_udaf(), first_column(subquery));
+    let value = match json_of(subquery) {
+        Some(_) => text_input(first_column(subquery), &SqlType::Text),
+        None => first_column(subquery),
+    };
+    let value = aggregate(max_udaf(), value);
     let names = [rows.schema_name().to_string(), value.schema_name().to_string()];
     let [rows_column, value_column] = names.map(|name| Expr::Column(Column::new_unqualified(name)));
     let checked = ScalarFunction::new_udf(Arc::new(ScalarUDF::from(OneValueFunction::new())), vec![rows_column, value_column]);
