@@ -10,12 +10,12 @@ use sqlparser::ast::{
     Cte, Expr, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, TableWithJoins, Value, Visitor, With,
 };
 
-use super::names::normal;
-use super::planner::{Planned, Planner};
+use super::names::{hidden, normal};
+use super::planner::Planner;
 use super::resolve::Scope;
 use super::text;
 use crate::error::Result;
-use crate::sql::Walk;
+use crate::sql::{Walk, quote_ident};
 use crate::types::{SqlType, sql_type_of};
 
 /// What is needed to plan a FROM.
@@ -117,7 +117,9 @@ pub(super) struct Known {
 impl Columns<'_> {
     /// The columns of `FROM items`, in order, their types not yet coerced. `more`: queries of WITH that can be read as well.
     pub(super) fn of(&self, items: &[TableWithJoins], more: &[Cte]) -> Result<Vec<Known>> {
-        let (plan, ..) = self.planned(all_of(without_conditions(items))?, more)?;
+        let query = self.below_withs(all_of(without_conditions(items))?, more)?;
+        let Within { planner, scope, depth, parameters } = self.within;
+        let (plan, ..) = planner.plan_query(&query, scope, depth, parameters, false)?;
         let known = |(qualifier, field): (Option<&TableReference>, &Arc<Field>)| Known {
             qualifier: qualifier.cloned(),
             name: field.name().clone(),
@@ -130,7 +132,8 @@ impl Columns<'_> {
     pub(super) fn settled(&self, relation: &TableFactor, around: &[Vec<TableWithJoins>]) -> Result<Vec<(String, SqlType)>> {
         let mut query = all_of(vec![TableWithJoins { relation: relation.clone(), joins: Vec::new() }])?;
         for from in around.iter().rev() {
-            let mut beside = text::query("SELECT r.* FROM LATERAL (SELECT 1) AS r")?;
+            let name = quote_ident(&hidden("relation", 0));
+            let mut beside = text::query(&format!("SELECT {name}.* FROM LATERAL (SELECT 1) AS {name}"))?;
             if let SetExpr::Select(select) = beside.body.as_mut()
                 && let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|item| &mut item.relation)
             {
@@ -139,18 +142,20 @@ impl Columns<'_> {
             }
             query = beside;
         }
-        let bound = self.within.planner.bind(self.planned(query, &[])?, self.within.scope)?;
+        let Within { planner, scope, depth, parameters } = self.within;
+        let query = self.below_withs(query, &[])?;
+        // Rows of relations within have been expanded before.
+        let bound = planner.bind(planner.plan_as_it_is(&query, scope, depth, parameters)?, scope)?;
         Ok(bound.schema.fields().iter().map(|field| (field.name().clone(), sql_type_of(field))).collect())
     }
 
-    fn planned(&self, mut query: Query, more: &[Cte]) -> Result<Planned> {
+    fn below_withs(&self, mut query: Query, more: &[Cte]) -> Result<Query> {
         let cte_tables: Vec<Cte> = last_of_each_name(self.known.iter().chain(more));
         if !cte_tables.is_empty() {
             let with_token = text::query("WITH t AS (SELECT 1) SELECT 1")?.with.map(|with| with.with_token);
             query.with = with_token.map(|with_token| With { with_token, recursive: false, cte_tables });
         }
-        let Within { planner, scope, depth, parameters } = self.within;
-        planner.plan_query(&query, scope, depth, parameters, false)
+        Ok(query)
     }
 }
 

@@ -4,6 +4,7 @@
 //! error. Runs when types have been coerced: what is cast to such a type is cast to one of microseconds, and the columns above are those.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::common::tree_node::Transformed;
@@ -16,6 +17,10 @@ use super::walk::{WalkPlan, WalkTree};
 
 /// The plan without casts to nanoseconds, in subqueries too.
 pub(super) fn in_microseconds(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    // What a recursive query reads of itself has the types that its first term had before.
+    if plan.has(|node| Ok(matches!(node, LogicalPlan::RecursiveQuery(_))))? {
+        return Ok(plan);
+    }
     let changed = Cell::new(false);
     let done = plan.change_all_up(|node| {
         let node = map_named(node, |expr| {
@@ -50,6 +55,13 @@ fn in_microseconds_of(expr: Expr) -> Transformed<Expr> {
         },
         Expr::TryCast(TryCast { expr: value, field }) => match target(field) {
             Some(target) => Transformed::yes(Expr::TryCast(TryCast::new(value.clone(), target))),
+            None => Transformed::no(expr),
+        },
+        Expr::OuterReferenceColumn(field, column) => match target(field) {
+            Some(target) => {
+                let field = field.as_ref().clone().with_data_type(target);
+                Transformed::yes(Expr::OuterReferenceColumn(Arc::new(field), column.clone()))
+            }
             None => Transformed::no(expr),
         },
         _ => Transformed::no(expr),

@@ -13,17 +13,22 @@ use crate::types::SqlType;
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Now {
     signature: Signature,
+    aliases: [String; 1],
 }
 
 impl Now {
     pub(super) fn new() -> Self {
-        Now { signature: Signature::nullary(Volatility::Stable) }
+        Now { signature: Signature::nullary(Volatility::Stable), aliases: ["current_timestamp".to_owned()] }
     }
 }
 
 impl ScalarUDFImpl for Now {
     fn name(&self) -> &'static str {
         "now"
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
     }
 
     fn signature(&self) -> &Signature {

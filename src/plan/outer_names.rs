@@ -46,12 +46,20 @@ impl VisitorMut for Qualifier {
         ControlFlow::Continue(())
     }
 
-    /// A column of such a table keeps its name in a select list.
+    /// A column of such a table keeps its name in a select list, where nothing else has it.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let name_of = |item: &SelectItem| match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(normal(name)),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(normal),
+            SelectItem::ExprWithAlias { alias, .. } => Some(normal(alias)),
+            _ => None,
+        };
+        let names: Vec<Option<String>> = select.projection.iter().map(name_of).collect();
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) = &*item
                 && let [table, column] = &parts[..]
                 && self.outside(table).is_some()
+                && names.iter().flatten().filter(|name| **name == normal(column)).count() == 1
             {
                 let (expr, alias) = (Expr::CompoundIdentifier(parts.clone()), Ident::with_quote('"', normal(column)));
                 *item = SelectItem::ExprWithAlias { expr, alias };

@@ -313,6 +313,19 @@ impl Planner {
         }
     }
 
+    /// The plan of a query without whole rows, and without a word about what is wrong with it.
+    pub(super) fn plan_as_it_is(
+        &self,
+        query: &ast::Query,
+        scope: &Scope<'_>,
+        depth: usize,
+        parameters: &[Option<SqlType>],
+    ) -> Result<Planned> {
+        let expanded = self.expanded(query, scope, depth, parameters)?;
+        let attempt = |all: bool| self.attempt(&expanded, scope, depth, parameters, false, all);
+        attempt(false).or_else(|_| attempt(true)).map_err(|error| from_datafusion(error, scope.text))
+    }
+
     /// The plan of an expanded query as it stands. `all`: every column gets a name of its own.
     fn attempt(
         &self,

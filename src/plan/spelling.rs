@@ -266,7 +266,6 @@ fn type_of_now(function: &Function) -> Option<DataType> {
         .find_map(|(name, data_type)| (is_named(function, name) && (name.starts_with("local") || digits.is_some())).then_some(data_type))
 }
 
-/// The time of the statement, as local time.
 /// The type of places and of numbers of parts: those of DataFusion have no sign, and are no integers beside integers.
 fn type_of_place(function: &Function) -> Option<DataType> {
     match ["row_number", "rank", "dense_rank", "ntile"].iter().position(|name| is_named(function, name))? {
@@ -275,10 +274,12 @@ fn type_of_place(function: &Function) -> Option<DataType> {
     }
 }
 
+/// The time of the statement.
 fn now_as(data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(written_call("now", Vec::new())), data_type, array: false, format: None }
 }
 
+/// The time of the statement, as local time.
 fn local_now() -> Expr {
     now_as(DataType::Timestamp(None, TimezoneInfo::None))
 }

@@ -1,4 +1,4 @@
-//! Subqueries in aggregates and window functions: computed below, as columns.
+//! Subqueries in aggregates, window functions and ORDER BY: computed below, as columns.
 //!
 //! ```text
 //! Window sum(x) OVER (ORDER BY (SELECT …))   ─▶   Projection without "operand"
@@ -14,18 +14,19 @@ use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Window};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, Window};
 
 use super::names::hidden;
 use super::walk::{WalkPlan, WalkTree};
 
-/// The plan with such subqueries below their aggregates and windows.
+/// The plan with such subqueries below what reads them.
 pub(super) fn computed_below(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let computed = plan.change_all_up(|node| match node {
         LogicalPlan::Window(window) if window.window_expr.iter().any(has_subquery) => window_above(window).map(Transformed::yes),
         LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.iter().chain(&aggregate.aggr_expr).any(has_subquery) => {
             aggregate_above(aggregate).map(Transformed::yes)
         }
+        LogicalPlan::Sort(sort) if sort.expr.iter().any(|by| has_subquery(&by.expr)) => sort_above(sort).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     });
     computed.map(|computed| computed.data)
@@ -90,4 +91,13 @@ fn aggregate_above(aggregate: Aggregate) -> DataFusionResult<LogicalPlan> {
     let columns: Vec<Expr> =
         columns.map(|(column, (qualifier, field))| Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())).collect();
     LogicalPlanBuilder::from(computed).project(columns)?.build()
+}
+
+fn sort_above(sort: Sort) -> DataFusionResult<LogicalPlan> {
+    let mut operands = Operands::default();
+    let shown: Vec<Expr> = sort.input.schema().columns().into_iter().map(Expr::Column).collect();
+    let order = sort.expr.into_iter().map(|by| Ok(SortExpr { expr: operands.taken_from(by.expr)?, ..by }));
+    let order = order.collect::<DataFusionResult<Vec<_>>>()?;
+    let computed = LogicalPlan::Sort(Sort { expr: order, input: operands.beside(sort.input)?, fetch: sort.fetch });
+    LogicalPlanBuilder::from(computed).project(shown)?.build()
 }

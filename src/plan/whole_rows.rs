@@ -143,14 +143,14 @@ impl VisitorMut for Expander<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let (TableFactor::Derived { lateral: false, .. }, Some(beside)) = (factor, self.around.last_mut()) {
+        if let (TableFactor::Derived { .. }, Some(beside)) = (factor, self.around.last_mut()) {
             self.hidden.push(take(beside));
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let (TableFactor::Derived { lateral: false, .. }, Some(beside)) = (factor, self.around.last_mut()) {
+        if let (TableFactor::Derived { .. }, Some(beside)) = (factor, self.around.last_mut()) {
             *beside = self.hidden.pop().unwrap_or_default();
         }
         ControlFlow::Continue(())
@@ -177,7 +177,10 @@ impl Expander<'_> {
     /// Gives a relation the column of its own name, if that stands alone; tells the name.
     fn wrap(&self, factor: &mut TableFactor, alone: &BTreeSet<String>) -> Option<String> {
         let called = name_of(factor).filter(|called| alone.contains(called))?;
-        let columns = (self.columns_of)(factor, &self.withs.known(), &self.around)?;
+        let known = self.withs.known();
+        let around: &[_] = if matches!(factor, TableFactor::Table { .. }) { &[] } else { &self.around };
+        let columns = (self.columns_of)(factor, &known, &[])
+            .or_else(|| if around.is_empty() { None } else { (self.columns_of)(factor, &known, around) })?;
         if columns.is_empty() || columns.iter().any(|(column, _)| *column == called) {
             return None;
         }
@@ -189,13 +192,13 @@ impl Expander<'_> {
     }
 }
 
-/// What a relation is called. One that may read those beside it has no name here.
+/// What a relation is called. One that may read those beside it, as functions do, has no name here.
 fn name_of(factor: &TableFactor) -> Option<String> {
     match factor {
-        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { lateral: false, alias: Some(alias), .. } => {
+        TableFactor::Table { alias: Some(alias), args: None, .. } | TableFactor::Derived { lateral: false, alias: Some(alias), .. } => {
             Some(normal(&alias.name))
         }
-        TableFactor::Table { name, .. } => name.0.last().and_then(ObjectNamePart::as_ident).map(normal),
+        TableFactor::Table { name, args: None, .. } => name.0.last().and_then(ObjectNamePart::as_ident).map(normal),
         _ => None,
     }
 }

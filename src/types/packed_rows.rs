@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray};
 use arrow::compute::{SortOptions, cast};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::row::{RowConverter, SortField};
 
 use super::decode::decode_rows;
@@ -26,6 +26,15 @@ impl PackedRows {
     /// Rows of `fields`, each sorted as its direction says. Fails with `NotSupported` for types that have no order.
     pub fn new(fields: Vec<FieldRef>, directions: Vec<SortOptions>) -> Result<Self> {
         assert_eq!(fields.len(), directions.len(), "one direction per column");
+        // What has nanoseconds before types are settled has microseconds then.
+        let settled = |field: FieldRef| match field.data_type() {
+            DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+                let data_type = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+                Arc::new(field.as_ref().clone().with_data_type(data_type))
+            }
+            _ => field,
+        };
+        let fields: Vec<FieldRef> = fields.into_iter().map(settled).collect();
         let sorted = fields.iter().zip(&directions);
         let sorted: Vec<SortField> =
             sorted.map(|(field, direction)| SortField::new_with_options(field.data_type().clone(), *direction)).collect();

@@ -305,22 +305,32 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
-    use super::{HalfTable, Rest, SlotTable, WholeTable};
+    use super::{HalfTable, Rest, SlotTable, WholeTable, spread};
 
-    /// Few hashes, so that chains are long and wrap around.
+    /// Few hashes, so that searches are long and wrap around, and such as are spread.
     #[test]
     fn whatever_goes_and_comes_is_found_and_nothing_else() {
-        (0..20).for_each(play::<(), 8>);
-        (0..20).for_each(play::<u32, 5>);
+        (0..20).for_each(|seed| play::<(), 8>(seed, 200));
+        (0..20).for_each(|seed| play::<u32, 5>(seed, 200));
     }
 
-    fn play<R: Rest, const B: usize>(seed: u64) {
-        let is_crowded = seed.is_multiple_of(2);
+    /// Four buckets, full as they may be.
+    #[test]
+    fn so_it_is_in_the_smallest_tables() {
+        (0..200).for_each(|seed| play::<u32, 5>(seed, 16));
+        (0..200).for_each(|seed| play::<(), 8>(seed, 25));
+    }
+
+    fn play<R: Rest, const B: usize>(seed: u64, slots: u32) {
         let mut random = StdRng::seed_from_u64(seed);
         let (mut table, mut model) = (SlotTable::<R, u32, B>::default(), HashMap::new());
-        let few = |slot: u32| if is_crowded { u64::from(slot % 7) } else { u64::from(slot).wrapping_mul(0x9E37_79B9) | 0xFFF0_0000 };
+        let few = |slot: u32| match seed % 3 {
+            0 => u64::from(slot % 7),
+            1 => u64::from(slot).wrapping_mul(0x9E37_79B9) | 0xFFF0_0000,
+            _ => spread(seed * 1_000 + u64::from(slot)),
+        };
         for _ in 0..5_000 {
-            let slot = random.random_range(0..200_u32);
+            let slot = random.random_range(0..slots);
             let hash = few(slot);
             if model.remove(&slot).is_some() {
                 table.remove(hash, slot);
@@ -328,7 +338,7 @@ mod tests {
                 model.insert(slot, hash);
                 table.insert(hash, slot);
             }
-            let other = random.random_range(0..200_u32);
+            let other = random.random_range(0..slots);
             assert_eq!(table.find(few(other), |found| found == other).is_some(), model.contains_key(&other), "seed {seed}");
         }
     }

@@ -15,8 +15,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Query,
-    StructBracketKind, Subscript, UnaryOperator, Value, VisitorMut,
+    AccessExpr, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Query, Select,
+    SelectItem, StructBracketKind, Subscript, UnaryOperator, Value, VisitorMut,
 };
 
 use super::compare::{ALL, ANY};
@@ -38,6 +38,15 @@ struct Rewriter;
 
 impl VisitorMut for Rewriter {
     type Break = ();
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                tuple_as_row(expr);
+            }
+        }
+        ControlFlow::Continue(())
+    }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(compared) = all_alike(expr) {

@@ -56,9 +56,9 @@ pub(super) fn check_optimized(plan: &LogicalPlan) -> Result<()> {
     let mut refused = None;
     let _ = plan.look(|node| {
         let _ = node.look_at_expressions(|expr| {
-            refused = refuse(expr, subquery_name).err().map(|error| {
-                error.hint("Write it as a join, or move it from the select list, GROUP BY or ON into WHERE or a subquery in FROM.")
-            });
+            refused = refuse(expr, subquery_name)
+                .err()
+                .map(|error| error.hint("Write it as a join, or move it from ON into WHERE or a subquery in FROM."));
             Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         });
         Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })

@@ -13,7 +13,7 @@ use sqlparser::ast::{
 
 use super::{Columns, SetFunction, find};
 use crate::error::{Error, Result};
-use crate::plan::names::normal;
+use crate::plan::names::{hidden, normal};
 use crate::plan::time_windows::lists_windows;
 use crate::plan::written_call::{written_call, written_name};
 use crate::sql::{ROWS_FROM, Walk, WalkMut};
@@ -234,7 +234,7 @@ fn array_of(inner: Box<Query>) -> Expr {
 /// `array_agg` around any query, whose order goes into the call: what it sorts by besides its column becomes a column.
 ///
 /// ```text
-/// SELECT x FROM t ORDER BY y DESC LIMIT 3   ─▶   SELECT array_agg(a ORDER BY o1 DESC) FROM (SELECT x, y FROM t ORDER BY y DESC LIMIT 3) AS q (a, o1)
+/// SELECT x FROM t ORDER BY y DESC LIMIT 3   ─▶   SELECT array_agg(a ORDER BY o1 DESC) FROM (SELECT x, y AS o1 FROM t ORDER BY y DESC LIMIT 3) AS q (a, o1)
 /// ```
 fn gathered(mut inner: Box<Query>) -> Query {
     let mut around = query("SELECT array_agg(a) FROM (SELECT 1) AS q (a)");
@@ -252,11 +252,16 @@ fn gathered(mut inner: Box<Query>) -> Query {
 /// By what the values of a query's column, `a`, are in its order. `add`: is told the names of columns that it gets behind that one.
 fn order_of(query: &mut Query, mut add: impl FnMut(Ident)) -> Vec<OrderByExpr> {
     let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &query.order_by else { return Vec::new() };
-    // Where rows are made one of each kind, there is nothing else to sort by.
+    let is_distinct = is_distinct(&query.body);
+    // Where rows are made one of each kind, and where nobody knows which columns there are, there is nothing else to sort by.
     let mut free = match query.body.as_mut() {
-        SetExpr::Select(select) if !matches!(select.distinct, Some(Distinct::Distinct)) => Some(select),
+        SetExpr::Select(select) if !is_distinct && column_of(select).is_some() => Some(select),
         _ => None,
     };
+    let named = |expr: &Expr| matches!(expr, Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    if free.is_none() && !is_distinct && !order.iter().all(|by| named(&by.expr)) {
+        return Vec::new();
+    }
     let column = free.as_ref().and_then(|select| column_of(select)).map(|(value, alias)| (value.clone(), alias));
     let is_column = |expr: &Expr| match (expr, &column) {
         (Expr::Value(_), _) => true,
@@ -267,8 +272,8 @@ fn order_of(query: &mut Query, mut add: impl FnMut(Ident)) -> Vec<OrderByExpr> {
     let place = |(place, by): (usize, &OrderByExpr)| {
         let name = match &mut free {
             Some(select) if !is_column(&by.expr) => {
-                let name = Ident::new(format!("o{}", place + 1));
-                select.projection.push(SelectItem::UnnamedExpr(by.expr.clone()));
+                let name = Ident::with_quote('"', hidden("order", place));
+                select.projection.push(SelectItem::ExprWithAlias { expr: by.expr.clone(), alias: name.clone() });
                 add(name.clone());
                 name
             }
@@ -277,6 +282,15 @@ fn order_of(query: &mut Query, mut add: impl FnMut(Ident)) -> Vec<OrderByExpr> {
         OrderByExpr { expr: Expr::Identifier(name), ..by.clone() }
     };
     order.iter().enumerate().map(place).collect()
+}
+
+/// Whether rows are made one of each kind.
+fn is_distinct(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => matches!(select.distinct, Some(Distinct::Distinct)),
+        SetExpr::SetOperation { .. } => true,
+        _ => false,
+    }
 }
 
 fn ordered_array(value: Expr, order: Vec<OrderByExpr>) -> Expr {
