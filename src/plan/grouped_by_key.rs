@@ -11,12 +11,11 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, VisitorMut,
+    Expr, GroupByExpr, Ident, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, Visitor, VisitorMut,
 };
 
 use super::grouping_clauses::meant;
 use super::names::normal;
-use super::whole_rows::names_of_with;
 use crate::sql::{Walk, WalkMut};
 
 /// The columns of a table.
@@ -35,6 +34,25 @@ pub(super) fn expand(query: &Query, table: KeyedTable<'_>) -> Option<Query> {
     let mut expander = Expander { table, given: names_of_with(query), names: names_in(query), changed: false };
     let _ = expanded.walk_mut(&mut expander);
     expander.changed.then_some(expanded)
+}
+
+/// The names that WITH gives, anywhere in a query.
+fn names_of_with(query: &Query) -> BTreeSet<String> {
+    let mut given = Given(BTreeSet::new());
+    let _ = query.walk(&mut given);
+    given.0
+}
+
+struct Given(BTreeSet<String>);
+
+impl Visitor for Given {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let queries = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.0.extend(queries.map(|cte| normal(&cte.alias.name)));
+        ControlFlow::Continue(())
+    }
 }
 
 struct Expander<'a> {

@@ -35,7 +35,7 @@ pub(super) fn in_microseconds(plan: LogicalPlan) -> DataFusionResult<LogicalPlan
             return Ok(node);
         }
         match node.data {
-            LogicalPlan::Values(Values { values, .. }) => LogicalPlanBuilder::values(values)?.build(),
+            LogicalPlan::Values(Values { values, .. }) if node.transformed => LogicalPlanBuilder::values(values)?.build(),
             other => recomputed(other),
         }
         .map(Transformed::yes)

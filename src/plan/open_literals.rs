@@ -82,7 +82,6 @@ impl VisitorMut for Marker {
                 mark_among(conditions.iter_mut().map(|arm| &mut arm.result).chain(else_result.as_deref_mut()).collect());
             }
             ast::Expr::IsDistinctFrom(left, right) | ast::Expr::IsNotDistinctFrom(left, right) => mark_among(vec![left, right]),
-            ast::Expr::Array(array) => mark_among(array.elem.iter_mut().collect()),
             ast::Expr::Function(function) if is_choosing(function) => {
                 if let ast::FunctionArguments::List(list) = &mut function.args {
                     let values = list.args.iter_mut().filter_map(|argument| match argument {

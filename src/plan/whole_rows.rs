@@ -80,25 +80,6 @@ impl VisitorMut for Rows<'_> {
     }
 }
 
-/// The names that WITH gives, anywhere in a query.
-pub(super) fn names_of_with(query: &Query) -> BTreeSet<String> {
-    let mut given = Given(BTreeSet::new());
-    let _ = query.walk(&mut given);
-    given.0
-}
-
-struct Given(BTreeSet<String>);
-
-impl Visitor for Given {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        let queries = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.0.extend(queries.map(|cte| normal(&cte.alias.name)));
-        ControlFlow::Continue(())
-    }
-}
-
 /// The names that stand alone in a SELECT and the queries within it.
 #[derive(Default)]
 struct Alone(BTreeSet<String>);
@@ -120,6 +101,7 @@ struct Expander<'a> {
     withs: Withs,
     /// The FROMs of the SELECTs around the place that is being visited; empty where that cannot read it, being a part of it.
     around: Vec<Vec<TableWithJoins>>,
+    /// What they were before their own subqueries were visited.
     hidden: Vec<Vec<TableWithJoins>>,
     changed: bool,
 }

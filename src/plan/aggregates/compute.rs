@@ -31,8 +31,8 @@ pub(super) enum Compute {
     Mode,
     /// The first value that at least the given fraction of all values do not come after.
     PercentileDiscrete,
-    /// Between the two values that the given fraction of the way from the first to the last lies between. DataFusion's cuts the fraction of the way
-    /// between them after six digits.
+    /// What stands at the given fraction of the way from the first value to the last, in proportion where that is between two of them. DataFusion's cuts
+    /// the proportion after six digits.
     PercentileContinuous,
     /// The first argument where the second is least; of several, the least. Rows with NULL in one do not count.
     ArgMin,
